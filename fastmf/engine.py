@@ -1,0 +1,291 @@
+"""Engine: gather a working set, run a Plan on it, commit.
+
+Training never touches the tables of a model. It works on copies of the rows it needs; what moved goes back in one step
+that nothing interrupts. A failure before that step leaves the model as it was.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import signal
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.delta import Delta, Move
+from fastmf.errors import DivergenceError, StaleDelta
+from fastmf.factors import SIDES, Factors, Rows
+from fastmf.history import Events, History
+from fastmf.ids import IdMap
+from fastmf.kernels import minibatch, pointwise
+from fastmf.kernels.launch import launch
+from fastmf.kernels.pointwise import Shape
+from fastmf.memory import aligned
+from fastmf.plan import Plan
+
+__all__ = ["Objective", "State", "WorkingSet", "commit", "freeze", "shape_of"]
+
+_PROTOCOLS: dict[str, dict[str, list[str]]] = {
+    "loss": {
+        "value": ["score", "target"],
+        "slope": ["score", "target"],
+        "link": ["score"],
+        "prior": ["values"],
+        "check": ["values"],
+    },
+    "solver": {"state": ["k"], "step": ["row", "gradient", "memory"], "check": []},
+    "regularizer": {"pull": ["row", "origin"], "check": []},
+}
+_PARALLEL_FROM = 20_000  # events: below, a launch costs more than it saves
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+def freeze(value: Any, role: str) -> Any:
+    """A loss, solver or regularizer ready for a kernel: every field a float32, checked against its protocol.
+
+    Raises
+    ------
+    TypeError
+        Where the value is not a NamedTuple with the methods of its role.
+    ValueError
+        Where a field is not a finite number or the value's own check fails.
+    """
+    kind = type(value)
+    _require_protocol(kind, role)
+    fields = []
+    for name, number in zip(kind._fields, value, strict=True):
+        if isinstance(number, bool) or not isinstance(number, (int, float, np.number)) or not np.isfinite(number):
+            raise ValueError(f"{kind.__name__}.{name} must be a finite number, got {number!r}")
+        fields.append(np.float32(number))
+    if role != "loss":
+        value.check()
+    return kind(*fields)
+
+
+@functools.cache
+def _require_protocol(kind: type, role: str) -> None:
+    if not (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+        raise TypeError(f"{role} must be a NamedTuple such as those of fastmf, got {kind.__name__}")
+    for name, expected in _PROTOCOLS[role].items():
+        method = getattr(kind, name, None)
+        if not callable(method):
+            raise TypeError(f"{kind.__name__} is no {role}: it lacks the method {name}({', '.join(expected)})")
+        found = list(inspect.signature(method).parameters)[1:]
+        if found != expected:
+            raise TypeError(f"{kind.__name__}.{name} must take ({', '.join(expected)}), not ({', '.join(found)})")
+
+
+class Objective(NamedTuple):
+    """What to minimise and how, as frozen values."""
+
+    loss: Any
+    solver: Any
+    regularizer: Any
+
+    @property
+    def classes(self) -> tuple[type, ...]:
+        """What kernels are specialised on."""
+        return type(self.loss), type(self.solver), type(self.regularizer)
+
+
+def shape_of(factors: int, solver: Any, biases: bool) -> Shape:
+    """The shape of rows of so many factors under a solver."""
+    return Shape(factors, -(-factors // 16) * 16, max(1, solver.state(factors)), max(1, solver.state(1)), biases)
+
+
+# --- the state of a model -------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class State:
+    """All that a model has learned; the Deltas that made it form its trail."""
+
+    factors: Factors
+    ids: dict[str, IdMap]
+    history: History
+    lineage: str = field(default_factory=lambda: uuid.uuid4().hex)
+    version: int = 0
+
+    @classmethod
+    def empty(cls, factors: Factors) -> State:
+        """No rows, no events."""
+        ids = {side: IdMap(factors.budget) for side in SIDES}
+        return cls(factors, ids, History(factors.capacity, factors.budget))
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The numbers that an update may change besides rows."""
+        return {"low": self.factors.low, "high": self.factors.high}
+
+
+# --- the working set ------------------------------------------------------------------------------------------------
+
+
+class WorkingSet:
+    """Copies of the rows that an update concerns; of each side, the first `movable` rows may be written.
+
+    Parameters
+    ----------
+    factors : Factors
+        Where the rows come from.
+    rows : dict of str to int32 array
+        Distinct rows of each side, movable ones first.
+    movable : dict of str to int
+        How many of them may move.
+    """
+
+    def __init__(
+        self,
+        factors: Factors,
+        rows: dict[str, np.ndarray],
+        movable: dict[str, int],
+    ) -> None:
+        self.shape, self.mean = factors.shape, np.float32(factors.global_mean)
+        self.rows, self.movable = rows, movable
+        self.now = {side: factors.tables[side].gather(rows[side], factors.start(side)) for side in SIDES}
+        self.before = {side: self.now[side].head(movable[side]).copy() for side in SIDES}
+
+    @classmethod
+    def over(cls, factors: Factors) -> WorkingSet:
+        """Every row, movable: for training a model that nobody else sees yet, in its float32 tables themselves."""
+        whole = cls.__new__(cls)
+        whole.shape, whole.mean = factors.shape, np.float32(factors.global_mean)
+        whole.movable = {side: factors.tables[side].count for side in SIDES}
+        whole.rows = {side: np.arange(whole.movable[side], dtype=np.int32) for side in SIDES}
+        whole.now = {side: factors.tables[side].whole(factors.start(side)) for side in SIDES}
+        whole.before = whole.now
+        return whole
+
+    def moves(self) -> dict[str, Move]:
+        """What changed, once training is over.
+
+        Raises
+        ------
+        DivergenceError
+            Where a number is not finite.
+        """
+        after = {side: self.now[side].head(self.movable[side]) for side in SIDES}
+        for side, rows in after.items():
+            if not rows.finite():
+                raise DivergenceError(f"training made {side[:-1]} rows that are not finite; a smaller rate may help")
+        return {side: Move(self.rows[side][: self.movable[side]], self.before[side], after[side]) for side in SIDES}
+
+    def run(self, plan: Plan, objective: Objective, movable: dict[str, int], order: np.ndarray, threads: int = 1) -> float:
+        """One pass over a plan, a step per event; returns the summed loss, each event measured before its step."""
+        shape, classes = self.shape, objective.classes
+        sums = np.empty(len(plan.bounds) - 1)
+        launch(
+            lambda: pointwise.epoch(shape, classes, False),
+            lambda: pointwise.epoch(shape, classes, True),
+            threads if plan.events.users.size >= _PARALLEL_FROM else 1,
+            (plan.bounds, order, plan.strata),
+            plan.events[:4],
+            *self.now["users"],
+            *self.now["items"],
+            (*self.before["users"], *self.before["items"]),
+            (movable["users"], movable["items"]),
+            self.mean,
+            objective.loss,
+            objective.solver,
+            objective.regularizer,
+            sums,
+        )
+        return float(sums.sum())
+
+    def run_batches(self, events: Events, objective: Objective, movable: dict[str, int], batch_size: int) -> float:
+        """One pass over events in their order, a step per batch; returns the summed loss."""
+        sides = []
+        for side in SIDES:
+            count = len(self.now[side].factors)
+            sums, bias_sums = aligned(count, self.shape.width), aligned(count, 1)
+            sums[:], bias_sums[:] = 0, 0
+            room = (np.zeros(count, np.int32), np.empty(count, np.int64))
+            sides.append((*self.now[side], *self.before[side], sums, bias_sums, *room))
+        kernel = minibatch.epoch(self.shape, objective.classes)
+        limits = (movable["users"], movable["items"])
+        return float(kernel(events[:4], batch_size, *sides, limits, self.mean, *objective))
+
+    def measure(self, events: Events, objective: Objective) -> float:
+        """The summed loss of events, moving nothing."""
+        kernel = pointwise.measure(self.shape, (type(objective.loss),))
+        return float(kernel(events[:4], *self.now["users"], *self.now["items"], self.mean, objective.loss))
+
+
+# --- commit ---------------------------------------------------------------------------------------------------------
+
+
+def commit(state: State, delta: Delta) -> None:
+    """Turn a state at `delta.parent` into the one at `delta.version`, all or nothing.
+
+    Raises
+    ------
+    StaleDelta
+        Where the Delta belongs to another model or version.
+    CapacityError
+        Where the memory budget does not allow it; nothing has changed then.
+    """
+    if delta.lineage != state.lineage:
+        raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, this is {state.lineage[:8]}")
+    if delta.parent != state.version:
+        raise StaleDelta(f"the Delta starts from version {delta.parent}, the model is at version {state.version}")
+    if delta.restores is None:
+        for side in SIDES:
+            state.factors.tables[side].require_room(len(state.ids[side]) + len(delta.new_ids[side]))
+        state.history.require_room(delta.events)
+    with _uninterrupted():
+        if delta.restores is None:
+            _grow(state, delta)
+        else:
+            _shrink(state, delta)
+        for side, move in delta.moves.items():
+            table = state.factors.tables[side]
+            kept = move.rows < table.count
+            if kept.all():
+                table.scatter(move.rows, move.after)
+            else:
+                table.scatter(move.rows[kept], Rows(move.after.factors[kept], move.after.records[kept]))
+        for name, (_, after) in delta.scalars.items():
+            setattr(state.factors, name, after)
+        state.version = delta.version
+
+
+def _grow(state: State, delta: Delta) -> None:
+    for side in SIDES:
+        state.ids[side].extend(delta.new_ids[side])
+        state.factors.tables[side].count = len(state.ids[side])
+    state.history.append(delta.log)
+
+
+def _shrink(state: State, delta: Delta) -> None:
+    state.history.truncate(len(state.history) - delta.events)
+    for side in SIDES:
+        state.ids[side].truncate(len(state.ids[side]) - len(delta.new_ids[side]))
+        state.factors.tables[side].count = len(state.ids[side])
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done. Only the main thread gets it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is None:  # installed outside Python: it raises nothing here
+        yield
+        return
+    held: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,349 @@
+"""How good a model is on events it has not seen: as a whole, for five groups, and how sure that is.
+
+Everything is kept as sums per user (a `Tally`), so that blocks and seeds can be pooled, and whole users,
+whose events are not independent, can be resampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmf.errors import DataError
+from fastmf.ids import IdMap
+from fastmf.interactions import Interactions
+from fastmf.metrics import ndcg_by_row, ranks
+
+__all__ = ["GROUPS", "METRICS", "Evaluation", "Log", "Tally", "bootstrap", "evaluate", "exam", "group_masks"]
+
+Metric = Literal["rmse", "ndcg"]
+METRICS: tuple[Metric, ...] = ("rmse", "ndcg")
+USERS_AT_ONCE = 512  # bounds the memory of full-catalogue scores
+GROUPS = ("returning-user", "new-user", "new-item", "head", "tail")
+
+Codes = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+class Model(Protocol):
+    """What an evaluation asks of a model."""
+
+    @property
+    def users(self) -> IdMap: ...
+    @property
+    def items(self) -> IdMap: ...
+    @property
+    def user_factors(self) -> NDArray[np.float32]: ...
+    @property
+    def item_factors(self) -> NDArray[np.float32]: ...
+    @property
+    def item_biases(self) -> NDArray[np.float32]: ...
+    def predict(self, users: NDArray[np.generic], items: NDArray[np.generic], /) -> NDArray[np.float32]: ...
+
+
+class Evaluation(NamedTuple):
+    """The answer of `evaluate`.
+
+    Attributes
+    ----------
+    metric : str
+    value : float
+    interval : (float, float)
+        95 % interval of the value, from resampling whole users.
+    by_group : dict
+        Value per group of events, None where there are none; empty when the past was not given.
+    shares : dict
+        Share of the events that each group holds.
+    """
+
+    metric: str
+    value: float
+    interval: tuple[float, float]
+    by_group: dict[str, float | None]
+    shares: dict[str, float]
+
+
+class Log(NamedTuple):
+    """Events whose ids are replaced by their positions among the distinct ids, in the order of the rows."""
+
+    users: Codes
+    items: Codes
+    values: NDArray[np.float32]
+    user_ids: NDArray[np.generic]
+    item_ids: NDArray[np.generic]
+
+    @classmethod
+    def of(cls, *parts: Interactions) -> Log:
+        """The log of some interactions, one after the other."""
+        user_ids, users = np.unique(np.concatenate([part.users for part in parts]), return_inverse=True)
+        item_ids, items = np.unique(np.concatenate([part.items for part in parts]), return_inverse=True)
+        values = np.concatenate([part.values for part in parts])
+        return cls(users, items, values, user_ids, item_ids)
+
+    def part(self, rows: slice | Mask | Codes) -> Log:
+        """Some of the events, under the same numbering."""
+        return self._replace(users=self.users[rows], items=self.items[rows], values=self.values[rows])
+
+
+class Tally(NamedTuple):
+    """Sums of a metric per group (row 0 is all events) and user; the sum of two tallies pools their events.
+
+    Attributes
+    ----------
+    metric : str
+    totals, counts : ndarray of float64, shape (1 + len(GROUPS), users)
+        Squared errors and events ("rmse"), or NDCG and rankings ("ndcg").
+    """
+
+    metric: Metric
+    totals: NDArray[np.float64]
+    counts: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, metric: Metric, users: int) -> Tally:
+        """A tally of no events."""
+        shape = 1 + len(GROUPS), users
+        return cls(metric, np.zeros(shape), np.zeros(shape))
+
+    def add(self, other: Tally) -> Tally:
+        """The tally of both."""
+        return self._replace(totals=self.totals + other.totals, counts=self.counts + other.counts)
+
+    def value(self, group: int = 0) -> float | None:
+        """The metric over a group; None where it is empty."""
+        count = self.counts[group].sum()
+        return float(_finish(self.metric, self.totals[group].sum() / count)) if count else None
+
+    def by_group(self) -> dict[str, float | None]:
+        """The metric over each of `GROUPS`."""
+        return {name: self.value(row) for row, name in enumerate(GROUPS, 1)}
+
+
+def evaluate(
+    model: Model, events: Interactions, metric: Metric = "rmse", past: Interactions | None = None, k: int = 10
+) -> Evaluation:
+    """How good a model is on events it has not been trained on.
+
+    Parameters
+    ----------
+    model : MF
+    events : Interactions
+        What happened afterwards.
+    metric : {"rmse", "ndcg"}
+        Root mean squared error of the predicted values, or mean NDCG at `k` of the whole catalogue ranked for
+        each user, ties counting against the model; an event's value is its gain. "ndcg" leaves out pairs that
+        are in `past`.
+    past : Interactions, optional
+        What the model was trained on: needed for the groups and for leaving out what a user has seen.
+    k : int
+        Places that count for "ndcg".
+
+    Returns
+    -------
+    Evaluation
+        Its groups: "returning-user" and "new-user" (in `past` or not), and "head", "tail" and "new-item": the
+        most popular items that together hold the first half of the past events, the other known items, and
+        unknown ones.
+
+    Raises
+    ------
+    DataError
+        No events, or an unknown metric.
+    """
+    if not len(events):
+        raise DataError("events: there are none to evaluate on")
+    log = Log.of(events) if past is None else Log.of(past, events)
+    known = 0 if past is None else len(past)
+    questions = exam(log.part(slice(0, known)), log.part(slice(known, None)), metric, k)
+    tally = questions.tally(model)
+    value = tally.value()
+    if value is None:
+        raise DataError("events: every pair is in the past already, or has no positive value")
+    low, high = np.quantile(bootstrap([tally]), [0.025, 0.975])
+    groups = {} if past is None else tally.by_group()
+    shares = {} if past is None else questions.shares
+    return Evaluation(metric, value, (float(low), float(high)), groups, shares)
+
+
+def group_masks(past: Log, events: Log) -> dict[str, Mask]:
+    """Which events fall into each of `GROUPS`, seen from the end of the past.
+
+    Parameters
+    ----------
+    past, events : Log
+        Under one numbering.
+
+    Returns
+    -------
+    dict of ndarray of bool
+        The two groups of users cover all events, as do the three groups of items.
+    """
+    user_known = np.bincount(past.users, minlength=past.user_ids.size) > 0
+    popularity = np.bincount(past.items, minlength=past.item_ids.size)
+    order = np.argsort(-popularity, kind="stable")
+    before = np.cumsum(popularity[order]) - popularity[order]  # events of more popular items
+    head = np.zeros(popularity.size, np.bool_)
+    head[order[2 * before < popularity.sum()]] = True
+    returning, known, top = user_known[events.users], popularity[events.items] > 0, head[events.items]
+    return {
+        "returning-user": returning,
+        "new-user": ~returning,
+        "new-item": ~known,
+        "head": top,
+        "tail": known & ~top,
+    }
+
+
+def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | RankingExam:
+    """The questions that some events put to any model; prepared once, put to many.
+
+    Parameters
+    ----------
+    past, events : Log
+        Under one numbering.
+    metric : {"rmse", "ndcg"}
+    k : int
+        Places that count for "ndcg".
+
+    Returns
+    -------
+    RatingExam or RankingExam
+        With `tally(model)` and `shares`.
+
+    Raises
+    ------
+    DataError
+        An unknown metric.
+    """
+    if metric not in METRICS:
+        raise DataError(f"metric: {metric!r} is none of {', '.join(METRICS)}")
+    if metric == "rmse":
+        return RatingExam(events, group_masks(past, events))
+    width = past.item_ids.size
+    pairs = events.users * width + events.items
+    seen = np.unique(past.users * width + past.items)
+    latest = pairs.size - 1 - np.unique(pairs[::-1], return_index=True)[1]  # repeated pairs count once
+    fresh = latest[~np.isin(pairs[latest], seen) & (events.values[latest] > 0)]
+    asked = events.part(fresh)
+    askers, row = np.unique(asked.users, return_inverse=True)
+    seen = seen[np.isin(seen // width, askers)]
+    hidden = np.searchsorted(askers, seen // width), seen % width
+    return RankingExam(asked, group_masks(past, asked), row, askers, hidden, k)
+
+
+class RatingExam(NamedTuple):
+    """Asks for the value of each event."""
+
+    events: Log
+    masks: dict[str, Mask]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the events that each group holds."""
+        return _shares(self.masks)
+
+    def tally(self, model: Model) -> Tally:
+        """Squared errors of a model."""
+        users, items, values, user_ids, item_ids = self.events
+        predicted = model.predict(user_ids[users], item_ids[items])
+        error = predicted.astype(np.float64) - values
+        masks = [np.ones(users.size, np.bool_), *(self.masks[name] for name in GROUPS)]
+        size = user_ids.size
+        totals = [np.bincount(users[mask], error[mask] ** 2, minlength=size) for mask in masks]
+        counts = [np.bincount(users[mask], minlength=size) for mask in masks]
+        return Tally("rmse", np.array(totals, np.float64), np.array(counts, np.float64))
+
+
+class RankingExam(NamedTuple):
+    """Asks which items each user turned to next, of all that they had not seen."""
+
+    events: Log
+    masks: dict[str, Mask]
+    rows: Codes
+    askers: Codes
+    hidden: tuple[Codes, Codes]
+    k: int
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the events that each group holds."""
+        return _shares(self.masks)
+
+    def tally(self, model: Model) -> Tally:
+        """NDCG of a model, one ranking per user and group."""
+        # among relevant items that tie, the least relevant comes first
+        order = np.lexsort((self.events.values, self.rows))
+        rows, items, gains = self.rows[order], self.events.items[order], self.events.values[order]
+        parts = range(0, self.askers.size, USERS_AT_ONCE)
+        cuts = np.searchsorted(rows, [*parts, self.askers.size])
+        places = [
+            ranks(self._scores(model, start), rows[cut:end] - start, items[cut:end])
+            for start, cut, end in zip(parts, cuts, cuts[1:], strict=False)
+        ]
+        place = np.concatenate([np.empty(0, np.int64), *places])
+        tally = Tally.empty("ndcg", self.events.user_ids.size)
+        for group, mask in enumerate([np.ones(rows.size, np.bool_), *(self.masks[name] for name in GROUPS)]):
+            chosen = mask[order]
+            asked, values = ndcg_by_row(place[chosen], rows[chosen], gains[chosen], self.k)
+            tally.totals[group, self.askers[asked]] = values
+            tally.counts[group, self.askers[asked]] = 1.0
+        return tally
+
+    def _scores(self, model: Model, start: int) -> NDArray[np.float32]:
+        """Scores of the items that the model knows and the user has not seen; all else is no candidate.
+
+        A user's own bias shifts a whole row and is left out; an unknown user has a zero vector.
+        """
+        askers = self.askers[start : start + USERS_AT_ONCE]
+        user_rows = model.users.rows(self.events.user_ids[askers])
+        item_rows = model.items.rows(self.events.item_ids)
+        vectors = model.user_factors[user_rows] * (user_rows >= 0)[:, None]
+        known = item_rows >= 0
+        answered = item_rows[known]
+        scores = np.full((askers.size, item_rows.size), -np.inf, np.float32)
+        scores[:, known] = vectors @ model.item_factors[answered].T + model.item_biases[answered]
+        row, item = self.hidden
+        inside = slice(*np.searchsorted(row, [start, start + USERS_AT_ONCE]))
+        scores[row[inside] - start, item[inside]] = -np.inf
+        return scores
+
+
+def bootstrap(tallies: Sequence[Tally], draws: int = 1000, seed: int = 0) -> NDArray[np.float64]:
+    """Values of tallies over resampled users.
+
+    A draw takes the same users for all tallies, so that their differences are paired.
+
+    Parameters
+    ----------
+    tallies : sequence of Tally
+        Over the same users.
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of float64, shape (draws, len(tallies))
+
+    References
+    ----------
+    Field, Welsh: Bootstrapping clustered data. J. R. Statist. Soc. B 69(3), 2007.
+    """
+    sums = np.stack([column for tally in tallies for column in (tally.totals[0], tally.counts[0])], axis=1)
+    sums = sums[sums.any(axis=1)]
+    random = np.random.default_rng(seed)
+    size = len(sums)
+    drawn = np.empty((draws, sums.shape[1]))
+    for draw in range(draws):
+        drawn[draw] = np.bincount(random.integers(size, size=size), minlength=size) @ sums
+    return _finish(tallies[0].metric, drawn[:, 0::2] / np.maximum(drawn[:, 1::2], 1.0))
+
+
+def _finish(metric: Metric, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sqrt(mean) if metric == "rmse" else mean
+
+
+def _shares(masks: dict[str, Mask]) -> dict[str, float]:
+    return {name: float(mask.mean()) if mask.size else 0.0 for name, mask in masks.items()}

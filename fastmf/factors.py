@@ -1,0 +1,171 @@
+"""Factors: the learned tables. Rows never move in memory."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmf.errors import CapacityError
+from fastmf.kernels.pointwise import Shape
+from fastmf.kernels.tables import gather, scatter
+from fastmf.memory import aligned, reserve, row_capacity, use_huge_pages
+
+__all__ = ["Factors", "Rows", "Table"]
+
+SIDES = ("users", "items")
+SPREAD = 0.15  # of a start vector, relative to a row of unit length
+
+
+class Rows(NamedTuple):
+    """Rows on their way between a table and a working set: float32 factors (padded) and records, one line per row."""
+
+    factors: np.ndarray
+    records: np.ndarray
+
+    def copy(self) -> Rows:
+        """The same rows in memory of their own."""
+        factors = aligned(*self.factors.shape)
+        factors[:] = self.factors
+        return Rows(factors, self.records.copy())
+
+    def head(self, count: int) -> Rows:
+        """The first `count` rows, as views."""
+        return Rows(self.factors[:count], self.records[:count])
+
+    def finite(self) -> bool:
+        """Whether every number is."""
+        return bool(np.isfinite(self.factors.sum()) and np.isfinite(self.records.sum()))
+
+
+class Table:
+    """The rows of one named group: factors, padded to a multiple of 16, and a small record ``[bias, memory...]`` a row.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of the rows.
+    side : int
+        The stream of the group's start vectors.
+    storage : {"float32", "float16"}
+        How factors are kept.
+    capacity : int
+        Rows that the table may grow to.
+    """
+
+    def __init__(self, shape: Shape, side: int, storage: str, capacity: int) -> None:
+        self.shape, self.side, self.storage = shape, side, storage
+        self.factors = reserve(capacity, np.uint16 if storage == "float16" else np.float32, shape.width)
+        self.records = reserve(capacity, np.float32, record_width(shape))
+        self.marks = reserve(capacity, np.int32)  # zero between calls; see kernels/grouping.py
+        self.count = 0
+
+    def require_room(self, count: int) -> None:
+        """Raise CapacityError unless the table can hold `count` rows."""
+        if count > len(self.factors):
+            raise CapacityError(f"{count} rows of {self.shape.size} factors exceed the memory budget of the model")
+
+    def gather(self, rows: np.ndarray, start: tuple[int, float, float]) -> Rows:
+        """Copies of some rows; a row that the table does not have yet gets its start vector from (seed, centre, spread)."""
+        found = Rows(aligned(rows.size, self.shape.width), np.empty((rows.size, self.records.shape[1]), np.float32))
+        seed, centre, spread = start
+        form = (np.uint64(seed), self.side, np.float32(centre), np.float32(spread))
+        gather(self.shape.width, self.shape.size)(self.factors, self.records, rows, self.count, form, *found)
+        return found
+
+    def scatter(self, rows: np.ndarray, values: Rows) -> None:
+        """Write rows; those from `count` on are new and must leave no gap."""
+        scatter(self.shape.width, self.shape.size)(self.factors, self.records, rows, *values)
+
+    def fill(self, count: int, start: tuple[int, float, float]) -> None:
+        """Start `count` rows in an empty table."""
+        self.require_room(count)
+        use_huge_pages(self.factors, count)
+        for first in range(0, count, 1 << 16):
+            rows = np.arange(first, min(first + (1 << 16), count), dtype=np.int32)
+            self.scatter(rows, self.gather(rows, start))
+        self.count = count
+
+    def whole(self, start: tuple[int, float, float]) -> Rows:
+        """All rows as float32: the table itself, or a copy of a half-precision one."""
+        if self.storage == "float16":
+            return self.gather(np.arange(self.count, dtype=np.int32), start)
+        return Rows(self.factors[: self.count], self.records[: self.count])
+
+    def values(self) -> np.ndarray:
+        """The factors, [count, size], float32 or float16; a read-only view."""
+        stored = self.factors[: self.count, : self.shape.size]
+        view = stored.view(np.float16) if self.storage == "float16" else stored.view()
+        view.flags.writeable = False
+        return view
+
+    def biases(self) -> np.ndarray:
+        """The biases, float32[count]; a read-only view."""
+        view = self.records[: self.count, 0]
+        view.flags.writeable = False
+        return view
+
+    def copy_from(self, other: Table) -> None:
+        """Become equal to another table of the same shape."""
+        self.require_room(other.count)
+        self.factors[: other.count] = other.factors[: other.count]
+        self.records[: other.count] = other.records[: other.count]
+        self.count = other.count
+
+
+def record_width(shape: Shape) -> int:
+    """Floats in a record: the bias, the memory of row and bias, padded to 16 bytes."""
+    return -(-(1 + shape.memory + shape.bias_memory) // 4) * 4
+
+
+class Factors:
+    """What a model has learned: a table per side, and the numbers that belong to none.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of the rows, the same on both sides.
+    global_mean : float
+        Added to every score; it never moves in an update.
+    storage, budget
+        As in Options.
+    seed : int
+        Of the start vectors.
+    centre : float
+        The score that two new rows start from; 0 where biases and mean carry it.
+    """
+
+    def __init__(
+        self, shape: Shape, global_mean: float, storage: str, budget: int, seed: int = 0, centre: float = 0.0
+    ) -> None:
+        self.shape, self.global_mean, self.storage, self.budget = shape, float(np.float32(global_mean)), storage, budget
+        self.seed, self.centre = seed, centre
+        self.low, self.high = np.inf, -np.inf  # the values seen
+        row_bytes = shape.width * (2 if storage == "float16" else 4) + 4 * record_width(shape)
+        self.capacity = row_capacity(budget, row_bytes)
+        self.tables = {side: Table(shape, stream, storage, self.capacity) for stream, side in enumerate(SIDES)}
+
+    @property
+    def users(self) -> Table:
+        return self.tables["users"]
+
+    @property
+    def items(self) -> Table:
+        return self.tables["items"]
+
+    def start(self, side: str) -> tuple[int, float, float]:
+        """Seed, centre and spread of a side's start vectors.
+
+        Factors start uniformly within ``SPREAD / sqrt(k)`` of the centre, so that any two new rows differ and can learn.
+        """
+        k = self.shape.size
+        centre = math.sqrt(abs(self.centre) / k)
+        if side == "items":
+            centre = math.copysign(centre, self.centre)
+        return self.seed, centre, 2 * SPREAD / math.sqrt(k)
+
+    def see(self, values: np.ndarray) -> None:
+        """Widen the range of values seen."""
+        if values.size:
+            self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))

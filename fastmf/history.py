@@ -1,0 +1,149 @@
+"""History: the model's own event log; who has seen what; a row's past."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmf.errors import CapacityError
+from fastmf.kernels import log
+from fastmf.kernels.grouping import order_by
+from fastmf.memory import reserve, row_capacity
+
+__all__ = ["Events", "History"]
+
+_BYTES_PER_EVENT = 40  # two rows, value, weight, time, two links
+
+
+class Events(NamedTuple):
+    """Events with row numbers in place of ids; the columns of the log."""
+
+    users: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+    times: np.ndarray | None = None
+
+    def take(self, positions: np.ndarray | slice) -> Events:
+        """Some of the events."""
+        return Events(*(None if column is None else column[positions] for column in self))  # type: ignore[arg-type]
+
+
+class _Side:
+    """Where the events of each row of one side are: see kernels/log.py."""
+
+    def __init__(self, rows: int, events: int) -> None:
+        self.start = reserve(rows, np.int64)
+        self.based = reserve(rows, np.int32)
+        self.tailed = reserve(rows, np.int32)
+        self.head = reserve(rows, np.int64)
+        self.previous = reserve(events, np.int64)
+        self.base = reserve(2 * events, np.int64)
+        self.used = 0
+
+    def build(self, rows: np.ndarray, count: int) -> None:
+        """Lay out all events at once."""
+        order, starts = order_by(rows, count)
+        self.base[: order.size], self.used = order, order.size
+        self.start[:count] = starts[:-1]
+        self.based[:count] = np.diff(starts)
+
+    def collect(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        bounds = np.empty(rows.size + 1, np.int64)
+        events = np.empty(log.count(rows, self.based, self.tailed, bounds), np.int64)
+        links = (self.start, self.based, self.head, self.tailed, self.previous)
+        self.used = log.collect(rows, bounds, *links, self.base, self.used, events)
+        return events, bounds
+
+
+class History:
+    """One log of events in order of arrival, indexed by user row and by item row.
+
+    Appending n events costs O(n); reading a row costs its length. Rolling back takes events off the end.
+
+    Parameters
+    ----------
+    rows : int
+        Rows that a side may grow to.
+    budget : int
+        The bytes that the log may grow to.
+    """
+
+    def __init__(self, rows: int, budget: int) -> None:
+        self._budget = budget
+        capacity = row_capacity(budget, _BYTES_PER_EVENT)
+        self._log = Events(
+            reserve(capacity, np.int32),
+            reserve(capacity, np.int32),
+            reserve(capacity, np.float32),
+            reserve(capacity, np.float32),
+            reserve(capacity, np.int64),
+        )
+        self._sides = {"users": _Side(rows, capacity), "items": _Side(rows, capacity)}
+        self._count = 0
+        self._timed = False
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def events(self) -> Events:
+        """The whole log, as views."""
+        return self.between(0, self._count)
+
+    def between(self, first: int, last: int) -> Events:
+        """Events `first` to `last` of the log, as views."""
+        log_view = self._log.take(slice(first, last))
+        return log_view if self._timed else log_view._replace(times=None)
+
+    def require_room(self, events: int) -> None:
+        """Raise CapacityError unless so many events can be appended."""
+        if self._count + events > self._log.users.size:
+            raise CapacityError(f"{self._count + events} events exceed the memory budget of {self._budget} bytes")
+
+    def build(self, events: Events, users: int, items: int) -> None:
+        """Fill an empty history with the events of so many user and item rows."""
+        self._write(events)
+        self._sides["users"].build(events.users, users)
+        self._sides["items"].build(events.items, items)
+
+    def copy(self, users: int, items: int) -> History:
+        """An independent history with the same events."""
+        other = History(len(self._sides["users"].start), self._budget)
+        other.build(self.events, users, items)
+        return other
+
+    def append(self, events: Events) -> None:
+        """Add events at the end; there must be room."""
+        first = self._count
+        self._write(events)
+        for side, rows in (("users", events.users), ("items", events.items)):
+            index = self._sides[side]
+            log.append(rows, first, index.head, index.tailed, index.previous)
+
+    def truncate(self, count: int) -> None:
+        """Take the newest events off, until `count` are left."""
+        gone = self._log.take(slice(count, self._count))
+        for side, rows in (("users", gone.users), ("items", gone.items)):
+            index = self._sides[side]
+            log.retract(rows, count, index.based, index.head, index.tailed, index.previous)
+        self._count = count
+
+    def of(self, side: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The events of some rows of a side, oldest first: positions in the log, and the bounds of each row in them."""
+        return self._sides[side].collect(rows)
+
+    def take(self, positions: np.ndarray) -> Events:
+        """Events by position in the log."""
+        return self.events.take(positions)
+
+    def _write(self, events: Events) -> None:
+        first, last = self._count, self._count + events.users.size
+        for name, column in zip(Events._fields[:4], events[:4], strict=True):
+            getattr(self._log, name)[first:last] = column
+        self._timed = self._timed or events.times is not None
+        if self._timed:
+            assert self._log.times is not None
+            self._log.times[first:last] = 0 if events.times is None else events.times
+        self._count = last

@@ -1,0 +1,236 @@
+"""IdMap: from the ids of the outside world to row numbers, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.errors import CapacityError, DataError
+from fastmf.kernels import hashing
+from fastmf.memory import default_budget, discard, reserve, row_capacity, use_huge_pages
+
+__all__ = ["IdMap"]
+
+_NO_TEXT = np.empty(0, np.uint8)
+_NO_BOUNDS = np.empty(0, np.int64)
+_SMALLEST_TABLE = 1 << 10
+_RELEASED_AT_ONCE = 1 << 15  # pairs: half a megabyte
+
+
+class _Keys(NamedTuple):
+    """A batch of ids as the kernels see them: 64-bit keys, and the UTF-8 bytes of text ids end to end."""
+
+    keys: np.ndarray
+    text: np.ndarray
+    bounds: np.ndarray
+
+    def take(self, positions: np.ndarray) -> _Keys:
+        if not self.bounds.size:
+            return _Keys(self.keys[positions], self.text, self.bounds)
+        pieces = [self.text[self.bounds[p] : self.bounds[p + 1]] for p in positions]
+        lengths = (self.bounds[1:] - self.bounds[:-1])[positions]
+        text = np.concatenate(pieces) if pieces else _NO_TEXT
+        return _Keys(self.keys[positions], text, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def _encode(ids: np.ndarray) -> _Keys:
+    if ids.dtype != object:
+        return _Keys(ids, _NO_TEXT, _NO_BOUNDS)
+    pieces = [text.encode() for text in ids]
+    bounds = np.zeros(len(pieces) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=bounds[1:])
+    text = np.frombuffer(b"".join(pieces), np.uint8)
+    keys = np.empty(len(pieces), np.int64)
+    hashing.hash_text(text, bounds, keys)
+    return _Keys(keys, text, bounds)
+
+
+class Staged(NamedTuple):
+    """A batch of ids as rows, before anything is added: row ``len(ids) + n`` stands for the new id ``fresh[n]``."""
+
+    rows: np.ndarray
+    fresh: np.ndarray
+
+
+class IdMap:
+    """The ids of one side, in row order: int64 or str, decided by the first ids that come in.
+
+    It only grows (and shrinks from its end when a Delta is rolled back). Adding n ids costs O(n), whatever its size.
+
+    Parameters
+    ----------
+    budget : int, optional
+        The bytes that the keys may grow to; the machine's memory by default.
+
+    Examples
+    --------
+    >>> ids = IdMap()
+    >>> ids.extend(np.array([30, -4]))
+    >>> ids.rows(np.array([-4, 5])), 30 in ids, len(ids)
+    (array([ 1, -1], dtype=int32), True, 2)
+    """
+
+    def __init__(self, budget: int | None = None) -> None:
+        self._budget = default_budget() if budget is None else budget
+        self._capacity = row_capacity(self._budget, 8)
+        self._keys = reserve(self._capacity, np.int64)
+        self._blob, self._offsets = _NO_TEXT, _NO_BOUNDS
+        self._kind: str | None = None
+        self._count = 0
+        self._reset_tables(_SMALLEST_TABLE)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def kind(self) -> str | None:
+        """``"int"``, ``"str"``, or None while there is no id."""
+        return self._kind
+
+    @property
+    def values(self) -> np.ndarray:
+        """All ids in row order: int64, or an object array of str."""
+        return self.ids(np.arange(self._count))
+
+    def ids(self, rows: np.ndarray) -> np.ndarray:
+        """The ids of some rows, in their order."""
+        if self._kind != "str":
+            return self._keys[: self._count][rows]
+        start, end = self._offsets[rows], self._offsets[np.asarray(rows) + 1]
+        found = np.empty(np.shape(rows), object)
+        for position, (begin, stop) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+            found[position] = self._blob[begin:stop].tobytes().decode()
+        return found
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """The row of each id, int32, -1 for an id that is not known."""
+        self.require_kind(ids)
+        return self._look_up(_encode(ids))[0]
+
+    def __contains__(self, one: object) -> bool:
+        if isinstance(one, str):
+            ids = np.array([one], object)
+        elif isinstance(one, (int, np.integer)) and not isinstance(one, bool) and abs(int(one)) < 1 << 63:
+            ids = np.array([one], np.int64)
+        else:
+            return False
+        kind = "str" if ids.dtype == object else "int"
+        return self._kind == kind and bool(self.rows(ids)[0] >= 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values.tolist())
+
+    def __repr__(self) -> str:
+        return f"IdMap({self._count} {self._kind or 'no'} ids)"
+
+    def require_kind(self, ids: np.ndarray, column: str = "ids") -> None:
+        """Raise DataError where ids of one kind are put to a map of the other."""
+        kind = "str" if ids.dtype == object else "int"
+        if self._kind not in (None, kind) and ids.size:
+            raise DataError(f"{column}, row 0: {ids.flat[0]!r} is {kind}, but the known ids are {self._kind}")
+
+    # --- growing --------------------------------------------------------------------------------------------------
+
+    def stage(self, ids: np.ndarray, column: str = "ids") -> Staged:
+        """Rows of a batch of ids, new ones numbered from ``len(self)`` in order of first appearance. Changes nothing."""
+        self.require_kind(ids, column)
+        batch = _encode(ids)
+        rows, unknown = self._look_up(batch)
+        if not unknown:
+            return Staged(rows, ids[:0])
+        scratch = np.zeros(2 * _table_size(unknown), np.int64)
+        first = np.empty(unknown, np.int64)
+        new = hashing.number(batch.keys, batch.text, batch.bounds, rows, self._count, scratch, first)
+        if self._count + new > self._capacity:
+            raise CapacityError(f"{column}: {self._count + new} ids exceed the memory budget of {self._budget} bytes")
+        return Staged(rows, ids[first[:new]])
+
+    def extend(self, fresh: np.ndarray) -> None:
+        """Append ids that are distinct and not yet known."""
+        if not len(fresh):
+            return
+        batch, end = _encode(fresh), self._count + len(fresh)
+        if batch.bounds.size:
+            self._append_text(batch)
+        self._kind = "str" if batch.bounds.size else "int"
+        self._keys[self._count : end] = batch.keys
+        self._make_room(len(fresh))
+        self._cursor = hashing.insert(self._slots, self._older, self._cursor, batch.keys, self._count)
+        self._used += len(fresh)
+        self._count = end
+        self._release_carried()
+
+    def truncate(self, count: int) -> None:
+        """Forget the rows from `count` on."""
+        hashing.remove(self._slots, self._older, self._keys[count : self._count], count)
+        self._count = count
+        if not count:
+            self._kind, self._blob, self._offsets = None, _NO_TEXT, _NO_BOUNDS
+            self._reset_tables(_SMALLEST_TABLE)
+
+    def copy(self) -> IdMap:
+        """An independent map with the same ids."""
+        other = IdMap(self._budget)
+        other.extend(self.values)
+        return other
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _look_up(self, batch: _Keys) -> tuple[np.ndarray, int]:
+        rows = np.empty(len(batch.keys), np.int32)
+        if not batch.bounds.size:
+            return rows, hashing.lookup(self._slots, self._older, batch.keys, rows)
+        return rows, hashing.lookup_text(self._slots, self._older, *batch, self._blob, self._offsets, rows)
+
+    def _append_text(self, batch: _Keys) -> None:
+        if not self._offsets.size:
+            self._offsets = reserve(self._capacity + 1, np.int64)
+            self._blob = reserve(self._budget, np.uint8)
+        end = int(self._offsets[self._count])
+        if end + batch.text.size > self._blob.size:
+            raise CapacityError(f"the text of the ids exceeds the memory budget of {self._budget} bytes")
+        self._blob[end : end + batch.text.size] = batch.text
+        self._offsets[self._count + 1 : self._count + 1 + len(batch.keys)] = end + batch.bounds[1:]
+
+    def _reset_tables(self, size: int) -> None:
+        self._slots = reserve(2 * size, np.int64)
+        self._older = _NO_BOUNDS
+        self._cursor = self._released = self._used = 0
+
+    def _release_carried(self) -> None:
+        """Free the old table piece by piece: freeing it at once takes as long as the table is large.
+
+        A piece ends at a pair that was always free, since no search for a key behind it starts before it.
+        """
+        if 2 * self._cursor >= self._older.size:
+            self._older, self._cursor, self._released = _NO_BOUNDS, 0, 0
+        elif self._cursor - self._released >= _RELEASED_AT_ONCE:
+            free = np.flatnonzero(self._older[2 * self._cursor - 1023 : 2 * self._cursor : 2] == 0)
+            if free.size:
+                border = self._cursor - 512 + int(free[-1])
+                discard(self._older, 2 * self._released, 2 * border)
+                self._released = border
+
+    def _make_room(self, new: int) -> None:
+        """Let a larger table take over before the present one is more than half full."""
+        self._used = max(self._used, self._count)
+        if 4 * (self._used + new) <= self._slots.size:
+            return
+        present = self._slots
+        if self._older.size or 2 * new > self._count:  # a bulk load: the batch pays for the whole table at once
+            self._reset_tables(_table_size(self._count + new))
+            use_huge_pages(self._slots, self._slots.size)
+            hashing.insert(self._slots, self._older, 0, self._keys[: self._count], 0)
+        else:
+            self._reset_tables(present.size)
+            self._older = present
+        self._used = self._count
+
+
+def _table_size(count: int) -> int:
+    """The power of two that keeps a table of `count` ids between a quarter and half full."""
+    return max(_SMALLEST_TABLE, 1 << (2 * count - 1).bit_length())

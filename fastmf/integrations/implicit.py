@@ -1,0 +1,87 @@
+"""Models of the ``implicit`` library: alternating least squares, BPR and logistic matrix factorisation.
+
+``implicit`` stores biases as extra columns of its factors, against columns of ones on the other side::
+
+    ALS        user: p          item: q
+    BPR        user: p  1       item: q  b_i
+    logistic   user: p  1  b_u  item: q  b_i  1
+
+Taking those columns apart leaves every score as it was, and keeps later updates from moving the ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmf.integrations._learned import learned
+from fastmf.model import MF
+
+
+def from_implicit(model: Any, users: Any = None, items: Any = None, **settings: Any) -> MF:
+    """Turn a fitted ``implicit`` model into an :class:`fastmf.MF` with the same scores.
+
+    Parameters
+    ----------
+    model : AlternatingLeastSquares, BayesianPersonalizedRanking or LogisticMatrixFactorization
+        A fitted model, trained on CPU or GPU.
+    users, items : array of int or str, optional
+        The ids of the rows and columns of the matrix ``model`` was fitted to, in order. Row numbers when not
+        given.
+    **settings
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
+
+    Returns
+    -------
+    fastmf.MF
+
+    Raises
+    ------
+    NotFittedError
+        If ``model`` is not fitted, or holds no factors.
+    DataError
+        If the arrays do not fit each other or the ids, or hold a value that is not finite.
+
+    Notes
+    -----
+    The logistic model's scores are log-odds; with ``loss=fastmf.losses.Logistic()`` predictions are the
+    probabilities.
+
+    References
+    ----------
+    Hu, Koren, Volinsky (2008), "Collaborative Filtering for Implicit Feedback Datasets".
+    Rendle, Freudenthaler, Gantner, Schmidt-Thieme (2009), "BPR: Bayesian Personalized Ranking from Implicit
+    Feedback".
+    Johnson (2014), "Logistic Matrix Factorization for Implicit Feedback Data".
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from fastmf.integrations import from_implicit
+    >>> bpr = SimpleNamespace(factors=2, user_factors=[[1.0, 2.0, 1.0]], item_factors=[[3.0, 4.0, 0.5]])
+    >>> from_implicit(bpr, users=["ann"], items=[7]).predict(["ann"], [7]).tolist()
+    [11.5]
+    """
+    p, q = _host(learned(model, "user_factors")), _host(learned(model, "item_factors"))
+    user_biases = item_biases = None
+    if _is_logistic(p, q, learned(model, "factors")):
+        p, user_biases, q, item_biases = p[:, :-2], p[:, -1], q[:, :-2], q[:, -2]
+    elif _is_bpr(p, q, model.factors):
+        p, q, item_biases = p[:, :-1], q[:, :-1], q[:, -1]
+    return MF.from_factors(p, q, user_biases, item_biases, users=users, items=items, **settings)
+
+
+def _host(factors: Any) -> NDArray[Any]:
+    """Factors as a NumPy array, copied from the GPU where they live there."""
+    return np.asarray(factors.to_numpy() if hasattr(factors, "to_numpy") else factors)
+
+
+def _is_bpr(p: NDArray[Any], q: NDArray[Any], factors: int) -> bool:
+    return p.shape[1:] == q.shape[1:] == (factors + 1,) and bool((p[:, -1] == 1).all())
+
+
+def _is_logistic(p: NDArray[Any], q: NDArray[Any], factors: int) -> bool:
+    ones = p.shape[1:] == q.shape[1:] == (factors + 2,) and (p[:, -2] == 1).all() and (q[:, -1] == 1).all()
+    return bool(ones)

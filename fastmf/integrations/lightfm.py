@@ -1,0 +1,72 @@
+"""Models of the ``lightfm`` library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastmf.integrations._learned import learned
+from fastmf.model import MF
+
+
+def from_lightfm(
+    model: Any,
+    users: Any = None,
+    items: Any = None,
+    user_features: Any = None,
+    item_features: Any = None,
+    **settings: Any,
+) -> MF:
+    """Turn a fitted ``LightFM`` model into an :class:`fastmf.MF` with the same scores.
+
+    Parameters
+    ----------
+    model : lightfm.LightFM
+        A fitted model.
+    users, items : array of int or str, optional
+        The ids of the rows and columns of the matrix ``model`` was fitted to, in order. Row numbers when not
+        given.
+    user_features, item_features : sparse matrix, shape (rows, features), optional
+        The feature matrices ``model`` was fitted with. Each user and item then starts at the sum of its
+        features' vectors and learns on its own from there. A model fitted with features cannot be told from
+        one without: leave these out only if they were left out of ``model.fit``.
+    **settings
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
+
+    Returns
+    -------
+    fastmf.MF
+
+    Raises
+    ------
+    NotFittedError
+        If ``model`` is not fitted.
+    DataError
+        If the arrays do not fit each other or the ids, or hold a value that is not finite.
+
+    Notes
+    -----
+    ``LightFM.predict`` gives scores before the link whatever the loss; with ``loss=fastmf.losses.Logistic()``
+    predictions are their probabilities.
+
+    References
+    ----------
+    Kula (2015), "Metadata Embeddings for User and Item Cold-start Recommendations".
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from fastmf.integrations import from_lightfm
+    >>> fitted = SimpleNamespace(
+    ...     user_embeddings=[[1.0, 2.0]],
+    ...     get_user_representations=lambda features: ([0.5], [[1.0, 2.0]]),
+    ...     get_item_representations=lambda features: ([0.25], [[3.0, 4.0]]),
+    ... )
+    >>> from_lightfm(fitted, users=["ann"], items=[7]).predict(["ann"], [7]).tolist()
+    [11.75]
+    """
+    learned(model, "user_embeddings")
+    user_biases, user_factors = model.get_user_representations(user_features)
+    item_biases, item_factors = model.get_item_representations(item_features)
+    return MF.from_factors(
+        user_factors, item_factors, user_biases, item_biases, users=users, items=items, **settings
+    )

@@ -1,0 +1,87 @@
+"""Embeddings trained in ``torch``, which is not imported here: the tensors convert themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmf.errors import DataError
+from fastmf.model import MF
+
+
+def from_torch(
+    user_embedding: Any,
+    item_embedding: Any,
+    user_biases: Any = None,
+    item_biases: Any = None,
+    global_mean: float = 0.0,
+    users: Any = None,
+    items: Any = None,
+    **settings: Any,
+) -> MF:
+    """Turn a pair of ``torch`` embeddings into an :class:`fastmf.MF` that scores by their dot product.
+
+    The scores are ``global_mean + user_biases[u] + item_biases[i] + user_embedding[u] @ item_embedding[i]``.
+
+    Parameters
+    ----------
+    user_embedding, item_embedding : torch.nn.Embedding or tensor, shape (rows, factors)
+        On any device, in any float type; training continues in float32. Rows longer than an embedding's
+        ``max_norm`` are scaled down to it, as a look-up in torch does.
+    user_biases, item_biases : torch.nn.Embedding or tensor, shape (rows,) or (rows, 1), optional
+        Zeros when not given.
+    global_mean : float, default 0.0
+        The constant part of every score.
+    users, items : array of int or str, optional
+        The ids of the rows, in order. Row numbers when not given.
+    **settings
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
+
+    Returns
+    -------
+    fastmf.MF
+
+    Raises
+    ------
+    DataError
+        If an argument is no tensor, the arrays do not fit each other or the ids, or hold a value that is not
+        finite.
+
+    Examples
+    --------
+    >>> import torch  # doctest: +SKIP
+    >>> from fastmf.integrations import from_torch
+    >>> model = from_torch(torch.nn.Embedding(943, 32), torch.nn.Embedding(1682, 32))  # doctest: +SKIP
+    >>> model.user_factors.shape  # doctest: +SKIP
+    (943, 32)
+    """
+    return MF.from_factors(
+        _rows("user_embedding", user_embedding),
+        _rows("item_embedding", item_embedding),
+        None if user_biases is None else _flat(_rows("user_biases", user_biases)),
+        None if item_biases is None else _flat(_rows("item_biases", item_biases)),
+        float(global_mean),
+        users=users,
+        items=items,
+        **settings,
+    )
+
+
+def _rows(name: str, source: Any) -> NDArray[np.float32]:
+    """The rows a look-up in an embedding gives; a tensor's rows as they are."""
+    table = getattr(source, "weight", source)
+    if not hasattr(table, "detach"):
+        raise DataError(f"{name}: expected a torch tensor or embedding, got {type(source).__name__}")
+    # float() comes before numpy(), which knows no bfloat16.
+    rows: NDArray[np.float32] = table.detach().cpu().float().numpy()
+    limit = getattr(source, "max_norm", None)
+    if limit is None:
+        return rows
+    norms = np.linalg.norm(rows, ord=source.norm_type, axis=1, keepdims=True)
+    return np.where(norms > limit, rows * (limit / (norms + np.float32(1e-7))), rows)
+
+
+def _flat(biases: NDArray[np.float32]) -> NDArray[np.float32]:
+    return biases[:, 0] if biases.ndim == 2 and biases.shape[1] == 1 else biases

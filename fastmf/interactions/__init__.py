@@ -1,0 +1,457 @@
+"""Interactions: who met what, how it went, and when. Checked once, here; trusted everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmf.errors import DataError
+from fastmf.interactions import columns, readers
+
+__all__ = ["Interactions"]
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
+class Interactions:
+    """
+    Events: a user, an item, a value, and where known a time and a weight.
+
+    Every column is checked when the object is made, copied, and read-only from then on. Repeated (user, item)
+    pairs are separate events. A column may be a NumPy array, a list, a pandas or polars series, or an Arrow
+    array.
+
+    Parameters
+    ----------
+    users, items : array_like, shape (n,)
+        Ids: on each side either integers that fit int64 or strings. Bools, floats and bytes are refused.
+    values : array_like, shape (n,), optional
+        Ratings, labels or counts: finite real numbers; by default all 1.
+    times : array_like, shape (n,), optional
+        Integers of any unit, or datetimes, which become microseconds since 1970-01-01 UTC.
+    weights : array_like, shape (n,), optional
+        How much each event counts in the loss: finite, not below 0.
+
+    Attributes
+    ----------
+    users, items : ndarray, shape (n,)
+        int64, or object of `str`.
+    values : ndarray, shape (n,), float32
+    times : ndarray, shape (n,), int64, or None
+    weights : ndarray, shape (n,), float32, or None
+
+    Raises
+    ------
+    DataError
+        For a column that cannot be used: the column, the row (counted from 0) and the value are named.
+
+    Examples
+    --------
+    >>> events = Interactions(users=[7, 7, 9], items=["a", "b", "a"], values=[5, 3, 4], times=[30, 10, 20])
+    >>> events
+    Interactions(3 events, int users, str items, with times)
+    >>> past, later = events.split_by_time(2 / 3)
+    >>> past.items, later.items
+    (array(['b', 'a'], dtype=object), array(['a'], dtype=object))
+    >>> Interactions(users=[7, 7.5], items=["a", "b"])
+    Traceback (most recent call last):
+        ...
+    fastmf.errors.DataError: column 'users', row 1: 7.5 is of type float; ids of one side are ...
+    """
+
+    users: NDArray[Any]
+    items: NDArray[Any]
+    values: NDArray[np.float32]
+    times: NDArray[np.int64] | None
+    weights: NDArray[np.float32] | None
+
+    def __init__(
+        self, users: Any, items: Any, values: Any = None, times: Any = None, weights: Any = None
+    ) -> None:
+        self._set(*columns.checked(columns.FIELDS, (users, items, values, times, weights)))
+
+    def _set(self, *arrays: NDArray[Any] | None) -> None:
+        for field, array in zip(columns.FIELDS, arrays, strict=True):
+            if array is not None:
+                array.flags.writeable = False
+            object.__setattr__(self, field, array)
+
+    @classmethod
+    def _trusted(cls, *arrays: NDArray[Any] | None) -> Interactions:
+        """Interactions of columns that need no check, in the order of the fields, contiguous."""
+        events = object.__new__(cls)
+        events._set(*arrays)
+        return events
+
+    # ------------------------------------------------------------------------------------------ other sources
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: Any,
+        user: str = "user",
+        item: str = "item",
+        value: str | None = None,
+        time: str | None = None,
+        weight: str | None = None,
+    ) -> Interactions:
+        """
+        Events from the rows of a data frame.
+
+        Parameters
+        ----------
+        df : data frame
+            Of pandas, polars (lazy too), pyarrow or duckdb, any other that narwhals reads or that exports an
+            Arrow stream, or a dict of arrays. Only the columns named here are read.
+        user, item : str
+            Names of the columns that hold ids.
+        value, time, weight : str, optional
+            Names of the columns that hold these; what is not named is left out.
+
+        Returns
+        -------
+        Interactions
+            One event per row, in the order of the rows.
+
+        Raises
+        ------
+        DataError
+            For a column that is not there or cannot be used.
+
+        Examples
+        --------
+        >>> df = {"who": [1, 2], "film": ["Alien", "Brazil"], "stars": [4.5, 5.0]}
+        >>> Interactions.from_frame(df, user="who", item="film", value="stars")
+        Interactions(2 events, int users, str items)
+        """
+        names = (user, item, value, time, weight)
+        return cls._named(names, readers.frame_columns(df, _given(names)))
+
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | PathLike[str],
+        user: str = "user",
+        item: str = "item",
+        value: str | None = None,
+        time: str | None = None,
+        weight: str | None = None,
+    ) -> Interactions:
+        """
+        Events from the rows of a Parquet file.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        user, item, value, time, weight : str, optional
+            Names of columns, as in `from_frame`.
+
+        Raises
+        ------
+        DataError
+            For a file that is not Parquet, or a column that is not there or cannot be used.
+        MissingExtraError
+            Where none of polars, pyarrow, duckdb and pandas is installed.
+        """
+        names = (user, item, value, time, weight)
+        return cls._named(names, readers.parquet_columns(path, _given(names)))
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | PathLike[str],
+        user: str = "user",
+        item: str = "item",
+        value: str | None = None,
+        time: str | None = None,
+        weight: str | None = None,
+    ) -> Interactions:
+        """
+        Events from the rows of a CSV file with a header.
+
+        An empty cell is missing. A column whose cells are all integers is one of integers: the id `007` is
+        a number. Times may be written in ISO 8601 too. For other rules read the file yourself, and use
+        `from_frame`.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        user, item, value, time, weight : str, optional
+            Names of columns, as in `from_frame`.
+
+        Raises
+        ------
+        DataError
+            For a file that is not CSV, or a column that is not there or cannot be used.
+        MissingExtraError
+            Where none of polars, pyarrow, duckdb and pandas is installed.
+        """
+        names = (user, item, value, time, weight)
+        return cls._named(names, readers.csv_columns(path, _given(names), time))
+
+    @classmethod
+    def _named(cls, names: Sequence[str | None], data: dict[str, Any]) -> Interactions:
+        labels = [name or field for name, field in zip(names, columns.FIELDS, strict=True)]
+        return cls._trusted(
+            *columns.checked(labels, [None if name is None else data[name] for name in names])
+        )
+
+    @classmethod
+    def from_sparse(cls, matrix: Any, users: Any = None, items: Any = None) -> Interactions:
+        """
+        Events from the entries of a sparse matrix: one row per user, one column per item.
+
+        Every stored entry is an event, zeros and repeated positions included; in the format `dia` alone a
+        zero is a filler. Events come in the order in which the entries are stored.
+
+        Parameters
+        ----------
+        matrix : sparse matrix or array of scipy.sparse, shape (n_users, n_items)
+            In any format; its entries are the values.
+        users, items : array_like, shapes (n_users,) and (n_items,), optional
+            Ids of the rows and of the columns; by default 0, 1, 2, ...
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        DataError
+            For malformed index arrays, ids of a wrong length, or a value that cannot be used.
+
+        Examples
+        --------
+        >>> import scipy.sparse
+        >>> events = Interactions.from_sparse(scipy.sparse.csr_array([[0, 5], [3, 0]]), users=["ann", "bob"])
+        >>> events.users, events.items, events.values
+        (array(['ann', 'bob'], dtype=object), array([1, 0]), array([5., 3.], dtype=float32))
+        """
+        rows, positions, values = readers.entries(matrix)
+        user_ids = _ids_of_axis("users", users, matrix.shape[0])
+        item_ids = _ids_of_axis("items", items, matrix.shape[1])
+        return cls._trusted(
+            user_ids[rows], item_ids[positions], columns.numbers("matrix.data", values), None, None
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Interactions]) -> Interactions:
+        """
+        Events of several parts, one after the other.
+
+        Parameters
+        ----------
+        parts : sequence of Interactions
+            At least one. Empty parts count for nothing. Where only some have weights, the others weigh 1.
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        DataError
+            Where parts have ids of different kinds, or only some have times.
+
+        Examples
+        --------
+        >>> Interactions.concatenate([Interactions([1], [2]), Interactions([3, 4], [5, 6])])
+        Interactions(3 events, int users, int items)
+        """
+        if not parts:
+            raise DataError("there is nothing to concatenate")
+        parts = [part for part in parts if len(part)] or parts[:1]
+        for side in ("users", "items"):
+            if len({getattr(part, side).dtype for part in parts}) > 1:
+                raise DataError(f"the parts have {side} of different kinds, int and str")
+        if len({part.times is None for part in parts}) > 1:
+            raise DataError("some parts have times and some have none")
+        if any(part.weights is not None for part in parts):
+            parts = [part if part.weights is not None else part._weighing_one() for part in parts]
+        return cls._trusted(*map(_joined, zip(*(part._arrays() for part in parts), strict=True)))
+
+    # ------------------------------------------------------------------------------------------------- access
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __repr__(self) -> str:
+        extras = [name for name in ("times", "weights") if getattr(self, name) is not None]
+        kinds = f"{_kind(self.users)} users, {_kind(self.items)} items"
+        return f"Interactions({len(self)} events, {kinds}{', with ' if extras else ''}{' and '.join(extras)})"
+
+    def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any]) -> Interactions:
+        """Events of a slice (which shares memory), or of an array of positions or of bools."""
+        if not isinstance(rows, slice):
+            rows = _positions(rows)
+        return self._trusted(*(None if a is None else np.ascontiguousarray(a[rows]) for a in self._arrays()))
+
+    def __reduce__(self) -> tuple[type[Interactions], tuple[NDArray[Any] | None, ...]]:
+        return Interactions, self._arrays()  # through the door again: unpickled columns would be writable
+
+    def _arrays(self) -> tuple[NDArray[Any] | None, ...]:
+        return self.users, self.items, self.values, self.times, self.weights
+
+    def _weighing_one(self) -> Interactions:
+        return self._trusted(*self._arrays()[:4], np.ones(len(self), np.float32))
+
+    # ------------------------------------------------------------------------------------------------- splits
+
+    def sort_by_time(self) -> Interactions:
+        """
+        Events in the order of their times; those of one time keep their order.
+
+        Returns
+        -------
+        Interactions
+            These very events, where they are in order already.
+
+        Raises
+        ------
+        DataError
+            Where the events have no times.
+
+        Examples
+        --------
+        >>> Interactions([1, 2, 3], [1, 1, 1], times=[5, 3, 5]).sort_by_time().users
+        array([2, 1, 3])
+        """
+        if self.times is None:
+            raise DataError("the events have no times")
+        if (self.times[:-1] <= self.times[1:]).all():
+            return self
+        return self[np.argsort(self.times, kind="stable")]
+
+    def split_by_time(self, fraction: float) -> tuple[Interactions, Interactions]:
+        """
+        Split into the past and what came later.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the events in the past, 0 to 1. The cut may fall between events of one time.
+
+        Returns
+        -------
+        past, later : Interactions
+            Both in the order of time.
+
+        Raises
+        ------
+        DataError
+            Where the events have no times, or for a fraction outside 0 to 1.
+
+        Examples
+        --------
+        >>> past, later = Interactions([1, 2, 3, 4], [1, 1, 1, 1], times=[4, 3, 2, 1]).split_by_time(0.75)
+        >>> past.users, later.users
+        (array([4, 3, 2]), array([1]))
+        """
+        cut = self._cut(fraction)
+        ordered = self.sort_by_time()
+        return ordered[:cut], ordered[cut:]
+
+    def split_random(self, fraction: float, seed: int = 0) -> tuple[Interactions, Interactions]:
+        """
+        Split at random.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the events in the first part, 0 to 1.
+        seed : int
+            The same seed gives the same split.
+
+        Returns
+        -------
+        first, rest : Interactions
+            Both in the order in which the events stand here.
+
+        Raises
+        ------
+        DataError
+            For a fraction outside 0 to 1.
+
+        Examples
+        --------
+        >>> first, rest = Interactions(range(10), range(10)).split_random(0.7, seed=1)
+        >>> len(first), len(rest)
+        (7, 3)
+        """
+        chosen = np.zeros(len(self), np.bool_)
+        chosen[np.random.default_rng(seed).permutation(len(self))[: self._cut(fraction)]] = True
+        return self[chosen], self[~chosen]
+
+    def _cut(self, fraction: float) -> int:
+        number: object = fraction
+        if not isinstance(number, int | float | np.integer | np.floating) or not 0 <= number <= 1:
+            raise DataError(f"fraction must be between 0 and 1, not {fraction!r}")
+        return round(float(number) * len(self))
+
+    def batches(self, size: int) -> Iterator[Interactions]:
+        """
+        Events in pieces, in the order in which they stand.
+
+        Parameters
+        ----------
+        size : int
+            Events per piece, at least 1; the last may be shorter.
+
+        Returns
+        -------
+        iterator of Interactions
+
+        Raises
+        ------
+        DataError
+            For a size that is not a positive integer.
+
+        Examples
+        --------
+        >>> [len(batch) for batch in Interactions(range(7), range(7)).batches(3)]
+        [3, 3, 1]
+        """
+        number: object = size
+        if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 1:
+            raise DataError(f"size must be a positive integer, not {size!r}")
+        step = int(number)
+        return (self[start : start + step] for start in range(0, len(self), step))
+
+
+# ---------------------------------------------------------------------------------------------------- helpers
+
+
+def _given(names: Sequence[str | None]) -> list[str]:
+    return [name for name in names if name is not None]
+
+
+def _ids_of_axis(name: str, data: Any, count: int) -> NDArray[Any]:
+    if data is None:
+        return np.arange(count, dtype=np.int64)
+    if len(ids := columns.ids(name, data)) != count:
+        raise DataError(f"column {name!r} has {len(ids)} ids, the matrix has {count} {name}")
+    return ids
+
+
+def _kind(ids: NDArray[Any]) -> str:
+    return "str" if ids.dtype == object else "int"
+
+
+def _positions(rows: Any) -> NDArray[Any]:
+    array = np.asarray(rows)
+    if array.size == 0:  # an empty list is of floats to NumPy
+        array = array.astype(np.intp)
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        raise TypeError(f"events are picked by a slice, or an array of positions or bools, not {rows!r}")
+    return array
+
+
+def _joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    present = [array for array in arrays if array is not None]
+    return np.concatenate(present) if present else None

@@ -1,0 +1,126 @@
+"""What kernels and values have to know of each other: the method bridge, and the key of the kernel cache.
+
+``slope(loss, score, target)`` inside a kernel means the plain method ``slope`` of the class of `loss`. That is the only
+meta-programming in fastmf. Losses, optimizers and regularizers never import Numba; kernels never import them. (Calls are
+functions, not methods, because Numba drops the receiver of a method when it is a NamedTuple without fields.)
+
+Numba's disk cache keys a kernel on its signature, bytecode and closure cells. It does not see JIT options, nor edits in
+callees, globals or value classes, and would serve stale machine code. Every kernel is therefore built in a factory with
+a closure cell `stamp`, which names the sources of this folder, the options and the value classes of the call.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import types as python_types
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core import types
+from numba.extending import overload
+
+
+def _method(value: Any, name: str) -> Any:
+    """The plain method of a value's class, without annotations: Numba would hold them against us."""
+    if not isinstance(value, types.BaseNamedTuple):
+        return None
+    method = getattr(value.instance_class, name)
+    return python_types.FunctionType(method.__code__, method.__globals__, name, None, method.__closure__)
+
+
+def _bridged(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Let kernels call a function of this module: it compiles the method of that name of its first argument's class."""
+    names = ", ".join(inspect.signature(call).parameters)
+    overload(call)(_TYPING[names](call.__name__))
+    return call
+
+
+# Numba compares parameter names, so there is one typing function for each list of them.
+_TYPING: dict[str, Any] = {
+    "self, score": lambda name: lambda self, score: _method(self, name),
+    "self, score, target": lambda name: lambda self, score, target: _method(self, name),
+    "self, row, origin": lambda name: lambda self, row, origin: _method(self, name),
+    "self, row, gradient, memory": lambda name: lambda self, row, gradient, memory: _method(self, name),
+}
+
+
+@_bridged
+def value(self, score, target):
+    return self.value(score, target)
+
+
+@_bridged
+def slope(self, score, target):
+    return self.slope(score, target)
+
+
+@_bridged
+def link(self, score):
+    return self.link(score)
+
+
+@_bridged
+def step(self, row, gradient, memory):
+    return self.step(row, gradient, memory)
+
+
+@_bridged
+def pull(self, row, origin):
+    return self.pull(row, origin)
+
+
+@functools.cache
+def _kernel_sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _class_source(kind: type) -> str | None:
+    """A digest of the file that defines a value class, or None where it has no source (an interactive session)."""
+    try:
+        source = Path(inspect.getsourcefile(kind) or "").read_bytes()
+        inspect.getsource(kind)
+    except (OSError, TypeError):
+        return None
+    return f"{kind.__module__}.{kind.__qualname__}:{hashlib.sha256(source).hexdigest()[:16]}"
+
+
+def stamp(*classes: type, parallel: bool = False) -> str | None:
+    """The cache key of a kernel called with values of these classes; None where it must not be cached."""
+    sources = [_class_source(kind) for kind in classes]
+    if None in sources:
+        return None
+    return "|".join([_kernel_sources(), f"parallel={parallel}", *map(str, sources)])
+
+
+@functools.cache
+def _warn_uncached(reason: str) -> None:
+    warnings.warn(
+        f"kernels are compiled anew in every process: {reason}. Set NUMBA_CACHE_DIR to a writable folder.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def jit(key: str | None, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """``njit`` with the options of every kernel: no fast-math flag, no GIL, cached unless `key` is None."""
+
+    def compile_later(function: Callable[..., Any]) -> Any:
+        options = {"nogil": True, "parallel": parallel, "error_model": "numpy"}
+        if key is None:
+            return njit(**options)(function)
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError as error:  # Numba: "cannot cache function ...: no locator available"
+            _warn_uncached(str(error))
+            return njit(**options)(function)
+
+    return compile_later

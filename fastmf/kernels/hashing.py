@@ -1,0 +1,227 @@
+"""Open addressing: from an id to its row number.
+
+A table is an int64 array of pairs ``(key, row + 1)``, a power of two of them; ``row + 1 == 0`` marks a free pair and
+-1 one whose id was taken back. Probing is linear. Int ids are their own keys. A text id has the hash of its UTF-8
+bytes as key, and equal keys are settled by comparing the bytes, which are kept end to end in `blob`, row `r` at
+``blob[offsets[r]:offsets[r + 1]]``.
+
+A table that fills up is never rebuilt at once: a table of twice the size takes over, and each later insertion carries
+`MIGRATION` pairs of the old table across. Meanwhile an id that the new table lacks is looked up in the old one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import njit
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from fastmf.kernels.bridge import jit, stamp
+from fastmf.kernels.rng import mix
+
+MIGRATION = 8  # pairs carried per insertion: at a load of 1/2 or less, more than the 2 that would just do
+_AHEAD = 12  # keys between a prefetch and its use
+
+
+@intrinsic
+def _prefetch(typing, array, index):
+    def generate(context, builder, signature, arguments):
+        layout = context.make_array(array)(context, builder, arguments[0])
+        byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+        pointer = builder.bitcast(builder.gep(layout.data, [arguments[1]]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [pointer, integer(0), integer(3), integer(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+@njit
+def home(slots, key):
+    """The first slot to try for a key: a multiplicative hash, folded before and after so that all bits count."""
+    bits = np.uint64(key)
+    bits = (bits ^ (bits >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64((bits ^ (bits >> np.uint64(32))) & np.uint64(slots.size // 2 - 1))
+
+
+@njit
+def _same_text(blob, offsets, row, text, bounds, position):
+    start, begin = offsets[row], bounds[position]
+    length = bounds[position + 1] - begin
+    if offsets[row + 1] - start != length:
+        return False
+    for i in range(length):
+        if blob[start + i] != text[begin + i]:
+            return False
+    return True
+
+
+@njit
+def seek(slots, slot, key):
+    """From `slot` on, the first slot that holds `key` or is free."""
+    mask = np.int64(slots.size // 2 - 1)
+    while True:
+        row = slots[2 * slot + 1]
+        if row == 0 or (slots[2 * slot] == key and row > 0):
+            return slot
+        slot = (slot + 1) & mask
+
+
+@njit
+def find(slots, older, key):
+    """The row of an int key in the table, or in the one that it is taking over from; -1 where there is none."""
+    row = slots[2 * seek(slots, home(slots, key), key) + 1] - 1
+    if row < 0 and older.size > 0:
+        row = older[2 * seek(older, home(older, key), key) + 1] - 1
+    return row
+
+
+@njit
+def _find_text(slots, key, blob, offsets, text, bounds, position):
+    slot = seek(slots, home(slots, key), key)
+    while slots[2 * slot + 1] > 0:
+        row = slots[2 * slot + 1] - 1
+        if _same_text(blob, offsets, row, text, bounds, position):
+            return row
+        slot = seek(slots, (slot + 1) & (slots.size // 2 - 1), key)
+    return -1
+
+
+@njit
+def _put(slots, key, row):
+    mask = slots.size // 2 - 1
+    slot = home(slots, key)
+    while slots[2 * slot + 1] != 0:
+        slot = (slot + 1) & mask
+    slots[2 * slot] = key
+    slots[2 * slot + 1] = row + 1
+
+
+@njit
+def _bury(slots, key, row):
+    """Take a row out of a table, if it is there; the slot stays taken so that later probes pass over it."""
+    if slots.size == 0:
+        return
+    mask = slots.size // 2 - 1
+    slot = home(slots, key)
+    while slots[2 * slot + 1] != 0:
+        if slots[2 * slot + 1] == row + 1:
+            slots[2 * slot + 1] = -1
+            return
+        slot = (slot + 1) & mask
+
+
+def _lookup(stamp):
+    @jit(stamp)
+    def lookup(slots, older, keys, rows):
+        """rows[p] = the row of the int id keys[p], or -1; returns how many are unknown."""
+        stamp  # noqa: B018 - the cache key, see bridge
+        unknown = 0
+        for position in range(keys.size):
+            if position + _AHEAD < keys.size:
+                _prefetch(slots, 2 * home(slots, keys[position + _AHEAD]))
+            row = find(slots, older, keys[position])
+            rows[position] = row
+            unknown += row < 0
+        return unknown
+
+    return lookup
+
+
+def _lookup_text(stamp):
+    @jit(stamp)
+    def lookup_text(slots, older, keys, text, bounds, blob, offsets, rows):
+        """The same for text ids with hashes `keys` and bytes ``text[bounds[p]:bounds[p + 1]]``."""
+        stamp  # noqa: B018
+        unknown = 0
+        for position in range(keys.size):
+            row = _find_text(slots, keys[position], blob, offsets, text, bounds, position)
+            if row < 0 and older.size > 0:
+                row = _find_text(older, keys[position], blob, offsets, text, bounds, position)
+            rows[position] = row
+            unknown += row < 0
+        return unknown
+
+    return lookup_text
+
+
+def _number(stamp):
+    @jit(stamp)
+    def number(keys, text, bounds, rows, known, scratch, first):
+        """Give the unknown ids of a batch (rows -1) numbers from `known` on, in order of first appearance.
+
+        `scratch` is an empty table; ``first[n]`` becomes the position that shows new id n first. Returns how many are new.
+        """
+        stamp  # noqa: B018
+        mask = scratch.size // 2 - 1
+        new = 0
+        for position in range(keys.size):
+            if rows[position] >= 0:
+                continue
+            slot = home(scratch, keys[position])
+            while True:
+                n = scratch[2 * slot + 1] - 1
+                if n < 0:
+                    scratch[2 * slot] = keys[position]
+                    scratch[2 * slot + 1] = new + 1
+                    first[new] = position
+                    n = new
+                    new += 1
+                    break
+                if scratch[2 * slot] == keys[position]:
+                    if bounds.size == 0 or _same_text(text, bounds, first[n], text, bounds, position):
+                        break
+                slot = (slot + 1) & mask
+            rows[position] = known + n
+        return new
+
+    return number
+
+
+def _insert(stamp):
+    @jit(stamp)
+    def insert(slots, older, cursor, keys, row):
+        """Add new keys as rows `row`, `row` + 1, ...; carries old pairs across. Returns the cursor in the old table."""
+        stamp  # noqa: B018
+        for position in range(keys.size):
+            _put(slots, keys[position], row + position)
+            for _ in range(MIGRATION):
+                if 2 * cursor < older.size:
+                    if older[2 * cursor + 1] > 0:
+                        _put(slots, older[2 * cursor], older[2 * cursor + 1] - 1)
+                    cursor += 1
+        return cursor
+
+    return insert
+
+
+def _remove(stamp):
+    @jit(stamp)
+    def remove(slots, older, keys, row):
+        """Take back the keys of rows `row`, `row` + 1, ..., from both tables."""
+        stamp  # noqa: B018
+        for position in range(keys.size):
+            _bury(slots, keys[position], row + position)
+            _bury(older, keys[position], row + position)
+
+    return remove
+
+
+def _hash_text(stamp):
+    @jit(stamp)
+    def hash_text(text, bounds, keys):
+        """keys[p] = a 64-bit hash of the bytes ``text[bounds[p]:bounds[p + 1]]``."""
+        stamp  # noqa: B018
+        for position in range(keys.size):
+            state = np.uint64(bounds[position + 1] - bounds[position])
+            for i in range(bounds[position], bounds[position + 1]):
+                state = (state ^ np.uint64(text[i])) * np.uint64(0x100000001B3)
+            keys[position] = np.int64(mix(state))
+
+    return hash_text
+
+
+lookup, lookup_text, hash_text = _lookup(stamp()), _lookup_text(stamp()), _hash_text(stamp())
+number, insert, remove = _number(stamp()), _insert(stamp()), _remove(stamp())

@@ -1,0 +1,46 @@
+"""The one place where parallel kernels start.
+
+Two Python threads that launch at once abort the process under Numba's `workqueue` layer, and a child forked after a
+launch is killed under GNU OpenMP. So launches are serialised, the thread count is set and restored around each, and a
+forked child, a single thread and small work run the serial compilation of the same body.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+_lock = threading.Lock()
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked, _lock
+    _forked, _lock = True, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def usable_threads(threads: int | None) -> int:
+    """How many threads a launch would use: as many as asked for, or as Numba may start, or one in a forked child."""
+    limit = int(numba.config.NUMBA_NUM_THREADS)
+    return 1 if _forked else max(1, min(threads or limit, limit))
+
+
+def launch(serial: Callable[[], Any], parallel: Callable[[], Any], threads: int, *args: Any) -> Any:
+    """Run a kernel on `args`: ``serial()`` and ``parallel()`` give its two compilations, so that only one is made."""
+    if threads <= 1 or _forked:
+        return serial()(*args)
+    with _lock:
+        kernel, before = parallel(), numba.get_num_threads()
+        numba.set_num_threads(threads)
+        try:
+            return kernel(*args)
+        finally:
+            numba.set_num_threads(before)

@@ -1,0 +1,175 @@
+"""Losses: how wrong a score is.
+
+A loss is a NamedTuple with plain methods and no Numba in sight; kernels are specialised on its class.
+
+==============================  =================================================================
+``kind``                        ``"pointwise"``: one score against one value
+``domain``                      the closed interval of values (labels) that the loss accepts
+``value(score, target)``        the loss of one event
+``slope(score, target)``        its derivative with respect to the score
+``link(score)``                 the prediction that a score stands for
+``prior(values)``               the score that a constant model would give: the initial mean
+``check(values)``               raises :class:`~fastmf.errors.DataError` on a label outside the domain
+==============================  =================================================================
+
+Methods that kernels call (``value``, ``slope``, ``link``) may use arithmetic, ``math`` and their own fields.
+They get float32 numbers; literals such as ``0.5`` would carry the arithmetic to float64 and cost time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.errors import DataError
+
+__all__ = ["Huber", "Logistic", "Poisson", "Squared"]
+
+_TINY = 1e-6  # keeps the prior of one-sided labels finite
+
+
+def require_domain(values: np.ndarray, domain: tuple[float, float], loss: str) -> None:
+    """Raise DataError for the first of `values` that is outside the closed interval `domain`."""
+    low, high = domain
+    bad = ~((values >= low) & (values <= high))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"values, row {row}: {values[row]} is outside [{low:g}, {high:g}], the labels of {loss}")
+
+
+class Squared(NamedTuple):
+    """Squared error, ``(y - s)**2``.
+
+    Examples
+    --------
+    >>> Squared().value(3.0, 5.0), Squared().slope(3.0, 5.0)
+    (4.0, -4.0)
+    """
+
+    kind = "pointwise"
+    domain = (-math.inf, math.inf)
+
+    def value(self, score: Any, target: Any) -> Any:
+        error = score - target
+        return error * error
+
+    def slope(self, score: Any, target: Any) -> Any:
+        error = score - target
+        return error + error
+
+    def link(self, score: Any) -> Any:
+        return score
+
+    def prior(self, values: np.ndarray) -> float:
+        return float(np.mean(values, dtype=np.float64))
+
+    def check(self, values: np.ndarray) -> None:
+        require_domain(values, self.domain, "Squared")
+
+
+class Huber(NamedTuple):
+    """Squared error near zero, linear beyond `delta`: outliers pull with bounded force.
+
+    ``e**2`` where ``|e| <= delta``, else ``delta * (2 |e| - delta)``, with ``e = s - y``. As `delta` grows it
+    becomes :class:`Squared`.
+
+    Parameters
+    ----------
+    delta : float
+        The error, in units of the values, from which the loss is linear.
+
+    References
+    ----------
+    Huber (1964), Robust Estimation of a Location Parameter.
+
+    Examples
+    --------
+    >>> Huber(1.0).value(0.0, 3.0), Huber(1.0).slope(0.0, 3.0)
+    (5.0, -2.0)
+    """
+
+    delta: float = 1.0
+    kind = "pointwise"
+    domain = (-math.inf, math.inf)
+
+    def value(self, score: Any, target: Any) -> Any:
+        size = abs(score - target)
+        inner = min(size, self.delta)
+        return inner * (size + size - inner)
+
+    def slope(self, score: Any, target: Any) -> Any:
+        error = min(max(score - target, -self.delta), self.delta)
+        return error + error
+
+    def link(self, score: Any) -> Any:
+        return score
+
+    def prior(self, values: np.ndarray) -> float:
+        return float(np.median(values))
+
+    def check(self, values: np.ndarray) -> None:
+        require_domain(values, self.domain, "Huber")
+
+
+class Logistic(NamedTuple):
+    """Cross-entropy of labels in [0, 1]; predictions are probabilities.
+
+    ``log(1 + exp(s)) - y s``.
+
+    Examples
+    --------
+    >>> Logistic().link(0.0), Logistic().slope(0.0, 1.0)
+    (0.5, -0.5)
+    """
+
+    kind = "pointwise"
+    domain = (0.0, 1.0)
+
+    def value(self, score: Any, target: Any) -> Any:
+        return max(score, 0.0) + math.log1p(math.exp(-abs(score))) - target * score
+
+    def slope(self, score: Any, target: Any) -> Any:
+        # tanh saturates where exp would overflow
+        return 0.5 + 0.5 * math.tanh(0.5 * score) - target
+
+    def link(self, score: Any) -> Any:
+        return 0.5 + 0.5 * math.tanh(0.5 * score)
+
+    def prior(self, values: np.ndarray) -> float:
+        share = min(max(float(np.mean(values, dtype=np.float64)), _TINY), 1.0 - _TINY)
+        return math.log(share / (1.0 - share))
+
+    def check(self, values: np.ndarray) -> None:
+        require_domain(values, self.domain, "Logistic")
+
+
+class Poisson(NamedTuple):
+    """Counts: the negative log-likelihood of a Poisson rate ``exp(s)``, up to a constant.
+
+    ``exp(s) - y s``; predictions are expected counts.
+
+    Examples
+    --------
+    >>> Poisson().link(0.0), Poisson().slope(0.0, 3.0)
+    (1.0, -2.0)
+    """
+
+    kind = "pointwise"
+    domain = (0.0, math.inf)
+
+    def value(self, score: Any, target: Any) -> Any:
+        return math.exp(score) - target * score
+
+    def slope(self, score: Any, target: Any) -> Any:
+        return math.exp(score) - target
+
+    def link(self, score: Any) -> Any:
+        return math.exp(score)
+
+    def prior(self, values: np.ndarray) -> float:
+        return math.log(max(float(np.mean(values, dtype=np.float64)), _TINY))
+
+    def check(self, values: np.ndarray) -> None:
+        require_domain(values, self.domain, "Poisson")

@@ -1,0 +1,86 @@
+"""Arrays that grow without ever moving: address space is reserved, memory comes page by page as rows are written.
+
+A reserved array is a NumPy array as long as the budget allows. It reads as zero and costs nothing until it is written,
+so that growth copies nothing, pointers stay valid, and the cost of a new row is the cost of writing it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+
+import numpy as np
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+_HUGE_PAGE = 2 << 20
+_LARGEST_ROW = 2**31 - 2  # rows are numbered by int32
+_NO_RESERVE = 0x4000 if sys.platform.startswith("linux") else 0  # MAP_NORESERVE: address space is no claim on memory
+
+
+def default_budget() -> int:
+    """The physical memory of the machine, in bytes."""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 8 << 30
+
+
+def row_capacity(budget: int, row_bytes: int) -> int:
+    """How many rows of `row_bytes` bytes a budget allows."""
+    return max(1, min(budget // row_bytes, _LARGEST_ROW))
+
+
+def reserve(rows: int, dtype: np.typing.DTypeLike, width: int | None = None) -> np.ndarray:
+    """A zero array of `rows` rows (of `width` elements each), aligned to 64 bytes, that occupies memory only where written.
+
+    Where the system refuses so much address space, the array is shorter: its length is the capacity.
+    """
+    element = np.dtype(dtype)
+    while True:
+        size = rows * element.itemsize * (width or 1)
+        try:
+            pages = _anonymous(max(size, 1))
+        except OSError:
+            if rows < 1 << 16:
+                raise
+            rows //= 2
+            continue
+        shape = rows if width is None else (rows, width)
+        return np.ndarray(shape, element, buffer=pages)
+
+
+def use_huge_pages(array: np.ndarray, stop: int) -> None:
+    """Ask for large pages under the first `stop` rows of a reserved array that is about to be filled at once."""
+    pages = array.base
+    size = stop * array.strides[0] // _HUGE_PAGE * _HUGE_PAGE
+    if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_HUGEPAGE") and size:
+        pages.madvise(mmap.MADV_HUGEPAGE, 0, size)
+
+
+def discard(array: np.ndarray, start: int, stop: int) -> None:
+    """Give the memory of elements [start, stop) of a reserved array back to the system; they read as zero again.
+
+    Whole pages only: what shares a page with other elements stays as it is.
+    """
+    pages = array.base
+    if not (isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED")):
+        return
+    first = -(-start * array.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = stop * array.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
+    if last > first:
+        pages.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _anonymous(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
+
+
+def aligned(rows: int, width: int, dtype: np.typing.DTypeLike = np.float32) -> np.ndarray:
+    """An uninitialised array of shape [rows, width] that starts on 64 bytes."""
+    element = np.dtype(dtype)
+    size = rows * width * element.itemsize
+    buffer = np.empty(size + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + size].view(element).reshape(rows, width)

@@ -1,0 +1,590 @@
+"""MF: the door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf import losses, optimizers, regularizers
+from fastmf.delta import Delta, Trail
+from fastmf.engine import Objective, State, commit, freeze, shape_of
+from fastmf.errors import DataError, DeviceError, NotFittedError, StaleDelta
+from fastmf.factors import SIDES, Factors, Rows, Table, record_width
+from fastmf.history import Events
+from fastmf.ids import IdMap
+from fastmf.interactions import Interactions, columns
+from fastmf.kernels import scores
+from fastmf.kernels.launch import usable_threads
+from fastmf.memory import default_budget
+from fastmf.ranking import Barred, Ranking, best_items, most_similar, seen_items
+from fastmf.recipes import Update
+from fastmf.training import Schedule, make_delta, train
+
+__all__ = ["MF", "Options"]
+
+_LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
+_TRAIL_BYTES = 64 << 20  # of Deltas kept for rollback(to=...)
+_FIXED_BANDS = 16  # in deterministic mode: the same for every thread count
+
+
+class Options(NamedTuple):
+    """How a model runs, none of which changes what it means.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Threads of a fit and of bulk ranking; all cores by default. Updates of a few thousand events use one.
+    deterministic : bool
+        Cut a fit the same way whatever the number of threads: same seed, same bits.
+    storage : {"float32", "float16"}
+        How factors are kept; training is always float32.
+    device : {"cpu"}
+        Where to train.
+    memory : int, optional
+        The bytes that a table may grow to; the machine's memory by default.
+    """
+
+    threads: int | None = None
+    deterministic: bool = False
+    storage: str = "float32"
+    device: str = "cpu"
+    memory: int | None = None
+
+    def check(self) -> None:
+        """Raise ValueError or DeviceError for an option that cannot be honoured."""
+        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
+            raise ValueError(f"Options.threads must be an integer >= 1 or None, got {self.threads!r}")
+        if self.storage not in ("float32", "float16"):
+            raise ValueError(f'Options.storage must be "float32" or "float16", got {self.storage!r}')
+        if self.device != "cpu":
+            raise DeviceError(f'this version trains on the CPU only; use Options(device="cpu"), not {self.device!r}')
+        if self.memory is not None and (not isinstance(self.memory, int) or self.memory < 1):
+            raise ValueError(f"Options.memory must be a number of bytes or None, got {self.memory!r}")
+
+
+class MF:
+    """Matrix factorisation that is fitted once and then kept current.
+
+    The score of a user and an item is ``global_mean + b_u + c_i + p_u . q_i``; the loss's link turns it into a
+    prediction.
+
+    Parameters
+    ----------
+    factors : int
+        Length of the vectors p and q.
+    loss, solver, regularizer
+        Values of :mod:`fastmf.losses`, :mod:`fastmf.optimizers`, :mod:`fastmf.regularizers`, or your own.
+    biases : bool
+        False drops b, c and the mean: predictions are exactly ``link(p_u . q_i)``.
+    seed : int
+        Of everything random.
+    options : Options
+        How to run.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        One record per epoch of the last fit: epoch, loss (mean, each event before its step), validation, seconds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmf
+    >>> rng = np.random.default_rng(0)
+    >>> u, i = rng.integers(0, 50, 2000), rng.integers(0, 40, 2000)
+    >>> events = fastmf.Interactions(u, i, values=3.0 + (u % 2) - (i % 2))
+    >>> model = fastmf.MF(factors=8).fit(events[:1500])
+    >>> delta = model.update(events[1500:])
+    >>> delta.events, model.version
+    (500, 1)
+    >>> model.predict([3], [4]).round(1)
+    array([4.], dtype=float32)
+
+    References
+    ----------
+    Koren, Bell, Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
+    """
+
+    def __init__(
+        self,
+        factors: int = 64,
+        loss: Any = losses.Squared(),
+        solver: Any = optimizers.AdaGrad(),
+        regularizer: Any = regularizers.L2(),
+        biases: bool = True,
+        seed: int = 0,
+        options: Options = Options(),
+    ) -> None:
+        if isinstance(factors, bool) or not isinstance(factors, (int, np.integer)) or not 1 <= factors <= _LARGEST_ROW:
+            raise ValueError(f"factors must be an integer from 1 to {_LARGEST_ROW}, got {factors!r}")
+        options = Options(*options)
+        options.check()
+        self.factors, self.biases, self.seed, self.options = int(factors), bool(biases), int(seed), options
+        self.loss, self.solver, self.regularizer = loss, solver, regularizer
+        self._objective = Objective(freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer"))
+        self._state: State | None = None
+        self._trail = Trail(_TRAIL_BYTES)
+        self.history_: list[dict[str, Any]] = []
+
+    # --- learning -----------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        events: Interactions,
+        epochs: int = 20,
+        validation: float = 0.0,
+        batch_size: int = 1,
+        progress: bool | None = None,
+        callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
+    ) -> MF:
+        """Learn from zero. A second fit restarts; to go on from where the model is, use :meth:`update`.
+
+        Parameters
+        ----------
+        events : Interactions
+            All of them become the model's history.
+        epochs, validation, batch_size, progress, callbacks
+            As in :class:`fastmf.training.Schedule`.
+
+        Returns
+        -------
+        MF
+            The model.
+
+        Raises
+        ------
+        DataError
+            Where there are no events or a value is outside the domain of the loss.
+        DivergenceError
+            Where the loss or a row stops being finite. The model is as it was before, then and on any other failure.
+        """
+        self._require_events(events)
+        if not len(events):
+            raise DataError("events: there are none; a fit needs at least one")
+        schedule = Schedule(epochs, validation, batch_size, progress, callbacks)
+        schedule.check()
+        state = self._begin(events.values)
+        rows = {}
+        for side in SIDES:
+            staged = state.ids[side].stage(getattr(events, side), side)
+            state.ids[side].extend(staged.fresh)
+            state.factors.tables[side].fill(len(staged.fresh), state.factors.start(side))
+            rows[side] = staged.rows
+        weights = np.ones(len(events), np.float32) if events.weights is None else events.weights
+        log = Events(rows["users"], rows["items"], events.values, weights, events.times)
+        state.history.require_room(len(events))
+        state.history.build(log, len(state.ids["users"]), len(state.ids["items"]))
+        state.factors.see(events.values)
+        threads = usable_threads(self.options.threads)
+        bands = _FIXED_BANDS if self.options.deterministic else 1 if threads == 1 else 4 * threads
+        records = train(state, log, self._objective, schedule, bands, threads)
+        self._state, self._trail, self.history_ = state, Trail(_TRAIL_BYTES), records
+        return self
+
+    def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Any) -> Delta:
+        """Learn from new events, moving only the rows that they concern. All or nothing.
+
+        On an unfitted model it starts one, whose mean is that of the batch.
+
+        Parameters
+        ----------
+        batch : Interactions
+            New events; ids that the model does not know come in.
+        recipe : Update, optional
+            How to update.
+        **overrides
+            Fields of the recipe to replace for this call, such as ``trainable="users"`` or ``loss=losses.Huber(1.0)``.
+
+        Returns
+        -------
+        Delta
+            What changed.
+        """
+        self._require_events(batch)
+        recipe = recipe or Update()
+        if overrides:
+            recipe = replace(recipe, **overrides)
+        objective = self._objective_of(recipe)
+        objective.loss.check(batch.values)
+        state = self._state if self._state is not None else self._begin(batch.values)
+        delta = make_delta(state, batch, recipe, objective)
+        commit(state, delta)
+        self._state = state
+        self._trail.follow(delta)
+        return delta
+
+    def partial_fit(self, batch: Interactions) -> MF:
+        """:meth:`update` with the default recipe, in scikit-learn's spelling; returns the model."""
+        self.update(batch)
+        return self
+
+    # --- change as a value --------------------------------------------------------------------------------------------
+
+    def apply(self, delta: Delta) -> MF:
+        """Repeat a change that another copy of this model made.
+
+        Raises
+        ------
+        StaleDelta
+            Unless the model is at the version that the Delta starts from.
+        """
+        commit(self._fitted(), delta)
+        self._trail.follow(delta)
+        return self
+
+    def rollback(self, delta: Delta | None = None, *, to: int | None = None) -> Delta:
+        """Undo the newest update, to the bit; or all updates after version `to`.
+
+        Returns
+        -------
+        Delta
+            The inverse, to apply to other copies.
+
+        Raises
+        ------
+        StaleDelta
+            Where `delta` is not the newest, or older Deltas than the model still keeps would be needed.
+        """
+        state = self._fitted()
+        if (delta is None) == (to is None):
+            raise ValueError("rollback takes a Delta or to=version")
+        if delta is None:
+            deltas = self._trail.since(int(to))  # type: ignore[arg-type]
+            if not deltas:
+                raise StaleDelta(f"there is nothing to undo after version {to}")
+        else:
+            if delta.lineage != state.lineage or delta.version != self._trail.newest:
+                raise StaleDelta(f"version {delta.version} is not the newest update, which is {self._trail.newest}")
+            deltas = [delta]
+        inverse = Delta.merge(deltas).inverse(state.version)
+        commit(state, inverse)
+        self._trail.follow(inverse)
+        return inverse
+
+    @property
+    def version(self) -> int:
+        """How many changes this model has seen since it was fitted."""
+        return self._fitted().version
+
+    @property
+    def lineage(self) -> str:
+        """The identity that copies of this model share."""
+        return self._fitted().lineage
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def predict(self, users: Any, items: Any, clip: bool = True) -> np.ndarray:
+        """Predictions for pairs.
+
+        Parameters
+        ----------
+        users, items : array_like of ids, [n]
+            A user or item that is not known contributes nothing: the prediction falls back on the mean and the other
+            side's bias.
+        clip : bool
+            Keep predictions within the values seen so far.
+
+        Returns
+        -------
+        float32[n]
+        """
+        state = self._fitted()
+        user_rows, item_rows = self._rows("users", users), self._rows("items", items)
+        if user_rows.size != item_rows.size:
+            raise DataError(f"items: {item_rows.size} rows, but users has {user_rows.size}")
+        factors, out = state.factors, np.empty(user_rows.size, np.float32)
+        limits = (factors.low, factors.high) if clip and factors.low <= factors.high else (-np.inf, np.inf)
+        loss = self._objective.loss
+        tables = (factors.users.factors, factors.users.records, factors.items.factors, factors.items.records)
+        kernel = scores.predict(factors.shape, type(loss))
+        kernel(user_rows, item_rows, *tables, np.float32(factors.global_mean), limits, loss, out)
+        return out
+
+    def recommend(
+        self, users: Any, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
+    ) -> Ranking:
+        """The best items of each user.
+
+        Parameters
+        ----------
+        users : array_like of ids, [n]
+            An unknown user gets the ranking of item biases.
+        k : int
+            Length of the lists.
+        exclude_seen : bool
+            Leave out items in the user's history.
+        items : array_like of ids, optional
+            Rank these only; unknown ids are ignored.
+        exclude : array_like of ids, optional
+            Leave these out for every user.
+
+        Returns
+        -------
+        Ranking
+            ``(ids, scores)``, each [n, k], best first; ties go by age of the item. Scores pass through the loss's link.
+        """
+        state = self._fitted()
+        rows = self._rows("users", users)
+        candidates = np.arange(len(state.ids["items"]), dtype=np.int32)
+        if items is not None:
+            candidates = np.unique(self._rows("items", items))
+            candidates = candidates[candidates >= 0]
+        barred = seen_items(state, rows) if exclude_seen else Barred.none(rows.size)
+        if exclude is not None:
+            left_out = np.unique(self._rows("items", exclude))
+            candidates = np.setdiff1d(candidates, left_out, assume_unique=True)
+        best, values = best_items(state, rows, _length(k), candidates, barred, usable_threads(self.options.threads))
+        found = best >= 0
+        values[found] = self._link(values[found])
+        return Ranking(_padded_ids(state.ids["items"], best), values)
+
+    def similar_items(self, items: Any, k: int = 10) -> Ranking:
+        """The items whose vectors have the highest cosine with those of `items`, themselves left out."""
+        return self._similar("items", items, k)
+
+    def similar_users(self, users: Any, k: int = 10) -> Ranking:
+        """The users whose vectors have the highest cosine with those of `users`, themselves left out."""
+        return self._similar("users", users, k)
+
+    def _similar(self, side: str, ids: Any, k: int) -> Ranking:
+        state, rows = self._fitted(), self._rows(side, ids)
+        if (rows < 0).any():
+            row = int(np.argmax(rows < 0))
+            raise DataError(f"{side}, row {row}: {np.asarray(ids).ravel()[row]!r} is not known")
+        best, cosines = most_similar(state.factors.tables[side], rows, _length(k), usable_threads(self.options.threads))
+        return Ranking(_padded_ids(state.ids[side], best), cosines)
+
+    # --- what was learned ---------------------------------------------------------------------------------------------
+
+    @property
+    def user_factors(self) -> np.ndarray:
+        """User vectors, [users, factors]; a read-only view in row order of :attr:`users`."""
+        return self._fitted().factors.users.values()
+
+    @property
+    def item_factors(self) -> np.ndarray:
+        """Item vectors, [items, factors]; a read-only view in row order of :attr:`items`."""
+        return self._fitted().factors.items.values()
+
+    @property
+    def user_biases(self) -> np.ndarray:
+        """User biases, float32[users]; a read-only view."""
+        return self._fitted().factors.users.biases()
+
+    @property
+    def item_biases(self) -> np.ndarray:
+        """Item biases, float32[items]; a read-only view."""
+        return self._fitted().factors.items.biases()
+
+    @property
+    def global_mean(self) -> float:
+        """Added to every score; set by the fit."""
+        return self._fitted().factors.global_mean
+
+    @property
+    def users(self) -> IdMap:
+        """User ids in row order."""
+        return self._fitted().ids["users"]
+
+    @property
+    def items(self) -> IdMap:
+        """Item ids in row order."""
+        return self._fitted().ids["items"]
+
+    # --- making and copying -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_factors(
+        cls,
+        user_factors: Any,
+        item_factors: Any,
+        user_biases: Any = None,
+        item_biases: Any = None,
+        global_mean: float = 0.0,
+        users: Any = None,
+        items: Any = None,
+        **settings: Any,
+    ) -> MF:
+        """A model from vectors that were trained elsewhere.
+
+        Parameters
+        ----------
+        user_factors, item_factors : array_like, [users, k] and [items, k]
+            Finite numbers.
+        user_biases, item_biases : array_like, optional
+            One per row. Without either, ``biases=False`` unless the settings say otherwise.
+        global_mean : float
+            Added to every score.
+        users, items : array_like of distinct ids, optional
+            By default 0, 1, 2, ...
+        **settings
+            Of :class:`MF`: loss, solver, regularizer, biases, seed, options.
+
+        Returns
+        -------
+        MF
+            A fitted model without history, whose predictions are not clipped.
+
+        Raises
+        ------
+        DataError
+            Names the array, the row and the value that cannot be used.
+        """
+        tables = {"users": _matrix("user_factors", user_factors), "items": _matrix("item_factors", item_factors)}
+        k = tables["users"].shape[1]
+        if tables["items"].shape[1] != k:
+            raise DataError(f"item_factors has {tables['items'].shape[1]} columns, user_factors has {k}")
+        settings.setdefault("biases", user_biases is not None or item_biases is not None)
+        model = cls(factors=k, **settings)
+        mean = columns.numbers("global_mean", [global_mean])[0]
+        state = model._empty(float(mean), 0.0)
+        state.factors.low, state.factors.high = -np.inf, np.inf
+        for side, given, biases in (("users", users, user_biases), ("items", items, item_biases)):
+            count = len(tables[side])
+            state.ids[side].extend(_distinct_ids(side, given, count))
+            _fill(state.factors.tables[side], tables[side], _vector(f"{side[:-1]}_biases", biases, count))
+        model._state = state
+        return model
+
+    def copy(self) -> MF:
+        """An independent model at the same version, to which the same Deltas apply."""
+        other = MF(**self.get_params())
+        other.history_ = [dict(record) for record in self.history_]
+        state = self._state
+        if state is not None:
+            copied = self._empty(state.factors.global_mean, state.factors.centre)
+            copied.lineage, copied.version = state.lineage, state.version
+            copied.factors.low, copied.factors.high = state.factors.low, state.factors.high
+            for side in SIDES:
+                copied.factors.tables[side].copy_from(state.factors.tables[side])
+            copied.ids = {side: ids.copy() for side, ids in state.ids.items()}
+            copied.history = state.history.copy(len(copied.ids["users"]), len(copied.ids["items"]))
+            other._state = copied
+        return other
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MF:
+        return self.copy()
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments that make a model like this one, unfitted."""
+        names = ("factors", "loss", "solver", "regularizer", "biases", "seed", "options")
+        return {name: getattr(self, name) for name in names}
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if name != "options")
+        if self._state is None:
+            return f"MF({settings})"
+        state = self._state
+        known = f"{len(state.ids['users'])} users · {len(state.ids['items'])} items · {len(state.history)} events"
+        return f"MF({settings}) <{known} · version {state.version}>"
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _fitted(self) -> State:
+        if self._state is None:
+            raise NotFittedError("this model has learned nothing yet: call fit, update or MF.from_factors first")
+        return self._state
+
+    def _require_events(self, events: Any) -> None:
+        if not isinstance(events, Interactions):
+            raise DataError(f"events must be fastmf.Interactions, got {type(events).__name__}")
+        self._objective.loss.check(events.values)
+
+    def _objective_of(self, recipe: Update) -> Objective:
+        objective = self._objective
+        if recipe.loss is not None:
+            objective = objective._replace(loss=freeze(recipe.loss, "loss"))
+        if recipe.regularizer is not None:
+            objective = objective._replace(regularizer=freeze(recipe.regularizer, "regularizer"))
+        return objective
+
+    def _begin(self, values: np.ndarray) -> State:
+        """An empty state for a model whose first values these are."""
+        prior = float(self._objective.loss.prior(values)) if len(values) else 0.0
+        return self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
+
+    def _empty(self, mean: float, centre: float) -> State:
+        budget = self.options.memory or default_budget()
+        shape = shape_of(self.factors, self.solver, self.biases)
+        return State.empty(Factors(shape, mean, self.options.storage, budget, self.seed, centre))
+
+    def _rows(self, side: str, ids: Any) -> np.ndarray:
+        """Rows of ids, -1 where unknown."""
+        checked = columns.ids(side, ids)
+        self._fitted().ids[side].require_kind(checked, side)
+        return self._fitted().ids[side].rows(checked)
+
+    def _link(self, values: np.ndarray) -> np.ndarray:
+        """The loss's link, through a kernel: scores of pairs without rows are just the mean."""
+        loss, nowhere = self._objective.loss, np.full(1, -1, np.int32)
+        tables = [part for table in self._fitted().factors.tables.values() for part in (table.factors, table.records)]
+        kernel, out = scores.predict(self._fitted().factors.shape, type(loss)), np.empty(1, np.float32)
+        linked = np.empty_like(values)
+        for n, value in enumerate(values):
+            kernel(nowhere, nowhere, *tables, np.float32(value), (-np.inf, np.inf), loss, out)
+            linked[n] = out[0]
+        return linked
+
+
+def _length(k: int) -> int:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"k must be an integer >= 1, got {k!r}")
+    return int(k)
+
+
+def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
+    found = rows >= 0
+    padded = np.full(rows.shape, "", object) if ids.kind == "str" else np.full(rows.shape, -1, np.int64)
+    padded[found] = ids.ids(rows[found])
+    return padded
+
+
+def _matrix(name: str, given: Any) -> np.ndarray:
+    matrix = np.asarray(given)
+    if matrix.ndim != 2 or matrix.shape[1] == 0:
+        raise DataError(f"{name} must be a matrix with a column per factor, got shape {matrix.shape}")
+    numbers = columns.numbers(name, matrix.ravel())
+    return numbers.reshape(matrix.shape)
+
+
+def _vector(name: str, given: Any, count: int) -> np.ndarray:
+    if given is None:
+        return np.zeros(count, np.float32)
+    numbers = columns.numbers(name, given)
+    if numbers.size != count:
+        raise DataError(f"{name} has {numbers.size} rows, its factors have {count}")
+    return numbers
+
+
+def _distinct_ids(side: str, given: Any, count: int) -> np.ndarray:
+    if given is None:
+        return np.arange(count)
+    ids = columns.ids(side, given)
+    if ids.size != count:
+        raise DataError(f"{side} has {ids.size} ids, its factors have {count} rows")
+    staged = IdMap().stage(ids, side)
+    if staged.fresh.size != count:
+        row = int(np.argmax(staged.rows != np.arange(count)))
+        raise DataError(f"{side}, row {row}: {ids[row]!r} is there twice")
+    return ids
+
+
+def _fill(table: Table, factors: np.ndarray, biases: np.ndarray) -> None:
+    """Put given vectors and biases into an empty table, piece by piece."""
+    count = len(factors)
+    table.require_room(count)
+    for first in range(0, count, 1 << 16):
+        last = min(first + (1 << 16), count)
+        rows = Rows(
+            np.zeros((last - first, table.shape.width), np.float32),
+            np.zeros((last - first, record_width(table.shape)), np.float32),
+        ).copy()
+        rows.factors[:, : table.shape.size] = factors[first:last]
+        rows.records[:, 0] = biases[first:last]
+        table.scatter(np.arange(first, last, dtype=np.int32), rows)
+    table.count = count

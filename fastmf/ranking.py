@@ -1,0 +1,121 @@
+"""Ranking: the best items of a user, and rows alike."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmf.engine import State
+from fastmf.factors import Table
+from fastmf.kernels import scores
+from fastmf.kernels.launch import launch
+from fastmf.memory import aligned
+
+__all__ = ["Ranking", "best_items", "most_similar", "seen_items"]
+
+_PARALLEL_FROM = 2_000_000  # scores: below, a launch costs more than it saves
+
+
+class Ranking(NamedTuple):
+    """Lists of ids, best first, and their scores, one line per query.
+
+    A list that is shorter than asked for is padded with id -1 (or ``""``) and score -inf; `lengths` counts the rest.
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How many entries of each list are real."""
+        return np.asarray((self.scores > -np.inf).sum(axis=1))
+
+
+class Barred(NamedTuple):
+    """Rows that a query must not return: ascending ``rows[bounds[q]:bounds[q + 1]]`` for query q."""
+
+    rows: np.ndarray
+    bounds: np.ndarray
+
+    @classmethod
+    def none(cls, queries: int) -> Barred:
+        """Nothing is barred."""
+        return cls(np.empty(0, np.int32), np.zeros(queries + 1, np.int64))
+
+    def also(self, rows: np.ndarray) -> Barred:
+        """The same, with some rows barred for every query."""
+        if not rows.size:
+            return self
+        lists = [np.union1d(self.rows[a:b], rows) for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
+        bounds = np.concatenate([[0], np.cumsum([one.size for one in lists])]).astype(np.int64)
+        return Barred(np.concatenate([*lists, rows[:0]]).astype(np.int32), bounds)
+
+
+def seen_items(state: State, users: np.ndarray) -> Barred:
+    """The items in the history of each user row; unknown users (-1) have none."""
+    known = users >= 0
+    positions, known_bounds = state.history.of("users", users[known])
+    lengths = np.zeros(users.size, np.int64)
+    lengths[known] = np.diff(known_bounds)
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    items = state.history.take(positions).items
+    query = np.repeat(np.arange(users.size), lengths)
+    return Barred(items[np.lexsort((items, query))], bounds)
+
+
+def best_items(
+    state: State, users: np.ndarray, k: int, candidates: np.ndarray, barred: Barred, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Item rows (-1 as padding) and scores, [queries, k], for user rows; an unknown user (-1) is a zero vector."""
+    factors, table = state.factors, state.factors.items
+    known = users >= 0
+    found = factors.users.gather(users[known], factors.start("users"))
+    queries = aligned(users.size, factors.shape.width)
+    queries[:] = 0
+    queries[known] = found.factors
+    offsets = np.full(users.size, factors.global_mean, np.float32)
+    offsets[known] += found.records[:, 0]
+    scale = np.ones(table.count, np.float32)
+    rows, values = _rank(table, queries, scale, table.biases(), k, candidates, barred, threads)
+    return rows, values + offsets[:, None]
+
+
+def most_similar(table: Table, rows: np.ndarray, k: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of highest cosine with each given row, itself left out, and the cosines."""
+    lengths = np.empty(table.count, np.float32)
+    scores.lengths(table.shape)(table.factors, lengths)
+    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    queries = table.gather(rows, (0, 0.0, 0.0)).factors
+    queries *= scale[rows][:, None]
+    itself = Barred(rows, np.arange(rows.size + 1))
+    candidates = np.arange(table.count, dtype=np.int32)
+    return _rank(table, queries, scale, np.zeros(table.count, np.float32), k, candidates, itself, threads)
+
+
+def _rank(
+    table: Table,
+    queries: np.ndarray,
+    scale: np.ndarray,
+    added: np.ndarray,
+    k: int,
+    candidates: np.ndarray,
+    barred: Barred,
+    threads: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    best = np.empty((len(queries), k), np.int32)
+    values = np.empty((len(queries), k), np.float32)
+    launch(
+        lambda: scores.rank(table.shape, False),
+        lambda: scores.rank(table.shape, True),
+        threads if len(queries) * candidates.size >= _PARALLEL_FROM else 1,
+        queries,
+        table.factors,
+        scale,
+        added,
+        candidates,
+        *barred,
+        best,
+        values,
+    )
+    return best, values

@@ -1,0 +1,87 @@
+"""Update: how to update. A recipe is a frozen value; the presets are instances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastmf.factors import SIDES
+
+__all__ = ["Update", "presets"]
+
+_STRATEGIES = ("both", "users", "items", "new")
+
+
+@dataclass(frozen=True)
+class Update:
+    """How a batch of new events changes a model.
+
+    First `epochs` passes over the new events move the user and item rows that they name. Then `history_epochs` passes
+    over the whole history of the touched users move those users once more, with all items frozen and a smaller rate:
+    new taste is fitted without forgetting the old.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the new events.
+    rate : float, optional
+        Learning rate in place of the solver's.
+    batch_size : int
+        1: a step per event. b: a step per b events, along their mean gradient at the values before the step.
+    trainable : {"both", "users", "items", "new"} or dict
+        What may move: rows that the batch names on both sides, on one, only rows that are new with this batch, or chosen
+        ids, ``{"users": ids, "items": ids}``; a side left out of the dict is frozen.
+    history_epochs : int
+        Passes over the touched users' whole history. 0 learns from the new events alone.
+    history_rate : float
+        The rate of those passes, as a multiple of the rate of the others.
+    order : {"user", "arrival"}
+        Whether new events are taken user by user (arrival order kept within each) or as they arrived.
+    loss, regularizer : optional
+        In place of the model's, for this update.
+
+    Examples
+    --------
+    >>> Update(epochs=5, trainable="users").history_epochs
+    3
+    """
+
+    epochs: int = 2
+    rate: float | None = None
+    batch_size: int = 1
+    trainable: str | Mapping[str, Any] = "both"
+    history_epochs: int = 3
+    history_rate: float = 0.5
+    order: str = "user"
+    loss: Any = None
+    regularizer: Any = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0)):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
+                raise ValueError(f"Update.{name} must be an integer >= {least}, got {number!r}")
+        for name in ("rate", "history_rate"):
+            number = getattr(self, name)
+            if number is not None and not 0.0 <= number < float("inf"):
+                raise ValueError(f"Update.{name} must be a finite number >= 0, got {number!r}")
+        if self.order not in ("user", "arrival"):
+            raise ValueError(f'Update.order must be "user" or "arrival", got {self.order!r}')
+        if isinstance(self.trainable, Mapping):
+            unknown = set(self.trainable) - set(SIDES)
+            if unknown:
+                raise ValueError(f"Update.trainable names {sorted(unknown)}; the groups are {list(SIDES)}")
+        elif self.trainable not in _STRATEGIES:
+            raise ValueError(f"Update.trainable must be one of {_STRATEGIES} or a dict of ids, got {self.trainable!r}")
+
+
+presets: dict[str, Update] = {
+    "default": Update(),
+    "new-events": Update(epochs=5, history_epochs=0),
+    "users": Update(trainable="users"),
+    "new-rows": Update(trainable="new"),
+}
+"""Recipes by name, for the command line."""

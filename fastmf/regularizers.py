@@ -1,0 +1,42 @@
+"""Regularizers: what a row is drawn to.
+
+==========================  ==============================================================================
+``pull(row, origin)``       the gradient of the penalty at `row`; `origin` is the row before the update
+``check()``                 raises :class:`ValueError` where a field makes no sense
+==========================  ==============================================================================
+
+The pull acts once per event, on the two rows of the event (and on their biases), so that a row is pulled as often as it
+is seen. It must be zero where `row` and `origin` are zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fastmf.optimizers import require_positive
+
+__all__ = ["L2"]
+
+
+class L2(NamedTuple):
+    """Draws rows to zero: the penalty is ``weight * |row|**2`` per event.
+
+    Parameters
+    ----------
+    weight : float
+        Strength; 0 turns it off.
+
+    Examples
+    --------
+    >>> L2(0.25).pull(2.0, 0.0)
+    1.0
+    """
+
+    weight: float = 0.02
+
+    def pull(self, row: Any, origin: Any) -> Any:
+        weight = self.weight + self.weight
+        return weight * row
+
+    def check(self) -> None:
+        require_positive("L2.weight", self.weight)

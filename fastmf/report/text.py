@@ -1,0 +1,137 @@
+"""A comparison as a table for the terminal, and the words and numbers that all reports share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fastmf.comparison import Comparison, Outcome
+from fastmf.evaluation import GROUPS
+
+__all__ = [
+    "METRIC_NAMES",
+    "Row",
+    "count",
+    "describe",
+    "interval",
+    "number",
+    "percent",
+    "rows",
+    "seconds",
+    "summary",
+    "table",
+]
+
+METRIC_NAMES = {"rmse": "RMSE", "ndcg": "NDCG@10"}
+GROUP_NAMES = {
+    "returning-user": "returning users",
+    "new-user": "new users",
+    "new-item": "new items",
+    "head": "head items",
+    "tail": "tail items",
+}
+NOTHING = "–"
+
+
+class Row(NamedTuple):
+    """One line of the table: a label and a cell per contestant."""
+
+    label: str
+    cells: list[str]
+    detail: bool = False
+
+
+def rows(comparison: Comparison) -> list[Row]:
+    """The lines of the table."""
+    results = list(comparison.contestants.values())
+
+    def row(label: str, cell: Callable[[Outcome], str], detail: bool = False) -> Row:
+        return Row(label, [cell(result) for result in results], detail)
+
+    def group(name: str) -> Row:
+        label = f"{GROUP_NAMES[name]} ({percent(comparison.shares[name])})"
+        return row(label, lambda one: number(one.by_group[name]), detail=True)
+
+    return [
+        row(METRIC_NAMES[comparison.metric], lambda one: number(one.value)),
+        row("95 % interval", lambda one: interval(one.interval), True),
+        *map(group, GROUPS),
+        row("difference from full", lambda one: number(one.difference or None, "+.4f")),
+        row("95 % interval", lambda one: interval(one.difference_interval, "+.4f"), True),
+        row("recovery", lambda one: percent(one.recovery)),
+        row("against the best", lambda one: percent(one.recovery_best), True),
+        row("CPU seconds", lambda one: seconds(one.cpu_seconds)),
+        row("wall seconds", lambda one: seconds(one.wall_seconds)),
+        row("speed-up (CPU)", lambda one: number(one.speedup, ",.1f", " x")),
+        row("rows moved", lambda one: f"{one.rows_moved:,.0f}"),
+    ]
+
+
+def table(comparison: Comparison) -> str:
+    """The comparison as text of fixed width.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    str
+        Lines of at most about 110 characters.
+    """
+    lines = rows(comparison)
+    names = list(comparison.contestants)
+    indent = {row.label: "  " * row.detail + row.label for row in lines}
+    left = max(map(len, indent.values()))
+    width = max(len(cell) for row in lines for cell in row.cells) + 2
+    head = " " * left + "".join(f"{name:>{width}}" for name in names)
+    body = [
+        f"{indent[row.label]:<{left}}" + "".join(f"{cell:>{width}}" for cell in row.cells) for row in lines
+    ]
+    return "\n".join([f"{comparison.dataset}: {describe(comparison)}", "", head, *body])
+
+
+def describe(comparison: Comparison) -> str:
+    """What was run, in a line."""
+    return (
+        f"{comparison.events:,} events, {comparison.blocks} blocks of {comparison.block_events:,} tested, "
+        f"{count(len(comparison.seeds), 'seed')}, {comparison.factors} factors, recipe {comparison.preset}, "
+        f"full retrains for {count(comparison.epochs, 'epoch')}"
+    )
+
+
+def summary(comparison: Comparison) -> str:
+    """The result in a sentence."""
+    update = comparison.contestants["update"]
+    times = number(update.speedup, ",.0f" if (update.speedup or 0) >= 10 else ".1f")
+    if update.recovery is None:
+        return (
+            f"Full retraining is no better here than never updating; updating takes {times} times less time."
+        )
+    gain = f"Updating recovers {percent(update.recovery)} of what full retraining gains over never updating"
+    return f"{gain}, in {times} times less CPU time."
+
+
+def number(value: float | None, form: str = ".4f", unit: str = "") -> str:
+    """A number, or a dash where there is none."""
+    return NOTHING if value is None else f"{value:{form}}{unit}"
+
+
+def percent(share: float | None) -> str:
+    """A share in percent, or a dash where there is none."""
+    return NOTHING if share is None else f"{100 * share:,.0f} %"
+
+
+def count(size: int, noun: str) -> str:
+    """A number of things."""
+    return f"{size:,} {noun}{'' if size == 1 else 's'}"
+
+
+def interval(bounds: tuple[float, float], form: str = ".4f") -> str:
+    """Two bounds, or a dash where both are zero."""
+    return f"{bounds[0]:{form}} to {bounds[1]:{form}}" if any(bounds) else NOTHING
+
+
+def seconds(value: float) -> str:
+    """Seconds with as many digits as mean something."""
+    return "0" if value == 0 else f"{value:,.3f}" if value < 10 else f"{value:,.1f}"

@@ -1,0 +1,269 @@
+"""Training: a fit from zero, epoch by epoch, and the making of one update."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.delta import Delta
+from fastmf.engine import Objective, State, WorkingSet, freeze
+from fastmf.errors import DivergenceError
+from fastmf.factors import SIDES, Rows
+from fastmf.history import Events
+from fastmf.ids import Staged
+from fastmf.interactions import Interactions, columns
+from fastmf.kernels.grouping import localize
+from fastmf.plan import Plan
+from fastmf.recipes import Update
+
+__all__ = ["Schedule", "make_delta", "train"]
+
+_PATIENCE = 2  # epochs without improvement on the held-out events before training stops
+
+
+# --- fit ------------------------------------------------------------------------------------------------------------
+
+
+class Schedule(NamedTuple):
+    """How long to train, and who watches.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes at most.
+    validation : float
+        Share of the events held out at random; training stops when their loss has not improved for two epochs, and the
+        best epoch is kept. 0 holds nothing out.
+    batch_size : int
+        As in Update.
+    progress : bool, optional
+        Show a progress bar; by default where standard error is a terminal.
+    callbacks : sequence of callables
+        Each is called after every epoch with that epoch's record.
+    """
+
+    epochs: int
+    validation: float = 0.0
+    batch_size: int = 1
+    progress: bool | None = None
+    callbacks: Sequence[Callable[[dict[str, Any]], None]] = ()
+
+    def check(self) -> None:
+        """Raise ValueError for a schedule that makes no sense."""
+        for name, least in (("epochs", 0), ("batch_size", 1)):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
+                raise ValueError(f"{name} must be an integer >= {least}, got {number!r}")
+        if not 0.0 <= self.validation < 1.0:
+            raise ValueError(f"validation must be a share in [0, 1), got {self.validation!r}")
+
+
+def train(
+    state: State, events: Events, objective: Objective, schedule: Schedule, bands: int, threads: int
+) -> list[dict[str, Any]]:
+    """Train all rows of a state that nobody else sees; returns a record per epoch."""
+    working = WorkingSet.over(state.factors)
+    kept, held = _hold_out(events, schedule.validation, state.factors.seed)
+    counts = (len(state.ids["users"]), len(state.ids["items"]))
+    plan = Plan.blocked(kept, *counts, bands, state.factors.seed)
+    best = _Best(working) if held.users.size else None
+    records: list[dict[str, Any]] = []
+    with _bar(schedule) as bar:
+        for epoch in range(schedule.epochs):
+            began = time.perf_counter()
+            order = plan.block_order(state.factors.seed, epoch)
+            if schedule.batch_size == 1:
+                lost = working.run(plan, objective, working.movable, order, threads)
+            else:
+                lost = working.run_batches(plan.events, objective, working.movable, schedule.batch_size)
+            record = {"epoch": epoch + 1, "loss": _mean(lost, kept), "validation": None}
+            if best is not None:
+                record["validation"] = _mean(working.measure(held, objective), held)
+            record["seconds"] = time.perf_counter() - began
+            records.append(record)
+            _require_finite(record)
+            bar.set_postfix(loss=record["validation"] or record["loss"])
+            bar.update()
+            for callback in schedule.callbacks:
+                callback(record)
+            if best is not None and best.settled(record["validation"]):
+                break
+    if best is not None:
+        best.restore()
+    _store(state, working)
+    return records
+
+
+class _Best:
+    """Early stopping: remembers the rows of the epoch with the smallest loss on held-out events."""
+
+    def __init__(self, working: WorkingSet) -> None:
+        self._working = working
+        self._loss, self._waited = np.inf, 0
+        self._rows: dict[str, Rows] = {}
+
+    def settled(self, loss: float) -> bool:
+        """Take note of an epoch; whether it is time to stop."""
+        if loss < self._loss:
+            self._loss, self._waited = loss, 0
+            self._rows = {side: rows.copy() for side, rows in self._working.now.items()}
+        else:
+            self._waited += 1
+        return self._waited >= _PATIENCE
+
+    def restore(self) -> None:
+        for side, rows in self._rows.items():
+            self._working.now[side].factors[:] = rows.factors
+            self._working.now[side].records[:] = rows.records
+
+
+def _hold_out(events: Events, share: float, seed: int) -> tuple[Events, Events]:
+    count = round(share * events.users.size)
+    if not count:
+        return events, events.take(slice(0, 0))
+    order = np.random.default_rng(seed).permutation(events.users.size)
+    return events.take(np.sort(order[count:])), events.take(np.sort(order[:count]))
+
+
+def _require_finite(record: dict[str, Any]) -> None:
+    if not np.isfinite(record["loss"]):
+        raise DivergenceError(f"the loss of epoch {record['epoch']} is {record['loss']}; try a smaller rate")
+
+
+def _store(state: State, working: WorkingSet) -> None:
+    """Check the trained rows, and round them where the tables are half precision."""
+    moves = working.moves()
+    for side, move in moves.items():
+        if state.factors.storage == "float16":
+            state.factors.tables[side].scatter(move.rows, move.after)
+
+
+def _bar(schedule: Schedule) -> Any:
+    from tqdm.auto import tqdm
+
+    disable = None if schedule.progress is None else not schedule.progress
+    return tqdm(total=schedule.epochs, desc="fit", unit="epoch", disable=disable)
+
+
+def _mean(lost: float, events: Events) -> float:
+    total = float(events.weights.sum(dtype=np.float64))
+    return lost / total if total else float("nan")
+
+
+# --- update ---------------------------------------------------------------------------------------------------------
+
+
+def make_delta(state: State, batch: Interactions, recipe: Update, objective: Objective) -> Delta:
+    """Train on a batch as the recipe says; the state stays as it is until the Delta is committed."""
+    began = time.perf_counter()
+    staged = {side: state.ids[side].stage(getattr(batch, side), side) for side in SIDES}
+    for side in SIDES:
+        state.factors.tables[side].require_room(len(state.ids[side]) + len(staged[side].fresh))
+    weights = np.ones(len(batch), np.float32) if batch.weights is None else batch.weights
+    arrived = Events(staged["users"].rows, staged["items"].rows, batch.values, weights, batch.times)
+    working, new, past = _gather(state, arrived, staged, recipe)
+    before = working.measure(new, objective)
+    _train_update(working, new, past, recipe, objective)
+    return Delta(
+        lineage=state.lineage,
+        parent=state.version,
+        version=state.version + 1,
+        moves=working.moves(),
+        new_ids={side: staged[side].fresh for side in SIDES},
+        log=arrived,
+        scalars=_seen(state, batch.values),
+        loss_before=_mean(before, new),
+        loss_after=_mean(working.measure(new, objective), new),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _gather(
+    state: State, arrived: Events, staged: dict[str, Staged], recipe: Update
+) -> tuple[WorkingSet, Events, Events | None]:
+    """The working set of a batch; the new events and the touched users' past events in its row numbers."""
+    tables, count = state.factors.tables, arrived.users.size
+    users, local_users = localize(arrived.users, tables["users"].marks)
+    users, local_users, movable_users = _movable_first(users, local_users, len(users), "users", state, staged, recipe)
+    item_rows, past = arrived.items, None
+    if recipe.history_epochs and movable_users:
+        positions, bounds = state.history.of("users", users[:movable_users])
+        past = state.history.take(positions)
+        past_users = np.repeat(np.arange(movable_users, dtype=np.int32), np.diff(bounds))
+        item_rows = np.concatenate([arrived.items, past.items])
+    items, local_items = localize(item_rows, tables["items"].marks)
+    named = int(local_items[:count].max()) + 1 if count else 0
+    items, local_items, movable_items = _movable_first(items, local_items, named, "items", state, staged, recipe)
+    rows, movable = {"users": users, "items": items}, {"users": movable_users, "items": movable_items}
+    working = WorkingSet(state.factors, rows, movable)
+    new = arrived._replace(users=local_users, items=local_items[:count])
+    if past is not None:
+        past = past._replace(users=past_users, items=local_items[count:])
+    return working, new, past
+
+
+def _movable_first(
+    rows: np.ndarray, local: np.ndarray, named: int, side: str, state: State, staged: dict[str, Staged], recipe: Update
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Renumber so that the rows that may move come first; only the first `named` rows, those of the batch, may."""
+    if recipe.trainable == "both":
+        return rows, local, named
+    may = np.zeros(rows.size, bool)
+    may[:named] = _chosen(rows[:named], side, state, staged[side], recipe.trainable)
+    order = np.argsort(~may, kind="stable")
+    place = np.empty(rows.size, np.int32)
+    place[order] = np.arange(rows.size, dtype=np.int32)
+    return rows[order], place[local], int(may.sum())
+
+
+def _chosen(
+    rows: np.ndarray, side: str, state: State, staged: Staged, trainable: str | Mapping[str, Any]
+) -> np.ndarray | bool:
+    known = len(state.ids[side])
+    if trainable == "new":
+        return rows >= known
+    if not isinstance(trainable, Mapping):
+        return trainable == side
+    if side not in trainable:
+        return False
+    ids = columns.ids(f"trainable[{side!r}]", trainable[side])
+    fresh = known + np.flatnonzero(np.isin(staged.fresh, ids))
+    return np.isin(rows, np.concatenate([state.ids[side].rows(ids), fresh]))
+
+
+def _train_update(
+    working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective
+) -> None:
+    if recipe.rate is not None:
+        objective = objective._replace(solver=freeze(objective.solver._replace(rate=recipe.rate), "solver"))
+    _passes(working, new, recipe.epochs, objective, working.movable, recipe)
+    if past is None:
+        return
+    whole = Events(*(np.concatenate(pair) for pair in zip(past[:4], new[:4], strict=True)))
+    rate = float(objective.solver.rate) * recipe.history_rate
+    objective = objective._replace(solver=freeze(objective.solver._replace(rate=rate), "solver"))
+    _passes(working, whole, recipe.history_epochs, objective, {**working.movable, "items": 0}, recipe)
+
+
+def _passes(
+    working: WorkingSet, events: Events, epochs: int, objective: Objective, movable: dict[str, int], recipe: Update
+) -> None:
+    plan = Plan.single(events, len(working.rows["users"]), recipe.order)
+    order = np.zeros(1, np.int64)
+    for _ in range(epochs):
+        if recipe.batch_size == 1:
+            working.run(plan, objective, movable, order)
+        else:
+            working.run_batches(plan.events, objective, movable, recipe.batch_size)
+
+
+def _seen(state: State, values: np.ndarray) -> dict[str, tuple[float, float]]:
+    """The range of values seen, before and after."""
+    before = state.scalars
+    if not values.size:
+        return {name: (number, number) for name, number in before.items()}
+    after = {"low": min(before["low"], float(values.min())), "high": max(before["high"], float(values.max()))}
+    return {name: (before[name], after[name]) for name in before}

@@ -1,0 +1,131 @@
+"""The command line, from its arguments to its exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastmf
+from fastmf import datasets
+from fastmf.cli import main
+
+
+@pytest.fixture(scope="module")
+def small():
+    return datasets.synthetic(events=3_000, users=120, items=150, seed=4)
+
+
+@pytest.fixture
+def csv(small, tmp_path):
+    path = tmp_path / "my ratings.csv"
+    table = np.stack([small.users, small.items, small.values, small.times], axis=1)
+    np.savetxt(path, table, fmt="%d", delimiter=",", header="who,what,stars,when", comments="")
+    return path
+
+
+COLUMNS = ["--user", "who", "--item", "what", "--value", "stars", "--time", "when"]
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"fastmf {fastmf.__version__}\n"
+
+
+@pytest.mark.parametrize("metric", ["rmse", "ndcg"])
+def test_compare_own_events(csv, tmp_path, capsys, metric):
+    out = tmp_path / "report"
+    small = ["--seeds", "1", "--factors", "8", "--block", "0.1", "--metric", metric]
+    assert main(["compare", "--data", str(csv), *COLUMNS, *small, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "my ratings: 3,000 events" in printed.out
+    assert str(out / "index.html") in printed.out
+    assert printed.err == ""  # no progress bar away from a terminal
+    read = json.loads((out / "compare.json").read_text())
+    assert (read["dataset"], read["metric"], read["block"]) == ("my ratings", metric, 0.1)
+    assert set(read["contestants"]) == {"frozen", "update", "warm", "full"}
+    for outcome in read["contestants"].values():
+        assert len(outcome["by_block"]) == 4
+        assert np.isfinite(outcome["value"])
+    assert read["contestants"]["update"]["cpu_seconds"] > 0
+
+
+def test_compare_reads_parquet_and_a_preset(small, tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "log.parquet"
+    parquet.write_table(arrow.table({"user": small.users, "item": small.items, "stars": small.values}), path)
+    command = [
+        "compare",
+        "--data",
+        str(path),
+        "--value",
+        "stars",
+        "--seeds",
+        "1",
+        "--factors",
+        "8",
+        "--block",
+        "0.2",
+    ]
+    assert main([*command, "--preset", "new-events", "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "compare.json").read_text())["preset"] == "new-events"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--value", "points"], "points"),
+        (["--value", "stars", "--user", "nobody"], "nobody"),
+        ([], "--value"),
+        (["--value", "stars", "--preset", "magic"], "magic"),
+        (["--value", "stars", "--block", "0.9"], "block"),
+        (["--value", "stars", "--seeds", "0"], "seeds"),
+        (["--value", "stars", "--factors", "0"], "factors"),
+    ],
+)
+def test_errors_are_one_line_and_status_2(csv, tmp_path, capsys, arguments, message):
+    names = ["--user", "who", "--item", "what", "--time", "when"]
+    out = tmp_path / "report"
+    assert main(["compare", "--data", str(csv), *names, *arguments, "--out", str(out)]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("fastmf: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert printed.out == ""
+    assert not out.exists()
+
+
+def test_a_file_that_is_not_there(tmp_path, capsys):
+    assert main(["compare", "--data", str(tmp_path / "none.csv"), "--value", "v"]) == 2
+    assert "none.csv" in capsys.readouterr().err
+
+
+def test_offline_data_set(tmp_path, capsys, monkeypatch):
+    def urlopen(*_, **__):
+        raise TimeoutError("no answer")
+
+    monkeypatch.setenv("FASTMF_DATA", str(tmp_path))
+    monkeypatch.setattr(datasets.urllib.request, "urlopen", urlopen)
+    assert main(["compare", "movielens-100k"]) == 2
+    printed = capsys.readouterr().err
+    assert str(tmp_path / "ml-100k.zip") in printed
+    assert printed.count("\n") == 1
+
+
+def test_unknown_data_set_is_refused(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "netflix"])
+    assert end.value.code == 2
+    assert "synthetic" in capsys.readouterr().err
+
+
+def test_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "fastmf", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"fastmf {fastmf.__version__}\n"
