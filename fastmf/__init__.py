@@ -14,6 +14,7 @@ _HOMES = {
     "MF": "fastmf.model",
     "Options": "fastmf.model",
     "Update": "fastmf.recipes",
+    "load": "fastmf.model",
 }
 _ROOMS = ("datasets", "errors", "evaluation", "integrations", "losses", "metrics", "optimizers", "regularizers")
 

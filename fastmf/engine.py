@@ -1,35 +1,28 @@
-"""Engine: gather a working set, run a Plan on it, commit.
+"""Engine: gather a working set, run a Plan on it.
 
 Training never touches the tables of a model. It works on copies of the rows it needs; what moved goes back in one step
-that nothing interrupts. A failure before that step leaves the model as it was.
+that nothing interrupts (see state.py). A failure before that step leaves the model as it was.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import signal
-import threading
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.delta import Delta, Move
-from fastmf.errors import DivergenceError, StaleDelta
+from fastmf.delta import Move
+from fastmf.errors import DivergenceError
 from fastmf.factors import SIDES, Factors, Rows
-from fastmf.history import Events, History
-from fastmf.ids import IdMap
+from fastmf.history import Events
 from fastmf.kernels import minibatch, pointwise
 from fastmf.kernels.launch import launch
 from fastmf.kernels.pointwise import Shape
 from fastmf.memory import aligned
 from fastmf.plan import Plan
 
-__all__ = ["Objective", "State", "WorkingSet", "commit", "freeze", "shape_of"]
+__all__ = ["Objective", "WorkingSet", "freeze", "shape_of"]
 
 _PROTOCOLS: dict[str, dict[str, list[str]]] = {
     "loss": {
@@ -99,31 +92,6 @@ class Objective(NamedTuple):
 def shape_of(factors: int, solver: Any, biases: bool) -> Shape:
     """The shape of rows of so many factors under a solver."""
     return Shape(factors, -(-factors // 16) * 16, max(1, solver.state(factors)), max(1, solver.state(1)), biases)
-
-
-# --- the state of a model -------------------------------------------------------------------------------------------
-
-
-@dataclass(eq=False)
-class State:
-    """All that a model has learned; the Deltas that made it form its trail."""
-
-    factors: Factors
-    ids: dict[str, IdMap]
-    history: History
-    lineage: str = field(default_factory=lambda: uuid.uuid4().hex)
-    version: int = 0
-
-    @classmethod
-    def empty(cls, factors: Factors) -> State:
-        """No rows, no events."""
-        ids = {side: IdMap(factors.budget) for side in SIDES}
-        return cls(factors, ids, History(factors.capacity, factors.budget))
-
-    @property
-    def scalars(self) -> dict[str, float]:
-        """The numbers that an update may change besides rows."""
-        return {"low": self.factors.low, "high": self.factors.high}
 
 
 # --- the working set ------------------------------------------------------------------------------------------------
@@ -217,75 +185,3 @@ class WorkingSet:
         """The summed loss of events, moving nothing."""
         kernel = pointwise.measure(self.shape, (type(objective.loss),))
         return float(kernel(events[:4], *self.now["users"], *self.now["items"], self.mean, objective.loss))
-
-
-# --- commit ---------------------------------------------------------------------------------------------------------
-
-
-def commit(state: State, delta: Delta) -> None:
-    """Turn a state at `delta.parent` into the one at `delta.version`, all or nothing.
-
-    Raises
-    ------
-    StaleDelta
-        Where the Delta belongs to another model or version.
-    CapacityError
-        Where the memory budget does not allow it; nothing has changed then.
-    """
-    if delta.lineage != state.lineage:
-        raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, this is {state.lineage[:8]}")
-    if delta.parent != state.version:
-        raise StaleDelta(f"the Delta starts from version {delta.parent}, the model is at version {state.version}")
-    if delta.restores is None:
-        for side in SIDES:
-            state.factors.tables[side].require_room(len(state.ids[side]) + len(delta.new_ids[side]))
-        state.history.require_room(delta.events)
-    with _uninterrupted():
-        if delta.restores is None:
-            _grow(state, delta)
-        else:
-            _shrink(state, delta)
-        for side, move in delta.moves.items():
-            table = state.factors.tables[side]
-            kept = move.rows < table.count
-            if kept.all():
-                table.scatter(move.rows, move.after)
-            else:
-                table.scatter(move.rows[kept], Rows(move.after.factors[kept], move.after.records[kept]))
-        for name, (_, after) in delta.scalars.items():
-            setattr(state.factors, name, after)
-        state.version = delta.version
-
-
-def _grow(state: State, delta: Delta) -> None:
-    for side in SIDES:
-        state.ids[side].extend(delta.new_ids[side])
-        state.factors.tables[side].count = len(state.ids[side])
-    state.history.append(delta.log)
-
-
-def _shrink(state: State, delta: Delta) -> None:
-    state.history.truncate(len(state.history) - delta.events)
-    for side in SIDES:
-        state.ids[side].truncate(len(state.ids[side]) - len(delta.new_ids[side]))
-        state.factors.tables[side].count = len(state.ids[side])
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done. Only the main thread gets it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:  # installed outside Python: it raises nothing here
-        yield
-        return
-    held: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if held:
-            signal.raise_signal(signal.SIGINT)

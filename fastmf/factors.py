@@ -19,7 +19,10 @@ SPREAD = 0.15  # of a start vector, relative to a row of unit length
 
 
 class Rows(NamedTuple):
-    """Rows on their way between a table and a working set: float32 factors (padded) and records, one line per row."""
+    """Rows on their way between a table and a working set: float32 factors and records, one line per row.
+
+    Factors are padded, and aligned as kernels demand: make them with :func:`fastmf.memory.aligned` or :meth:`copy`.
+    """
 
     factors: np.ndarray
     records: np.ndarray
@@ -29,6 +32,10 @@ class Rows(NamedTuple):
         factors = aligned(*self.factors.shape)
         factors[:] = self.factors
         return Rows(factors, self.records.copy())
+
+    def take(self, places: np.ndarray) -> Rows:
+        """Some of the rows, in memory of their own."""
+        return Rows(self.factors[places], self.records[places]).copy()
 
     def head(self, count: int) -> Rows:
         """The first `count` rows, as views."""
@@ -106,6 +113,20 @@ class Table:
         view.flags.writeable = False
         return view
 
+    def load(self, factors: np.ndarray, records: np.ndarray, count: int) -> None:
+        """Fill an empty table with rows from a file; ValueError where they do not fit."""
+        kind = np.float16 if self.storage == "float16" else np.float32
+        for name, array, width in (("factors", factors, self.shape.size), ("records", records, self.records.shape[1])):
+            wanted = np.float32 if name == "records" else kind
+            if array.dtype != wanted or array.shape != (count, width):
+                raise ValueError(f"{name} are {array.dtype}{list(array.shape)}, not {np.dtype(wanted)}[{count}, {width}]")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} are not all finite")
+        self.require_room(count)
+        self.factors[:count, : self.shape.size] = factors.view(self.factors.dtype)
+        self.records[:count] = records
+        self.count = count
+
     def copy_from(self, other: Table) -> None:
         """Become equal to another table of the same shape."""
         self.require_room(other.count)
@@ -164,6 +185,14 @@ class Factors:
         if side == "items":
             centre = math.copysign(centre, self.centre)
         return self.seed, centre, 2 * SPREAD / math.sqrt(k)
+
+    def like(self) -> Factors:
+        """An independent copy."""
+        other = Factors(self.shape, self.global_mean, self.storage, self.budget, self.seed, self.centre)
+        other.low, other.high = self.low, self.high
+        for side, table in self.tables.items():
+            other.tables[side].copy_from(table)
+        return other
 
     def see(self, values: np.ndarray) -> None:
         """Widen the range of values seen."""

@@ -29,6 +29,19 @@ class Events(NamedTuple):
         """Some of the events."""
         return Events(*(None if column is None else column[positions] for column in self))  # type: ignore[arg-type]
 
+    def require(self, users: int, items: int) -> None:
+        """ValueError unless these are columns of a log over so many user and item rows."""
+        kinds = (np.int32, np.int32, np.float32, np.float32, np.int64)
+        for name, column, kind in zip(self._fields, self, kinds, strict=True):
+            if column is None and name == "times":
+                continue
+            if column is None or column.dtype != kind or column.shape != self.users.shape or column.ndim != 1:
+                raise ValueError(f"the history's {name} are not a column of {np.dtype(kind).name}")
+        for name, count in (("users", users), ("items", items)):
+            rows = getattr(self, name)
+            if rows.size and not 0 <= rows.min() <= rows.max() < count:
+                raise ValueError(f"the history names {name} beyond the {count} that are known")
+
 
 class _Side:
     """Where the events of each row of one side are: see kernels/log.py."""
@@ -107,12 +120,6 @@ class History:
         self._write(events)
         self._sides["users"].build(events.users, users)
         self._sides["items"].build(events.items, items)
-
-    def copy(self, users: int, items: int) -> History:
-        """An independent history with the same events."""
-        other = History(len(self._sides["users"].start), self._budget)
-        other.build(self.events, users, items)
-        return other
 
     def append(self, events: Events) -> None:
         """Add events at the end; there must be room."""

@@ -26,14 +26,6 @@ class _Keys(NamedTuple):
     text: np.ndarray
     bounds: np.ndarray
 
-    def take(self, positions: np.ndarray) -> _Keys:
-        if not self.bounds.size:
-            return _Keys(self.keys[positions], self.text, self.bounds)
-        pieces = [self.text[self.bounds[p] : self.bounds[p + 1]] for p in positions]
-        lengths = (self.bounds[1:] - self.bounds[:-1])[positions]
-        text = np.concatenate(pieces) if pieces else _NO_TEXT
-        return _Keys(self.keys[positions], text, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-
 
 def _encode(ids: np.ndarray) -> _Keys:
     if ids.dtype != object:
@@ -145,20 +137,37 @@ class IdMap:
         scratch = np.zeros(2 * _table_size(unknown), np.int64)
         first = np.empty(unknown, np.int64)
         new = hashing.number(batch.keys, batch.text, batch.bounds, rows, self._count, scratch, first)
-        if self._count + new > self._capacity:
-            raise CapacityError(f"{column}: {self._count + new} ids exceed the memory budget of {self._budget} bytes")
         return Staged(rows, ids[first[:new]])
+
+    def prepare(self, fresh: np.ndarray) -> None:
+        """Do all that can fail of adding these ids; the map still means what it did.
+
+        Raises
+        ------
+        CapacityError
+            Where the memory budget does not allow them.
+        """
+        if self._count + len(fresh) > self._capacity:
+            raise CapacityError(f"{self._count + len(fresh)} ids exceed the memory budget of {self._budget} bytes")
+        if len(fresh) and fresh.dtype == object:
+            if not self._offsets.size:
+                self._offsets = reserve(self._capacity + 1, np.int64)
+                self._blob = reserve(self._budget, np.uint8)
+            text = int(self._offsets[self._count]) + sum(len(one.encode()) for one in fresh)
+            if text > self._blob.size:
+                raise CapacityError(f"{text} bytes of ids exceed the memory budget of {self._budget} bytes")
+        self._make_room(len(fresh))
 
     def extend(self, fresh: np.ndarray) -> None:
         """Append ids that are distinct and not yet known."""
         if not len(fresh):
             return
+        self.prepare(fresh)
         batch, end = _encode(fresh), self._count + len(fresh)
         if batch.bounds.size:
             self._append_text(batch)
         self._kind = "str" if batch.bounds.size else "int"
         self._keys[self._count : end] = batch.keys
-        self._make_room(len(fresh))
         self._cursor = hashing.insert(self._slots, self._older, self._cursor, batch.keys, self._count)
         self._used += len(fresh)
         self._count = end
@@ -178,6 +187,37 @@ class IdMap:
         other.extend(self.values)
         return other
 
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The ids as arrays for a file: int64 ``ids``, or UTF-8 ``text`` and its ``bounds``."""
+        if self._kind != "str":
+            return {"ids": self._keys[: self._count]}
+        bounds = self._offsets[: self._count + 1]
+        return {"text": self._blob[: bounds[-1]], "bounds": bounds}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], budget: int | None = None) -> IdMap:
+        """The map that :meth:`arrays` came from; ValueError where they are not consistent."""
+        if "ids" in arrays:
+            ids = arrays["ids"]
+            if ids.dtype != np.int64 or ids.ndim != 1:
+                raise ValueError("ids are not int64 in one column")
+        else:
+            text, bounds = arrays["text"], arrays["bounds"]
+            if bounds.dtype != np.int64 or text.dtype != np.uint8 or bounds.ndim != 1 or text.ndim != 1:
+                raise ValueError("text ids are not bytes with int64 bounds")
+            if not bounds.size or bounds[0] != 0 or bounds[-1] != text.size or (np.diff(bounds) < 0).any():
+                raise ValueError("bounds of text ids do not cover the text")
+            content = text.tobytes()
+            ids = np.empty(bounds.size - 1, object)
+            ids[:] = [content[a:b].decode() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        made = cls(budget)
+        if len(made.stage(ids).fresh) != len(ids):
+            raise ValueError("an id is there twice")
+        made.extend(ids)
+        return made
+
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _look_up(self, batch: _Keys) -> tuple[np.ndarray, int]:
@@ -187,12 +227,7 @@ class IdMap:
         return rows, hashing.lookup_text(self._slots, self._older, *batch, self._blob, self._offsets, rows)
 
     def _append_text(self, batch: _Keys) -> None:
-        if not self._offsets.size:
-            self._offsets = reserve(self._capacity + 1, np.int64)
-            self._blob = reserve(self._budget, np.uint8)
         end = int(self._offsets[self._count])
-        if end + batch.text.size > self._blob.size:
-            raise CapacityError(f"the text of the ids exceeds the memory budget of {self._budget} bytes")
         self._blob[end : end + batch.text.size] = batch.text
         self._offsets[self._count + 1 : self._count + 1 + len(batch.keys)] = end + batch.bounds[1:]
 

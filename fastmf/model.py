@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf import losses, optimizers, regularizers
+from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta, Trail
-from fastmf.engine import Objective, State, commit, freeze, shape_of
-from fastmf.errors import DataError, DeviceError, NotFittedError, StaleDelta
+from fastmf.engine import Objective, freeze, shape_of
+from fastmf.errors import DataError, DeviceError, FileFormatError, NotFittedError, StaleDelta
 from fastmf.factors import SIDES, Factors, Rows, Table, record_width
 from fastmf.history import Events
 from fastmf.ids import IdMap
@@ -21,10 +22,13 @@ from fastmf.kernels.launch import usable_threads
 from fastmf.memory import default_budget
 from fastmf.ranking import Barred, Ranking, best_items, most_similar, seen_items
 from fastmf.recipes import Update
+from fastmf.state import State, commit
 from fastmf.training import Schedule, make_delta, train
 
-__all__ = ["MF", "Options"]
+__all__ = ["MF", "Options", "load"]
 
+_FORMAT = 1
+_VALUES: dict[str, Any] = {"loss": losses, "solver": optimizers, "regularizer": regularizers}
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
 _TRAIL_BYTES = 64 << 20  # of Deltas kept for rollback(to=...)
 _FIXED_BANDS = 16  # in deterministic mode: the same for every thread count
@@ -453,22 +457,39 @@ class MF:
         """An independent model at the same version, to which the same Deltas apply."""
         other = MF(**self.get_params())
         other.history_ = [dict(record) for record in self.history_]
-        state = self._state
-        if state is not None:
-            copied = self._empty(state.factors.global_mean, state.factors.centre)
-            copied.lineage, copied.version = state.lineage, state.version
-            copied.factors.low, copied.factors.high = state.factors.low, state.factors.high
-            for side in SIDES:
-                copied.factors.tables[side].copy_from(state.factors.tables[side])
-            copied.ids = {side: ids.copy() for side, ids in state.ids.items()}
-            copied.history = state.history.copy(len(copied.ids["users"]), len(copied.ids["items"]))
-            other._state = copied
+        if self._state is not None:
+            other._state = self._state.copy()
         return other
 
     __copy__ = copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MF:
         return self.copy()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the whole model, history included, to one safetensors file. The old file is replaced in one step."""
+        files.write(path, self._packed())
+
+    def _packed(self) -> bytes:
+        metadata = {
+            "format": _FORMAT,
+            "settings": {
+                "factors": self.factors,
+                "biases": self.biases,
+                "seed": self.seed,
+                "options": self.options._asdict(),
+                **{role: _described(getattr(self, role)) for role in _VALUES},
+            },
+            "history_": self.history_,
+        }
+        if self._state is None:
+            return files.pack({}, metadata)
+        metadata |= {"lineage": self._state.lineage, "version": self._state.version, "numbers": self._state.numbers()}
+        return files.pack(self._state.arrays(), metadata)
+
+    def __reduce__(self) -> tuple[Any, tuple[bytes, tuple[type, ...]]]:
+        own = tuple(type(getattr(self, role)) for role, room in _VALUES.items() if not _known(room, getattr(self, role)))
+        return _unpacked, (self._packed(), own)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments that make a model like this one, unfitted."""
@@ -529,6 +550,62 @@ class MF:
             kernel(nowhere, nowhere, *tables, np.float32(value), (-np.inf, np.inf), loss, out)
             linked[n] = out[0]
         return linked
+
+
+def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
+    """The model that :meth:`MF.save` wrote to `path`.
+
+    Parameters
+    ----------
+    path : path-like
+    classes : sequence of types
+        Your own loss, solver and regularizer classes, where the model uses any: a file cannot name code to run.
+
+    Raises
+    ------
+    FileFormatError
+        Where the file is damaged or not consistent.
+    """
+    return _restored(*files.read(path), str(path), classes)
+
+
+def _unpacked(content: bytes, classes: Sequence[type]) -> MF:
+    return _restored(*files.unpack(content), "the bytes", classes)
+
+
+def _restored(arrays: dict[str, np.ndarray], metadata: dict[str, Any], name: str, classes: Sequence[type]) -> MF:
+    try:
+        if metadata["format"] != _FORMAT:
+            raise ValueError(f"format {metadata['format']} is not {_FORMAT}, the one that this version reads")
+        settings = dict(metadata["settings"])
+        for role, room in _VALUES.items():
+            settings[role] = _revived(settings[role], room, classes)
+        settings["options"] = Options(**settings["options"])
+        model = MF(**settings)
+        model.history_ = list(metadata["history_"])
+        if "lineage" in metadata:
+            state = model._empty(0.0, 0.0)
+            state.load(arrays, metadata["numbers"])
+            state.lineage, state.version = str(metadata["lineage"]), int(metadata["version"])
+            model._state = state
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(f"{name}: not a consistent fastmf file ({error})") from error
+    return model
+
+
+def _known(room: Any, value: Any) -> bool:
+    return getattr(room, type(value).__name__, None) is type(value)
+
+
+def _described(value: Any) -> dict[str, Any]:
+    return {"class": type(value).__name__, "fields": {name: float(number) for name, number in value._asdict().items()}}
+
+
+def _revived(described: dict[str, Any], room: Any, classes: Sequence[type]) -> Any:
+    known = {name: getattr(room, name) for name in room.__all__} | {kind.__name__: kind for kind in classes}
+    if described["class"] not in known:
+        raise ValueError(f"it uses {described['class']!r}; pass that class to load(..., classes=[...])")
+    return known[described["class"]](**described["fields"])
 
 
 def _length(k: int) -> int:

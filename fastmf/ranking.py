@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.engine import State
 from fastmf.factors import Table
 from fastmf.kernels import scores
 from fastmf.kernels.launch import launch
 from fastmf.memory import aligned
+from fastmf.state import State
 
 __all__ = ["Ranking", "best_items", "most_similar", "seen_items"]
 

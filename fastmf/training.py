@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.delta import Delta
-from fastmf.engine import Objective, State, WorkingSet, freeze
+from fastmf.engine import Objective, WorkingSet, freeze
 from fastmf.errors import DivergenceError
 from fastmf.factors import SIDES, Rows
 from fastmf.history import Events
@@ -18,6 +18,7 @@ from fastmf.interactions import Interactions, columns
 from fastmf.kernels.grouping import localize
 from fastmf.plan import Plan
 from fastmf.recipes import Update
+from fastmf.state import State
 
 __all__ = ["Schedule", "make_delta", "train"]
 

@@ -1,0 +1,158 @@
+"""State: all that a model has learned, and the one way to change it.
+
+A Delta is committed all or nothing: what can fail is checked first, and Ctrl-C waits until the scatter is done.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastmf.delta import Delta
+from fastmf.errors import StaleDelta
+from fastmf.factors import SIDES, Factors
+from fastmf.history import Events, History
+from fastmf.ids import IdMap
+
+__all__ = ["State", "commit"]
+
+
+@dataclass(eq=False)
+class State:
+    """All that a model has learned; the Deltas that made it form its trail."""
+
+    factors: Factors
+    ids: dict[str, IdMap]
+    history: History
+    lineage: str = field(default_factory=lambda: uuid.uuid4().hex)
+    version: int = 0
+
+    @classmethod
+    def empty(cls, factors: Factors) -> State:
+        """No rows, no events."""
+        ids = {side: IdMap(factors.budget) for side in SIDES}
+        return cls(factors, ids, History(factors.capacity, factors.budget))
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The numbers that an update may change besides rows."""
+        return {"low": self.factors.low, "high": self.factors.high}
+
+    def copy(self) -> State:
+        """An independent state, of the same lineage and version."""
+        other = State.empty(self.factors.like())
+        other.lineage, other.version = self.lineage, self.version
+        other.ids = {side: ids.copy() for side, ids in self.ids.items()}
+        other.history.build(self.history.events, *self.counts)
+        return other
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Known users and items."""
+        return len(self.ids["users"]), len(self.ids["items"])
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything learned, as named arrays for a file."""
+        found = {}
+        for side in SIDES:
+            table = self.factors.tables[side]
+            found[f"{side}.factors"], found[f"{side}.records"] = table.values(), table.records[: table.count]
+            found |= {f"{side}.{name}": array for name, array in self.ids[side].arrays().items()}
+        log = zip(Events._fields, self.history.events, strict=True)
+        return found | {f"history.{name}": column for name, column in log if column is not None}
+
+    def numbers(self) -> dict[str, str]:
+        """The numbers that go with the arrays, as text that keeps every bit (and infinity)."""
+        factors = self.factors
+        return {name: repr(getattr(factors, name)) for name in ("global_mean", "centre", "low", "high")}
+
+    def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
+        """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
+        for name in ("global_mean", "centre", "low", "high"):
+            setattr(self.factors, name, float(numbers[name]))
+        for side in SIDES:
+            own = {name: arrays[f"{side}.{name}"] for name in ("ids", "text", "bounds") if f"{side}.{name}" in arrays}
+            self.ids[side] = IdMap.from_arrays(own, self.factors.budget)
+            self.factors.tables[side].load(arrays[f"{side}.factors"], arrays[f"{side}.records"], len(self.ids[side]))
+        log = Events(*(arrays.get(f"history.{name}") for name in Events._fields))  # type: ignore[arg-type]
+        log.require(*self.counts)
+        self.history.require_room(log.users.size)
+        self.history.build(log, *self.counts)
+
+
+def commit(state: State, delta: Delta) -> None:
+    """Turn a state at `delta.parent` into the one at `delta.version`, all or nothing.
+
+    Raises
+    ------
+    StaleDelta
+        Where the Delta belongs to another model or version.
+    CapacityError
+        Where the memory budget does not allow it; nothing has changed then.
+    """
+    if delta.lineage != state.lineage:
+        raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, this is {state.lineage[:8]}")
+    if delta.parent != state.version:
+        raise StaleDelta(f"the Delta starts from version {delta.parent}, the model is at version {state.version}")
+    if delta.restores is None:
+        for side in SIDES:
+            state.factors.tables[side].require_room(len(state.ids[side]) + len(delta.new_ids[side]))
+            state.ids[side].prepare(delta.new_ids[side])
+        state.history.require_room(delta.events)
+    with _uninterrupted():
+        if delta.restores is None:
+            _grow(state, delta)
+        else:
+            _shrink(state, delta)
+        for side, move in delta.moves.items():
+            table = state.factors.tables[side]
+            kept = move.rows < table.count
+            if kept.all():
+                table.scatter(move.rows, move.after)
+            else:
+                table.scatter(move.rows[kept], move.after.take(kept))
+        for name, (_, after) in delta.scalars.items():
+            setattr(state.factors, name, after)
+        state.version = delta.version
+
+
+def _grow(state: State, delta: Delta) -> None:
+    for side in SIDES:
+        state.ids[side].extend(delta.new_ids[side])
+        state.factors.tables[side].count = len(state.ids[side])
+    state.history.append(delta.log)
+
+
+def _shrink(state: State, delta: Delta) -> None:
+    state.history.truncate(len(state.history) - delta.events)
+    for side in SIDES:
+        state.ids[side].truncate(len(state.ids[side]) - len(delta.new_ids[side]))
+        state.factors.tables[side].count = len(state.ids[side])
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done. Only the main thread gets it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is None:  # installed outside Python: it raises nothing here
+        yield
+        return
+    held: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
