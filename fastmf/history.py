@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -94,26 +94,37 @@ class History:
             reserve(capacity, np.int64),
         )
         self._sides = {"users": _Side(rows, capacity), "items": _Side(rows, capacity)}
-        self._count = 0
+        self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
         self._timed = False
 
     def __len__(self) -> int:
-        return self._count
+        return int(self._size[0])
 
     @property
     def events(self) -> Events:
         """The whole log, as views."""
-        return self.between(0, self._count)
+        return self.between(0, len(self))
 
     def between(self, first: int, last: int) -> Events:
         """Events `first` to `last` of the log, as views."""
         log_view = self._log.take(slice(first, last))
         return log_view if self._timed else log_view._replace(times=None)
 
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """For kernels that append: values, weights, times, whether there are times, the length as an array, the capacity."""
+        log_view = self._log
+        return log_view.values, log_view.weights, log_view.times, self._timed, self._size, log_view.users.size
+
+    def column_of(self, side: str) -> tuple[np.ndarray, ...]:
+        """For kernels that append: the rows of a side and their links, head, tailed and previous."""
+        index = self._sides[side]
+        return getattr(self._log, side), index.head, index.tailed, index.previous
+
     def require_room(self, events: int) -> None:
         """Raise CapacityError unless so many events can be appended."""
-        if self._count + events > self._log.users.size:
-            raise CapacityError(f"{self._count + events} events exceed the memory budget of {self._budget} bytes")
+        if len(self) + events > self._log.users.size:
+            raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self._budget} bytes")
 
     def build(self, events: Events, users: int, items: int) -> None:
         """Fill an empty history with the events of so many user and item rows."""
@@ -123,7 +134,7 @@ class History:
 
     def append(self, events: Events) -> None:
         """Add events at the end; there must be room."""
-        first = self._count
+        first = len(self)
         self._write(events)
         for side, rows in (("users", events.users), ("items", events.items)):
             index = self._sides[side]
@@ -131,11 +142,11 @@ class History:
 
     def truncate(self, count: int) -> None:
         """Take the newest events off, until `count` are left."""
-        gone = self._log.take(slice(count, self._count))
+        gone = self._log.take(slice(count, len(self)))
         for side, rows in (("users", gone.users), ("items", gone.items)):
             index = self._sides[side]
             log.retract(rows, count, index.based, index.head, index.tailed, index.previous)
-        self._count = count
+        self._size[0] = count
 
     def of(self, side: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The events of some rows of a side, oldest first: positions in the log, and the bounds of each row in them."""
@@ -146,11 +157,12 @@ class History:
         return self.events.take(positions)
 
     def _write(self, events: Events) -> None:
-        first, last = self._count, self._count + events.users.size
+        first, last = len(self), len(self) + events.users.size
         for name, column in zip(Events._fields[:4], events[:4], strict=True):
             getattr(self._log, name)[first:last] = column
         self._timed = self._timed or events.times is not None
         if self._timed:
             assert self._log.times is not None
-            self._log.times[first:last] = 0 if events.times is None else events.times
-        self._count = last
+            newest = self._log.times[first - 1] if first else 0  # an event without a time follows the one before
+            self._log.times[first:last] = newest if events.times is None else events.times
+        self._size[0] = last

@@ -84,6 +84,11 @@ class IdMap:
         return self._kind
 
     @property
+    def tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """The hash table and the one that it is taking over from (or an empty array): see kernels/hashing.py."""
+        return self._slots, self._older
+
+    @property
     def values(self) -> np.ndarray:
         """All ids in row order: int64, or an object array of str."""
         return self.ids(np.arange(self._count))

@@ -20,7 +20,7 @@ from fastmf.factors import SIDES, Factors
 from fastmf.history import Events, History
 from fastmf.ids import IdMap
 
-__all__ = ["State", "commit"]
+__all__ = ["State", "commit", "uninterrupted"]
 
 
 @dataclass(eq=False)
@@ -107,7 +107,7 @@ def commit(state: State, delta: Delta) -> None:
             state.factors.tables[side].require_room(len(state.ids[side]) + len(delta.new_ids[side]))
             state.ids[side].prepare(delta.new_ids[side])
         state.history.require_room(delta.events)
-    with _uninterrupted():
+    with uninterrupted():
         if delta.restores is None:
             _grow(state, delta)
         else:
@@ -139,7 +139,7 @@ def _shrink(state: State, delta: Delta) -> None:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Hold Ctrl-C back until the block is done. Only the main thread gets it."""
     if threading.current_thread() is not threading.main_thread():
         yield

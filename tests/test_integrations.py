@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmf import integrations
+from fastmf import Interactions, integrations, losses
 from fastmf.errors import DataError, NotFittedError
 from fastmf.integrations import (
     from_implicit,
@@ -333,6 +333,25 @@ def test_torch_stand_in(arrays):
 def test_torch_refuses_what_is_no_tensor(arrays):
     with pytest.raises(DataError, match="item_embedding: expected a torch tensor or embedding, got ndarray"):
         from_torch(Tensor(arrays["user_factors"]), arrays["item_factors"])
+
+
+# What is imported is a model like any other
+
+
+def test_settings_are_those_of_the_model(arrays):
+    model = from_lightfm(LightFM(**arrays), loss=losses.Logistic(), seed=7)
+    assert model.seed == 7
+    check(model, 1.0 / (1.0 + np.exp(-scores(**arrays))))  # through the link
+
+
+def test_imported_model_goes_on_learning(arrays):
+    model = from_implicit(implicit_model("bpr", arrays), users=NAMES)
+    delta = model.update(Interactions(users=["bob", "zoe"], items=[0, 9], values=[1.0, 0.0]))
+    assert (list(delta.new_users), list(delta.new_items)) == (["zoe"], [9])
+    np.testing.assert_array_equal(model.user_factors[2:USERS], arrays["user_factors"][2:])
+    np.testing.assert_array_equal(model.item_biases[1:ITEMS], arrays["item_biases"][1:])
+    assert np.all(model.user_factors[1] != arrays["user_factors"][1])
+    assert model.item_biases[0] != arrays["item_biases"][0]
 
 
 # The tools themselves, where they are installed

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastmf.errors import DataError
 
-__all__ = ["Cells", "fail", "first", "gather", "refuse_first"]
+__all__ = ["Cells", "fail", "first", "gather", "is_missing", "misfit", "refuse_any"]
 
 Cells: TypeAlias = "NDArray[Any] | list[Any]"
 
@@ -37,43 +37,48 @@ def first(bad: NDArray[np.bool_]) -> int:
     return int(bad.argmax())
 
 
-def _is_missing(cell: object) -> bool:
+def refuse_any(name: str, cells: list[Any], fault: Callable[[Any], str]) -> None:
+    """Raise for the first cell at fault: `fault` says what is wrong with a cell, or nothing."""
+    for row, cell in enumerate(cells):
+        if why := fault(cell):
+            fail(name, row, cell, why)
+
+
+def misfit(cell: object, wanted: str) -> str:
+    """What is wrong with a cell of a type that is not wanted."""
+    return f"is {'missing' if is_missing(cell) else f'of type {type(cell).__name__}'}; {wanted}"
+
+
+def is_missing(cell: object) -> bool:
+    """Whether a cell is None, or the not-a-number, not-a-time or NA of any library."""
     if cell is None or type(cell).__name__ in {"NAType", "NaTType"}:
         return True
     return isinstance(cell, float | np.floating | np.datetime64) and bool(cell != cell)
-
-
-def refuse_first(name: str, cells: list[Any], fits: Callable[[Any], bool], wanted: str) -> NoReturn:
-    """Name the first cell that does not fit."""
-    row, cell = next((row, cell) for row, cell in enumerate(cells) if not fits(cell))
-    what = "missing" if _is_missing(cell) else f"of type {type(cell).__name__}"
-    fail(name, row, cell, f"is {what}; {wanted}")
 
 
 # --------------------------------------------------------------------------------------- whatever holds cells
 
 
 def gather(name: str, data: Any) -> Cells:
-    """Cells as a 1-d array of one plain dtype, or as a list of Python objects."""
+    """Cells as a 1-d array of a plain dtype if none is missing, otherwise as a list of Python objects."""
     if type(data).__module__.partition(".")[0] in {"narwhals", "pandas", "polars", "pyarrow"}:
-        cells: Cells = _from_series(name, data)
-        return cells
+        return _from_series(name, data)
     if isinstance(data, Sequence) and not isinstance(data, str | bytes | bytearray | memoryview):
         return list(data)
     if not hasattr(data, "__array__") or isinstance(data, np.generic):
         raise DataError(f"column {name!r} must be a 1-d array, list or series, not {type(data).__name__}")
     try:
-        array = np.asarray(data)
+        array = np.asanyarray(data)
     except (TypeError, ValueError, RuntimeError) as error:  # a tensor that lives on a GPU, for one
         raise DataError(f"column {name!r} cannot become a NumPy array: {error}") from error
     if array.ndim != 1:
         raise DataError(f"column {name!r} must be 1-d, its shape is {array.shape}")
-    if isinstance(data, np.ma.MaskedArray):
-        _refuse_masked(name, np.ma.getmaskarray(data))
-    return array.tolist() if array.dtype.kind in "OUT" else array
+    if array.dtype.kind in "OUT" or np.ma.is_masked(array):  # what is masked is None in a list
+        return list(array.tolist())
+    return np.asarray(array)
 
 
-def _from_series(name: str, data: Any) -> Any:
+def _from_series(name: str, data: Any) -> Cells:
     import narwhals as nw
 
     native = _as_series(nw.to_native(data, pass_through=True))
@@ -81,15 +86,15 @@ def _from_series(name: str, data: Any) -> Any:
         series: Any = nw.from_native(native, series_only=True)
     except TypeError as error:
         raise DataError(f"column {name!r} must be a single column, not {type(data).__name__}") from error
-    _refuse_masked(name, series.is_null().to_numpy())
     kind = series.dtype
-    if isinstance(kind, nw.Datetime):
-        if kind.time_zone is not None:
-            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return series.to_numpy()
-    if kind.is_float() or kind == nw.Boolean or (kind.is_integer() and kind not in (nw.Int128, nw.UInt128)):
-        return series.to_numpy()
-    return series.to_list()
+    if isinstance(kind, nw.Datetime) and kind.time_zone is not None:
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if kind.is_float():  # what is missing is NaN in the array
+        return np.asarray(series.to_numpy())
+    plain = kind.is_integer() or kind == nw.Boolean or isinstance(kind, nw.Datetime)
+    if not plain or kind in (nw.Int128, nw.UInt128) or series.is_null().any():
+        return list(series.to_list())
+    return np.asarray(series.to_numpy())
 
 
 def _as_series(data: Any) -> Any:
@@ -100,8 +105,3 @@ def _as_series(data: Any) -> Any:
     if pyarrow and isinstance(data, pyarrow.Array):
         return pyarrow.chunked_array([data])
     return data
-
-
-def _refuse_masked(name: str, mask: NDArray[np.bool_]) -> None:
-    if mask.any():
-        fail(name, first(mask), None, "is missing")

@@ -12,19 +12,23 @@ from collections.abc import Sequence
 from datetime import UTC, date
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError
-from fastmf.interactions.cells import Cells, fail, first, gather, refuse_first
+from fastmf.interactions.cells import fail, first, gather, is_missing, misfit, refuse_any
 
 __all__ = ["FIELDS", "checked", "ids", "numbers", "times"]
 
 FIELDS = ("users", "items", "values", "times", "weights")
 
 _INT64 = np.iinfo(np.int64)
+_FLOAT32_END = (
+    2.0**128 - 2.0**103
+)  # halfway from the largest float32 to what would be the next: rounds to infinity
 _WANTED_IDS = "ids of one side are all integers or all strings"
 _WANTED_NUMBERS = "this column holds real numbers"
 _WANTED_TIMES = "times are all integers or all datetimes"
@@ -62,14 +66,13 @@ def ids(name: str, data: Any) -> NDArray[Any]:
     """
     if len(cells := gather(name, data)) == 0:
         return _owned(np.empty(0, object if _holds_text(data) else np.int64))
-    if isinstance(cells, np.ndarray):
-        if cells.dtype.kind not in "iu":
-            fail(name, 0, cells[0], f"is of type {cells.dtype}; {_WANTED_IDS}")
-        return _owned(_int64(name, cells))
-    if isinstance(cells[0], str):
-        return _owned(_strings(name, cells))
-    if not all(map(_is_integer, set(map(type, cells)))):
-        refuse_first(name, cells, lambda cell: _is_integer(type(cell)), _WANTED_IDS)
+    if isinstance(cells, list):
+        return _owned(_strings(name, cells) if isinstance(cells[0], str) else _integers(name, cells))
+    if cells.dtype.kind == "f" and (absent := np.isnan(cells)).any():
+        # Integers of which some are missing are floats to NumPy and pandas: what is missing is the fault.
+        fail(name, first(absent), cells[first(absent)], f"is missing; {_WANTED_IDS}")
+    if cells.dtype.kind not in "iu":
+        fail(name, 0, cells[0], f"is of type {cells.dtype}; {_WANTED_IDS}")
     return _owned(_int64(name, cells))
 
 
@@ -90,35 +93,48 @@ def _is_integer(kind: type) -> bool:
     return issubclass(kind, int | np.integer) and not issubclass(kind, bool | np.timedelta64)
 
 
-def _int64(name: str, cells: Cells) -> NDArray[np.int64]:
-    if isinstance(cells, np.ndarray):
-        if cells.dtype.kind == "u" and (beyond := cells > _INT64.max).any():
-            fail(name, first(beyond), cells[first(beyond)], "does not fit int64")
-        return np.array(cells, np.int64)
+def _int64(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
+    if array.dtype.kind == "u" and (beyond := array > _INT64.max).any():
+        fail(name, first(beyond), array[first(beyond)], "does not fit int64")
+    return np.array(array, np.int64)
+
+
+def _integers(name: str, cells: list[Any]) -> NDArray[np.int64]:
+    if not all(map(_is_integer, set(map(type, cells)))):
+        refuse_any(name, cells, _integer_fault)
     try:
         return np.fromiter(cells, np.int64, len(cells))
     except OverflowError:
-        row = next(row for row, cell in enumerate(cells) if not _INT64.min <= int(cell) <= _INT64.max)
-        fail(name, row, cells[row], "does not fit int64")
+        refuse_any(name, cells, _integer_fault)
+        raise
+
+
+def _integer_fault(cell: Any) -> str:
+    if not _is_integer(type(cell)):
+        return misfit(cell, _WANTED_IDS)
+    return "" if _INT64.min <= int(cell) <= _INT64.max else "does not fit int64"
 
 
 def _strings(name: str, cells: list[Any]) -> NDArray[np.object_]:
-    kinds = set(map(type, cells))
-    if not all(issubclass(kind, str) for kind in kinds):
-        refuse_first(name, cells, lambda cell: isinstance(cell, str), _WANTED_IDS)
-    if kinds != {str}:
-        cells = [str.__str__(cell) for cell in cells]  # the contents: a subclass may print as something else
-    if not all(map(str.isascii, cells)):
-        _refuse_surrogates(name, cells)
-    return np.fromiter(cells, object, len(cells))
+    if not all(issubclass(kind, str) for kind in set(map(type, cells))) or not _can_be_encoded(cells):
+        refuse_any(name, cells, _string_fault)
+    # The contents, and nothing else: a subclass of str may print and compare as it likes.
+    return np.fromiter(map(str.__str__, cells), object, len(cells))
 
 
-def _refuse_surrogates(name: str, cells: list[str]) -> None:
-    for row, cell in enumerate(cells):
-        try:
-            cell.encode()
-        except UnicodeEncodeError:
-            fail(name, row, cell, "cannot be encoded as UTF-8")
+def _string_fault(cell: Any) -> str:
+    if not isinstance(cell, str):
+        return misfit(cell, _WANTED_IDS)
+    return "" if _can_be_encoded([cell]) else "cannot be encoded as UTF-8"
+
+
+def _can_be_encoded(cells: list[str]) -> bool:
+    try:
+        for start in range(0, len(cells), 1 << 16):
+            "".join(cells[start : start + (1 << 16)]).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # ---------------------------------------------------------------------------------------------------- numbers
@@ -151,22 +167,22 @@ def numbers(name: str, data: Any, *, signed: bool = True) -> NDArray[np.float32]
     >>> numbers("values", [4, 3.5, True])
     array([4. , 3.5, 1. ], dtype=float32)
     """
-    cells = gather(name, data)
-    if isinstance(cells, np.ndarray):
+    cells, fault = gather(name, data), partial(_number_fault, signed=signed)
+    if isinstance(cells, list):
+        if not all(map(_is_real, set(map(type, cells)))):
+            refuse_any(name, cells, fault)
+        wide = np.fromiter(map(_nearest_float, cells), np.float64, len(cells))
+    else:
         if len(cells) and cells.dtype.kind not in "biuf":
             fail(name, 0, cells[0], f"is of type {cells.dtype}; {_WANTED_NUMBERS}")
         wide = cells
-    else:
-        if not all(map(_is_real, set(map(type, cells)))):
-            refuse_first(name, cells, lambda cell: _is_real(type(cell)), _WANTED_NUMBERS)
-        wide = _float64(cells)
     with np.errstate(over="ignore"):
         single = wide.astype(np.float32)
-    if not (finite := np.isfinite(single)).all():
-        value = cells[first(~finite)]
-        fail(name, first(~finite), value, "is beyond float32" if _is_finite(value) else "is not finite")
-    if not signed and (negative := wide < 0).any():
-        fail(name, first(negative), cells[first(negative)], "is below 0")
+    bad = ~np.isfinite(single)
+    if not signed:
+        bad |= wide < 0
+    if bad.any():
+        fail(name, first(bad), cells[first(bad)], fault(cells[first(bad)]))
     return _owned(single)
 
 
@@ -175,24 +191,27 @@ def _is_real(kind: type) -> bool:
     return issubclass(kind, reals) and not issubclass(kind, np.timedelta64)
 
 
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, Decimal):
-        return value.is_finite()
-    return not isinstance(value, float | np.floating) or bool(np.isfinite(value))
+def _number_fault(cell: Any, signed: bool) -> str:
+    if not _is_real(type(cell)):
+        return misfit(cell, _WANTED_NUMBERS)
+    if not _is_finite(cell):
+        return "is not finite"
+    if not signed and cell < 0:
+        return "is below 0"
+    return "" if abs(_nearest_float(cell)) < _FLOAT32_END else "is beyond float32"
 
 
-def _float64(cells: list[Any]) -> NDArray[np.float64]:
-    try:
-        return np.fromiter(map(float, cells), np.float64, len(cells))
-    except (OverflowError, ValueError):
-        return np.fromiter(map(_nearest_float, cells), np.float64, len(cells))
+def _is_finite(cell: Any) -> bool:
+    if isinstance(cell, Decimal):
+        return cell.is_finite()
+    return not isinstance(cell, float | np.floating) or bool(np.isfinite(cell))
 
 
 def _nearest_float(cell: Any) -> float:
     try:
         return float(cell)
     except OverflowError:
-        return math.inf
+        return math.copysign(math.inf, cell > 0 or -1)
     except ValueError:  # a signalling NaN of decimal
         return math.nan
 
@@ -235,62 +254,78 @@ def times(name: str, data: Any) -> NDArray[np.int64]:
     if cells.dtype.kind == "M":
         return _owned(_microseconds(name, cells))
     if cells.dtype.kind == "f":
-        return _owned(_whole(name, cells.tolist()))
+        return _owned(_whole(name, cells))
     if cells.dtype.kind not in "iu":
         fail(name, 0, cells[0], f"is of type {cells.dtype}; {_WANTED_TIMES}")
     return _owned(_int64(name, cells))
 
 
 def _listed_times(name: str, cells: list[Any]) -> NDArray[np.int64]:
-    families = {kind: _family(kind) for kind in set(map(type, cells))}
-    family = families[type(cells[0])]
-    if family is None or len(set(families.values())) > 1:
-        refuse_first(name, cells, lambda cell: family is families[type(cell)] is not None, _WANTED_TIMES)
-    if family is int:
-        return _whole(name, cells)
-    if family is np.datetime64:  # NumPy would let a wide unit overflow in a narrow one
-        if len({cell.dtype for cell in cells}) > 1:
-            refuse_first(name, cells, lambda cell: cell.dtype == cells[0].dtype, "all are in one unit")
+    """Times of the one kind that the first of them has."""
+    if isinstance(cells[0], np.datetime64):
+        refuse_any(name, cells, partial(_datetime64_fault, unit=cells[0].dtype))
         return _microseconds(name, np.array(cells))
-    utc = [_without_zone(name, row, cell) for row, cell in enumerate(cells)]
-    return _microseconds(name, np.array(utc, "datetime64[us]"))
+    if isinstance(cells[0], date):
+        refuse_any(name, cells, _date_fault)
+        return _microseconds(name, np.array(list(map(_without_zone, cells)), "datetime64[us]"))
+    if not all(map(_is_integer, set(map(type, cells)))):
+        refuse_any(name, cells, _whole_fault)
+    return _integers(name, list(map(int, cells)))
 
 
-def _family(kind: type) -> type | None:
-    """The kind of time that a type is: int, numpy.datetime64, date, or none."""
-    if _is_integer(kind) or issubclass(kind, float | np.floating):
-        return int
-    if issubclass(kind, np.datetime64):
-        return np.datetime64
-    return date if issubclass(kind, date) and kind.__name__ != "NaTType" else None
+def _whole(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
+    wide = array.astype(np.promote_types(array.dtype, np.float64))
+    bad = ~((wide == np.floor(wide)) & (wide >= -(2.0**63)) & (wide < 2.0**63))
+    if bad.any():
+        fail(name, first(bad), array[first(bad)], _whole_fault(array[first(bad)]))
+    return wide.astype(np.int64)
 
 
-def _whole(name: str, cells: list[Any]) -> NDArray[np.int64]:
-    for row, cell in enumerate(cells):
-        if isinstance(cell, float | np.floating) and not cell.is_integer():
-            fail(name, row, cell, f"is no whole number; {_WANTED_TIMES}")
-    return _int64(name, list(map(int, cells)))
+def _whole_fault(cell: Any) -> str:
+    if isinstance(cell, float | np.floating) and not is_missing(cell):
+        if not cell.is_integer():
+            return "is no whole number"
+    elif not _is_integer(type(cell)):
+        return misfit(cell, _WANTED_TIMES)
+    return "" if _INT64.min <= int(cell) <= _INT64.max else "does not fit int64"
 
 
-def _without_zone(name: str, row: int, cell: Any) -> Any:
-    if getattr(cell, "tzinfo", None) is None:
-        return cell
+def _datetime64_fault(cell: Any, unit: np.dtype[Any]) -> str:
+    if not isinstance(cell, np.datetime64) or is_missing(cell):
+        return misfit(cell, _WANTED_TIMES)
+    # NumPy would convert to the narrowest unit, and let the others overflow.
+    return "" if cell.dtype == unit else "is of another unit than the first"
+
+
+def _date_fault(cell: Any) -> str:
+    if not isinstance(cell, date) or is_missing(cell):
+        return misfit(cell, _WANTED_TIMES)
     try:
-        return cell.astimezone(UTC).replace(tzinfo=None)
+        _without_zone(cell)
     except (OverflowError, ValueError):
-        fail(name, row, cell, "lies outside the years 1 to 9999 in UTC")
+        return "lies outside the years 1 to 9999 in UTC"
+    return ""
+
+
+def _without_zone(cell: Any) -> Any:
+    return cell if getattr(cell, "tzinfo", None) is None else cell.astimezone(UTC).replace(tzinfo=None)
 
 
 def _microseconds(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
-    if (absent := np.isnat(array)).any():
-        fail(name, first(absent), array[first(absent)], "is missing")
     unit = np.datetime_data(array.dtype)[0]
     if unit == "generic":
         fail(name, 0, array[0], "has no unit")
-    micro = array.astype("datetime64[us]")
-    # NumPy wraps around silently. From a finer unit nothing can wrap, and the way back would lose digits.
-    if unit not in {"ns", "ps", "fs", "as"} and (wrapped := micro.astype(array.dtype) != array).any():
-        fail(name, first(wrapped), array[first(wrapped)], "is beyond int64 in microseconds")
+    micro, bad = array.astype("datetime64[us]"), np.isnat(array)
+    if unit not in {
+        "ns",
+        "ps",
+        "fs",
+        "as",
+    }:  # NumPy wraps around silently; from a finer unit nothing can wrap
+        bad |= micro.astype(array.dtype) != array
+    if bad.any():
+        cell = array[first(bad)]
+        fail(name, first(bad), cell, "is missing" if is_missing(cell) else "is beyond int64 in microseconds")
     return micro.view(np.int64)
 
 

@@ -50,7 +50,7 @@ def frame_columns(frame: Any, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _relation_columns(relation: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Columns of a duckdb relation as NumPy arrays, which needs no pyarrow as going through narwhals would."""
+    """Columns of a duckdb relation: NumPy arrays need no pyarrow, as the way through narwhals would."""
     _refuse_absent(names, relation.columns)
     quoted = ['"' + name.replace('"', '""') + '"' for name in dict.fromkeys(names)]
     return dict(relation.project(", ".join(quoted)).fetchnumpy())

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import njit, typeof
 from numba.core import types
 from numba.extending import overload
 
@@ -124,3 +124,14 @@ def jit(key: str | None, parallel: bool = False) -> Callable[[Callable[..., Any]
             return njit(**options)(function)
 
     return compile_later
+
+
+def entry_point(kernel: Any, *examples: Any) -> Callable[..., Any]:
+    """The compiled code of a kernel for arguments of these types, called without dispatch.
+
+    Dispatch finds the types of all arguments anew in every call, which takes longer than one event. The caller vouches
+    for the types.
+    """
+    signature = tuple(typeof(example) for example in examples)
+    kernel.compile(signature)
+    return kernel.overloads[signature].entry_point  # type: ignore[no-any-return]

@@ -5,68 +5,34 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta, Trail
 from fastmf.engine import Objective, freeze, shape_of
-from fastmf.errors import DataError, DeviceError, FileFormatError, NotFittedError, StaleDelta
-from fastmf.factors import SIDES, Factors, Rows, Table, record_width
+from fastmf.errors import DataError, NotFittedError, StaleDelta
+from fastmf.factors import SIDES, Factors
 from fastmf.history import Events
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions, columns
+from fastmf.journal import Journal
 from fastmf.kernels import scores
 from fastmf.kernels.launch import usable_threads
 from fastmf.memory import default_budget
+from fastmf.model import given, saving
+from fastmf.model.options import Options
 from fastmf.ranking import Barred, Ranking, best_items, most_similar, seen_items
 from fastmf.recipes import Update
 from fastmf.state import State, commit
 from fastmf.training import Schedule, make_delta, train
 
-__all__ = ["MF", "Options", "load"]
+__all__ = ["MF"]
 
-_FORMAT = 1
-_VALUES: dict[str, Any] = {"loss": losses, "solver": optimizers, "regularizer": regularizers}
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
 _TRAIL_BYTES = 64 << 20  # of Deltas kept for rollback(to=...)
 _FIXED_BANDS = 16  # in deterministic mode: the same for every thread count
-
-
-class Options(NamedTuple):
-    """How a model runs, none of which changes what it means.
-
-    Parameters
-    ----------
-    threads : int, optional
-        Threads of a fit and of bulk ranking; all cores by default. Updates of a few thousand events use one.
-    deterministic : bool
-        Cut a fit the same way whatever the number of threads: same seed, same bits.
-    storage : {"float32", "float16"}
-        How factors are kept; training is always float32.
-    device : {"cpu"}
-        Where to train.
-    memory : int, optional
-        The bytes that a table may grow to; the machine's memory by default.
-    """
-
-    threads: int | None = None
-    deterministic: bool = False
-    storage: str = "float32"
-    device: str = "cpu"
-    memory: int | None = None
-
-    def check(self) -> None:
-        """Raise ValueError or DeviceError for an option that cannot be honoured."""
-        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
-            raise ValueError(f"Options.threads must be an integer >= 1 or None, got {self.threads!r}")
-        if self.storage not in ("float32", "float16"):
-            raise ValueError(f'Options.storage must be "float32" or "float16", got {self.storage!r}')
-        if self.device != "cpu":
-            raise DeviceError(f'this version trains on the CPU only; use Options(device="cpu"), not {self.device!r}')
-        if self.memory is not None and (not isinstance(self.memory, int) or self.memory < 1):
-            raise ValueError(f"Options.memory must be a number of bytes or None, got {self.memory!r}")
 
 
 class MF:
@@ -131,6 +97,7 @@ class MF:
         self._objective = Objective(freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer"))
         self._state: State | None = None
         self._trail = Trail(_TRAIL_BYTES)
+        self._journal: Journal | None = None  # open while single events are learned
         self.history_: list[dict[str, Any]] = []
 
     # --- learning -----------------------------------------------------------------------------------------------------
@@ -185,7 +152,7 @@ class MF:
         threads = usable_threads(self.options.threads)
         bands = _FIXED_BANDS if self.options.deterministic else 1 if threads == 1 else 4 * threads
         records = train(state, log, self._objective, schedule, bands, threads)
-        self._state, self._trail, self.history_ = state, Trail(_TRAIL_BYTES), records
+        self._state, self._trail, self._journal, self.history_ = state, Trail(_TRAIL_BYTES), None, records
         return self
 
     def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Any) -> Delta:
@@ -213,17 +180,51 @@ class MF:
             recipe = replace(recipe, **overrides)
         objective = self._objective_of(recipe)
         objective.loss.check(batch.values)
+        self._settle()
         state = self._state if self._state is not None else self._begin(batch.values)
         delta = make_delta(state, batch, recipe, objective)
-        commit(state, delta)
+        self._commit(state, delta)
         self._state = state
-        self._trail.follow(delta)
         return delta
 
     def partial_fit(self, batch: Interactions) -> MF:
         """:meth:`update` with the default recipe, in scikit-learn's spelling; returns the model."""
         self.update(batch)
         return self
+
+    def learn_one(self, user: int | str, item: int | str, value: float = 1.0) -> None:
+        """Take one step on one event, at once: what ``update`` does with ``epochs=1, history_epochs=0``.
+
+        The rows move in place; :meth:`flush` turns what happened since into one Delta, and every other change of the model
+        flushes first.
+
+        Raises
+        ------
+        DataError
+            Where an id or the value cannot be used; nothing has changed then.
+        DivergenceError
+            Where the step is not finite; nothing has changed then.
+        """
+        journal = self._journal or self._open_journal(value)
+        if not journal.learn(user, item, value):
+            self.flush()
+            self._open_journal(value).learn(user, item, value)
+
+    def predict_one(self, user: int | str, item: int | str, clip: bool = True) -> float:
+        """The prediction for one pair, as :meth:`predict` gives it for many."""
+        journal = self._journal or self._open_journal(None)
+        predicted = journal.predict(user, item)
+        if not clip:
+            return predicted
+        factors = journal.factors
+        return min(max(predicted, factors.low), factors.high) if factors.low <= factors.high else predicted
+
+    def flush(self) -> Delta:
+        """What :meth:`learn_one` did since the last change of version, as one Delta."""
+        journal = self._journal or self._open_journal(None)
+        delta = journal.close()
+        self._trail.follow(delta)
+        return delta
 
     # --- change as a value --------------------------------------------------------------------------------------------
 
@@ -235,8 +236,8 @@ class MF:
         StaleDelta
             Unless the model is at the version that the Delta starts from.
         """
-        commit(self._fitted(), delta)
-        self._trail.follow(delta)
+        self._settle()
+        self._commit(self._fitted(), delta)
         return self
 
     def rollback(self, delta: Delta | None = None, *, to: int | None = None) -> Delta:
@@ -252,9 +253,10 @@ class MF:
         StaleDelta
             Where `delta` is not the newest, or older Deltas than the model still keeps would be needed.
         """
-        state = self._fitted()
         if (delta is None) == (to is None):
             raise ValueError("rollback takes a Delta or to=version")
+        self._settle()
+        state = self._fitted()
         if delta is None:
             deltas = self._trail.since(int(to))  # type: ignore[arg-type]
             if not deltas:
@@ -264,8 +266,7 @@ class MF:
                 raise StaleDelta(f"version {delta.version} is not the newest update, which is {self._trail.newest}")
             deltas = [delta]
         inverse = Delta.merge(deltas).inverse(state.version)
-        commit(state, inverse)
-        self._trail.follow(inverse)
+        self._commit(state, inverse)
         return inverse
 
     @property
@@ -437,7 +438,7 @@ class MF:
         DataError
             Names the array, the row and the value that cannot be used.
         """
-        tables = {"users": _matrix("user_factors", user_factors), "items": _matrix("item_factors", item_factors)}
+        tables = {"users": given.matrix("user_factors", user_factors), "items": given.matrix("item_factors", item_factors)}
         k = tables["users"].shape[1]
         if tables["items"].shape[1] != k:
             raise DataError(f"item_factors has {tables['items'].shape[1]} columns, user_factors has {k}")
@@ -446,10 +447,10 @@ class MF:
         mean = columns.numbers("global_mean", [global_mean])[0]
         state = model._empty(float(mean), 0.0)
         state.factors.low, state.factors.high = -np.inf, np.inf
-        for side, given, biases in (("users", users, user_biases), ("items", items, item_biases)):
+        for side, outside, biases in (("users", users, user_biases), ("items", items, item_biases)):
             count = len(tables[side])
-            state.ids[side].extend(_distinct_ids(side, given, count))
-            _fill(state.factors.tables[side], tables[side], _vector(f"{side[:-1]}_biases", biases, count))
+            state.ids[side].extend(given.distinct_ids(side, outside, count))
+            given.fill(state.factors.tables[side], tables[side], given.vector(f"{side[:-1]}_biases", biases, count))
         model._state = state
         return model
 
@@ -457,6 +458,7 @@ class MF:
         """An independent model at the same version, to which the same Deltas apply."""
         other = MF(**self.get_params())
         other.history_ = [dict(record) for record in self.history_]
+        self._settle()
         if self._state is not None:
             other._state = self._state.copy()
         return other
@@ -468,28 +470,12 @@ class MF:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the whole model, history included, to one safetensors file. The old file is replaced in one step."""
-        files.write(path, self._packed())
-
-    def _packed(self) -> bytes:
-        metadata = {
-            "format": _FORMAT,
-            "settings": {
-                "factors": self.factors,
-                "biases": self.biases,
-                "seed": self.seed,
-                "options": self.options._asdict(),
-                **{role: _described(getattr(self, role)) for role in _VALUES},
-            },
-            "history_": self.history_,
-        }
-        if self._state is None:
-            return files.pack({}, metadata)
-        metadata |= {"lineage": self._state.lineage, "version": self._state.version, "numbers": self._state.numbers()}
-        return files.pack(self._state.arrays(), metadata)
+        self._settle()
+        files.write(path, saving.packed(self, self._state))
 
     def __reduce__(self) -> tuple[Any, tuple[bytes, tuple[type, ...]]]:
-        own = tuple(type(getattr(self, role)) for role, room in _VALUES.items() if not _known(room, getattr(self, role)))
-        return _unpacked, (self._packed(), own)
+        self._settle()
+        return saving.unpickled, (saving.packed(self, self._state), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments that make a model like this one, unfitted."""
@@ -510,6 +496,25 @@ class MF:
         if self._state is None:
             raise NotFittedError("this model has learned nothing yet: call fit, update or MF.from_factors first")
         return self._state
+
+    def _commit(self, state: State, delta: Delta) -> None:
+        commit(state, delta)
+        self._trail.follow(delta)
+        self._journal = None
+
+    def _open_journal(self, value: Any) -> Journal:
+        """Make ready for single events; an unfitted model starts with the mean of this one."""
+        if self._state is None and value is not None:
+            values = columns.numbers("value", [value])
+            self._objective.loss.check(values)
+            self._state = self._begin(values)
+        self._journal = Journal(self._fitted(), self._objective)
+        return self._journal
+
+    def _settle(self) -> None:
+        """Flush what single events did, if anything."""
+        if self._journal is not None and len(self._journal):
+            self.flush()
 
     def _require_events(self, events: Any) -> None:
         if not isinstance(events, Interactions):
@@ -552,62 +557,6 @@ class MF:
         return linked
 
 
-def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
-    """The model that :meth:`MF.save` wrote to `path`.
-
-    Parameters
-    ----------
-    path : path-like
-    classes : sequence of types
-        Your own loss, solver and regularizer classes, where the model uses any: a file cannot name code to run.
-
-    Raises
-    ------
-    FileFormatError
-        Where the file is damaged or not consistent.
-    """
-    return _restored(*files.read(path), str(path), classes)
-
-
-def _unpacked(content: bytes, classes: Sequence[type]) -> MF:
-    return _restored(*files.unpack(content), "the bytes", classes)
-
-
-def _restored(arrays: dict[str, np.ndarray], metadata: dict[str, Any], name: str, classes: Sequence[type]) -> MF:
-    try:
-        if metadata["format"] != _FORMAT:
-            raise ValueError(f"format {metadata['format']} is not {_FORMAT}, the one that this version reads")
-        settings = dict(metadata["settings"])
-        for role, room in _VALUES.items():
-            settings[role] = _revived(settings[role], room, classes)
-        settings["options"] = Options(**settings["options"])
-        model = MF(**settings)
-        model.history_ = list(metadata["history_"])
-        if "lineage" in metadata:
-            state = model._empty(0.0, 0.0)
-            state.load(arrays, metadata["numbers"])
-            state.lineage, state.version = str(metadata["lineage"]), int(metadata["version"])
-            model._state = state
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileFormatError(f"{name}: not a consistent fastmf file ({error})") from error
-    return model
-
-
-def _known(room: Any, value: Any) -> bool:
-    return getattr(room, type(value).__name__, None) is type(value)
-
-
-def _described(value: Any) -> dict[str, Any]:
-    return {"class": type(value).__name__, "fields": {name: float(number) for name, number in value._asdict().items()}}
-
-
-def _revived(described: dict[str, Any], room: Any, classes: Sequence[type]) -> Any:
-    known = {name: getattr(room, name) for name in room.__all__} | {kind.__name__: kind for kind in classes}
-    if described["class"] not in known:
-        raise ValueError(f"it uses {described['class']!r}; pass that class to load(..., classes=[...])")
-    return known[described["class"]](**described["fields"])
-
-
 def _length(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"k must be an integer >= 1, got {k!r}")
@@ -619,49 +568,3 @@ def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
     padded = np.full(rows.shape, "", object) if ids.kind == "str" else np.full(rows.shape, -1, np.int64)
     padded[found] = ids.ids(rows[found])
     return padded
-
-
-def _matrix(name: str, given: Any) -> np.ndarray:
-    matrix = np.asarray(given)
-    if matrix.ndim != 2 or matrix.shape[1] == 0:
-        raise DataError(f"{name} must be a matrix with a column per factor, got shape {matrix.shape}")
-    numbers = columns.numbers(name, matrix.ravel())
-    return numbers.reshape(matrix.shape)
-
-
-def _vector(name: str, given: Any, count: int) -> np.ndarray:
-    if given is None:
-        return np.zeros(count, np.float32)
-    numbers = columns.numbers(name, given)
-    if numbers.size != count:
-        raise DataError(f"{name} has {numbers.size} rows, its factors have {count}")
-    return numbers
-
-
-def _distinct_ids(side: str, given: Any, count: int) -> np.ndarray:
-    if given is None:
-        return np.arange(count)
-    ids = columns.ids(side, given)
-    if ids.size != count:
-        raise DataError(f"{side} has {ids.size} ids, its factors have {count} rows")
-    staged = IdMap().stage(ids, side)
-    if staged.fresh.size != count:
-        row = int(np.argmax(staged.rows != np.arange(count)))
-        raise DataError(f"{side}, row {row}: {ids[row]!r} is there twice")
-    return ids
-
-
-def _fill(table: Table, factors: np.ndarray, biases: np.ndarray) -> None:
-    """Put given vectors and biases into an empty table, piece by piece."""
-    count = len(factors)
-    table.require_room(count)
-    for first in range(0, count, 1 << 16):
-        last = min(first + (1 << 16), count)
-        rows = Rows(
-            np.zeros((last - first, table.shape.width), np.float32),
-            np.zeros((last - first, record_width(table.shape)), np.float32),
-        ).copy()
-        rows.factors[:, : table.shape.size] = factors[first:last]
-        rows.records[:, 0] = biases[first:last]
-        table.scatter(np.arange(first, last, dtype=np.int32), rows)
-    table.count = count

@@ -1,0 +1,214 @@
+"""One event at a time: look up, check, step, log, journal, in a single call.
+
+A call with many arrays costs more than the work, so the kernels get one array of addresses, the ledger. That is safe
+because rows never move; whoever makes a table move (an id table that was taken over by a larger one) renews its entries.
+
+The journal keeps each row as it was before its first step since the last flush; `marks` tells which rows it has.
+"""
+
+from __future__ import annotations
+
+import functools
+from enum import IntEnum, auto
+from typing import Any
+
+import numpy as np
+from numba import carray, njit
+from numba.core import types
+from numba.extending import intrinsic
+
+from fastmf.kernels import bridge
+from fastmf.kernels.bridge import jit, stamp
+from fastmf.kernels.hashing import find
+from fastmf.kernels.lanes import load, single, store
+from fastmf.kernels.pointwise import Shape
+
+LEARNED, UNKNOWN, FULL, NOT_FINITE = 0, 1, 2, 3  # what `learn` answers
+
+
+class Entry(IntEnum):
+    """Places in one side's part of the ledger."""
+
+    BY_ROW = 0  # 1 where the caller passes rows instead of int ids
+    SLOTS = auto()
+    SLOTS_SIZE = auto()
+    OLDER = auto()
+    OLDER_SIZE = auto()
+    FACTORS = auto()
+    RECORDS = auto()
+    ROWS = auto()
+    MARKS = auto()
+    LOG = auto()
+    HEAD = auto()
+    TAILED = auto()
+    PREVIOUS = auto()
+    JOURNAL_ROWS = auto()
+    JOURNAL_FACTORS = auto()
+    JOURNAL_RECORDS = auto()
+    JOURNAL_SIZE = auto()
+    JOURNAL_COUNT = auto()
+
+
+# The ledger: the users' part, the items' part, then what both share.
+USERS, ITEMS, SHARED = 0, len(Entry), 2 * len(Entry)
+VALUES, WEIGHTS, TIMES, TIMED, EVENTS, EVENTS_SIZE, LOSS, LEDGER_SIZE = (SHARED + n for n in range(8))
+
+_BY_ROW, _SLOTS, _SLOTS_SIZE, _OLDER, _OLDER_SIZE = (int(e) for e in list(Entry)[:5])
+_FACTORS, _RECORDS, _ROWS, _MARKS, _LOG, _HEAD, _TAILED, _PREVIOUS = (int(e) for e in list(Entry)[5:13])
+_JOURNAL_ROWS, _JOURNAL_FACTORS, _JOURNAL_RECORDS, _JOURNAL_SIZE, _JOURNAL_COUNT = (int(e) for e in list(Entry)[13:])
+
+
+@intrinsic
+def _pointer(typing, address):
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
+@njit
+def _column(ledger, entry, size, dtype):
+    return carray(_pointer(ledger[entry]), size, dtype)
+
+
+@njit
+def _row_of(ledger, side, one):
+    if ledger[side + _BY_ROW]:
+        return one
+    slots = _column(ledger, side + _SLOTS, ledger[side + _SLOTS_SIZE], np.int64)
+    older = _column(ledger, side + _OLDER, ledger[side + _OLDER_SIZE], np.int64)
+    return find(slots, older, one)
+
+
+@njit
+def _table(ledger, side, entry, width, dtype):
+    return carray(_pointer(ledger[side + entry]), (ledger[side + _ROWS], width), dtype)
+
+
+@njit
+def _remember(ledger, side, row, factors, records):
+    """Journal a row as it is, unless it is there already."""
+    marks = _column(ledger, side + _MARKS, ledger[side + _ROWS], np.int32)
+    if marks[row] != 0:
+        return
+    marks[row] = 1
+    count, size = ledger[side + _JOURNAL_COUNT], ledger[side + _JOURNAL_SIZE]
+    _column(ledger, side + _JOURNAL_ROWS, size, np.int32)[count] = row
+    kept = carray(_pointer(ledger[side + _JOURNAL_FACTORS]), (size, factors.shape[1]), factors.dtype)
+    kept_records = carray(_pointer(ledger[side + _JOURNAL_RECORDS]), (size, records.shape[1]), np.float32)
+    kept[count, :] = factors[row, :]
+    kept_records[count, :] = records[row, :]
+    ledger[side + _JOURNAL_COUNT] = count + 1
+
+
+@njit
+def _link(ledger, side, row, event):
+    """Append the event to the row's tail, as kernels/log.py does."""
+    size = ledger[EVENTS_SIZE]
+    head = _column(ledger, side + _HEAD, ledger[side + _ROWS], np.int64)
+    _column(ledger, side + _LOG, size, np.int32)[event] = row
+    _column(ledger, side + _PREVIOUS, size, np.int64)[event] = head[row]
+    head[row] = event + 1
+    _column(ledger, side + _TAILED, ledger[side + _ROWS], np.int32)[row] += 1
+
+
+@njit
+def _log(ledger, value):
+    """Write the columns that belong to no side; without a time of its own the event has that of the one before."""
+    size, event = ledger[EVENTS_SIZE], _column(ledger, EVENTS, 1, np.int64)
+    position = event[0]
+    _column(ledger, VALUES, size, np.float32)[position] = value
+    _column(ledger, WEIGHTS, size, np.float32)[position] = 1.0
+    if ledger[TIMED] and position:
+        times = _column(ledger, TIMES, size, np.int64)
+        times[position] = times[position - 1]
+    event[0] = position + 1
+    return position
+
+
+@functools.cache
+def learn(shape: Shape, half: bool, classes: tuple[type, ...]) -> Any:
+    """The kernel that learns one event."""
+    return _learn(*shape, half, stamp(*classes))
+
+
+def _learn(size, width, memory, bias_memory, biases, half, stamp):
+    bias_held = 1 + memory
+    record = -(-(1 + memory + bias_memory) // 4) * 4
+    stored = np.uint16 if half else np.float32
+
+    @jit(stamp)
+    def learn(ledger, user, item, value, mean, loss, solver, penalty):
+        """Step the rows of one event; answers LEARNED, or why nothing was done."""
+        stamp  # noqa: B018 - the cache key, see bridge
+        u, i = _row_of(ledger, USERS, user), _row_of(ledger, ITEMS, item)
+        if u < 0 or i < 0:
+            return UNKNOWN
+        if _column(ledger, EVENTS, 1, np.int64)[0] >= ledger[EVENTS_SIZE]:
+            return FULL
+        full = ledger[USERS + _JOURNAL_COUNT] >= ledger[USERS + _JOURNAL_SIZE]
+        if full or ledger[ITEMS + _JOURNAL_COUNT] >= ledger[ITEMS + _JOURNAL_SIZE]:
+            return FULL
+        user_rows = _table(ledger, USERS, _FACTORS, width, stored)
+        item_rows = _table(ledger, ITEMS, _FACTORS, width, stored)
+        user_records = _table(ledger, USERS, _RECORDS, record, np.float32)
+        item_records = _table(ledger, ITEMS, _RECORDS, record, np.float32)
+        p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
+        b, c = load(user_records, u, 0, 1, 1), load(item_records, i, 0, 1, 1)
+        target = np.float32(value)
+        score = mean + b.total() + c.total() + (p * q).total()
+        slope = np.float32(bridge.slope(loss, score, target))
+        kept_p, kept_q = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
+        new_p, kept_p = bridge.step(solver, p, q * slope + bridge.pull(penalty, p, p), kept_p)
+        new_q, kept_q = bridge.step(solver, q, p * slope + bridge.pull(penalty, q, q), kept_q)
+        if not np.isfinite(new_p.total() + new_q.total() + kept_p.total() + kept_q.total()):
+            return NOT_FINITE
+        _remember(ledger, USERS, u, user_rows, user_records)
+        _remember(ledger, ITEMS, i, item_rows, item_records)
+        store(user_rows, u, 0, new_p)
+        store(item_rows, i, 0, new_q)
+        store(user_records, u, 1, kept_p)
+        store(item_records, i, 1, kept_q)
+        if biases:
+            held_b = load(user_records, u, bias_held, bias_memory, bias_memory)
+            held_c = load(item_records, i, bias_held, bias_memory, bias_memory)
+            b, held_b = bridge.step(solver, b, single(slope) + bridge.pull(penalty, b, b), held_b)
+            c, held_c = bridge.step(solver, c, single(slope) + bridge.pull(penalty, c, c), held_c)
+            store(user_records, u, 0, b)
+            store(item_records, i, 0, c)
+            store(user_records, u, bias_held, held_b)
+            store(item_records, i, bias_held, held_c)
+        event = _log(ledger, target)
+        _link(ledger, USERS, u, event)
+        _link(ledger, ITEMS, i, event)
+        _column(ledger, LOSS, 1, np.float64)[0] += bridge.value(loss, score, target)
+        return LEARNED
+
+    return learn
+
+
+@functools.cache
+def predict(shape: Shape, half: bool, loss: type) -> Any:
+    """The kernel that predicts one pair."""
+    return _predict(shape.size, shape.width, -(-(1 + shape.memory + shape.bias_memory) // 4) * 4, half, stamp(loss))
+
+
+def _predict(size, width, record, half, stamp):
+    stored = np.uint16 if half else np.float32
+
+    @jit(stamp)
+    def predict(ledger, user, item, mean, loss):
+        """The prediction for a pair; an unknown side adds nothing."""
+        stamp  # noqa: B018
+        u, i = _row_of(ledger, USERS, user), _row_of(ledger, ITEMS, item)
+        score = mean
+        if u >= 0:
+            score += _table(ledger, USERS, _RECORDS, record, np.float32)[u, 0]
+        if i >= 0:
+            score += _table(ledger, ITEMS, _RECORDS, record, np.float32)[i, 0]
+        if u >= 0 and i >= 0:
+            p = load(_table(ledger, USERS, _FACTORS, width, stored), u, 0, width, size)
+            score += (p * load(_table(ledger, ITEMS, _FACTORS, width, stored), i, 0, width, size)).total()
+        return np.float32(bridge.link(loss, score))
+
+    return predict

@@ -1,0 +1,44 @@
+"""Options: how a model runs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastmf.errors import DeviceError
+
+__all__ = ["Options"]
+
+
+class Options(NamedTuple):
+    """How a model runs, none of which changes what it means.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Threads of a fit and of bulk ranking; all cores by default. Updates of a few thousand events use one.
+    deterministic : bool
+        Cut a fit the same way whatever the number of threads: same seed, same bits.
+    storage : {"float32", "float16"}
+        How factors are kept; training is always float32.
+    device : {"cpu"}
+        Where to train.
+    memory : int, optional
+        The bytes that a table may grow to; the machine's memory by default.
+    """
+
+    threads: int | None = None
+    deterministic: bool = False
+    storage: str = "float32"
+    device: str = "cpu"
+    memory: int | None = None
+
+    def check(self) -> None:
+        """Raise ValueError or DeviceError for an option that cannot be honoured."""
+        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
+            raise ValueError(f"Options.threads must be an integer >= 1 or None, got {self.threads!r}")
+        if self.storage not in ("float32", "float16"):
+            raise ValueError(f'Options.storage must be "float32" or "float16", got {self.storage!r}')
+        if self.device != "cpu":
+            raise DeviceError(f'this version trains on the CPU only; use Options(device="cpu"), not {self.device!r}')
+        if self.memory is not None and (not isinstance(self.memory, int) or self.memory < 1):
+            raise ValueError(f"Options.memory must be a number of bytes or None, got {self.memory!r}")
