@@ -16,16 +16,30 @@ _HOMES = {
     "Update": "fastmf.recipes",
     "load": "fastmf.model",
 }
-_ROOMS = ("datasets", "errors", "evaluation", "integrations", "losses", "metrics", "optimizers", "regularizers")
-
-__all__ = [*sorted(_HOMES), *_ROOMS]
+__all__ = [
+    "MF",
+    "Delta",
+    "IdMap",
+    "Interactions",
+    "Options",
+    "Update",
+    "datasets",
+    "errors",
+    "evaluation",
+    "integrations",
+    "load",
+    "losses",
+    "metrics",
+    "optimizers",
+    "regularizers",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when they are first used, so that ``import fastmf`` is instant."""
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name in _ROOMS:
+    elif name in __all__:
         value = importlib.import_module(f"fastmf.{name}")
     else:
         raise AttributeError(f"module 'fastmf' has no attribute {name!r}")

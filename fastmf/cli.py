@@ -79,9 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--preset", default=default.preset, help=f"recipe of the updates; {is_default}")
     command.add_argument("--factors", type=int, default=default.factors, metavar="K", help=is_default)
-    command.add_argument(
-        "--seeds", type=int, default=default.seeds, metavar="N", help=f"repetitions; {is_default}"
-    )
+    command.add_argument("--seeds", type=int, default=default.seeds, metavar="N", help=f"repetitions; {is_default}")
     command.add_argument("--out", type=Path, default=Path("fastmf-compare"), metavar="DIR", help=is_default)
     own = command.add_argument_group("events of your own")
     own.add_argument("--data", type=Path, metavar="FILE", help="Parquet, or CSV with a header")

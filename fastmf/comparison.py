@@ -152,9 +152,7 @@ class Stream(NamedTuple):
     def of(cls, events: Interactions, block: float) -> Stream:
         """Cut the later half of some events into blocks; events that do not fill one are left out."""
         if not 0.0 < block <= 0.25:
-            raise DataError(
-                f"block: {block} is not a share of the events in (0, 0.25], which gives two blocks or more"
-            )
+            raise DataError(f"block: {block} is not a share of the events in (0, 0.25], which gives two blocks or more")
         size, half = int(len(events) * block), len(events) // 2
         if size < 1:
             raise DataError(f"events: {len(events)} are too few for blocks of {block:.2%}")

@@ -128,7 +128,8 @@ class Delta:
 
     def __str__(self) -> str:
         sides = " · ".join(
-            f"{self.moves[side].rows.size} {side}" + (f" ({len(self.new_ids[side])} new)" if len(self.new_ids[side]) else "")
+            f"{self.moves[side].rows.size} {side}"
+            + (f" ({len(self.new_ids[side])} new)" if len(self.new_ids[side]) else "")
             for side in SIDES
         )
         undone = f"back to version {self.restores} · " if self.restores is not None else ""

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastmf.delta import Move
 from fastmf.errors import DivergenceError
-from fastmf.factors import SIDES, Factors, Rows
+from fastmf.factors import SIDES, Factors
 from fastmf.history import Events
 from fastmf.kernels import minibatch, pointwise
 from fastmf.kernels.launch import launch
@@ -146,7 +146,9 @@ class WorkingSet:
                 raise DivergenceError(f"training made {side[:-1]} rows that are not finite; a smaller rate may help")
         return {side: Move(self.rows[side][: self.movable[side]], self.before[side], after[side]) for side in SIDES}
 
-    def run(self, plan: Plan, objective: Objective, movable: dict[str, int], order: np.ndarray, threads: int = 1) -> float:
+    def run(
+        self, plan: Plan, objective: Objective, movable: dict[str, int], order: np.ndarray, threads: int = 1
+    ) -> float:
         """One pass over a plan, a step per event; returns the summed loss, each event measured before its step."""
         shape, classes = self.shape, objective.classes
         sums = np.empty(len(plan.bounds) - 1)

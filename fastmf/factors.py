@@ -116,10 +116,15 @@ class Table:
     def load(self, factors: np.ndarray, records: np.ndarray, count: int) -> None:
         """Fill an empty table with rows from a file; ValueError where they do not fit."""
         kind = np.float16 if self.storage == "float16" else np.float32
-        for name, array, width in (("factors", factors, self.shape.size), ("records", records, self.records.shape[1])):
+        for name, array, width in (
+            ("factors", factors, self.shape.size),
+            ("records", records, self.records.shape[1]),
+        ):
             wanted = np.float32 if name == "records" else kind
             if array.dtype != wanted or array.shape != (count, width):
-                raise ValueError(f"{name} are {array.dtype}{list(array.shape)}, not {np.dtype(wanted)}[{count}, {width}]")
+                raise ValueError(
+                    f"{name} are {array.dtype}{list(array.shape)}, not {np.dtype(wanted)}[{count}, {width}]"
+                )
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} are not all finite")
         self.require_room(count)
@@ -160,7 +165,12 @@ class Factors:
     def __init__(
         self, shape: Shape, global_mean: float, storage: str, budget: int, seed: int = 0, centre: float = 0.0
     ) -> None:
-        self.shape, self.global_mean, self.storage, self.budget = shape, float(np.float32(global_mean)), storage, budget
+        self.shape, self.global_mean, self.storage, self.budget = (
+            shape,
+            float(np.float32(global_mean)),
+            storage,
+            budget,
+        )
         self.seed, self.centre = seed, centre
         self.low, self.high = np.inf, -np.inf  # the values seen
         row_bytes = shape.width * (2 if storage == "float16" else 4) + 4 * record_width(shape)
@@ -169,10 +179,12 @@ class Factors:
 
     @property
     def users(self) -> Table:
+        """The users' rows."""
         return self.tables["users"]
 
     @property
     def items(self) -> Table:
+        """The items' rows."""
         return self.tables["items"]
 
     def start(self, side: str) -> tuple[int, float, float]:

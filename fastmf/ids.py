@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -216,7 +217,7 @@ class IdMap:
                 raise ValueError("bounds of text ids do not cover the text")
             content = text.tobytes()
             ids = np.empty(bounds.size - 1, object)
-            ids[:] = [content[a:b].decode() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+            ids[:] = [content[a:b].decode() for a, b in itertools.pairwise(bounds)]
         made = cls(budget)
         if len(made.stage(ids).fresh) != len(ids):
             raise ValueError("an id is there twice")

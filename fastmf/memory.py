@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 _HUGE_PAGE = 2 << 20
 _LARGEST_ROW = 2**31 - 2  # rows are numbered by int32
 _NO_RESERVE = 0x4000 if sys.platform.startswith("linux") else 0  # MAP_NORESERVE: address space is no claim on memory
+# What mmap is told, where it can be told anything.
+_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE if hasattr(mmap, "MAP_ANONYMOUS") else None
 
 
 def default_budget() -> int:
@@ -51,7 +54,7 @@ def reserve(rows: int, dtype: np.typing.DTypeLike, width: int | None = None) -> 
 
 def use_huge_pages(array: np.ndarray, stop: int) -> None:
     """Ask for large pages under the first `stop` rows of a reserved array that is about to be filled at once."""
-    pages = array.base
+    pages: Any = array.base
     size = stop * array.strides[0] // _HUGE_PAGE * _HUGE_PAGE
     if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_HUGEPAGE") and size:
         pages.madvise(mmap.MADV_HUGEPAGE, 0, size)
@@ -62,7 +65,7 @@ def discard(array: np.ndarray, start: int, stop: int) -> None:
 
     Whole pages only: what shares a page with other elements stays as it is.
     """
-    pages = array.base
+    pages: Any = array.base
     if not (isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED")):
         return
     first = -(-start * array.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -72,9 +75,9 @@ def discard(array: np.ndarray, start: int, stop: int) -> None:
 
 
 def _anonymous(size: int) -> mmap.mmap:
-    if sys.platform == "win32":
+    if _FLAGS is None:
         return mmap.mmap(-1, size)
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
+    return mmap.mmap(-1, size, flags=_FLAGS)
 
 
 def aligned(rows: int, width: int, dtype: np.typing.DTypeLike = np.float32) -> np.ndarray:

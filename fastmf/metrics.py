@@ -136,9 +136,7 @@ def ndcg_by_row(
     return names, _discounted(places, line, gains, k, names.size) / best
 
 
-def ndcg(
-    scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
-) -> float:
+def ndcg(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
     """Mean NDCG at k of full-catalogue scores over the rows that have a relevant item; ties count against it.
 
     Parameters

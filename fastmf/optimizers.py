@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["AdaGrad", "SGD"]
+__all__ = ["SGD", "AdaGrad"]
 
 
 def require_positive(name: str, value: float) -> None:

@@ -207,7 +207,13 @@ def _gather(
 
 
 def _movable_first(
-    rows: np.ndarray, local: np.ndarray, named: int, side: str, state: State, staged: dict[str, Staged], recipe: Update
+    rows: np.ndarray,
+    local: np.ndarray,
+    named: int,
+    side: str,
+    state: State,
+    staged: dict[str, Staged],
+    recipe: Update,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Renumber so that the rows that may move come first; only the first `named` rows, those of the batch, may."""
     if recipe.trainable == "both":
@@ -235,9 +241,7 @@ def _chosen(
     return np.isin(rows, np.concatenate([state.ids[side].rows(ids), fresh]))
 
 
-def _train_update(
-    working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective
-) -> None:
+def _train_update(working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective) -> None:
     if recipe.rate is not None:
         objective = objective._replace(solver=freeze(objective.solver._replace(rate=recipe.rate), "solver"))
     _passes(working, new, recipe.epochs, objective, working.movable, recipe)
@@ -250,7 +254,12 @@ def _train_update(
 
 
 def _passes(
-    working: WorkingSet, events: Events, epochs: int, objective: Objective, movable: dict[str, int], recipe: Update
+    working: WorkingSet,
+    events: Events,
+    epochs: int,
+    objective: Objective,
+    movable: dict[str, int],
+    recipe: Update,
 ) -> None:
     plan = Plan.single(events, len(working.rows["users"]), recipe.order)
     order = np.zeros(1, np.int64)

@@ -98,7 +98,9 @@ def test_the_callers_arrays_are_neither_kept_nor_changed() -> None:
 
 def test_a_read_only_view_of_a_writable_array_is_copied() -> None:
     own = np.array([1, 2])
-    events = Interactions(read_only(own[:]), [1, 2])
+    view = own[:]
+    view.flags.writeable = False
+    events = Interactions(view, [1, 2])
     own[0] = 9
     assert events.users.tolist() == [1, 2]
 

@@ -67,6 +67,4 @@ def from_lightfm(
     learned(model, "user_embeddings")
     user_biases, user_factors = model.get_user_representations(user_features)
     item_biases, item_factors = model.get_item_representations(item_features)
-    return MF.from_factors(
-        user_factors, item_factors, user_biases, item_biases, users=users, items=items, **settings
-    )
+    return MF.from_factors(user_factors, item_factors, user_biases, item_biases, users=users, items=items, **settings)

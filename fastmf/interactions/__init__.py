@@ -69,9 +69,7 @@ class Interactions:
     times: NDArray[np.int64] | None
     weights: NDArray[np.float32] | None
 
-    def __init__(
-        self, users: Any, items: Any, values: Any = None, times: Any = None, weights: Any = None
-    ) -> None:
+    def __init__(self, users: Any, items: Any, values: Any = None, times: Any = None, weights: Any = None) -> None:
         self._set(*columns.checked(columns.FIELDS, (users, items, values, times, weights)))
 
     def _set(self, *arrays: NDArray[Any] | None) -> None:
@@ -198,9 +196,7 @@ class Interactions:
     @classmethod
     def _named(cls, names: Sequence[str | None], data: dict[str, Any]) -> Interactions:
         labels = [name or field for name, field in zip(names, columns.FIELDS, strict=True)]
-        return cls._trusted(
-            *columns.checked(labels, [None if name is None else data[name] for name in names])
-        )
+        return cls._trusted(*columns.checked(labels, [None if name is None else data[name] for name in names]))
 
     @classmethod
     def from_sparse(cls, matrix: Any, users: Any = None, items: Any = None) -> Interactions:
@@ -236,9 +232,7 @@ class Interactions:
         rows, positions, values = readers.entries(matrix)
         user_ids = _ids_of_axis("users", users, matrix.shape[0])
         item_ids = _ids_of_axis("items", items, matrix.shape[1])
-        return cls._trusted(
-            user_ids[rows], item_ids[positions], columns.numbers("matrix.data", values), None, None
-        )
+        return cls._trusted(user_ids[rows], item_ids[positions], columns.numbers("matrix.data", values), None, None)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Interactions]) -> Interactions:

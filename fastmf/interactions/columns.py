@@ -26,9 +26,7 @@ __all__ = ["FIELDS", "checked", "ids", "numbers", "times"]
 FIELDS = ("users", "items", "values", "times", "weights")
 
 _INT64 = np.iinfo(np.int64)
-_FLOAT32_END = (
-    2.0**128 - 2.0**103
-)  # halfway from the largest float32 to what would be the next: rounds to infinity
+_FLOAT32_END = 2.0**128 - 2.0**103  # halfway from the largest float32 to what would be the next: rounds to infinity
 _WANTED_IDS = "ids of one side are all integers or all strings"
 _WANTED_NUMBERS = "this column holds real numbers"
 _WANTED_TIMES = "times are all integers or all datetimes"

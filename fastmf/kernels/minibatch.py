@@ -37,8 +37,26 @@ def _epoch(size, width, memory, bias_memory, biases, stamp):
         """
         stamp  # noqa: B018 - the cache key, see bridge
         users, items, values, weights = events
-        user_rows, user_records, user_origins, user_origin_records, user_sums, user_bias_sums, seen_users, named_users = user_side
-        item_rows, item_records, item_origins, item_origin_records, item_sums, item_bias_sums, seen_items, named_items = item_side
+        (
+            user_rows,
+            user_records,
+            user_origins,
+            user_origin_records,
+            user_sums,
+            user_bias_sums,
+            seen_users,
+            named_users,
+        ) = user_side
+        (
+            item_rows,
+            item_records,
+            item_origins,
+            item_origin_records,
+            item_sums,
+            item_bias_sums,
+            seen_items,
+            named_items,
+        ) = item_side
         movable_users, movable_items = movable
         lost = 0.0
         for first in range(0, users.size, batch_size):

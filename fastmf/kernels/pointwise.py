@@ -44,7 +44,19 @@ def _epoch(size, width, memory, bias_memory, biases, parallel, stamp):
 
     @jit(stamp, parallel)
     def epoch(
-        blocks, events, user_rows, user_records, item_rows, item_records, origins, movable, mean, loss, solver, penalty, sums
+        blocks,
+        events,
+        user_rows,
+        user_records,
+        item_rows,
+        item_records,
+        origins,
+        movable,
+        mean,
+        loss,
+        solver,
+        penalty,
+        sums,
     ):
         """Train on all blocks; sums[b] becomes the loss of block b, each event measured before its own step.
 

@@ -12,7 +12,7 @@ import numpy as np
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta, Trail
 from fastmf.engine import Objective, freeze, shape_of
-from fastmf.errors import DataError, NotFittedError, StaleDelta
+from fastmf.errors import DataError, FileFormatError, NotFittedError, StaleDelta
 from fastmf.factors import SIDES, Factors
 from fastmf.history import Events
 from fastmf.ids import IdMap
@@ -28,7 +28,7 @@ from fastmf.recipes import Update
 from fastmf.state import State, commit
 from fastmf.training import Schedule, make_delta, train
 
-__all__ = ["MF"]
+__all__ = ["MF", "load"]
 
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
 _TRAIL_BYTES = 64 << 20  # of Deltas kept for rollback(to=...)
@@ -438,7 +438,10 @@ class MF:
         DataError
             Names the array, the row and the value that cannot be used.
         """
-        tables = {"users": given.matrix("user_factors", user_factors), "items": given.matrix("item_factors", item_factors)}
+        tables = {
+            "users": given.matrix("user_factors", user_factors),
+            "items": given.matrix("item_factors", item_factors),
+        }
         k = tables["users"].shape[1]
         if tables["items"].shape[1] != k:
             raise DataError(f"item_factors has {tables['items'].shape[1]} columns, user_factors has {k}")
@@ -475,7 +478,7 @@ class MF:
 
     def __reduce__(self) -> tuple[Any, tuple[bytes, tuple[type, ...]]]:
         self._settle()
-        return saving.unpickled, (saving.packed(self, self._state), saving.own_classes(self))
+        return _unpickled, (saving.packed(self, self._state), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments that make a model like this one, unfitted."""
@@ -555,6 +558,44 @@ class MF:
             kernel(nowhere, nowhere, *tables, np.float32(value), (-np.inf, np.inf), loss, out)
             linked[n] = out[0]
         return linked
+
+
+def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
+    """The model that :meth:`MF.save` wrote to `path`.
+
+    Parameters
+    ----------
+    path : path-like
+    classes : sequence of types
+        Your own loss, solver and regularizer classes, where the model uses any: a file cannot name code to run.
+
+    Raises
+    ------
+    FileFormatError
+        Where the file is damaged or not consistent.
+    """
+    return _restored(files.read(path), str(path), classes)
+
+
+def _unpickled(content: bytes, classes: Sequence[type]) -> MF:
+    """The model in the bytes that a pickle carries: the same safe format, plus the classes of your own by name."""
+    return _restored(files.unpack(content), "the bytes", classes)
+
+
+def _restored(content: tuple[dict[str, np.ndarray], dict[str, Any]], name: str, classes: Sequence[type]) -> MF:
+    arrays, metadata = content
+    try:
+        settings, numbers = saving.settings(metadata, classes), metadata.get("numbers")
+        model = MF(**settings)
+        model.history_ = list(metadata["history_"])
+        if numbers is not None:
+            state = model._empty(0.0, 0.0)
+            state.load(arrays, numbers)
+            state.lineage, state.version = str(metadata["lineage"]), int(metadata["version"])
+            model._state = state
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(f"{name}: not a consistent fastmf file ({error})") from error
+    return model
 
 
 def _length(k: int) -> int:

@@ -109,9 +109,7 @@ def _grid(across: Axis, down: Axis, title: str, spell: Callable[[float], str]) -
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:.{places}f}</text>')
     for tick in across.ticks:
         x = across(tick)
-        parts.append(
-            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{spell(tick)}</text>'
-        )
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{spell(tick)}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle:.1f}" y="{HEIGHT - 4}" text-anchor="middle">{escape(title)}</text>')
     return "".join(parts)

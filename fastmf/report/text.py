@@ -85,9 +85,7 @@ def table(comparison: Comparison) -> str:
     left = max(map(len, indent.values()))
     width = max(len(cell) for row in lines for cell in row.cells) + 2
     head = " " * left + "".join(f"{name:>{width}}" for name in names)
-    body = [
-        f"{indent[row.label]:<{left}}" + "".join(f"{cell:>{width}}" for cell in row.cells) for row in lines
-    ]
+    body = [f"{indent[row.label]:<{left}}" + "".join(f"{cell:>{width}}" for cell in row.cells) for row in lines]
     return "\n".join([f"{comparison.dataset}: {describe(comparison)}", "", head, *body])
 
 
@@ -105,9 +103,7 @@ def summary(comparison: Comparison) -> str:
     update = comparison.contestants["update"]
     times = number(update.speedup, ",.0f" if (update.speedup or 0) >= 10 else ".1f")
     if update.recovery is None:
-        return (
-            f"Full retraining is no better here than never updating; updating takes {times} times less time."
-        )
+        return f"Full retraining is no better here than never updating; updating takes {times} times less time."
     gain = f"Updating recovers {percent(update.recovery)} of what full retraining gains over never updating"
     return f"{gain}, in {times} times less CPU time."
 
