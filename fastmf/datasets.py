@@ -11,7 +11,6 @@ import importlib.util
 import io
 import os
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -22,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmf import files
 from fastmf.errors import DataError, DatasetError, MissingExtraError
 from fastmf.interactions import Interactions
 
@@ -263,7 +263,8 @@ def _fetch(archive: Archive) -> Path:
         with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as answer:
             content = answer.read()
         _verify(content, archive, archive.url)
-        _write(path, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, content)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise DatasetError(
@@ -283,20 +284,6 @@ def _verify(content: bytes, archive: Archive, source: str) -> None:
         raise DatasetError(
             f"{source} is not the file known to this version: SHA-256 {digest}, expected {archive.sha256}"
         )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """All of the file or none of it, whatever happens meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _by_time(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastmf.errors import DataError
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
-from fastmf.metrics import ndcg_by_row, ranks
+from fastmf.metrics import UNRANKED, ndcg_by_row, ranks
 
 __all__ = ["GROUPS", "METRICS", "Evaluation", "Log", "Tally", "bootstrap", "evaluate", "exam", "group_masks"]
 
@@ -277,37 +277,34 @@ class RankingExam(NamedTuple):
         # among relevant items that tie, the least relevant comes first
         order = np.lexsort((self.events.values, self.rows))
         rows, items, gains = self.rows[order], self.events.items[order], self.events.values[order]
-        parts = range(0, self.askers.size, USERS_AT_ONCE)
-        cuts = np.searchsorted(rows, [*parts, self.askers.size])
-        places = [
-            ranks(self._scores(model, start), rows[cut:end] - start, items[cut:end])
-            for start, cut, end in zip(parts, cuts, cuts[1:], strict=False)
-        ]
-        place = np.concatenate([np.empty(0, np.int64), *places])
+        item_rows = model.items.rows(self.events.item_ids)  # of all items, -1 where the model has none
+        places = np.full(rows.size, UNRANKED)
+        for start in range(0, self.askers.size, USERS_AT_ONCE):
+            scores = self._scores(model, item_rows, start)
+            first, last = np.searchsorted(rows, [start, start + USERS_AT_ONCE])
+            answered = first + np.flatnonzero(item_rows[items[first:last]] >= 0)
+            places[answered] = ranks(scores, rows[answered] - start, item_rows[items[answered]])
         tally = Tally.empty("ndcg", self.events.user_ids.size)
         for group, mask in enumerate([np.ones(rows.size, np.bool_), *(self.masks[name] for name in GROUPS)]):
             chosen = mask[order]
-            asked, values = ndcg_by_row(place[chosen], rows[chosen], gains[chosen], self.k)
+            asked, values = ndcg_by_row(places[chosen], rows[chosen], gains[chosen], self.k)
             tally.totals[group, self.askers[asked]] = values
             tally.counts[group, self.askers[asked]] = 1.0
         return tally
 
-    def _scores(self, model: Model, start: int) -> NDArray[np.float32]:
-        """Scores of the items that the model knows and the user has not seen; all else is no candidate.
+    def _scores(self, model: Model, item_rows: Codes, start: int) -> NDArray[np.float32]:
+        """Scores of the model's items for some askers; what a user has seen is no candidate.
 
         A user's own bias shifts a whole row and is left out; an unknown user has a zero vector.
         """
-        askers = self.askers[start : start + USERS_AT_ONCE]
-        user_rows = model.users.rows(self.events.user_ids[askers])
-        item_rows = model.items.rows(self.events.item_ids)
+        user_rows = model.users.rows(self.events.user_ids[self.askers[start : start + USERS_AT_ONCE]])
         vectors = model.user_factors[user_rows] * (user_rows >= 0)[:, None]
-        known = item_rows >= 0
-        answered = item_rows[known]
-        scores = np.full((askers.size, item_rows.size), -np.inf, np.float32)
-        scores[:, known] = vectors @ model.item_factors[answered].T + model.item_biases[answered]
+        scores = vectors @ model.item_factors.T
+        scores += model.item_biases
         row, item = self.hidden
         inside = slice(*np.searchsorted(row, [start, start + USERS_AT_ONCE]))
-        scores[row[inside] - start, item[inside]] = -np.inf
+        seen = item_rows[item[inside]]
+        scores[row[inside][seen >= 0] - start, seen[seen >= 0]] = -np.inf
         return scores
 
 

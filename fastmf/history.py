@@ -95,10 +95,14 @@ class History:
         )
         self._sides = {"users": _Side(rows, capacity), "items": _Side(rows, capacity)}
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
-        self._timed = False
+        self._untimed: int | None = None  # events before the first with a time
 
     def __len__(self) -> int:
         return int(self._size[0])
+
+    @property
+    def _timed(self) -> bool:
+        return self._untimed is not None
 
     @property
     def events(self) -> Events:
@@ -146,6 +150,9 @@ class History:
         for side, rows in (("users", gone.users), ("items", gone.items)):
             index = self._sides[side]
             log.retract(rows, count, index.based, index.head, index.tailed, index.previous)
+        if self._untimed is not None:
+            gone.times[:] = 0  # type: ignore[index]
+            self._untimed = self._untimed if count > self._untimed else None
         self._size[0] = count
 
     def of(self, side: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +167,8 @@ class History:
         first, last = len(self), len(self) + events.users.size
         for name, column in zip(Events._fields[:4], events[:4], strict=True):
             getattr(self._log, name)[first:last] = column
-        self._timed = self._timed or events.times is not None
+        if self._untimed is None and events.times is not None and last > first:
+            self._untimed = first
         if self._timed:
             assert self._log.times is not None
             newest = self._log.times[first - 1] if first else 0  # an event without a time follows the one before

@@ -112,7 +112,7 @@ class IdMap:
     def __contains__(self, one: object) -> bool:
         if isinstance(one, str):
             ids = np.array([one], object)
-        elif isinstance(one, (int, np.integer)) and not isinstance(one, bool) and abs(int(one)) < 1 << 63:
+        elif isinstance(one, (int, np.integer)) and not isinstance(one, bool) and -(1 << 63) <= one < 1 << 63:
             ids = np.array([one], np.int64)
         else:
             return False
@@ -266,8 +266,8 @@ class IdMap:
             self._reset_tables(_table_size(self._count + new))
             use_huge_pages(self._slots, self._slots.size)
             hashing.insert(self._slots, self._older, 0, self._keys[: self._count], 0)
-        else:
-            self._reset_tables(present.size)
+        else:  # what was taken back fills a table too: it is twice as large only where that is needed
+            self._reset_tables(present.size if 8 * self._count > present.size else present.size // 2)
             self._older = present
         self._used = self._count
 

@@ -13,19 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from fastmf.errors import CapacityError
+
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 _HUGE_PAGE = 2 << 20
 _LARGEST_ROW = 2**31 - 2  # rows are numbered by int32
+_BUDGETS = 16  # all arrays of a model together reserve less than so many times its budget
 _NO_RESERVE = 0x4000 if sys.platform.startswith("linux") else 0  # MAP_NORESERVE: address space is no claim on memory
 # What mmap is told, where it can be told anything.
 _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE if hasattr(mmap, "MAP_ANONYMOUS") else None
 
 
 def default_budget() -> int:
-    """The physical memory of the machine, in bytes."""
+    """The physical memory of the machine, in bytes; less where the system does not grant enough address space."""
+    budget = 8 << 30
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 8 << 30
+        budget = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    while budget > _HUGE_PAGE and not _granted(_BUDGETS * budget):
+        budget //= 2
+    return budget
 
 
 def row_capacity(budget: int, row_bytes: int) -> int:
@@ -36,20 +42,20 @@ def row_capacity(budget: int, row_bytes: int) -> int:
 def reserve(rows: int, dtype: np.typing.DTypeLike, width: int | None = None) -> np.ndarray:
     """A zero array of `rows` rows (of `width` elements each), aligned to 64 bytes, that occupies memory only where written.
 
-    Where the system refuses so much address space, the array is shorter: its length is the capacity.
+    Raises
+    ------
+    CapacityError
+        Where the system does not grant so much address space.
     """
     element = np.dtype(dtype)
-    while True:
-        size = rows * element.itemsize * (width or 1)
-        try:
-            pages = _anonymous(max(size, 1))
-        except OSError:
-            if rows < 1 << 16:
-                raise
-            rows //= 2
-            continue
-        shape = rows if width is None else (rows, width)
-        return np.ndarray(shape, element, buffer=pages)
+    size = rows * element.itemsize * (width or 1)
+    try:
+        pages = _anonymous(max(size, 1))
+    except OSError as error:
+        raise CapacityError(
+            f"the system does not grant {size} bytes of address space; Options(memory=...) asks for less"
+        ) from error
+    return np.ndarray(rows if width is None else (rows, width), element, buffer=pages)
 
 
 def use_huge_pages(array: np.ndarray, stop: int) -> None:
@@ -72,6 +78,14 @@ def discard(array: np.ndarray, start: int, stop: int) -> None:
     last = stop * array.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
     if last > first:
         pages.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _granted(size: int) -> bool:
+    try:
+        _anonymous(size).close()
+    except OSError:
+        return False
+    return True
 
 
 def _anonymous(size: int) -> mmap.mmap:

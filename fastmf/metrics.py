@@ -82,17 +82,11 @@ def ranks(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.
     array([3, 1])
     """
     scores, rows, columns = np.asarray(scores), np.asarray(rows, np.int64), np.asarray(columns, np.int64)
-    result = np.full(rows.size, UNRANKED, np.int64)
-    order = np.argsort(rows, kind="stable")
-    starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
-    for pairs in np.split(order, starts[1:]) if rows.size else ():
-        line = scores[rows[pairs[0]]]
-        own = line[columns[pairs]]
-        # Sorting the catalogue would cost more than counting: a row has few relevant items.
-        above = np.count_nonzero(line >= own[:, None], axis=1)
-        later = np.count_nonzero(np.triu(own[:, None] == own, 1), axis=1)
-        result[pairs] = np.where(own > -np.inf, above - later, UNRANKED)
-    return result
+    own = scores[rows, columns]
+    # Sorting the catalogue would cost more than counting: a row has few relevant items.
+    pairs = zip(rows.tolist(), own, strict=True)
+    not_below = np.array([np.count_nonzero(scores[row] >= score) for row, score in pairs], np.int64)
+    return np.where(own > -np.inf, not_below - _tied_later(rows, own), UNRANKED)
 
 
 def ndcg_by_row(
@@ -175,6 +169,17 @@ def _errors(actual: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
     if wanted.shape != got.shape:
         raise DataError(f"actual has shape {wanted.shape}, predicted {got.shape}")
     return got - wanted
+
+
+def _tied_later(rows: NDArray[np.int64], own: NDArray[np.generic]) -> NDArray[np.int64]:
+    """For each pair, how many later ones have its row and score."""
+    order = np.lexsort((own, rows))  # stable: pairs that tie keep their order
+    new = np.ones(order.size + 1, np.bool_)
+    new[1:-1] = (np.diff(rows[order]) != 0) | (own[order[1:]] != own[order[:-1]])
+    starts = np.flatnonzero(new)
+    later = np.empty(order.size, np.int64)
+    later[order] = np.repeat(starts[1:], np.diff(starts)) - 1 - np.arange(order.size)
+    return later
 
 
 def _discounted(

@@ -71,7 +71,7 @@ class AdaGrad(NamedTuple):
     for Stochastic Gradient Methods to Matrix Factorization.
     """
 
-    rate: float = 0.05
+    rate: float = 0.03
     initial: float = 1.0
 
     def state(self, k: int) -> int:

@@ -32,7 +32,7 @@ class L2(NamedTuple):
     1.0
     """
 
-    weight: float = 0.02
+    weight: float = 0.07
 
     def pull(self, row: Any, origin: Any) -> Any:
         weight = self.weight + self.weight

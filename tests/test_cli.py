@@ -125,7 +125,5 @@ def test_unknown_data_set_is_refused(capsys):
 
 
 def test_runs_as_a_module():
-    done = subprocess.run(
-        [sys.executable, "-m", "fastmf", "--version"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "fastmf", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"fastmf {fastmf.__version__}\n"

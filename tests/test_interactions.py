@@ -171,9 +171,7 @@ def test_repr(columns: dict[str, Any], expected: str) -> None:
     assert repr(Interactions([1, 2], ["a", "b"], **columns)) == expected
 
 
-@pytest.mark.parametrize(
-    "again", [copy.copy, copy.deepcopy, lambda events: pickle.loads(pickle.dumps(events))]
-)
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda events: pickle.loads(pickle.dumps(events))])
 def test_a_copy_is_as_good(again: Any) -> None:
     events = Interactions([1, 2], ["a", "b"], [1.5, 2], [1, 2], [0, 1])
     assert_canonical(again(events))

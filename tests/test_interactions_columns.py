@@ -173,9 +173,9 @@ TIMES = {
     "aware": [datetime(2020, 1, 1, 1, tzinfo=PARIS), datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)],
     "timestamps": [pd.Timestamp("2020-01-01 01:00", tz=PARIS), pd.Timestamp("1969-12-31 23:59:59")],
     "pandas": pd.Series(pd.to_datetime(["2020-01-01 00:00:00", "1969-12-31 23:59:59"])),
-    "pandas aware": pd.Series(
-        pd.to_datetime(["2020-01-01 00:00:00", "1969-12-31 23:59:59"], utc=True)
-    ).dt.tz_convert("Asia/Tokyo"),
+    "pandas aware": pd.Series(pd.to_datetime(["2020-01-01 00:00:00", "1969-12-31 23:59:59"], utc=True)).dt.tz_convert(
+        "Asia/Tokyo"
+    ),
     "polars": pl.Series([datetime(2020, 1, 1), datetime(1969, 12, 31, 23, 59, 59)]),
     "polars aware": pl.Series([datetime(2020, 1, 1), datetime(1969, 12, 31, 23, 59, 59)])
     .dt.replace_time_zone("UTC")
@@ -494,17 +494,13 @@ def test_the_first_bad_id_is_named(ids: list[Any], data: st.DataObject) -> None:
 
 @given(
     st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(0, 1e6), st.fractions(0, 9)), min_size=1),
-    st.sampled_from(
-        [None, "1", float("nan"), float("-inf"), Decimal("sNaN"), 10**400, -1e39, b"1", 1j, pd.NA]
-    ),
+    st.sampled_from([None, "1", float("nan"), float("-inf"), Decimal("sNaN"), 10**400, -1e39, b"1", 1j, pd.NA]),
     st.integers(0, 99),
 )
 def test_the_first_bad_number_is_named(numbers: list[Any], bad: Any, row: int) -> None:
     row %= len(numbers)
     with pytest.raises(DataError, match=f"^column 'values', row {row}: "):
-        Interactions(
-            range(len(numbers) + 2), range(len(numbers) + 2), [*numbers[:row], bad, *numbers[row:], None]
-        )
+        Interactions(range(len(numbers) + 2), range(len(numbers) + 2), [*numbers[:row], bad, *numbers[row:], None])
 
 
 @given(

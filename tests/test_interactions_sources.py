@@ -57,12 +57,6 @@ def arrow_table() -> Any:
     return pa.table({name: column for name, column in TABLE.items() if name != "junk"})
 
 
-def duckdb_relation() -> Any:
-    connection = duckdb.connect()
-    connection.register("events", arrow_table())
-    return connection.sql("select * from events")
-
-
 FRAMES = {
     "dict": lambda: dict(TABLE),
     "dict of series": lambda: {name: pd.Series(column) for name, column in TABLE.items()},
@@ -72,7 +66,7 @@ FRAMES = {
     "Arrow": arrow_table,
     "Arrow batch": lambda: arrow_table().to_batches()[0],
     "Arrow stream": lambda: Stream(arrow_table()),
-    "duckdb": duckdb_relation,
+    "duckdb": lambda: duckdb.from_arrow(arrow_table()),
     "narwhals": lambda: nw.from_native(pl.DataFrame(TABLE)),
 }
 
@@ -107,9 +101,7 @@ def test_a_missing_column_is_refused_with_those_there_are(frame: Any, role: str)
         Interactions.from_frame(frame(), **(NAMES | {role: "price"}))
 
 
-@pytest.mark.parametrize(
-    "make", [dict, pd.DataFrame, pl.DataFrame, pa.table, lambda d: pl.DataFrame(d).lazy()]
-)
+@pytest.mark.parametrize("make", [dict, pd.DataFrame, pl.DataFrame, pa.table, lambda d: pl.DataFrame(d).lazy()])
 def test_a_bad_cell_of_a_frame_is_named_by_the_frames_column(make: Any) -> None:
     good: dict[str, list[Any]] = {"who": [1, 2], "film": ["a", "b"], "stars": [1.0, 2.0]}
     for column, cells in {"who": [1, None], "film": ["a", None], "stars": [1.0, float("inf")]}.items():
@@ -117,9 +109,7 @@ def test_a_bad_cell_of_a_frame_is_named_by_the_frames_column(make: Any) -> None:
             Interactions.from_frame(make(good | {column: cells}), user="who", item="film", value="stars")
 
 
-@pytest.mark.parametrize(
-    "frame", [None, 3, "a.csv", [[1, 2]], np.ones((2, 2)), pd.Series([1]), pl.Series([1])]
-)
+@pytest.mark.parametrize("frame", [None, 3, "a.csv", [[1, 2]], np.ones((2, 2)), pd.Series([1]), pl.Series([1])])
 def test_what_is_no_frame_is_refused(frame: Any) -> None:
     with pytest.raises(DataError, match="data frame"):
         Interactions.from_frame(frame)
@@ -203,9 +193,7 @@ def test_csv(backend: str, tmp_path: Path) -> None:
 def test_types_of_a_csv_come_from_all_of_it(backend: str, tmp_path: Path) -> None:
     count = 300_000  # beyond the sample of every backend
     late = "".join(f"{row},{row},1,{row}\n" for row in range(count)) + "x,7,2.5,9\n"
-    events = Interactions.from_csv(
-        csv_file(tmp_path, f"user,item,value,time\n{late}"), value="value", time="time"
-    )
+    events = Interactions.from_csv(csv_file(tmp_path, f"user,item,value,time\n{late}"), value="value", time="time")
     assert events.users[0] == "0"
     assert events.users[-1] == "x"
     assert events.items.dtype == np.int64
@@ -361,9 +349,7 @@ MALFORMED: dict[str, tuple[str, str, Any]] = {
 @pytest.mark.parametrize(("format_", "attribute", "content"), MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_matrix_is_refused(format_: str, attribute: str, content: Any) -> None:
     matrix = (
-        sparse.bsr_array(DENSE, blocksize=(1, 1))
-        if format_ == "bsr"
-        else sparse.coo_array(DENSE).asformat(format_)
+        sparse.bsr_array(DENSE, blocksize=(1, 1)) if format_ == "bsr" else sparse.coo_array(DENSE).asformat(format_)
     )
     setattr(matrix, attribute, np.asarray(content))
     with pytest.raises(DataError, match="matrix"):
@@ -392,9 +378,7 @@ def test_what_is_no_sparse_matrix_is_refused(matrix: Any) -> None:
 def test_a_csr_is_read_as_it_says_or_refused(data: st.DataObject) -> None:
     rows, columns = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
     matrix = sparse.csr_array((rows, columns))
-    matrix.indptr = np.array(
-        data.draw(st.lists(st.integers(-1, 5), min_size=rows, max_size=rows + 2)), np.int32
-    )
+    matrix.indptr = np.array(data.draw(st.lists(st.integers(-1, 5), min_size=rows, max_size=rows + 2)), np.int32)
     matrix.indices = np.array(data.draw(st.lists(st.integers(-1, 4), max_size=5)), np.int32)
     matrix.data = np.arange(float(data.draw(st.integers(0, 5))))
     starts, indices = matrix.indptr.tolist(), matrix.indices.tolist()

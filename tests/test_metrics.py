@@ -69,12 +69,8 @@ def test_nothing_relevant_is_not_a_number():
 def rankings(draw):
     queries, items = draw(st.integers(1, 4)), draw(st.integers(1, 8))
     numbers = st.integers(-2, 2).map(float)
-    scores = draw(
-        st.lists(st.lists(numbers, min_size=items, max_size=items), min_size=queries, max_size=queries)
-    )
-    pairs = draw(
-        st.lists(st.tuples(st.integers(0, queries - 1), st.integers(0, items - 1)), min_size=1, unique=True)
-    )
+    scores = draw(st.lists(st.lists(numbers, min_size=items, max_size=items), min_size=queries, max_size=queries))
+    pairs = draw(st.lists(st.tuples(st.integers(0, queries - 1), st.integers(0, items - 1)), min_size=1, unique=True))
     gains = draw(st.lists(st.sampled_from([1.0, 2.0]), min_size=len(pairs), max_size=len(pairs)))
     return scores, pairs, gains, draw(st.integers(1, 8))
 

@@ -6,7 +6,8 @@ functions, not methods, because Numba drops the receiver of a method when it is 
 
 Numba's disk cache keys a kernel on its signature, bytecode and closure cells. It does not see JIT options, nor edits in
 callees, globals or value classes, and would serve stale machine code. Every kernel is therefore built in a factory with
-a closure cell `stamp`, which names the sources of this folder, the options and the value classes of the call.
+a closure cell `stamp`, which names the sources of this folder, the options and the files of the value classes of the
+call and of their bases. (What a value imports from elsewhere is not seen.)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import sys
 import types as python_types
 import warnings
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import njit, typeof
-from numba.core import types
+from numba.core import config, types
 from numba.extending import overload
 
 
@@ -84,13 +86,22 @@ def _kernel_sources() -> str:
 
 @functools.cache
 def _class_source(kind: type) -> str | None:
-    """A digest of the file that defines a value class, or None where it has no source (an interactive session)."""
-    try:
-        source = Path(inspect.getsourcefile(kind) or "").read_bytes()
-        inspect.getsource(kind)
-    except (OSError, TypeError):
+    """A digest of the files that define a value class, or None where no other process could find the class in a cache.
+
+    Classes that cannot be imported (of a script, a function, an interactive session) are pickled by value, and never
+    equal to themselves in the next process.
+    """
+    importable = getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
+    if kind.__module__ == "__main__" or not importable:
         return None
-    return f"{kind.__module__}.{kind.__qualname__}:{hashlib.sha256(source).hexdigest()[:16]}"
+    digest = hashlib.sha256()
+    for base in kind.__mro__:
+        if base.__module__ != "builtins":
+            try:
+                digest.update(Path(inspect.getsourcefile(base) or "").read_bytes())
+            except (OSError, TypeError):
+                return None
+    return f"{kind.__module__}.{kind.__qualname__}:{digest.hexdigest()[:16]}"
 
 
 def stamp(*classes: type, parallel: bool = False) -> str | None:
@@ -98,13 +109,15 @@ def stamp(*classes: type, parallel: bool = False) -> str | None:
     sources = [_class_source(kind) for kind in classes]
     if None in sources:
         return None
-    return "|".join([_kernel_sources(), f"parallel={parallel}", *map(str, sources)])
+    options = f"parallel={parallel}, boundscheck={bool(config.BOUNDSCHECK)}"
+    return "|".join([_kernel_sources(), options, *map(str, sources)])
 
 
 @functools.cache
-def _warn_uncached(reason: str) -> None:
+def _warn_uncached() -> None:
     warnings.warn(
-        f"kernels are compiled anew in every process: {reason}. Set NUMBA_CACHE_DIR to a writable folder.",
+        "kernels are compiled anew in every process, since no folder for them is writable; "
+        "set NUMBA_CACHE_DIR to one that is",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -117,10 +130,14 @@ def jit(key: str | None, parallel: bool = False) -> Callable[[Callable[..., Any]
         options = {"nogil": True, "parallel": parallel, "error_model": "numpy"}
         if key is None:
             return njit(**options)(function)
+        # An index of its own for every key: an index that names a class of somebody else's cannot be read without it.
+        function.__qualname__ = f"{function.__name__}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         try:
             return njit(cache=True, **options)(function)
-        except RuntimeError as error:  # Numba: "cannot cache function ...: no locator available"
-            _warn_uncached(str(error))
+        except RuntimeError as error:
+            if "cannot cache function" not in str(error):
+                raise
+            _warn_uncached()
             return njit(**options)(function)
 
     return compile_later

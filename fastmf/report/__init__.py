@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from fastmf import files
 from fastmf.comparison import Comparison
 from fastmf.report.page import page
 from fastmf.report.text import table
@@ -29,7 +30,7 @@ def write(comparison: Comparison, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(comparison.as_dict(), indent=1, allow_nan=False)
-    (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
+    files.write(folder / "compare.json", f"{text}\n".encode())
     target = folder / "index.html"
-    target.write_text(page(comparison), encoding="utf-8")
+    files.write(target, page(comparison).encode())
     return target

@@ -1,0 +1,305 @@
+"""Every algorithm once more, in slow plain NumPy: the truth that kernels are measured against. Shares no code with them.
+
+Numbers are float32 in the order that the kernels promise (a sum of lanes is a fixed tree), so that squared and Huber
+losses can be compared bit for bit. Losses with transcendental functions are computed in float64 and rounded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+f32 = np.float32
+
+# --- losses ---------------------------------------------------------------------------------------------------------
+
+
+class Loss(NamedTuple):
+    value: Callable[[Any, Any], Any]
+    slope: Callable[[Any, Any], Any]
+    link: Callable[[Any], Any]
+
+
+def squared() -> Loss:
+    return Loss(
+        value=lambda score, target: (score - target) ** 2,
+        slope=lambda score, target: f32(2) * (score - target),
+        link=lambda score: score,
+    )
+
+
+def huber(delta: float = 1.0) -> Loss:
+    width = f32(delta)
+
+    def value(score: Any, target: Any) -> Any:
+        error = abs(score - target)
+        return error**2 if error <= width else width * (f32(2) * error - width)
+
+    def slope(score: Any, target: Any) -> Any:
+        error = score - target
+        return f32(2) * (error if abs(error) <= width else np.sign(error) * width)
+
+    return Loss(value, slope, link=lambda score: score)
+
+
+def sigmoid(score: Any) -> float:
+    return 1 / (1 + math.exp(-float(score)))
+
+
+def logistic() -> Loss:
+    return Loss(
+        value=lambda score, target: -float(target) * math.log(sigmoid(score))
+        - (1 - float(target)) * math.log(sigmoid(-score)),
+        slope=lambda score, target: sigmoid(score) - float(target),
+        link=sigmoid,
+    )
+
+
+def poisson() -> Loss:
+    return Loss(
+        value=lambda score, target: math.exp(float(score)) - float(target) * float(score),
+        slope=lambda score, target: math.exp(float(score)) - float(target),
+        link=lambda score: math.exp(float(score)),
+    )
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "Squared": squared,
+    "Huber": huber,
+    "Logistic": logistic,
+    "Poisson": poisson,
+}
+
+# --- optimizers and regularizers ------------------------------------------------------------------------------------
+
+Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Pull = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def sgd(rate: float = 0.01) -> Step:
+    return lambda row, gradient, memory: (row - f32(rate) * gradient, memory)
+
+
+def adagrad(rate: float = 0.05, initial: float = 1.0) -> Step:
+    """Factors 0 to 7 share one sum of mean squares, the others a second one."""
+
+    def step(row: np.ndarray, gradient: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pace = f32(rate) * (f32(1) / np.sqrt(memory + f32(initial)))
+        part = np.arange(row.size) // 8 if memory.size == 2 else np.zeros(row.size, int)
+        part = np.minimum(part, 1)
+        square = gradient * gradient
+        means = [
+            total(np.where(part == p, square, f32(0))) * f32(1 / np.sum(part == p)) for p in range(memory.size)
+        ]
+        return row - pace[part] * gradient, memory + np.array(means, f32)
+
+    return step
+
+
+def l2(weight: float = 0.02) -> Pull:
+    return lambda row, origin: f32(2) * f32(weight) * row
+
+
+STEPS: dict[str, Callable[..., Step]] = {"SGD": sgd, "AdaGrad": adagrad}
+PULLS: dict[str, Callable[..., Pull]] = {"L2": l2}
+
+
+def like(value: Any) -> Any:
+    """The naive counterpart of a loss, optimizer or regularizer, by its name and fields."""
+    return (LOSSES | STEPS | PULLS)[type(value).__name__](**value._asdict())
+
+
+class Objective(NamedTuple):
+    loss: Loss
+    step: Step
+    pull: Pull
+    biases: bool = True
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+def padded(size: int) -> int:
+    return -(-size // 16) * 16
+
+
+def total(lanes: np.ndarray) -> Any:
+    """A float32 sum in the order of the kernels: chunks of 16 from the left, the rest by halving."""
+    if lanes.size == 1:
+        return lanes[0]
+    filled = np.zeros(padded(lanes.size), f32)
+    filled[: lanes.size] = lanes
+    chunks = filled.reshape(-1, 16)
+    result = chunks[0]
+    for chunk in chunks[1:]:
+        result = result + chunk
+    while result.size > 1:
+        half = result.size // 2
+        result = result[:half] + result[half:]
+    return result[0]
+
+
+class Side(NamedTuple):
+    """The rows of one side without padding; the first `movable` of them may be written."""
+
+    rows: np.ndarray
+    biases: np.ndarray
+    memory: np.ndarray
+    bias_memory: np.ndarray
+    movable: int
+
+    @classmethod
+    def of(cls, factors: np.ndarray, records: np.ndarray, size: int, memory: int, movable: int) -> Side:
+        """From a table and its records ``[bias, memory of the row, memory of the bias]``."""
+        parts = (records[:, 0:1], records[:, 1 : 1 + memory], records[:, 1 + memory : 2 + memory])
+        return cls(factors[:, :size].copy(), *(part.copy() for part in parts), movable)
+
+    def copy(self) -> Side:
+        return Side(*(part.copy() for part in self[:4]), self.movable)
+
+    def table(self) -> np.ndarray:
+        """The factors as kernels keep them, padding zero."""
+        table = np.zeros((len(self.rows), padded(self.rows.shape[1])), f32)
+        table[:, : self.rows.shape[1]] = self.rows
+        return table
+
+    def records(self) -> np.ndarray:
+        """The records as kernels keep them, padding zero."""
+        used = np.concatenate([self.biases, self.memory, self.bias_memory], axis=1)
+        records = np.zeros((len(used), -(-used.shape[1] // 4) * 4), f32)
+        records[:, : used.shape[1]] = used
+        return records
+
+
+class Events(NamedTuple):
+    users: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+
+
+class Half(NamedTuple):
+    """One event's part in a side: its row, and the gradients of the row and of its bias."""
+
+    side: Side
+    row: int
+    gradient: np.ndarray
+    bias_gradient: np.ndarray
+
+
+class Model:
+    """Two sides under an objective. Training changes them in place; `origin` is the row as it is now."""
+
+    def __init__(self, users: Side, items: Side, mean: float, objective: Objective) -> None:
+        self.users, self.items, self.mean, self.objective = users, items, f32(mean), objective
+        self._origins = users.copy(), items.copy()
+
+    def score(self, u: int, i: int) -> Any:
+        sides = self.users, self.items
+        product = total(sides[0].rows[u] * sides[1].rows[i])
+        return self.mean + sides[0].biases[u, 0] + sides[1].biases[i, 0] + product
+
+    def lost(self, events: Events, n: int) -> float:
+        score = self.score(events.users[n], events.items[n])
+        return float(events.weights[n] * self.objective.loss.value(score, events.values[n]))
+
+    def measure(self, events: Events) -> float:
+        return sum(self.lost(events, n) for n in range(len(events.users)))
+
+    def epoch(self, events: Events, blocks: Iterable[range]) -> float:
+        """One step per event, block by block; returns the loss, each event measured before its step."""
+        lost = 0.0
+        for n in (n for block in blocks for n in block):
+            lost += self.lost(events, n)
+            for half in self._gradients(events, n):
+                self._step(*half)
+        return lost
+
+    def batches(self, events: Events, size: int) -> float:
+        """One step per `size` events along their mean gradient; returns the loss, measured before the steps."""
+        lost = 0.0
+        for first in range(0, len(events.users), size):
+            batch = range(first, min(first + size, len(events.users)))
+            sums: dict[tuple[int, int], Half] = {}
+            for n in batch:
+                lost += self.lost(events, n)
+                for half in self._gradients(events, n):
+                    key = id(half.side), half.row
+                    before = sums.get(key, half._replace(gradient=f32(0), bias_gradient=f32(0)))
+                    sums[key] = half._replace(
+                        gradient=before.gradient + half.gradient,
+                        bias_gradient=before.bias_gradient + half.bias_gradient,
+                    )
+            share = f32(1 / len(batch))
+            for half in sums.values():
+                self._step(half.side, half.row, half.gradient * share, half.bias_gradient * share)
+        return lost
+
+    def _gradients(self, events: Events, n: int) -> list[Half]:
+        """Of the movable rows of one event, all at the present values."""
+        u, i = int(events.users[n]), int(events.items[n])
+        slope = f32(events.weights[n] * self.objective.loss.slope(self.score(u, i), events.values[n]))
+        halves = []
+        for side, row, other, origin in (
+            (self.users, u, self.items.rows[i], self._origins[0]),
+            (self.items, i, self.users.rows[u], self._origins[1]),
+        ):
+            if row < side.movable:
+                gradient = other * slope + self.objective.pull(side.rows[row], origin.rows[row])
+                bias_gradient = slope + self.objective.pull(side.biases[row], origin.biases[row])
+                halves.append(Half(side, row, gradient, bias_gradient))
+        return halves
+
+    def _step(self, side: Side, row: int, gradient: np.ndarray, bias_gradient: np.ndarray) -> None:
+        step = self.objective.step
+        side.rows[row], side.memory[row] = step(side.rows[row], gradient, side.memory[row])
+        if self.objective.biases:
+            moved = step(side.biases[row], bias_gradient, side.bias_memory[row])
+            side.biases[row], side.bias_memory[row] = moved
+
+    def predict(self, users: np.ndarray, items: np.ndarray, low: float, high: float) -> np.ndarray:
+        """Through the link and within [low, high]; a row of -1 is unknown and adds nothing."""
+        found = []
+        for u, i in zip(users, items, strict=True):
+            score = self.mean
+            score = score + self.users.biases[u, 0] if u >= 0 else score
+            score = score + self.items.biases[i, 0] if i >= 0 else score
+            score = score + total(self.users.rows[u] * self.items.rows[i]) if min(u, i) >= 0 else score
+            found.append(min(max(self.objective.loss.link(score), low), high))
+        return np.array(found, f32)
+
+
+# --- ranking --------------------------------------------------------------------------------------------------------
+
+
+def rank(
+    query: np.ndarray, rows: np.ndarray, scale: np.ndarray, added: np.ndarray, allowed: Iterable[int], k: int
+) -> tuple[list[int], list[float]]:
+    """The `k` allowed rows of highest ``scale * query . row + added``, equal ones by row; -1 and -inf where there are fewer."""
+    scores = {row: scale[row] * total(query * rows[row]) + added[row] for row in allowed}
+    best = sorted(scores, key=lambda row: (-scores[row], row))[:k]
+    missing = k - len(best)
+    return best + [-1] * missing, [float(scores[row]) for row in best] + [-math.inf] * missing
+
+
+# --- new rows -------------------------------------------------------------------------------------------------------
+
+
+def scramble(number: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64."""
+    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return number ^ (number >> np.uint64(31))
+
+
+def start_vectors(rows: np.ndarray, size: int, seed: int, stream: int, centre: float, spread: float) -> np.ndarray:
+    """Uniform within spread / 2 of the centre, as a hash of seed, stream, row and factor."""
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    positions = (rows[:, None] * padded(size) + np.arange(size)).astype(np.uint64)
+    streams = np.full((1, 1), seed, np.uint64) + np.full((1, 1), stream, np.uint64) * golden
+    bits = scramble(scramble(streams) + positions * golden)
+    uniform = (bits >> np.uint64(40)).astype(f32) * f32(2.0**-24)
+    return f32(centre) + f32(spread) * (uniform - f32(0.5))

@@ -1,0 +1,174 @@
+"""Small models and batches that the tests share, and what it means for two models to be equal to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import fastmf
+from fastmf import MF, Interactions, Update
+
+FACTORS = 8  # kernels are compiled per number of factors: the tests share these, or 16
+USERS, ITEMS = 30, 20
+SIDES = ("users", "items")
+
+
+def some_events(
+    count: int = 400,
+    users: int = USERS,
+    items: int = ITEMS,
+    seed: int = 0,
+    low: int = 1,
+    high: int = 5,
+    **columns: Any,
+) -> Interactions:
+    """Events at random, with whole values from `low` to `high`."""
+    rng = np.random.default_rng(seed)
+    pairs = rng.integers(0, users, count), rng.integers(0, items, count)
+    return Interactions(*pairs, values=rng.integers(low, high + 1, count), **columns)
+
+
+def as_text(events: Interactions) -> Interactions:
+    """The same events with str ids."""
+    users, items = ([f"{letter}{one}" for one in ids] for letter, ids in zip("ui", (events.users, events.items), strict=True))
+    return Interactions(users, items, events.values, events.times, events.weights)
+
+
+_FITTED: dict[str, MF] = {}
+
+
+def fitted(text: bool = False, **settings: Any) -> MF:
+    """A small model that has learned `some_events()`; the caller's own."""
+    key = f"{text} {sorted(settings.items())!r}"  # by repr: values of different classes may be equal
+    if key not in _FITTED:
+        events = as_text(some_events()) if text else some_events()
+        _FITTED[key] = MF(**{"factors": FACTORS, **settings}).fit(events, epochs=5)
+    return _FITTED[key].copy()
+
+
+
+
+# ------------------------------------------------------------------------------------------------ equal to the bit
+
+
+def bits(model: MF) -> dict[str, Any]:
+    """All that a model is, bit for bit: padding, optimizer memory, ids, history and the small numbers included."""
+    state = model._state
+    found: dict[str, Any] = {"settings": repr(model.get_params()), "epochs": [dict(record) for record in model.history_], "fitted": state is not None}
+    if state is None:
+        return found
+    found |= {"lineage": state.lineage, "version": state.version, **state.numbers()}
+    for side in SIDES:
+        table, ids = state.factors.tables[side], state.ids[side]
+        assert table.count == len(ids)
+        found[f"{side} factors"] = table.factors[: table.count].tobytes()
+        found[f"{side} records"] = table.records[: table.count].tobytes()
+        found[f"{side} ids"] = (ids.kind, ids.values.tolist())
+        found[f"{side} known"] = ids.rows(ids.values).tolist()
+        found[f"{side} marks"] = bool(table.marks[: table.count + 100].any())
+    for name, column in state.history.events._asdict().items():
+        found[f"history {name}"] = None if column is None else (str(column.dtype), column.tobytes())
+    return found
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any], but: tuple[str, ...] = ()) -> None:
+    """Two results of `bits` are equal; the names in `but` are not looked at."""
+    assert one.keys() == other.keys()
+    different = [name for name in one if name not in but and one[name] != other[name]]
+    assert not different, f"different: {different}"
+
+
+def content(model: MF) -> dict[str, Any]:
+    """`bits` without what names the version and the makers of the model."""
+    found = bits(model)
+    return {name: found[name] for name in found if name not in ("lineage", "version", "epochs")}
+
+
+def assert_reads(model: MF) -> None:
+    """Each row's past, read through the index of the history, is what a scan of the log finds."""
+    history = model._state.history
+    for side in SIDES:
+        log, count = getattr(history.events, side), len(model._state.ids[side])
+        positions, bounds = history.of(side, np.arange(count, dtype=np.int32))
+        for row in range(count):
+            assert positions[bounds[row] : bounds[row + 1]].tolist() == np.flatnonzero(log == row).tolist()
+
+
+def rows_by_id(model: MF) -> dict[str, dict[Any, bytes]]:
+    """For each side, the bytes of each id's row."""
+    found = {}
+    for side in SIDES:
+        table, ids = model._state.factors.tables[side], model._state.ids[side].values.tolist()
+        found[side] = {
+            one: table.factors[row].tobytes() + table.records[row].tobytes() for row, one in enumerate(ids)
+        }
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------- hypothesis
+
+
+@st.composite
+def batches(draw: st.DrawFn, least: int = 0, most: int = 25, plain: bool = False) -> Interactions:
+    """New events on known and unknown ids, pairs repeated; with weights and times now and then unless `plain`."""
+    event = st.tuples(st.integers(0, USERS + 9), st.integers(0, ITEMS + 6), st.integers(2, 10))
+    drawn = np.array(draw(st.lists(event, min_size=least, max_size=most)), np.int64).reshape(-1, 3)
+    users, items, halves = drawn.T
+    weights = times = None
+    if not plain and draw(st.booleans()):
+        weights = np.linspace(0.5, 2.0, len(drawn))
+    if not plain and draw(st.booleans()):
+        times = np.arange(len(drawn))
+    return Interactions(users, items, halves / 2, times, weights)
+
+
+def trainables() -> st.SearchStrategy[Any]:
+    """All strategies of what may move, dicts of ids included."""
+    some = {
+        "users": st.lists(st.integers(0, USERS + 20), max_size=15),
+        "items": st.lists(st.integers(0, ITEMS + 20), max_size=15),
+    }
+    return st.sampled_from(["both", "users", "items", "new"]) | st.fixed_dictionaries({}, optional=some)
+
+
+def recipes() -> st.SearchStrategy[Update]:
+    """Recipes of every shape."""
+    return st.builds(
+        fastmf.Update,
+        epochs=st.integers(0, 2),
+        rate=st.sampled_from([None, 0.1]),
+        batch_size=st.sampled_from([1, 3]),
+        trainable=trainables(),
+        history_epochs=st.integers(0, 2),
+        order=st.sampled_from(["user", "arrival"]),
+    )
+
+
+# --------------------------------------------------------------------------------------------------- planted data
+
+
+def planted(
+    count: int = 12_000, users: int = 200, items: int = 100, seed: int = 0, drift: float = 0.0
+) -> tuple[Interactions, np.ndarray]:
+    """Events in order of time with four planted tastes, and each event's value without its noise of 0.3.
+
+    With `drift`, tastes turn by that angle (radians) over the whole stream; users arrive one after the other throughout.
+    """
+    rng = np.random.default_rng(seed)
+    arrived = np.maximum(users // 2, np.linspace(users // 2, users, count).astype(int))
+    u, i = rng.integers(0, arrived), rng.integers(0, items, count)
+    p, turned = rng.normal(size=(2, users, 4))
+    q = rng.normal(size=(items, 4)) / 2
+    angle = (drift * np.linspace(0, 1, count))[:, None]
+    taste = np.cos(angle) * p[u] + np.sin(angle) * turned[u]
+    clean = 3.0 + rng.normal(size=users)[u] / 3 + rng.normal(size=items)[i] / 3 + (taste * q[i]).sum(axis=1)
+    values = clean + 0.3 * rng.normal(size=count)
+    return Interactions(u, i, values=values, times=np.arange(count)), clean
+
+
+def rmse(model: MF, events: Interactions) -> float:
+    """Root mean squared error of the predictions."""
+    errors = model.predict(events.users, events.items).astype(np.float64) - events.values
+    return float(np.sqrt(np.mean(errors**2)))

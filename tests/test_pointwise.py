@@ -1,0 +1,128 @@
+"""Per-event training and measuring against plain NumPy, bit for bit, and the parallel compilation against the serial."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import naive
+import numba
+import numpy as np
+import pytest
+from twins import COUNTS, Twins
+
+from fastmf import engine, losses, optimizers, regularizers
+from fastmf.kernels import pointwise
+from fastmf.plan import Plan
+
+ROUNDED = {"Logistic", "Poisson"}  # they go through exp and tanh, which no standard rounds the same everywhere
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 9, 16, 17, 32, 48, 64])
+def test_epochs_equal_naive(size: int) -> None:
+    twins = Twins(size)
+    plan = Plan.single(twins.events(120), COUNTS["users"])
+    for epoch in range(2):
+        lost, expected = twins.run(plan, epoch)
+        assert lost == pytest.approx(expected)
+    twins.assert_equal()
+
+
+@pytest.mark.parametrize("loss", [*(getattr(losses, name)() for name in losses.__all__), losses.Huber(0.4)], ids=str)
+def test_every_loss_equals_naive(loss: Any) -> None:
+    twins = Twins(8, loss, optimizers.SGD(0.05), regularizers.L2(0.01))
+    lost, expected = twins.run(Plan.single(twins.events(120), COUNTS["users"], "arrival"))
+    assert lost == pytest.approx(expected)
+    twins.assert_equal(1e-5 if type(loss).__name__ in ROUNDED else 0)
+
+
+@pytest.mark.parametrize("solver", [getattr(optimizers, name)(0.03) for name in optimizers.__all__], ids=str)
+def test_without_biases_equals_naive(solver: Any) -> None:
+    twins = Twins(17, losses.Squared(), solver, regularizers.L2(0.01), biases=False)
+    records = {side: rows.records.copy() for side, rows in twins.working.now.items()}
+    twins.run(Plan.single(twins.events(120), COUNTS["users"]))
+    twins.assert_equal()
+    for side, before in records.items():
+        np.testing.assert_array_equal(twins.working.now[side].records[:, 0], before[:, 0])
+
+
+@pytest.mark.parametrize("movable", [{"users": 5, "items": 0}, {"users": 0, "items": 4}, {"users": 7, "items": 6}])
+def test_only_movable_rows_move(movable: dict[str, int]) -> None:
+    twins = Twins(9, movable=movable)
+    before = {side: rows.copy() for side, rows in twins.working.now.items()}
+    twins.run(Plan.single(twins.events(200), COUNTS["users"]))
+    twins.assert_equal()
+    for side, count in movable.items():
+        for now, then in zip(twins.working.now[side], before[side], strict=True):
+            np.testing.assert_array_equal(now[count:], then[count:])
+            assert (now[:count] != then[:count]).any(axis=1).all()
+
+
+class Stay(NamedTuple):
+    """Draws rows to where they were before the update."""
+
+    weight: float = 0.3
+
+    def pull(self, row: Any, origin: Any) -> Any:
+        return self.weight * (row - origin)
+
+    def check(self) -> None:
+        pass
+
+
+def test_origin_is_the_row_before_the_update() -> None:
+    values = (losses.Squared(), optimizers.SGD(0.05), Stay(0.3))
+    likes = (naive.squared(), naive.sgd(0.05), lambda row, origin: np.float32(0.3) * (row - origin))
+    twins = Twins(3, *values, movable={"users": 9, "items": 11}, likes=likes)
+    plan = Plan.single(twins.events(120), COUNTS["users"])
+    for epoch in range(2):
+        twins.run(plan, epoch)
+    twins.assert_equal()
+
+
+def test_blocks_run_in_the_order_of_the_plan() -> None:
+    twins = Twins(9)
+    plan = Plan.blocked(twins.events(300), COUNTS["users"], COUNTS["items"], bands=3, seed=1)
+    for epoch in range(3):
+        lost, expected = twins.run(plan, epoch)
+        assert lost == pytest.approx(expected)
+    twins.assert_equal()
+
+
+@pytest.mark.parametrize("loss", [losses.Squared(), losses.Logistic()], ids=str)
+def test_measure_equals_naive_and_moves_nothing(loss: Any) -> None:
+    twins = Twins(17, loss, optimizers.SGD(), regularizers.L2())
+    events = twins.events(150)
+    expected = twins.naive.measure(naive.Events(*events[:4]))
+    assert twins.working.measure(events, twins.objective) == pytest.approx(expected)
+    twins.assert_equal()
+
+
+def test_parallel_compilation_gives_the_bits_of_the_serial_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    serial, parallel = Twins(17), Twins(17)
+    plan = Plan.blocked(serial.events(500), COUNTS["users"], COUNTS["items"], bands=4, seed=0)
+    expected = serial.run(plan)[0]
+    compiled = pointwise.epoch(parallel.shape, parallel.objective.classes, True)
+    monkeypatch.setattr(pointwise, "epoch", lambda *_: compiled)
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        assert parallel.run(plan)[0] == expected
+    finally:
+        numba.set_num_threads(threads)
+    parallel.assert_equal()
+
+
+def test_strata_on_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_PARALLEL_FROM", 0)
+    one, two = Twins(17), Twins(17)
+    plan = Plan.blocked(one.events(200_000), COUNTS["users"], COUNTS["items"], bands=4, seed=0)
+    for epoch in range(3):
+        order = plan.block_order(0, epoch)
+        lost = [
+            twins.working.run(plan, twins.objective, COUNTS, order, threads)
+            for twins, threads in ((one, 1), (two, 2))
+        ]
+        assert lost[0] == lost[1]
+    for side in COUNTS:
+        for expected, found in zip(one.working.now[side], two.working.now[side], strict=True):
+            np.testing.assert_array_equal(found, expected)
