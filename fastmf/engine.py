@@ -91,7 +91,7 @@ class Objective(NamedTuple):
 
 def shape_of(factors: int, solver: Any, biases: bool) -> Shape:
     """The shape of rows of so many factors under a solver."""
-    return Shape(factors, -(-factors // 16) * 16, max(1, solver.state(factors)), max(1, solver.state(1)), biases)
+    return Shape(factors, -(-factors // 16) * 16, max(1, solver.state(factors)), biases)
 
 
 # --- the working set ------------------------------------------------------------------------------------------------
@@ -110,12 +110,7 @@ class WorkingSet:
         How many of them may move.
     """
 
-    def __init__(
-        self,
-        factors: Factors,
-        rows: dict[str, np.ndarray],
-        movable: dict[str, int],
-    ) -> None:
+    def __init__(self, factors: Factors, rows: dict[str, np.ndarray], movable: dict[str, int]) -> None:
         self.shape, self.mean = factors.shape, np.float32(factors.global_mean)
         self.rows, self.movable = rows, movable
         self.now = {side: factors.tables[side].gather(rows[side], factors.start(side)) for side in SIDES}
@@ -140,18 +135,27 @@ class WorkingSet:
         DivergenceError
             Where a number is not finite.
         """
-        after = {side: self.now[side].head(self.movable[side]) for side in SIDES}
+        after = {side: self.now[side].head(self.movable[side]).copy() for side in SIDES}
         for side, rows in after.items():
             if not rows.finite():
                 raise DivergenceError(f"training made {side[:-1]} rows that are not finite; a smaller rate may help")
         return {side: Move(self.rows[side][: self.movable[side]], self.before[side], after[side]) for side in SIDES}
 
     def run(
-        self, plan: Plan, objective: Objective, movable: dict[str, int], order: np.ndarray, threads: int = 1
+        self,
+        plan: Plan,
+        objective: Objective,
+        movable: dict[str, int],
+        order: np.ndarray | None = None,
+        threads: int = 1,
     ) -> float:
-        """One pass over a plan, a step per event; returns the summed loss, each event measured before its step."""
+        """One pass over a plan, a step per event; returns the summed loss, each event measured before its step.
+
+        `order` is that of the blocks; stratum after stratum, as they are listed, by default.
+        """
         shape, classes = self.shape, objective.classes
         sums = np.empty(len(plan.bounds) - 1)
+        order = np.arange(sums.size) if order is None else order
         launch(
             lambda: pointwise.epoch(shape, classes, False),
             lambda: pointwise.epoch(shape, classes, True),

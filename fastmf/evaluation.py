@@ -224,12 +224,13 @@ def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | Ra
         return RatingExam(events, group_masks(past, events))
     width = past.item_ids.size
     pairs = events.users * width + events.items
-    seen = np.unique(past.users * width + past.items)
+    theirs = np.bincount(events.users, minlength=past.user_ids.size)[past.users] > 0
+    seen = np.sort(past.users[theirs] * width + past.items[theirs])
     latest = pairs.size - 1 - np.unique(pairs[::-1], return_index=True)[1]  # repeated pairs count once
     fresh = latest[~np.isin(pairs[latest], seen) & (events.values[latest] > 0)]
     asked = events.part(fresh)
     askers, row = np.unique(asked.users, return_inverse=True)
-    seen = seen[np.isin(seen // width, askers)]
+    seen = seen[np.isin(seen // width, askers)]  # in the order of the askers
     hidden = np.searchsorted(askers, seen // width), seen % width
     return RankingExam(asked, group_masks(past, asked), row, askers, hidden, k)
 
@@ -299,7 +300,7 @@ class RankingExam(NamedTuple):
         """
         user_rows = model.users.rows(self.events.user_ids[self.askers[start : start + USERS_AT_ONCE]])
         vectors = model.user_factors[user_rows] * (user_rows >= 0)[:, None]
-        scores = vectors @ model.item_factors.T
+        scores: NDArray[np.float32] = vectors @ model.item_factors.T
         scores += model.item_biases
         row, item = self.hidden
         inside = slice(*np.searchsorted(row, [start, start + USERS_AT_ONCE]))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmf.errors import CapacityError
-from fastmf.kernels.pointwise import Shape
+from fastmf.kernels.pointwise import Shape, record_width
 from fastmf.kernels.tables import gather, scatter
 from fastmf.memory import aligned, reserve, row_capacity, use_huge_pages
 
@@ -47,7 +47,7 @@ class Rows(NamedTuple):
 
 
 class Table:
-    """The rows of one named group: factors, padded to a multiple of 16, and a small record ``[bias, memory...]`` a row.
+    """The rows of one named group: factors, padded to a multiple of 16, and a record ``[bias, memory...]`` a row.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Table:
     def __init__(self, shape: Shape, side: int, storage: str, capacity: int) -> None:
         self.shape, self.side, self.storage = shape, side, storage
         self.factors = reserve(capacity, np.uint16 if storage == "float16" else np.float32, shape.width)
-        self.records = reserve(capacity, np.float32, record_width(shape))
+        self.records = reserve(capacity, np.float32, record_width(shape.memory))
         self.marks = reserve(capacity, np.int32)  # zero between calls; see kernels/grouping.py
         self.count = 0
 
@@ -140,11 +140,6 @@ class Table:
         self.count = other.count
 
 
-def record_width(shape: Shape) -> int:
-    """Floats in a record: the bias, the memory of row and bias, padded to 16 bytes."""
-    return -(-(1 + shape.memory + shape.bias_memory) // 4) * 4
-
-
 class Factors:
     """What a model has learned: a table per side, and the numbers that belong to none.
 
@@ -173,7 +168,7 @@ class Factors:
         )
         self.seed, self.centre = seed, centre
         self.low, self.high = np.inf, -np.inf  # the values seen
-        row_bytes = shape.width * (2 if storage == "float16" else 4) + 4 * record_width(shape)
+        row_bytes = shape.width * (2 if storage == "float16" else 4) + 4 * record_width(shape.memory)
         self.capacity = row_capacity(budget, row_bytes)
         self.tables = {side: Table(shape, stream, storage, self.capacity) for stream, side in enumerate(SIDES)}
 

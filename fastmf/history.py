@@ -13,6 +13,7 @@ from fastmf.memory import reserve, row_capacity
 
 __all__ = ["Events", "History"]
 
+_NO_LIMIT = np.iinfo(np.int64).max
 _BYTES_PER_EVENT = 40  # two rows, value, weight, time, two links
 
 
@@ -62,9 +63,10 @@ class _Side:
         self.start[:count] = starts[:-1]
         self.based[:count] = np.diff(starts)
 
-    def collect(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def collect(self, rows: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the newest events of some rows, oldest first, and the bounds of each row in them."""
         bounds = np.empty(rows.size + 1, np.int64)
-        events = np.empty(log.count(rows, self.based, self.tailed, bounds), np.int64)
+        events = np.empty(log.count(rows, limit, self.based, self.tailed, bounds), np.int64)
         links = (self.start, self.based, self.head, self.tailed, self.previous)
         self.used = log.collect(rows, bounds, *links, self.base, self.used, events)
         return events, bounds
@@ -155,13 +157,31 @@ class History:
             self._untimed = self._untimed if count > self._untimed else None
         self._size[0] = count
 
-    def of(self, side: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The events of some rows of a side, oldest first: positions in the log, and the bounds of each row in them."""
-        return self._sides[side].collect(rows)
+    def of(self, side: str, rows: np.ndarray, limit: int | None = None) -> tuple[Events, np.ndarray]:
+        """The events of some rows of a side, row after row, oldest first.
 
-    def take(self, positions: np.ndarray) -> Events:
-        """Events by position in the log."""
-        return self.events.take(positions)
+        Parameters
+        ----------
+        side : str
+        rows : int32 array
+        limit : int, optional
+            Only the newest so many of each row.
+
+        Returns
+        -------
+        events : Events
+            Without times; of the side itself, the place in `rows` instead of the row.
+        bounds : int64[len(rows) + 1]
+            Row n has ``events[bounds[n]:bounds[n + 1]]``.
+        """
+        positions, bounds = self._sides[side].collect(rows, _NO_LIMIT if limit is None else limit)
+        other = "items" if side == "users" else "users"
+        found = np.empty(positions.size, np.int32)
+        values, weights = np.empty(positions.size, np.float32), np.empty(positions.size, np.float32)
+        columns = (getattr(self._log, other), self._log.values, self._log.weights)
+        log.fetch(positions, *columns, found, values, weights)
+        places = np.repeat(np.arange(rows.size, dtype=np.int32), np.diff(bounds))
+        return Events(**{side: places, other: found}, values=values, weights=weights), bounds
 
     def _write(self, events: Events) -> None:
         first, last = len(self), len(self) + events.users.size

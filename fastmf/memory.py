@@ -99,5 +99,5 @@ def aligned(rows: int, width: int, dtype: np.typing.DTypeLike = np.float32) -> n
     element = np.dtype(dtype)
     size = rows * width * element.itemsize
     buffer = np.empty(size + ALIGNMENT, np.uint8)
-    start = -buffer.ctypes.data % ALIGNMENT
+    start = -buffer.__array_interface__["data"][0] % ALIGNMENT
     return buffer[start : start + size].view(element).reshape(rows, width)

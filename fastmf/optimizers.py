@@ -1,14 +1,14 @@
 """Optimizers: how far a row moves along its gradient.
 
 ==========================================  ==================================================================
-``state(k)``                                floats of memory that a vector of `k` numbers needs
+``state(k)``                                floats of memory that a row of `k` factors needs
 ``step(row, gradient, memory)``             ``(row, memory)`` after one step
 ``check()``                                 raises :class:`ValueError` where a field makes no sense
 ==========================================  ==================================================================
 
 `row` and `gradient` are lanes: a whole row of factors, or a bias as a row of one lane. `memory` is a short row of
 ``state(k)`` lanes (one unused lane where ``state(k)`` is 0), all zero when the row is new, kept with the row across
-updates, saves and growth.
+updates, saves and growth. A bias steps with the memory of its row; what that step returns as memory is dropped.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class AdaGrad(NamedTuple):
     """A step that shrinks as a row gathers evidence, remembered in one or two numbers a row.
 
     ``row - rate * gradient / sqrt(initial + G)``, where G sums the mean squared gradient: one sum for the first 8
-    factors and one for the others, so that the first carry what is common and settle before the rest. A bias keeps
-    a sum of its own. What a row has learned is protected by its memory: an old row takes small steps, a new one
+    factors and one for the others, so that the first carry what is common and settle before the rest. A bias takes
+    the pace of the first. What a row has learned is protected by its memory: an old row takes small steps, a new one
     large steps.
 
     Parameters

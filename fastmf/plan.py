@@ -42,6 +42,12 @@ class Plan(NamedTuple):
             raise ValueError(f'order must be "user" or "arrival", got {order!r}')
         return cls(events, np.array([0, events.users.size], np.int64), np.array([0, 1], np.int64))
 
+    def after(self, past: Events) -> Plan:
+        """The same events behind those of the past, which come user by user: one block after the other."""
+        whole = Events(*(np.concatenate(pair) for pair in zip(past[:4], self.events[:4], strict=True)))
+        last = past.users.size
+        return Plan(whole, np.concatenate([[0], self.bounds + last]), np.arange(len(self.bounds) + 1, dtype=np.int64))
+
     @classmethod
     def blocked(cls, events: Events, users: int, items: int, bands: int, seed: int) -> Plan:
         """Rows dealt at random into `bands` bands a side; block (a, b) holds the events of two bands, by user.

@@ -55,13 +55,12 @@ class Barred(NamedTuple):
 def seen_items(state: State, users: np.ndarray) -> Barred:
     """The items in the history of each user row; unknown users (-1) have none."""
     known = users >= 0
-    positions, known_bounds = state.history.of("users", users[known])
+    events, known_bounds = state.history.of("users", users[known])
     lengths = np.zeros(users.size, np.int64)
     lengths[known] = np.diff(known_bounds)
     bounds = np.concatenate([[0], np.cumsum(lengths)])
-    items = state.history.take(positions).items
     query = np.repeat(np.arange(users.size), lengths)
-    return Barred(items[np.lexsort((items, query))], bounds)
+    return Barred(events.items[np.lexsort((events.items, query))], bounds)
 
 
 def best_items(

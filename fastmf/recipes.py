@@ -36,6 +36,8 @@ class Update:
         ids, ``{"users": ids, "items": ids}``; a side left out of the dict is frozen.
     history_epochs : int
         Passes over the touched users' whole history. 0 learns from the new events alone.
+    max_history : int, optional
+        Of each user, only the newest so many past events: bounds what a very active user costs.
     history_rate : float
         The rate of those passes, as a multiple of the rate of the others.
     order : {"user", "arrival"}
@@ -55,6 +57,7 @@ class Update:
     trainable: str | Mapping[str, Any] = "both"
     history_epochs: int = 3
     history_rate: float = 0.5
+    max_history: int | None = None
     order: str = "user"
     loss: Any = None
     regularizer: Any = None
@@ -64,6 +67,8 @@ class Update:
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
                 raise ValueError(f"Update.{name} must be an integer >= {least}, got {number!r}")
+        if self.max_history is not None and (not isinstance(self.max_history, (int, np.integer)) or self.max_history < 1):
+            raise ValueError(f"Update.max_history must be an integer >= 1 or None, got {self.max_history!r}")
         for name in ("rate", "history_rate"):
             number = getattr(self, name)
             if number is not None and not 0.0 <= number < float("inf"):

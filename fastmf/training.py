@@ -191,9 +191,7 @@ def _gather(
     users, local_users, movable_users = _movable_first(users, local_users, len(users), "users", state, staged, recipe)
     item_rows, past = arrived.items, None
     if recipe.history_epochs and movable_users:
-        positions, bounds = state.history.of("users", users[:movable_users])
-        past = state.history.take(positions)
-        past_users = np.repeat(np.arange(movable_users, dtype=np.int32), np.diff(bounds))
+        past, _ = state.history.of("users", users[:movable_users], recipe.max_history)
         item_rows = np.concatenate([arrived.items, past.items])
     items, local_items = localize(item_rows, tables["items"].marks)
     named = int(local_items[:count].max()) + 1 if count else 0
@@ -202,7 +200,7 @@ def _gather(
     working = WorkingSet(state.factors, rows, movable)
     new = arrived._replace(users=local_users, items=local_items[:count])
     if past is not None:
-        past = past._replace(users=past_users, items=local_items[count:])
+        past = past._replace(items=local_items[count:])
     return working, new, past
 
 
@@ -241,33 +239,32 @@ def _chosen(
     return np.isin(rows, np.concatenate([state.ids[side].rows(ids), fresh]))
 
 
-def _train_update(working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective) -> None:
+def _train_update(
+    working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective
+) -> None:
     if recipe.rate is not None:
-        objective = objective._replace(solver=freeze(objective.solver._replace(rate=recipe.rate), "solver"))
-    _passes(working, new, recipe.epochs, objective, working.movable, recipe)
-    if past is None:
-        return
-    whole = Events(*(np.concatenate(pair) for pair in zip(past[:4], new[:4], strict=True)))
-    rate = float(objective.solver.rate) * recipe.history_rate
-    objective = objective._replace(solver=freeze(objective.solver._replace(rate=rate), "solver"))
-    _passes(working, whole, recipe.history_epochs, objective, {**working.movable, "items": 0}, recipe)
+        objective = _at_rate(objective, recipe.rate)
+    plan = Plan.single(new, len(working.rows["users"]), recipe.order)
+    _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size)
+    if past is not None:
+        plan = plan.after(past)
+        objective = _at_rate(objective, float(objective.solver.rate) * recipe.history_rate)
+        frozen_items = {**working.movable, "items": 0}
+        _passes(working, plan, recipe.history_epochs, objective, frozen_items, recipe.batch_size)
+
+
+def _at_rate(objective: Objective, rate: float) -> Objective:
+    return objective._replace(solver=freeze(objective.solver._replace(rate=rate), "solver"))
 
 
 def _passes(
-    working: WorkingSet,
-    events: Events,
-    epochs: int,
-    objective: Objective,
-    movable: dict[str, int],
-    recipe: Update,
+    working: WorkingSet, plan: Plan, epochs: int, objective: Objective, movable: dict[str, int], batch_size: int
 ) -> None:
-    plan = Plan.single(events, len(working.rows["users"]), recipe.order)
-    order = np.zeros(1, np.int64)
     for _ in range(epochs):
-        if recipe.batch_size == 1:
-            working.run(plan, objective, movable, order)
+        if batch_size == 1:
+            working.run(plan, objective, movable)
         else:
-            working.run_batches(plan.events, objective, movable, recipe.batch_size)
+            working.run_batches(plan.events, objective, movable, batch_size)
 
 
 def _seen(state: State, values: np.ndarray) -> dict[str, tuple[float, float]]:

@@ -88,12 +88,11 @@ def adagrad(rate: float = 0.05, initial: float = 1.0) -> Step:
 
     def step(row: np.ndarray, gradient: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pace = f32(rate) * (f32(1) / np.sqrt(memory + f32(initial)))
-        part = np.arange(row.size) // 8 if memory.size == 2 else np.zeros(row.size, int)
-        part = np.minimum(part, 1)
+        part = np.minimum(np.arange(row.size) // 8, memory.size - 1)
         square = gradient * gradient
-        means = [
-            total(np.where(part == p, square, f32(0))) * f32(1 / np.sum(part == p)) for p in range(memory.size)
-        ]
+        sums = [total(np.where(part == p, square, f32(0))) for p in range(memory.size)]
+        counts = [max(1, np.sum(part == p)) for p in range(memory.size)]
+        means = [one * f32(1 / count) for one, count in zip(sums, counts, strict=True)]
         return row - pace[part] * gradient, memory + np.array(means, f32)
 
     return step
@@ -148,17 +147,15 @@ class Side(NamedTuple):
     rows: np.ndarray
     biases: np.ndarray
     memory: np.ndarray
-    bias_memory: np.ndarray
     movable: int
 
     @classmethod
     def of(cls, factors: np.ndarray, records: np.ndarray, size: int, memory: int, movable: int) -> Side:
-        """From a table and its records ``[bias, memory of the row, memory of the bias]``."""
-        parts = (records[:, 0:1], records[:, 1 : 1 + memory], records[:, 1 + memory : 2 + memory])
-        return cls(factors[:, :size].copy(), *(part.copy() for part in parts), movable)
+        """From a table and its records ``[bias, memory of the row]``."""
+        return cls(factors[:, :size].copy(), records[:, :1].copy(), records[:, 1 : 1 + memory].copy(), movable)
 
     def copy(self) -> Side:
-        return Side(*(part.copy() for part in self[:4]), self.movable)
+        return Side(*(part.copy() for part in self[:3]), self.movable)
 
     def table(self) -> np.ndarray:
         """The factors as kernels keep them, padding zero."""
@@ -168,7 +165,7 @@ class Side(NamedTuple):
 
     def records(self) -> np.ndarray:
         """The records as kernels keep them, padding zero."""
-        used = np.concatenate([self.biases, self.memory, self.bias_memory], axis=1)
+        used = np.concatenate([self.biases, self.memory], axis=1)
         records = np.zeros((len(used), -(-used.shape[1] // 4) * 4), f32)
         records[:, : used.shape[1]] = used
         return records
@@ -254,11 +251,11 @@ class Model:
         return halves
 
     def _step(self, side: Side, row: int, gradient: np.ndarray, bias_gradient: np.ndarray) -> None:
-        step = self.objective.step
-        side.rows[row], side.memory[row] = step(side.rows[row], gradient, side.memory[row])
+        """A bias steps with the memory of its row, as it was before, and leaves no trace in it."""
+        step, memory = self.objective.step, side.memory[row].copy()
+        side.rows[row], side.memory[row] = step(side.rows[row], gradient, memory)
         if self.objective.biases:
-            moved = step(side.biases[row], bias_gradient, side.bias_memory[row])
-            side.biases[row], side.bias_memory[row] = moved
+            side.biases[row] = step(side.biases[row], bias_gradient, memory)[0]
 
     def predict(self, users: np.ndarray, items: np.ndarray, low: float, high: float) -> np.ndarray:
         """Through the link and within [low, high]; a row of -1 is unknown and adds nothing."""

@@ -150,9 +150,9 @@ def recipes() -> st.SearchStrategy[Update]:
 
 
 def planted(
-    count: int = 12_000, users: int = 200, items: int = 100, seed: int = 0, drift: float = 0.0
+    count: int = 12_000, users: int = 200, items: int = 100, seed: int = 0, drift: float = 0.0, noise: float = 0.3
 ) -> tuple[Interactions, np.ndarray]:
-    """Events in order of time with four planted tastes, and each event's value without its noise of 0.3.
+    """Events in order of time with four planted tastes, and each event's value without its noise.
 
     With `drift`, tastes turn by that angle (radians) over the whole stream; users arrive one after the other throughout.
     """
@@ -164,7 +164,7 @@ def planted(
     angle = (drift * np.linspace(0, 1, count))[:, None]
     taste = np.cos(angle) * p[u] + np.sin(angle) * turned[u]
     clean = 3.0 + rng.normal(size=users)[u] / 3 + rng.normal(size=items)[i] / 3 + (taste * q[i]).sum(axis=1)
-    values = clean + 0.3 * rng.normal(size=count)
+    values = clean + noise * rng.normal(size=count)
     return Interactions(u, i, values=values, times=np.arange(count)), clean
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fastmf import datasets
-from fastmf.comparison import CONTESTANTS, EPOCHS, Settings, Stream, choose_epochs, compare
+from fastmf.comparison import CONTESTANTS, Settings, compare
+from fastmf.comparison.race import EPOCHS, Stream, choose_epochs
 from fastmf.errors import DataError
 from fastmf.evaluation import GROUPS, Log, bootstrap, evaluate, exam, group_masks
 from fastmf.ids import IdMap
@@ -331,6 +332,13 @@ class TestReports:
             "rows moved",
         ):
             assert any(word in line for line in lines)
+
+    def test_a_gap_that_may_be_nothing_is_called_so(self, result):
+        assert "not clear of zero" not in table(result)
+        frozen = result.contestants["frozen"]._replace(difference_interval=(-0.1, 0.1))
+        unsure = result._replace(contestants=result.contestants | {"frozen": frozen})
+        assert "not clear of zero" in table(unsure)
+        assert "not clear of zero" in page(unsure)
 
     def test_page_is_self_contained_and_well_formed(self, result):
         text = page(result)

@@ -154,6 +154,18 @@ def test_numbers(column: str, numbers: Any) -> None:
     assert getattr(events, column).tolist() == [0.5, 1, 0]
 
 
+def test_float32_ends_where_it_rounds_to_infinity() -> None:
+    end = 2.0**128 - 2.0**103
+    last = float(np.nextafter(end, 0))
+    for sign in (1, -1):
+        for make in (list, np.array):
+            assert Interactions([1], [1], make([sign * last])).values.tolist() == [
+                sign * float(np.finfo(np.float32).max)
+            ]
+            with pytest.raises(DataError, match="is beyond float32"):
+                Interactions([1], [1], make([sign * end]))
+
+
 def test_bools_count_as_numbers() -> None:
     for data in (np.array([True, False]), [True, False], pd.Series([True, False], dtype="boolean")):
         assert Interactions([1, 2], [1, 2], data).values.tolist() == [1, 0]

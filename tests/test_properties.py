@@ -169,7 +169,6 @@ def test_a_copy_is_the_same_and_learns_the_same(made: Any, text: bool, storage: 
 
 
 @given(batches(), recipes())
-@settings(max_examples=10)
 def test_every_copy_is_the_same_after_any_update(batch: Interactions, recipe: Update) -> None:
     model = fitted()
     model.update(batch, recipe)
@@ -279,4 +278,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=20, stateful_step_count=15)
+TestLife.settings = settings(stateful_step_count=15)

@@ -80,7 +80,5 @@ def random_factors(shape: Shape, storage: str = "float32") -> Factors:
         table = factors.tables[side]
         table.fill(count, factors.start(side))
         table.records[:count, 0] = rng.normal(0, 0.3, count) if shape.biases else 0
-        table.records[:count, 1 : 1 + shape.memory + shape.bias_memory] = rng.uniform(
-            0, 2, (count, shape.memory + shape.bias_memory)
-        )
+        table.records[:count, 1 : 1 + shape.memory] = rng.uniform(0, 2, (count, shape.memory))
     return factors

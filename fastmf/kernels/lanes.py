@@ -168,8 +168,8 @@ def _split(typing: Any, lanes: Any, memory: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector, size = arguments[0], lanes.size
-        if parts == 1:
-            means = [(_tree_sum(builder, vector, lanes.width), size)]
+        if parts == 1 or size <= HEAD:
+            means = [(_tree_sum(builder, vector, lanes.width), size)] * parts
         else:
             head = _tree_sum(builder, _slice(builder, vector, 0, HEAD), HEAD)
             rest = _tree_sum(builder, _without_head(builder, vector, lanes.width), lanes.width)
@@ -294,7 +294,9 @@ class Row(np.ndarray):
 
     def split(self, memory: Row) -> Row:  # type: ignore[override]
         numbers = np.asarray(self)
-        parts = [numbers] if memory.size == 1 else [numbers[:HEAD], numbers[HEAD:]]
+        parts = [numbers] * memory.size
+        if memory.size == 2 and numbers.size > HEAD:
+            parts = [numbers[:HEAD], numbers[HEAD:]]
         return Row.of([part.mean(dtype=np.float32) for part in parts])
 
     def spread(self, row: Row) -> Row:

@@ -6,6 +6,8 @@ newest event and ``previous[e] - 1`` the one before event e; 0 ends the list. `t
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastmf.kernels.bridge import jit, stamp
 
 MERGED_FROM = 16  # a tail shorter than this is not worth laying out
@@ -43,13 +45,13 @@ def _retract(stamp):
 
 def _count(stamp):
     @jit(stamp)
-    def count(rows, based, tailed, bounds):
-        """bounds[n + 1] - bounds[n] = the number of events of rows[n]; returns their sum."""
+    def count(rows, limit, based, tailed, bounds):
+        """bounds[n + 1] - bounds[n] = how many events of rows[n] there are, at most `limit`; returns their sum."""
         stamp  # noqa: B018
         total = 0
         for n in range(rows.size):
             bounds[n] = total
-            total += based[rows[n]] + tailed[rows[n]]
+            total += min(limit, np.int64(based[rows[n]] + tailed[rows[n]]))
         bounds[rows.size] = total
         return total
 
@@ -59,21 +61,24 @@ def _count(stamp):
 def _collect(stamp):
     @jit(stamp)
     def collect(rows, bounds, start, based, head, tailed, previous, base, used, events):
-        """events[bounds[n]:bounds[n + 1]] = the events of rows[n], oldest first.
+        """events[bounds[n]:bounds[n + 1]] = the newest events of rows[n], oldest first.
 
-        A tail as long as its base is laid out behind the `used` positions of the base while it is visited anyway, which
-        costs a constant per event over time. Returns how many positions are used then.
+        A tail as long as its base is laid out behind the `used` positions of the base when the whole row is visited
+        anyway, which costs a constant per event over time. Returns how many positions are used then.
         """
         stamp  # noqa: B018
         for n in range(rows.size):
             row, first, last = rows[n], bounds[n], bounds[n + 1]
-            for k in range(based[row]):
-                events[first + k] = base[start[row] + k]
-            event = head[row]
-            for place in range(last - 1, first + based[row] - 1, -1):
+            event, place = head[row], last
+            while place > first and event > 0:
+                place -= 1
                 events[place] = event - 1
                 event = previous[event - 1]
-            if tailed[row] >= max(MERGED_FROM, based[row]) and used + last - first <= base.size:
+            end = start[row] + based[row]
+            for k in range(place - first):
+                events[first + k] = base[end - (place - first) + k]
+            whole = last - first == based[row] + tailed[row]
+            if whole and tailed[row] >= max(MERGED_FROM, based[row]) and used + last - first <= base.size:
                 for k in range(last - first):
                     base[used + k] = events[first + k]
                 start[row], based[row] = used, last - first
@@ -84,4 +89,16 @@ def _collect(stamp):
     return collect
 
 
-append, retract, count, collect = (make(stamp()) for make in (_append, _retract, _count, _collect))
+def _fetch(stamp):
+    @jit(stamp)
+    def fetch(events, rows, values, weights, out_rows, out_values, out_weights):
+        """Three columns of the log at some positions, in one pass over it."""
+        stamp  # noqa: B018
+        for n in range(events.size):
+            event = events[n]
+            out_rows[n], out_values[n], out_weights[n] = rows[event], values[event], weights[event]
+
+    return fetch
+
+
+append, retract, count, collect, fetch = (make(stamp()) for make in (_append, _retract, _count, _collect, _fetch))

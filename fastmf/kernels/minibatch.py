@@ -3,7 +3,7 @@
     G_u = (1 / n) sum over the batch's n events of  g q_i + pull(p_u)  where u is theirs      (likewise items, biases)
     p_u <- step(p_u, G_u)
 
-The sums live in tables shaped like the working set, all zero between batches; only rows that a batch names are visited.
+A bias moves at the pace of its row, as in pointwise.py. The sums live in tables shaped like the working set, all zero between batches; only rows that a batch names are visited.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ def epoch(shape: Shape, classes: tuple[type, ...]) -> Any:
     return _epoch(*shape, stamp(*classes))
 
 
-def _epoch(size, width, memory, bias_memory, biases, stamp):
-    bias_held = 1 + memory  # where a record keeps the memory of the bias
-
+def _epoch(size, width, memory, biases, stamp):
     @jit(stamp)
     def epoch(events, batch_size, user_side, item_side, movable, mean, loss, solver, penalty):
         """Train on `events` in their order; returns the loss, each batch measured before its own step.
@@ -96,15 +94,13 @@ def _epoch(size, width, memory, bias_memory, biases, stamp):
                     row = named[n]
                     gradient = load(sums, row, 0, width, size) * share
                     held = load(records, row, 1, memory, memory)
-                    moved, held = bridge.step(solver, load(rows, row, 0, width, size), gradient, held)
+                    moved, kept = bridge.step(solver, load(rows, row, 0, width, size), gradient, held)
                     store(rows, row, 0, moved)
-                    store(records, row, 1, held)
+                    store(records, row, 1, kept)
                     if biases:
-                        held_bias = load(records, row, bias_held, bias_memory, bias_memory)
                         bias_gradient = load(bias_sums, row, 0, 1, 1) * share
-                        bias, held_bias = bridge.step(solver, load(records, row, 0, 1, 1), bias_gradient, held_bias)
+                        bias = bridge.step(solver, load(records, row, 0, 1, 1), bias_gradient, held)[0]
                         store(records, row, 0, bias)
-                        store(records, row, bias_held, held_bias)
                     sums[row, :] = 0.0
                     bias_sums[row, 0] = 0.0
                     seen[row] = 0

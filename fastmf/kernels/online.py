@@ -21,7 +21,7 @@ from fastmf.kernels import bridge
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.hashing import find
 from fastmf.kernels.lanes import load, single, store
-from fastmf.kernels.pointwise import Shape
+from fastmf.kernels.pointwise import Shape, record_width
 
 LEARNED, UNKNOWN, FULL, NOT_FINITE = 0, 1, 2, 3  # what `learn` answers
 
@@ -132,9 +132,8 @@ def learn(shape: Shape, half: bool, classes: tuple[type, ...]) -> Any:
     return _learn(*shape, half, stamp(*classes))
 
 
-def _learn(size, width, memory, bias_memory, biases, half, stamp):
-    bias_held = 1 + memory
-    record = -(-(1 + memory + bias_memory) // 4) * 4
+def _learn(size, width, memory, biases, half, stamp):
+    record = record_width(memory)
     stored = np.uint16 if half else np.float32
 
     @jit(stamp)
@@ -159,25 +158,19 @@ def _learn(size, width, memory, bias_memory, biases, half, stamp):
         score = mean + b.total() + c.total() + (p * q).total()
         slope = np.float32(bridge.slope(loss, score, target))
         kept_p, kept_q = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
-        new_p, kept_p = bridge.step(solver, p, q * slope + bridge.pull(penalty, p, p), kept_p)
-        new_q, kept_q = bridge.step(solver, q, p * slope + bridge.pull(penalty, q, q), kept_q)
-        if not np.isfinite(new_p.total() + new_q.total() + kept_p.total() + kept_q.total()):
+        new_p, next_p = bridge.step(solver, p, q * slope + bridge.pull(penalty, p, p), kept_p)
+        new_q, next_q = bridge.step(solver, q, p * slope + bridge.pull(penalty, q, q), kept_q)
+        if not np.isfinite(new_p.total() + new_q.total() + next_p.total() + next_q.total()):
             return NOT_FINITE
         _remember(ledger, USERS, u, user_rows, user_records)
         _remember(ledger, ITEMS, i, item_rows, item_records)
         store(user_rows, u, 0, new_p)
         store(item_rows, i, 0, new_q)
-        store(user_records, u, 1, kept_p)
-        store(item_records, i, 1, kept_q)
+        store(user_records, u, 1, next_p)
+        store(item_records, i, 1, next_q)
         if biases:
-            held_b = load(user_records, u, bias_held, bias_memory, bias_memory)
-            held_c = load(item_records, i, bias_held, bias_memory, bias_memory)
-            b, held_b = bridge.step(solver, b, single(slope) + bridge.pull(penalty, b, b), held_b)
-            c, held_c = bridge.step(solver, c, single(slope) + bridge.pull(penalty, c, c), held_c)
-            store(user_records, u, 0, b)
-            store(item_records, i, 0, c)
-            store(user_records, u, bias_held, held_b)
-            store(item_records, i, bias_held, held_c)
+            store(user_records, u, 0, bridge.step(solver, b, single(slope) + bridge.pull(penalty, b, b), kept_p)[0])
+            store(item_records, i, 0, bridge.step(solver, c, single(slope) + bridge.pull(penalty, c, c), kept_q)[0])
         event = _log(ledger, target)
         _link(ledger, USERS, u, event)
         _link(ledger, ITEMS, i, event)
@@ -190,7 +183,7 @@ def _learn(size, width, memory, bias_memory, biases, half, stamp):
 @functools.cache
 def predict(shape: Shape, half: bool, loss: type) -> Any:
     """The kernel that predicts one pair."""
-    return _predict(shape.size, shape.width, -(-(1 + shape.memory + shape.bias_memory) // 4) * 4, half, stamp(loss))
+    return _predict(shape.size, shape.width, record_width(shape.memory), half, stamp(loss))
 
 
 def _predict(size, width, record, half, stamp):

@@ -5,8 +5,9 @@
     p_u <- step(p_u, g q_i + pull(p_u)),   b_u <- step(b_u, g + pull(b_u))
     q_i <- step(q_i, g p_u + pull(q_i)),   c_i <- step(c_i, g + pull(c_i))        all at the values before the event
 
-Tables hold factors (padded rows), records hold ``[bias, memory of the row, memory of the bias]``. Rows below
-`movable` are written, others are only read. One body serves every loss, optimizer and regularizer: Numba specialises it
+Tables hold factors (padded rows), records hold ``[bias, memory of the row]``. A bias moves at the pace of its row: its
+step sees the row's memory, as it was before the event, and leaves none of its own. (A memory of its own grows with the
+raw error and makes biases lag behind the factors.) Rows below `movable` are written, others are only read. One body serves every loss, optimizer and regularizer: Numba specialises it
 on their classes; `prange` is a plain range in the serial compilation.
 """
 
@@ -24,13 +25,17 @@ from fastmf.kernels.lanes import load, single, store
 
 
 class Shape(NamedTuple):
-    """What a kernel is compiled for: factors, padded width, floats of memory a row and a bias, and whether biases move."""
+    """What a kernel is compiled for: factors, padded width, floats of memory a row, and whether biases move."""
 
     size: int
     width: int
     memory: int
-    bias_memory: int
     biases: bool
+
+
+def record_width(memory: int) -> int:
+    """Floats in a record: the bias and the memory of its row, padded to 16 bytes."""
+    return -(-(1 + memory) // 4) * 4
 
 
 @functools.cache
@@ -39,9 +44,7 @@ def epoch(shape: Shape, classes: tuple[type, ...], parallel: bool) -> Any:
     return _epoch(*shape, parallel, stamp(*classes, parallel=parallel))
 
 
-def _epoch(size, width, memory, bias_memory, biases, parallel, stamp):
-    bias_held = 1 + memory  # where a record keeps the memory of the bias
-
+def _epoch(size, width, memory, biases, parallel, stamp):
     @jit(stamp, parallel)
     def epoch(
         blocks,
@@ -82,26 +85,22 @@ def _epoch(size, width, memory, bias_memory, biases, parallel, stamp):
                     slope = np.float32(weight * bridge.slope(loss, score, values[event]))
                     if u < movable_users:
                         pull = bridge.pull(penalty, p, load(user_origins, u, 0, width, size))
-                        row, kept = bridge.step(solver, p, q * slope + pull, load(user_records, u, 1, memory, memory))
+                        held = load(user_records, u, 1, memory, memory)
+                        row, kept = bridge.step(solver, p, q * slope + pull, held)
                         store(user_rows, u, 0, row)
                         store(user_records, u, 1, kept)
                         if biases:
                             pull = bridge.pull(penalty, b, load(user_origin_records, u, 0, 1, 1))
-                            held = load(user_records, u, bias_held, bias_memory, bias_memory)
-                            bias, held = bridge.step(solver, b, single(slope) + pull, held)
-                            store(user_records, u, 0, bias)
-                            store(user_records, u, bias_held, held)
+                            store(user_records, u, 0, bridge.step(solver, b, single(slope) + pull, held)[0])
                     if i < movable_items:
                         pull = bridge.pull(penalty, q, load(item_origins, i, 0, width, size))
-                        row, kept = bridge.step(solver, q, p * slope + pull, load(item_records, i, 1, memory, memory))
+                        held = load(item_records, i, 1, memory, memory)
+                        row, kept = bridge.step(solver, q, p * slope + pull, held)
                         store(item_rows, i, 0, row)
                         store(item_records, i, 1, kept)
                         if biases:
                             pull = bridge.pull(penalty, c, load(item_origin_records, i, 0, 1, 1))
-                            held = load(item_records, i, bias_held, bias_memory, bias_memory)
-                            bias, held = bridge.step(solver, c, single(slope) + pull, held)
-                            store(item_records, i, 0, bias)
-                            store(item_records, i, bias_held, held)
+                            store(item_records, i, 0, bridge.step(solver, c, single(slope) + pull, held)[0])
                 sums[block] = lost
 
     return epoch

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmf.errors import DataError
-from fastmf.factors import Rows, Table, record_width
+from fastmf.factors import Rows, Table
 from fastmf.ids import IdMap
 from fastmf.interactions import columns
 
@@ -61,7 +61,7 @@ def fill(table: Table, factors: np.ndarray, biases: np.ndarray) -> None:
         last = min(first + (1 << 16), count)
         rows = Rows(
             np.zeros((last - first, table.shape.width), np.float32),
-            np.zeros((last - first, record_width(table.shape)), np.float32),
+            np.zeros((last - first, table.records.shape[1]), np.float32),
         ).copy()
         rows.factors[:, : table.shape.size] = factors[first:last]
         rows.records[:, 0] = biases[first:last]

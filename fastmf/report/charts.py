@@ -85,8 +85,6 @@ def cost_chart(comparison: Comparison) -> str:
     across = Axis(low, high, LEFT, WIDTH - RIGHT, [float(tick) for tick in range(low, high + 1)])
     down = Axis.over([result.value for result in results.values()], HEIGHT - BOTTOM, TOP)
     marks = [_grid(across, down, "CPU seconds", lambda tick: f"{10.0**tick:g}")]
-    corner = HEIGHT - BOTTOM - 10 if comparison.metric == "rmse" else TOP + 14
-    marks.append(f'<text x="{LEFT + 8}" y="{corner}">cheap and good</text>')
     level = down(results["frozen"].value)
     marks.append(line([(LEFT, level), (WIDTH - RIGHT, level)], "frozen"))
     marks.append(_label(WIDTH - RIGHT, level - 7, "frozen", "end"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastmf.comparison import Comparison
 from fastmf.report.charts import cost_chart, gain_chart, line, quality_chart
-from fastmf.report.text import METRIC_NAMES, count, describe, number, percent, rows, summary
+from fastmf.report.text import METRIC_NAMES, count, describe, doubt, number, percent, rows, summary
 
 __all__ = ["page"]
 
@@ -61,8 +61,8 @@ def page(comparison: Comparison) -> str:
         "<h2>Cost against quality</h2>",
         _figure(
             cost_chart(comparison),
-            f"CPU seconds for all blocks, on a logarithmic scale, and {metric}; {better}. "
-            "The frozen model costs nothing: it is a line.",
+            f"CPU seconds for all blocks, on a logarithmic scale, and {metric}: the best place is at the "
+            f"{'lower' if comparison.metric == 'rmse' else 'upper'} left. The frozen model costs nothing.",
         ),
         "<h2>All figures</h2>",
         _table(comparison),
@@ -79,7 +79,7 @@ def _tiles(comparison: Comparison) -> str:
     update, full = comparison.contestants["update"], comparison.contestants["full"]
     metric, per_block = METRIC_NAMES[comparison.metric], 1000 * update.cpu_seconds / comparison.blocks
     tiles = [
-        (percent(update.recovery), "of the gap between frozen and full closed by updating"),
+        (percent(update.recovery), f"of the gap between frozen and full closed by updating{doubt(comparison)}"),
         (number(update.speedup, ",.0f", " ×"), "less CPU time than full retraining"),
         (number(update.value), f"{metric} when updated; {number(full.value)} when retrained"),
         (f"{per_block:,.1f} ms", f"CPU time of an update with {comparison.block_events:,} events"),

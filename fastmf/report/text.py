@@ -13,6 +13,7 @@ __all__ = [
     "Row",
     "count",
     "describe",
+    "doubt",
     "interval",
     "number",
     "percent",
@@ -86,7 +87,7 @@ def table(comparison: Comparison) -> str:
     width = max(len(cell) for row in lines for cell in row.cells) + 2
     head = " " * left + "".join(f"{name:>{width}}" for name in names)
     body = [f"{indent[row.label]:<{left}}" + "".join(f"{cell:>{width}}" for cell in row.cells) for row in lines]
-    return "\n".join([f"{comparison.dataset}: {describe(comparison)}", "", head, *body])
+    return "\n".join([f"{comparison.dataset}: {describe(comparison)}", "", head, *body, "", summary(comparison)])
 
 
 def describe(comparison: Comparison) -> str:
@@ -105,7 +106,13 @@ def summary(comparison: Comparison) -> str:
     if update.recovery is None:
         return f"Full retraining is no better here than never updating; updating takes {times} times less time."
     gain = f"Updating recovers {percent(update.recovery)} of what full retraining gains over never updating"
-    return f"{gain}, in {times} times less CPU time."
+    return f"{gain}{doubt(comparison)}, in {times} times less CPU time."
+
+
+def doubt(comparison: Comparison) -> str:
+    """A remark where the gap between frozen and full, by which recovery divides, may be nothing at all."""
+    low, high = comparison.contestants["frozen"].difference_interval
+    return " (a gap that is not clear of zero)" if low <= 0 <= high else ""
 
 
 def number(value: float | None, form: str = ".4f", unit: str = "") -> str:

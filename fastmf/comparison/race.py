@@ -1,36 +1,21 @@
-"""How much quality for how much computing: updating, not updating, warm starts and full retraining.
-
-All contestants see the same events at the same time. Events are sorted by time. The first half trains one
-model, from which all start. The rest is cut into blocks: every contestant is brought up to date with block t
-and asked about block t + 1.
-
-==========  =================================================================================
-``frozen``  the first model, never touched
-``update``  ``model.update(block)``
-``warm``    its own last model, and one pass over everything so far
-``full``    a new model fitted to everything so far, for as many epochs as the first half asks
-==========  =================================================================================
-"""
+"""The race: who is told what and when, and what the clock counts."""
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes, sign
 from fastmf.errors import DataError
-from fastmf.evaluation import Log, Metric, RankingExam, RatingExam, Tally, bootstrap, exam
+from fastmf.evaluation import Log, Metric, RankingExam, RatingExam, exam
 from fastmf.interactions import Interactions
 from fastmf.model import MF, Options
 from fastmf.recipes import Update, presets
 
-__all__ = ["CONTESTANTS", "Comparison", "Outcome", "Settings", "compare"]
+__all__ = ["CONTESTANTS", "EPOCHS", "Settings", "Stream", "choose_epochs", "compare"]
 
 CONTESTANTS = ("frozen", "update", "warm", "full")
 EPOCHS = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40)
@@ -61,84 +46,6 @@ class Settings(NamedTuple):
     preset: str = "default"
     seeds: int = 3
     factors: int = 32
-
-
-class Outcome(NamedTuple):
-    """What one contestant achieved.
-
-    Attributes
-    ----------
-    value : float
-        The metric, pooled over blocks and seeds.
-    interval : (float, float)
-        95 % interval of the value, from resampling whole users.
-    difference, difference_interval : float, (float, float)
-        The value less that of "full", and the 95 % interval of this paired difference.
-    recovery : float or None
-        (frozen - value) / (frozen - full); None where "full" is not better than "frozen".
-    recovery_best : float or None
-        The same against the better of "full" and "warm".
-    cpu_seconds, wall_seconds : float
-        For all blocks, mean of the seeds. Asking questions is not counted.
-    speedup : float or None
-        CPU seconds of "full" divided by these; None for "frozen", which costs nothing.
-    rows_moved : float
-        User and item rows changed in all blocks, mean of the seeds.
-    by_group, by_block, by_seed : dict, list, list
-        The metric over each group of events, in each block, with each seed.
-    """
-
-    value: float
-    interval: tuple[float, float]
-    difference: float
-    difference_interval: tuple[float, float]
-    recovery: float | None
-    recovery_best: float | None
-    cpu_seconds: float
-    wall_seconds: float
-    speedup: float | None
-    rows_moved: float
-    by_group: dict[str, float | None]
-    by_block: list[float | None]
-    by_seed: list[float | None]
-
-
-class Comparison(NamedTuple):
-    """The answer of `compare`.
-
-    Attributes
-    ----------
-    dataset, metric, block : str, str, float
-    events : int
-        In the whole log.
-    seeds : list of int
-    machine : dict of str
-        What it ran on.
-    contestants : dict of Outcome
-    blocks, block_events : int
-        Blocks tested, and events in each.
-    shares : dict of float
-        Share of the test events in each group, mean of the blocks.
-    epochs, factors, preset : int, int, str
-    """
-
-    dataset: str
-    metric: str
-    block: float
-    events: int
-    seeds: list[int]
-    machine: dict[str, str]
-    contestants: dict[str, Outcome]
-    blocks: int
-    block_events: int
-    shares: dict[str, float]
-    epochs: int
-    factors: int
-    preset: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, numbers and strings, as they go into `compare.json`."""
-        return self._asdict() | {"contestants": {name: o._asdict() for name, o in self.contestants.items()}}
 
 
 class Stream(NamedTuple):
@@ -177,42 +84,6 @@ class Stream(NamedTuple):
     def steps(self) -> int:
         """Blocks that have a next one."""
         return len(self.cuts) - 2
-
-
-class Cost(NamedTuple):
-    """What bringing a model up to date took."""
-
-    cpu: float = 0.0
-    wall: float = 0.0
-    rows: int = 0
-
-    def add(self, other: Cost) -> Cost:
-        """Both costs."""
-        return Cost(self.cpu + other.cpu, self.wall + other.wall, self.rows + other.rows)
-
-
-class Record:
-    """Everything seen of one contestant: per seed its model, tally and cost, and the tally of each block."""
-
-    def __init__(self, metric: Metric, users: int, models: Sequence[MF]) -> None:
-        self.models = list(models)
-        self.tallies = [Tally.empty(metric, users) for _ in models]
-        self.costs = [Cost() for _ in models]
-        self.by_block: list[float | None] = []
-
-    def note(self, tallies: Sequence[Tally], costs: Sequence[Cost]) -> None:
-        """Add what a block brought, one tally and cost per seed."""
-        self.tallies = [old.add(new) for old, new in zip(self.tallies, tallies, strict=True)]
-        self.costs = [old.add(new) for old, new in zip(self.costs, costs, strict=True)]
-        self.by_block.append(pool(tallies).value())
-
-
-def pool(tallies: Sequence[Tally]) -> Tally:
-    """The tally of all seeds."""
-    total = tallies[0]
-    for tally in tallies[1:]:
-        total = total.add(tally)
-    return total
 
 
 def compare(
@@ -290,6 +161,7 @@ class Race(NamedTuple):
     def advance(self, name: str, model: MF, step: int, seed: int) -> tuple[MF, Cost]:
         """Bring one contestant's model up to date with a block, and say what it took."""
         past, block = self.stream.past(step), self.stream.block(step)
+        # Of this thread alone: the linear algebra of the questions leaves other threads spinning for a while.
         cpu, wall, rows = time.thread_time(), time.perf_counter(), 0
         if name == "update":
             rows = model.update(block, self.recipe).rows_moved
@@ -338,58 +210,9 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
         if value is None:
             raise DataError("events: the last tenth of the first half holds nothing to ask about")
         values.append(value)
-    quality = np.array(values) * _sign(metric)
+    quality = np.array(values) * sign(metric)
     good_enough = quality >= quality.max() - TOLERANCE * abs(quality.max())
     return EPOCHS[int(np.argmax(good_enough))]
-
-
-def outcomes(records: dict[str, Record]) -> dict[str, Outcome]:
-    """Turn what was seen into what is reported."""
-    pooled = {name: pool(record.tallies) for name, record in records.items()}
-    metric = pooled["full"].metric
-    drawn = dict(zip(pooled, bootstrap(list(pooled.values())).T, strict=True))
-    value = {name: _known(tally.value()) for name, tally in pooled.items()}
-    best = max(value["full"], value["warm"], key=lambda number: _sign(metric) * number)
-    cpu = {name: float(np.mean([cost.cpu for cost in record.costs])) for name, record in records.items()}
-    result = {}
-    for name, record in records.items():
-        result[name] = Outcome(
-            value=value[name],
-            interval=_interval(drawn[name]),
-            difference=value[name] - value["full"],
-            difference_interval=_interval(drawn[name] - drawn["full"]),
-            recovery=_recovery(value[name], value["frozen"], value["full"], metric),
-            recovery_best=_recovery(value[name], value["frozen"], best, metric),
-            cpu_seconds=cpu[name] if name != "frozen" else 0.0,
-            wall_seconds=float(np.mean([cost.wall for cost in record.costs])) if name != "frozen" else 0.0,
-            speedup=cpu["full"] / cpu[name] if name != "frozen" and cpu[name] else None,
-            rows_moved=float(np.mean([cost.rows for cost in record.costs])),
-            by_group=pooled[name].by_group(),
-            by_block=record.by_block,
-            by_seed=[tally.value() for tally in record.tallies],
-        )
-    return result
-
-
-def describe_machine() -> dict[str, str]:
-    """What figures depend on: processor, cores, system and versions."""
-    versions = {name: metadata.version(name) for name in ("numpy", "numba")}
-    return {
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **versions,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _default_build(factors: int) -> Build:
@@ -402,24 +225,3 @@ def _progress_bar(steps: int, progress: bool | None) -> Iterator[int]:
 
     disable = None if progress is None else not progress  # None: silent when standard error is no terminal
     yield from tqdm(range(steps), desc="blocks", unit="block", disable=disable)
-
-
-def _sign(metric: str) -> float:
-    """1 where more is better, -1 where less is."""
-    return -1.0 if metric == "rmse" else 1.0
-
-
-def _recovery(value: float, frozen: float, reference: float, metric: str) -> float | None:
-    gap = _sign(metric) * (reference - frozen)
-    return _sign(metric) * (value - frozen) / gap + 0.0 if gap > 0 else None  # + 0.0 turns -0.0 into 0.0
-
-
-def _interval(drawn: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _known(value: float | None) -> float:
-    if value is None:
-        raise DataError("events: the later half holds nothing to ask about")
-    return value

@@ -1,0 +1,20 @@
+"""How much quality for how much computing: updating, not updating, warm starts and full retraining.
+
+All contestants see the same events at the same time. Events are sorted by time. The first half trains one
+model, from which all start. The rest is cut into blocks: every contestant is brought up to date with block t
+and asked about block t + 1.
+
+==========  =================================================================================
+``frozen``  the first model, never touched
+``update``  ``model.update(block)``
+``warm``    its own last model, and one pass over everything so far
+``full``    a new model fitted to everything so far, for as many epochs as the first half asks
+==========  =================================================================================
+"""
+
+from __future__ import annotations
+
+from fastmf.comparison.outcome import Comparison, Outcome
+from fastmf.comparison.race import CONTESTANTS, Settings, compare
+
+__all__ = ["CONTESTANTS", "Comparison", "Outcome", "Settings", "compare"]

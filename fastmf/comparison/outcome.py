@@ -1,0 +1,204 @@
+"""What contestants achieved, and on what machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf import __version__
+from fastmf.errors import DataError
+from fastmf.evaluation import Metric, Tally, bootstrap
+from fastmf.model import MF
+
+__all__ = ["Comparison", "Cost", "Outcome", "Record", "describe_machine", "outcomes", "sign"]
+
+
+class Outcome(NamedTuple):
+    """What one contestant achieved.
+
+    Attributes
+    ----------
+    value : float
+        The metric, pooled over blocks and seeds.
+    interval : (float, float)
+        95 % interval of the value, from resampling whole users.
+    difference, difference_interval : float, (float, float)
+        The value less that of "full", and the 95 % interval of this paired difference.
+    recovery : float or None
+        (frozen - value) / (frozen - full); None where "full" is not better than "frozen".
+    recovery_best : float or None
+        The same against the better of "full" and "warm".
+    cpu_seconds, wall_seconds : float
+        For all blocks, mean of the seeds. Asking questions is not counted.
+    speedup : float or None
+        CPU seconds of "full" divided by these; None for "frozen", which costs nothing.
+    rows_moved : float
+        User and item rows changed in all blocks, mean of the seeds.
+    by_group, by_block, by_seed : dict, list, list
+        The metric over each group of events, in each block, with each seed.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    difference: float
+    difference_interval: tuple[float, float]
+    recovery: float | None
+    recovery_best: float | None
+    cpu_seconds: float
+    wall_seconds: float
+    speedup: float | None
+    rows_moved: float
+    by_group: dict[str, float | None]
+    by_block: list[float | None]
+    by_seed: list[float | None]
+
+
+class Comparison(NamedTuple):
+    """The answer of `compare`.
+
+    Attributes
+    ----------
+    dataset, metric, block : str, str, float
+    events : int
+        In the whole log.
+    seeds : list of int
+    machine : dict of str
+        What it ran on.
+    contestants : dict of Outcome
+    blocks, block_events : int
+        Blocks tested, and events in each.
+    shares : dict of float
+        Share of the test events in each group, mean of the blocks.
+    epochs, factors, preset : int, int, str
+    """
+
+    dataset: str
+    metric: str
+    block: float
+    events: int
+    seeds: list[int]
+    machine: dict[str, str]
+    contestants: dict[str, Outcome]
+    blocks: int
+    block_events: int
+    shares: dict[str, float]
+    epochs: int
+    factors: int
+    preset: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings, as they go into `compare.json`."""
+        return self._asdict() | {"contestants": {name: o._asdict() for name, o in self.contestants.items()}}
+
+
+class Cost(NamedTuple):
+    """What bringing a model up to date took."""
+
+    cpu: float = 0.0
+    wall: float = 0.0
+    rows: int = 0
+
+    def add(self, other: Cost) -> Cost:
+        """Both costs."""
+        return Cost(self.cpu + other.cpu, self.wall + other.wall, self.rows + other.rows)
+
+
+class Record:
+    """Everything seen of one contestant: per seed its model, tally and cost, and the tally of each block."""
+
+    def __init__(self, metric: Metric, users: int, models: Sequence[MF]) -> None:
+        self.models = list(models)
+        self.tallies = [Tally.empty(metric, users) for _ in models]
+        self.costs = [Cost() for _ in models]
+        self.by_block: list[float | None] = []
+
+    def note(self, tallies: Sequence[Tally], costs: Sequence[Cost]) -> None:
+        """Add what a block brought, one tally and cost per seed."""
+        self.tallies = [old.add(new) for old, new in zip(self.tallies, tallies, strict=True)]
+        self.costs = [old.add(new) for old, new in zip(self.costs, costs, strict=True)]
+        self.by_block.append(pool(tallies).value())
+
+
+def pool(tallies: Sequence[Tally]) -> Tally:
+    """The tally of all seeds."""
+    total = tallies[0]
+    for tally in tallies[1:]:
+        total = total.add(tally)
+    return total
+
+
+def outcomes(records: dict[str, Record]) -> dict[str, Outcome]:
+    """Turn what was seen into what is reported."""
+    pooled = {name: pool(record.tallies) for name, record in records.items()}
+    metric = pooled["full"].metric
+    drawn = dict(zip(pooled, bootstrap(list(pooled.values())).T, strict=True))
+    value = {name: _known(tally.value()) for name, tally in pooled.items()}
+    best = max(value["full"], value["warm"], key=lambda number: sign(metric) * number)
+    cpu = {name: float(np.mean([cost.cpu for cost in record.costs])) for name, record in records.items()}
+    result = {}
+    for name, record in records.items():
+        result[name] = Outcome(
+            value=value[name],
+            interval=_interval(drawn[name]),
+            difference=value[name] - value["full"],
+            difference_interval=_interval(drawn[name] - drawn["full"]),
+            recovery=_recovery(value[name], value["frozen"], value["full"], metric),
+            recovery_best=_recovery(value[name], value["frozen"], best, metric),
+            cpu_seconds=cpu[name] if name != "frozen" else 0.0,
+            wall_seconds=float(np.mean([cost.wall for cost in record.costs])) if name != "frozen" else 0.0,
+            speedup=cpu["full"] / cpu[name] if name != "frozen" and cpu[name] else None,
+            rows_moved=float(np.mean([cost.rows for cost in record.costs])),
+            by_group=pooled[name].by_group(),
+            by_block=record.by_block,
+            by_seed=[tally.value() for tally in record.tallies],
+        )
+    return result
+
+
+def describe_machine() -> dict[str, str]:
+    """What figures depend on: processor, cores, system and versions."""
+    versions = {name: metadata.version(name) for name in ("numpy", "numba")}
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "fastmf": __version__,
+        **versions,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def sign(metric: str) -> float:
+    """1 where more is better, -1 where less is."""
+    return -1.0 if metric == "rmse" else 1.0
+
+
+def _recovery(value: float, frozen: float, reference: float, metric: str) -> float | None:
+    gap = sign(metric) * (reference - frozen)
+    return sign(metric) * (value - frozen) / gap + 0.0 if gap > 0 else None  # + 0.0 turns -0.0 into 0.0
+
+
+def _interval(drawn: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _known(value: float | None) -> float:
+    if value is None:
+        raise DataError("events: the later half holds nothing to ask about")
+    return value

@@ -1,0 +1,166 @@
+"""The event log against plain lists: appending, rolling back, a row's past, and the merging of its tail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fastmf.errors import CapacityError
+from fastmf.history import Events, History
+from fastmf.kernels.log import MERGED_FROM
+
+COUNTS = {"users": 5, "items": 3}  # few rows, so that their tails grow long
+
+
+def random_events(count: int, seed: int, timed: bool = False) -> Events:
+    rng = np.random.default_rng(seed)
+    return Events(
+        rng.integers(0, COUNTS["users"], count).astype(np.int32),
+        rng.integers(0, COUNTS["items"], count).astype(np.int32),
+        rng.random(count, np.float32),
+        rng.random(count, np.float32),
+        rng.integers(1, 100, count) if timed else None,
+    )
+
+
+def concatenated(parts: list[Events]) -> Events:
+    """One log of several; an event without a time has that of the event before it, and 0 before the first time."""
+    if not parts:
+        return random_events(0, 0)
+    columns = (np.concatenate(column) for column in zip(*(part[:4] for part in parts), strict=True))
+    if all(part.times is None or not part.times.size for part in parts):
+        return Events(*columns)
+    times: list[int] = []
+    for part in parts:
+        unknown = [times[-1] if times else 0] * part.users.size
+        times += unknown if part.times is None else part.times.tolist()
+    return Events(*columns, np.array(times))
+
+
+def assert_same(history: History, expected: Events) -> None:
+    assert len(history) == expected.users.size
+    for name, found, column in zip(Events._fields, history.events, expected, strict=True):
+        if column is None:
+            assert found is None, name
+        else:
+            np.testing.assert_array_equal(found, column, name)
+
+
+class HistoryAgainstLists(RuleBasedStateMachine):
+    """`parts` are the events appended, batch by batch."""
+
+    @initialize(count=st.integers(0, 60), seed=st.integers(0, 99), built=st.booleans())
+    def start(self, count: int, seed: int, built: bool) -> None:
+        self.history, self.parts = History(max(COUNTS.values()), 40 * 2000), []
+        if built:
+            self.parts = [random_events(count, seed)]
+            self.history.build(self.parts[0], *COUNTS.values())
+
+    @rule(count=st.integers(0, 60), seed=st.integers(0, 99), timed=st.booleans())
+    def append(self, count: int, seed: int, timed: bool) -> None:
+        events = random_events(count, seed, timed)
+        self.history.append(events)
+        self.parts.append(events)
+
+    @precondition(lambda self: self.parts)
+    @rule(data=st.data())
+    def roll_back(self, data: st.DataObject) -> None:
+        kept = data.draw(st.integers(0, len(self.parts)))
+        self.parts = self.parts[:kept]
+        self.history.truncate(sum(part.users.size for part in self.parts))
+
+    @rule(side=st.sampled_from(sorted(COUNTS)), data=st.data())
+    def read(self, side: str, data: st.DataObject) -> None:
+        """Also rows more than once, as in a batch of questions."""
+        rows = np.array(data.draw(st.lists(st.integers(0, COUNTS[side] - 1), max_size=6)), np.int32)
+        positions, bounds = self.history.of(side, rows)
+        column = getattr(concatenated(self.parts), side)
+        expected = [np.flatnonzero(column == row).tolist() for row in rows]
+        assert [positions[a:b].tolist() for a, b in zip(bounds[:-1], bounds[1:], strict=True)] == expected
+        assert bounds[0] == 0
+        assert bounds[-1] == positions.size
+        for name, found, all_of_it in zip(
+            Events._fields, self.history.take(positions), self.history.events, strict=True
+        ):
+            assert found is None if all_of_it is None else (found == all_of_it[positions]).all(), name
+
+    @rule()
+    def read_everything(self) -> None:
+        for side, count in COUNTS.items():
+            positions, _ = self.history.of(side, np.arange(count, dtype=np.int32))
+            assert positions.tolist() == np.argsort(getattr(concatenated(self.parts), side), kind="stable").tolist()
+
+    @invariant()
+    def the_log_is_all_there(self) -> None:
+        assert_same(self.history, concatenated(self.parts))
+
+
+TestHistory = HistoryAgainstLists.TestCase
+
+
+def test_reading_lays_tails_out_at_a_constant_price() -> None:
+    """However often rows are read while they grow, no more than three positions are written for each event."""
+    history, count = History(5, 40 * 20_000), 0
+    for seed in range(1000):
+        history.append(random_events(10, seed))
+        count += 10
+        for side, rows in COUNTS.items():
+            history.of(side, np.arange(rows, dtype=np.int32))
+            used = history._sides[side].used
+            assert used <= 3 * count
+    assert used > count  # so there were merges
+    for side, rows in COUNTS.items():
+        assert history._sides[side].tailed[:rows].max() < history._sides[side].based[:rows].max() + MERGED_FROM
+
+
+def test_a_base_that_is_full_leaves_tails_as_they_are() -> None:
+    history = History(5, 40 * 300)
+    users = np.arange(5, dtype=np.int32)
+    for seed in range(40):
+        events = random_events(250, seed)
+        history.append(events)
+        positions, _ = history.of("users", users)
+        assert positions.tolist() == np.argsort(events.users, kind="stable").tolist()
+        history.truncate(0)
+    assert history._sides["users"].used <= 600
+    history.append(random_events(250, 99))
+    assert history.of("users", users)[0].size == 250
+
+
+def test_a_full_log_refuses() -> None:
+    history = History(5, 40 * 100)
+    history.append(random_events(90, 0))
+    history.require_room(10)
+    with pytest.raises(CapacityError, match="101 events exceed the memory budget of 4000 bytes"):
+        history.require_room(11)
+
+
+def test_rolling_back_the_first_times_forgets_that_there_were_any() -> None:
+    history, past = History(5, 40 * 1000), random_events(20, 0)
+    history.build(past, *COUNTS.values())
+    history.append(random_events(10, 1, timed=True))
+    assert history.events.times is not None
+    history.truncate(20)
+    assert_same(history, past)
+    later = random_events(10, 2), random_events(5, 3, timed=True)
+    for events in later:
+        history.append(events)
+    assert_same(history, concatenated([past, *later]))
+    assert history.events.times[:30].tolist() == [0] * 30
+
+
+def test_columns_that_do_not_fit_are_refused() -> None:
+    good = random_events(10, 0, timed=True)
+    good.require(*COUNTS.values())
+    good._replace(times=None).require(*COUNTS.values())
+    for name, column, message in (
+        ("values", good.values.astype(np.float64), "values are not a column of float32"),
+        ("items", good.items[:9], "items are not a column of int32"),
+        ("weights", None, "weights are not a column of float32"),
+        ("users", np.full(10, 5, np.int32), "users beyond the 5"),
+        ("items", np.full(10, -1, np.int32), "items beyond the 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            good._replace(**{name: column}).require(*COUNTS.values())
