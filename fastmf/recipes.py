@@ -48,16 +48,16 @@ class Update:
     Examples
     --------
     >>> Update(epochs=5, trainable="users").history_epochs
-    3
+    1
     """
 
     epochs: int = 2
     rate: float | None = None
     batch_size: int = 1
     trainable: str | Mapping[str, Any] = "both"
-    history_epochs: int = 3
+    history_epochs: int = 1
     history_rate: float = 0.5
-    max_history: int | None = None
+    max_history: int | None = 20
     order: str = "user"
     loss: Any = None
     regularizer: Any = None
@@ -85,7 +85,8 @@ class Update:
 
 presets: dict[str, Update] = {
     "default": Update(),
-    "new-events": Update(epochs=5, history_epochs=0),
+    "whole-history": Update(history_epochs=3, max_history=None),
+    "new-events": Update(epochs=3, history_epochs=0),
     "users": Update(trainable="users"),
     "new-rows": Update(trainable="new"),
 }

@@ -86,14 +86,18 @@ def content(model: MF) -> dict[str, Any]:
     return {name: found[name] for name in found if name not in ("lineage", "version", "epochs")}
 
 
-def assert_reads(model: MF) -> None:
+def assert_reads(model: MF, limit: int | None = None) -> None:
     """Each row's past, read through the index of the history, is what a scan of the log finds."""
     history = model._state.history
-    for side in SIDES:
-        log, count = getattr(history.events, side), len(model._state.ids[side])
-        positions, bounds = history.of(side, np.arange(count, dtype=np.int32))
+    for side, other in (SIDES, SIDES[::-1]):
+        log, count = history.events, len(model._state.ids[side])
+        found, bounds = history.of(side, np.arange(count, dtype=np.int32), limit)
         for row in range(count):
-            assert positions[bounds[row] : bounds[row + 1]].tolist() == np.flatnonzero(log == row).tolist()
+            places, part = np.flatnonzero(getattr(log, side) == row), slice(*bounds[row : row + 2])
+            places = places if limit is None else places[-limit:]
+            assert set(getattr(found, side)[part].tolist()) <= {row}
+            for name in (other, "values", "weights"):
+                assert getattr(found, name)[part].tolist() == getattr(log, name)[places].tolist()
 
 
 def rows_by_id(model: MF) -> dict[str, dict[Any, bytes]]:
@@ -142,6 +146,7 @@ def recipes() -> st.SearchStrategy[Update]:
         batch_size=st.sampled_from([1, 3]),
         trainable=trainables(),
         history_epochs=st.integers(0, 2),
+        max_history=st.sampled_from([None, 3]),
         order=st.sampled_from(["user", "arrival"]),
     )
 

@@ -159,7 +159,7 @@ def test_logistic_predicts_probabilities() -> None:
     for predicted in (model.predict(users, items), model.predict(users, items, clip=False)):
         assert predicted.min() > 0
         assert predicted.max() < 1
-        assert np.abs(predicted - chance).mean() < 0.08
+        assert np.abs(predicted - chance).mean() < 0.12
     assert model.predict([-1], [-1])[0] == pytest.approx(events.values.mean(), abs=1e-5)
     assert model.recommend([3]).scores.max() < 1
     delta = model.update(Interactions([3] * 9, [5] * 9, [0.25] * 9), epochs=20)
@@ -269,11 +269,13 @@ def test_holding_everything_out_is_refused() -> None:
 def test_callbacks_see_every_epoch() -> None:
     seen: list[dict[str, Any]] = []
     counted: list[int] = []
-    model = MF(factors=FACTORS).fit(
-        EVENTS, epochs=4, validation=0.1, callbacks=[seen.append, lambda record: counted.append(record["epoch"])]
-    )
+    callbacks = [seen.append, lambda record: counted.append(record["epoch"])]
+    model = MF(factors=FACTORS).fit(EVENTS, epochs=4, callbacks=callbacks)
     assert seen == model.history_
     assert counted == [1, 2, 3, 4]
+    model.fit(EVENTS, epochs=40, validation=0.3, callbacks=callbacks)
+    assert seen[4:] == model.history_
+    assert len(model.history_) < 40
 
 
 def test_a_callback_that_fails_stops_the_fit_and_changes_nothing() -> None:
@@ -335,7 +337,7 @@ def test_in_deterministic_mode_the_number_of_threads_changes_no_bit() -> None:
 def test_without_it_more_threads_reach_the_same_quality(split: tuple[Interactions, Interactions]) -> None:
     learn, others = split
     learn = Interactions.concatenate([learn, learn])  # enough for a parallel launch
-    one, two = (MF(factors=FACTORS, options=Options(threads=threads)).fit(learn, epochs=5) for threads in (1, 2))
+    one, two = (MF(factors=FACTORS, options=Options(threads=threads)).fit(learn) for threads in (1, 2))
     assert rmse(two, others) == pytest.approx(rmse(one, others), rel=0.03)
 
 
@@ -345,7 +347,7 @@ def test_half_precision_is_storage_only(split: tuple[Interactions, Interactions]
     full = MF(factors=FACTORS).fit(learn)
     assert half.user_factors.dtype == np.float16
     assert half.user_biases.dtype == np.float32
-    np.testing.assert_allclose(half.user_factors, full.user_factors, rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(half.user_factors, full.user_factors, atol=3e-3)  # starts are rounded too
     assert rmse(half, others) == pytest.approx(rmse(full, others), rel=1e-2)
     assert half.predict(others.users, others.items).dtype == np.float32
 

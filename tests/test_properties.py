@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from strategies import (
     ITEMS,
     SIDES,
     USERS,
+    as_text,
     assert_reads,
     assert_same,
     batches,
@@ -110,11 +112,12 @@ def test_with_a_rate_of_zero_sgd_is_the_identity(batch: Interactions, batch_size
 
 @given(batches())
 def test_with_a_rate_of_zero_adagrad_keeps_factors_and_biases(batch: Interactions) -> None:
+    names = ("user_factors", "item_factors", "user_biases", "item_biases")
     model = fitted()
-    learned = [array.copy() for array in (model.user_factors, model.item_factors, model.user_biases, model.item_biases)]
+    before = {name: getattr(model, name).copy() for name in names}
     model.update(batch, rate=0.0)
-    for before, after in zip(learned, (model.user_factors, model.item_factors, model.user_biases, model.item_biases), strict=True):
-        np.testing.assert_array_equal(after[: len(before)], before)
+    for name in names:
+        np.testing.assert_array_equal(getattr(model, name)[: len(before[name])], before[name])
 
 
 @given(batches(least=1))
@@ -127,7 +130,10 @@ def test_with_a_rate_of_zero_adagrad_keeps_its_memory(batch: Interactions) -> No
         assert {one: after[side][one] for one in before[side]} == before[side]
 
 
-@given(st.lists(st.tuples(st.integers(1000, 1020), st.integers(1000, 1010), st.integers(1, 9)), min_size=1, max_size=30))
+STRANGERS = st.tuples(st.integers(1_000, 1_020), st.integers(1_000, 1_010), st.integers(1, 9))
+
+
+@given(st.lists(STRANGERS, min_size=1, max_size=30))
 def test_growth_keeps_old_scores(drawn: list[tuple[int, int, int]]) -> None:
     model = fitted()
     users, items = (side.ravel() for side in np.meshgrid(np.arange(USERS), np.arange(ITEMS)))
@@ -158,7 +164,8 @@ COPIES = {
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 def test_a_copy_is_the_same_and_learns_the_same(made: Any, text: bool, storage: str, tmp_path: Path) -> None:
     model = fitted(text=text, options=fastmf.Options(storage=storage))
-    batch = Interactions([f"u{n}" if text else n for n in (3, 90, 3)], [f"i{n}" if text else n for n in (1, 2, 70)], [5, 1, 6])
+    batch = Interactions([3, 90, 3], [1, 2, 70], [5, 1, 6])
+    batch = as_text(batch) if text else batch
     model.update(batch)
     twin = made(model, tmp_path)
     assert_same(bits(model), bits(twin))
@@ -188,7 +195,7 @@ def test_one_update_equals_its_slices(batch: Interactions, cuts: list[int]) -> N
     whole, pieces = fitted(), fitted()
     whole.update(batch, recipe)
     bounds = [0, *sorted(cuts), len(batch)]
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in itertools.pairwise(bounds):
         pieces.update(batch[first:last], recipe)
     assert_same(content(whole), content(pieces))
     assert_reads(pieces)
@@ -260,6 +267,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def read(self) -> None:
+        assert_reads(self.model, limit=4)
         assert_reads(self.model)
 
     @rule()

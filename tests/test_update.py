@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -125,10 +126,9 @@ def test_repeated_pairs_are_separate_events() -> None:
 
 def test_overrides_equal_a_recipe() -> None:
     one, other = fitted(), fitted()
-    recipe = Update(epochs=4, rate=0.02, batch_size=3, trainable="users", history_epochs=1, history_rate=0.3, order="arrival")
-    one.update(NEW, recipe)
-    other.update(NEW, Update(rate=0.02, trainable="items", history_epochs=1, order="arrival"), epochs=4, batch_size=3,
-                 trainable="users", history_rate=0.3)  # fmt: skip
+    one.update(NEW, Update(epochs=4, rate=0.02, batch_size=3, trainable="users", history_rate=0.3, order="arrival"))
+    recipe = Update(rate=0.02, trainable="items", order="arrival")
+    other.update(NEW, recipe, epochs=4, batch_size=3, trainable="users", history_rate=0.3)
     assert_same(bits(one), bits(other))
 
 
@@ -148,6 +148,7 @@ def test_partial_fit_is_an_update() -> None:
         {"batch_size": 2},
         {"history_epochs": 0},
         {"history_rate": 0.1},
+        {"max_history": 2},
         {"order": "arrival"},
         {"loss": losses.Huber(0.1)},
         {"regularizer": regularizers.L2(0.5)},
@@ -206,6 +207,21 @@ def test_weights_are_remembered_for_the_history_pass() -> None:
     assert heavy.predict([3], [5]) > light.predict([3], [5]) + 0.1
 
 
+def test_the_history_pass_can_be_bounded_to_the_newest_events() -> None:
+    rng = np.random.default_rng(0)
+    user_factors, item_factors = rng.normal(size=(3, FACTORS)), rng.normal(size=(9, FACTORS))
+    rows = {}
+    for count in (8, 2):
+        model = MF.from_factors(user_factors, item_factors, biases=True)
+        past = Interactions([1] * 8, np.arange(8), np.arange(8))
+        model.update(past[8 - count :], epochs=0, history_epochs=0)
+        model.update(Interactions([1, 2], [8, 8], [3, 3]), max_history=2)
+        rows[count] = rows_by_id(model)["users"]
+        model.update(Interactions([1, 2], [8, 8], [3, 3]), epochs=0)
+        assert rows_by_id(model)["users"][1] != rows[count][1]
+    assert rows[8] == rows[2]
+
+
 def test_trainable_ids_may_name_new_and_absent_ids() -> None:
     model = fitted()
     before = rows_by_id(model)
@@ -243,7 +259,7 @@ def stream() -> tuple[Interactions, list[Interactions]]:
 def prequential(model: MF, blocks: list[Interactions], recipe: Update | None) -> float:
     """The mean error on each next block, after an update on each block."""
     errors = []
-    for block, following in zip(blocks[:-1], blocks[1:], strict=True):
+    for block, following in itertools.pairwise(blocks):
         if recipe is not None:
             model.update(block, recipe)
         errors.append(rmse(model, following))

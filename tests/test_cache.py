@@ -1,0 +1,160 @@
+"""Compiled kernels on disk: found again by the next process, and never served for sources that have changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LOSS = """
+from typing import NamedTuple
+
+class Mine(NamedTuple):
+    def value(self, score, target): return abs(score - target)
+    def slope(self, score, target): return score - target
+    def link(self, score): return score * score - FACTOR * score
+    def prior(self, values): return 0.0
+    def check(self, values): pass
+"""
+
+# Prints the link of score 5, and whether the kernel came from the cache.
+ASK = """
+import sys
+import numpy as np
+from fastmf.engine import freeze, shape_of
+from fastmf.kernels import scores
+from fastmf.memory import aligned
+from fastmf.optimizers import SGD
+
+def ask(loss):
+    shape, nowhere, out = shape_of(2, SGD(), True), np.full(1, -1, np.int32), np.zeros(1, np.float32)
+    table, loss = (aligned(1, 16), np.zeros((1, 4), np.float32)), freeze(loss, "loss")
+    kernel = scores.predict(shape, type(loss))
+    kernel(nowhere, nowhere, *table, *table, np.float32(5), (-np.inf, np.inf), loss, out)
+    print(out[0], "hit" if kernel.stats.cache_hits else "miss")
+"""
+ASK_MINE = ASK + "import mine\nask(mine.Mine())"
+ASK_SQUARED = ASK + "from fastmf.losses import Squared\nask(Squared())"
+
+
+class Workshop:
+    """A folder with modules and a kernel cache, and processes that work in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.cache = folder, folder / "cache"
+
+    def write(self, name: str, source: str) -> None:
+        (self.folder / name).write_text(source)
+
+    def run(self, script: str, *, package: Path = ROOT, **environment: str) -> list[str]:
+        # Python's own bytecode cache overlooks an edit within the same second.
+        environment = {"NUMBA_CACHE_DIR": str(self.cache), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        environment["PYTHONPATH"] = os.pathsep.join([str(package), str(self.folder)])
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+        command = [sys.executable, "-c", script]
+        answer = subprocess.run(
+            command, env=inherited | environment, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert answer.returncode == 0, answer.stderr
+        return [*answer.stdout.splitlines(), *answer.stderr.splitlines()]
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)
+
+
+def test_a_kernel_is_compiled_once_and_again_after_an_edit(workshop: Workshop) -> None:
+    workshop.write("mine.py", LOSS.replace("FACTOR", "2"))
+    assert workshop.run(ASK_MINE) == ["15.0 miss"]
+    assert workshop.run(ASK_MINE) == ["15.0 hit"]
+    workshop.write("mine.py", LOSS.replace("FACTOR", "3"))
+    assert workshop.run(ASK_MINE) == ["10.0 miss"]
+    workshop.write("mine.py", LOSS.replace("FACTOR", "SHARE") + "\nSHARE = 4")
+    assert workshop.run(ASK_MINE) == ["5.0 miss"]
+    workshop.write("mine.py", LOSS.replace("FACTOR", "SHARE") + "\nSHARE = 1")
+    assert workshop.run(ASK_MINE) == ["20.0 miss"]
+    workshop.write("mine.py", LOSS.replace("FACTOR", "2"))
+    assert workshop.run(ASK_MINE)[0].startswith("15.0")
+    # A process that cannot import that class reads its own kernels from the same folder.
+    (workshop.folder / "mine.py").unlink()
+    assert workshop.run(ASK_SQUARED) == ["5.0 miss"]
+    assert workshop.run(ASK_SQUARED) == ["5.0 hit"]
+
+
+def test_an_edit_of_a_base_class_is_seen(workshop: Workshop) -> None:
+    workshop.write("mine.py", "import base\nclass Mine(base.Mine):\n    pass")
+    workshop.write("base.py", LOSS.replace("FACTOR", "2"))
+    assert workshop.run(ASK_MINE) == ["15.0 miss"]
+    workshop.write("base.py", LOSS.replace("FACTOR", "3"))
+    assert workshop.run(ASK_MINE) == ["10.0 miss"]
+
+
+def test_an_edit_of_the_package_is_seen(workshop: Workshop) -> None:
+    """In a copy: first of a loss, then of a kernel's callee."""
+    package = workshop.folder / "package"
+    shutil.copytree(ROOT / "fastmf", package / "fastmf", ignore=shutil.ignore_patterns("__pycache__"))
+    assert workshop.run(ASK_SQUARED, package=package) == ["5.0 miss"]
+    losses = package / "fastmf" / "losses.py"
+    losses.write_text(losses.read_text().replace("        return score\n", "        return score + score\n"))
+    assert workshop.run(ASK_SQUARED, package=package) == ["10.0 miss"]
+    script = """
+import numpy as np
+from fastmf.kernels.hashing import insert
+slots = np.zeros(32, np.int64)
+insert(slots, slots[:0], 0, np.array([5]), 0)
+print(slots[1::2].nonzero()[0][0], "hit" if insert.stats.cache_hits else "miss")
+"""
+    place = workshop.run(script, package=package)[0].split()[0]
+    hashing = package / "fastmf" / "kernels" / "hashing.py"
+    edited = hashing.read_text().replace("slots.size // 2 - 1))", "slots.size // 2 - 1)) ^ np.int64(1)", 1)
+    hashing.write_text(edited)
+    assert workshop.run(script, package=package) == [f"{int(place) ^ 1} miss"]
+
+
+def test_classes_that_cannot_be_imported_are_not_cached(workshop: Workshop) -> None:
+    """Each process would add an entry that no other finds."""
+    script = ASK + LOSS.replace("FACTOR", "2") + "ask(Mine())"
+    for _ in range(2):
+        assert workshop.run(script) == ["15.0 miss"]
+        assert not list(workshop.cache.rglob("scores*"))
+
+
+def test_classes_of_one_name_are_kept_apart(workshop: Workshop) -> None:
+    body = "\n".join("    " + line for line in LOSS.splitlines())
+    workshop.write("mine.py", f"def make(FACTOR):{body}\n    return Mine()")
+    script = ASK + "import mine\nask(mine.make(2))\nask(mine.make(3))"
+    for _ in range(2):
+        assert [line.split()[0] for line in workshop.run(script)] == ["15.0", "10.0"]
+
+
+def test_bounds_are_checked_when_asked_for_whatever_is_cached(workshop: Workshop) -> None:
+    script = """
+import numpy as np
+from fastmf.kernels.grouping import order_by
+try:
+    print(order_by(np.array([0, KEY], np.int32), 4)[0].tolist())
+except IndexError:
+    print("IndexError")
+"""
+    assert workshop.run(script.replace("KEY", "1")) == ["[0, 1]"]
+    assert workshop.run(script.replace("KEY", "4"), NUMBA_BOUNDSCHECK="1") == ["IndexError"]
+    assert workshop.run(script.replace("KEY", "1")) == ["[0, 1]"]
+
+
+def test_without_a_writable_folder_there_is_one_notice(workshop: Workshop) -> None:
+    workshop.write("file", "")
+    answer = workshop.run(
+        ASK + "from fastmf.losses import Squared\nfrom fastmf.kernels import hashing\nask(Squared())",
+        NUMBA_CACHE_DIR=str(workshop.folder / "file" / "cache"),
+        NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator",
+    )
+    assert answer[0] == "5.0 miss"
+    assert sum("kernels are compiled anew" in line for line in answer) == 1
+    assert "set NUMBA_CACHE_DIR" in "".join(answer)
