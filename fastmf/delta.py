@@ -110,16 +110,12 @@ class Delta:
     def merge(cls, deltas: Sequence[Delta]) -> Delta:
         """One Delta in place of several that follow each other."""
         first, last = deltas[0], deltas[-1]
-        times = None
-        if any(delta.log.times is not None for delta in deltas):
-            times = np.concatenate([_times(delta.log) for delta in deltas])
-        columns = (np.concatenate(column) for column in zip(*(delta.log[:4] for delta in deltas), strict=True))
         return replace(
             last,
             parent=first.parent,
             moves={side: _merge_moves([delta.moves[side] for delta in deltas]) for side in SIDES},
             new_ids={side: np.concatenate([delta.new_ids[side] for delta in deltas]) for side in SIDES},
-            log=Events(*columns, times),
+            log=Events.concatenate([delta.log for delta in deltas]),
             scalars={name: (first.scalars[name][0], last.scalars[name][1]) for name in last.scalars},
             loss_before=first.loss_before,
             seconds=sum(delta.seconds for delta in deltas),
@@ -139,10 +135,6 @@ class Delta:
 
     def __repr__(self) -> str:
         return f"<Delta {self.parent} → {self.version}: {self}>"
-
-
-def _times(log: Events) -> np.ndarray:
-    return np.zeros(log.users.size, np.int64) if log.times is None else log.times
 
 
 def _merge_moves(moves: Sequence[Move]) -> Move:

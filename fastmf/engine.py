@@ -22,7 +22,7 @@ from fastmf.kernels.pointwise import Shape
 from fastmf.memory import aligned
 from fastmf.plan import Plan
 
-__all__ = ["Objective", "WorkingSet", "freeze", "shape_of"]
+__all__ = ["PARALLEL_FROM", "Objective", "WorkingSet", "freeze", "shape_of"]
 
 _PROTOCOLS: dict[str, dict[str, list[str]]] = {
     "loss": {
@@ -35,7 +35,7 @@ _PROTOCOLS: dict[str, dict[str, list[str]]] = {
     "solver": {"state": ["k"], "step": ["row", "gradient", "memory"], "check": []},
     "regularizer": {"pull": ["row", "origin"], "check": []},
 }
-_PARALLEL_FROM = 20_000  # events: below, a launch costs more than it saves
+PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
@@ -51,7 +51,7 @@ def freeze(value: Any, role: str) -> Any:
     ValueError
         Where a field is not a finite number or the value's own check fails.
     """
-    kind = type(value)
+    kind: Any = type(value)
     _require_protocol(kind, role)
     fields = []
     for name, number in zip(kind._fields, value, strict=True):
@@ -64,7 +64,7 @@ def freeze(value: Any, role: str) -> Any:
 
 
 @functools.cache
-def _require_protocol(kind: type, role: str) -> None:
+def _require_protocol(kind: Any, role: str) -> None:
     if not (issubclass(kind, tuple) and hasattr(kind, "_fields")):
         raise TypeError(f"{role} must be a NamedTuple such as those of fastmf, got {kind.__name__}")
     for name, expected in _PROTOCOLS[role].items():
@@ -84,7 +84,7 @@ class Objective(NamedTuple):
     regularizer: Any
 
     @property
-    def classes(self) -> tuple[type, ...]:
+    def classes(self) -> tuple[Any, ...]:
         """What kernels are specialised on."""
         return type(self.loss), type(self.solver), type(self.regularizer)
 
@@ -159,7 +159,7 @@ class WorkingSet:
         launch(
             lambda: pointwise.epoch(shape, classes, False),
             lambda: pointwise.epoch(shape, classes, True),
-            threads if plan.events.users.size >= _PARALLEL_FROM else 1,
+            threads,
             (plan.bounds, order, plan.strata),
             plan.events[:4],
             *self.now["users"],
@@ -189,5 +189,5 @@ class WorkingSet:
 
     def measure(self, events: Events, objective: Objective) -> float:
         """The summed loss of events, moving nothing."""
-        kernel = pointwise.measure(self.shape, (type(objective.loss),))
+        kernel = pointwise.measure(self.shape, objective.classes[:1])
         return float(kernel(events[:4], *self.now["users"], *self.now["items"], self.mean, objective.loss))

@@ -74,7 +74,7 @@ class Table:
             raise CapacityError(f"{count} rows of {self.shape.size} factors exceed the memory budget of the model")
 
     def gather(self, rows: np.ndarray, start: tuple[int, float, float]) -> Rows:
-        """Copies of some rows; a row that the table does not have yet gets its start vector from (seed, centre, spread)."""
+        """Copies of some rows; one that the table does not have is its start vector, from (seed, centre, spread)."""
         found = Rows(aligned(rows.size, self.shape.width), np.empty((rows.size, self.records.shape[1]), np.float32))
         seed, centre, spread = start
         form = (np.uint64(seed), self.side, np.float32(centre), np.float32(spread))
@@ -185,7 +185,7 @@ class Factors:
     def start(self, side: str) -> tuple[int, float, float]:
         """Seed, centre and spread of a side's start vectors.
 
-        Factors start uniformly within ``SPREAD / sqrt(k)`` of the centre, so that any two new rows differ and can learn.
+        Factors start uniformly within ``SPREAD / sqrt(k)`` of the centre: any two new rows differ and can learn.
         """
         k = self.shape.size
         centre = math.sqrt(abs(self.centre) / k)

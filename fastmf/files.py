@@ -48,7 +48,7 @@ def unpack(content: bytes, name: str = "the bytes") -> tuple[dict[str, np.ndarra
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put `content` in place of the file at `path`: whoever reads it sees the old bytes or the new ones, never a mixture.
+    """Put `content` in place of the file at `path`: a reader sees the old bytes or the new ones, never a mixture.
 
     The bytes are on the disk when this returns.
     """

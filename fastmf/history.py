@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,17 @@ class Events(NamedTuple):
     def take(self, positions: np.ndarray | slice) -> Events:
         """Some of the events."""
         return Events(*(None if column is None else column[positions] for column in self))  # type: ignore[arg-type]
+
+    def copy(self) -> Events:
+        """The same events in memory of their own."""
+        return Events(*(None if column is None else column.copy() for column in self))  # type: ignore[arg-type]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Events]) -> Events:
+        """Events that follow each other; without a time where not all have one."""
+        found: list[Any] = [np.concatenate(column) for column in zip(*(part[:4] for part in parts), strict=True)]
+        times = [part.times for part in parts if part.times is not None]
+        return cls(*found, times=np.concatenate(times) if len(times) == len(parts) else None)
 
     def require(self, users: int, items: int) -> None:
         """ValueError unless these are columns of a log over so many user and item rows."""
@@ -118,7 +130,7 @@ class History:
 
     @property
     def columns(self) -> tuple[Any, ...]:
-        """For kernels that append: values, weights, times, whether there are times, the length as an array, the capacity."""
+        """For kernels that append: values, weights, times, whether times count, the length as an array, capacity."""
         log_view = self._log
         return log_view.values, log_view.weights, log_view.times, self._timed, self._size, log_view.users.size
 

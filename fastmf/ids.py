@@ -72,6 +72,7 @@ class IdMap:
         self._blob, self._offsets = _NO_TEXT, _NO_BOUNDS
         self._kind: str | None = None
         self._count = 0
+        self._cursor = 0
         self._reset_tables(_SMALLEST_TABLE)
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class IdMap:
     def ids(self, rows: np.ndarray) -> np.ndarray:
         """The ids of some rows, in their order."""
         if self._kind != "str":
-            return self._keys[: self._count][rows]
+            return np.asarray(self._keys[: self._count][rows])
         start, end = self._offsets[rows], self._offsets[np.asarray(rows) + 1]
         found = np.empty(np.shape(rows), object)
         for position, (begin, stop) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
@@ -134,7 +135,7 @@ class IdMap:
     # --- growing --------------------------------------------------------------------------------------------------
 
     def stage(self, ids: np.ndarray, column: str = "ids") -> Staged:
-        """Rows of a batch of ids, new ones numbered from ``len(self)`` in order of first appearance. Changes nothing."""
+        """Rows of a batch of ids; new ones count on from ``len(self)`` in order of appearance. Changes nothing."""
         self.require_kind(ids, column)
         batch = _encode(ids)
         rows, unknown = self._look_up(batch)

@@ -51,7 +51,7 @@ class Journal:
         self.open()
         half, start = factors.storage == "float16", (self._ledger, 0, 0)
         learn = online.learn(factors.shape, half, objective.classes)
-        predict = online.predict(factors.shape, half, type(objective.loss))
+        predict = online.predict(factors.shape, half, objective.classes[0])
         self._learn = entry_point(learn, *start, 0.0, self._mean, *objective)
         self._predict = entry_point(predict, *start, self._mean, objective.loss)
 
@@ -138,9 +138,8 @@ class Journal:
     def close(self) -> Delta:
         """All that was learned since :meth:`open`, as one Delta that the state has already been through."""
         state = self._state
-        log = state.history.between(self._events, len(state.history))
-        count = log.users.size
-        events = type(log)(*(None if column is None else column.copy() for column in log))
+        events = state.history.between(self._events, len(state.history)).copy()
+        count = events.users.size
         delta = Delta(
             lineage=state.lineage,
             parent=state.version,
@@ -177,7 +176,7 @@ class Journal:
     def _measure(self, events: Any) -> float:
         factors = self._state.factors
         tables = [part for table in factors.tables.values() for part in (table.factors, table.records)]
-        kernel = measure(factors.shape, (type(self._objective.loss),))
+        kernel = measure(factors.shape, self._objective.classes[:1])
         return float(kernel(events[:4], *tables, self._mean, self._objective.loss))
 
     def _write_ledger(self) -> None:

@@ -40,7 +40,7 @@ def row_capacity(budget: int, row_bytes: int) -> int:
 
 
 def reserve(rows: int, dtype: np.typing.DTypeLike, width: int | None = None) -> np.ndarray:
-    """A zero array of `rows` rows (of `width` elements each), aligned to 64 bytes, that occupies memory only where written.
+    """A zero array of `rows` rows (of `width` elements each), aligned to 64 bytes, that takes memory where written.
 
     Raises
     ------

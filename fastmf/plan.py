@@ -44,7 +44,7 @@ class Plan(NamedTuple):
 
     def after(self, past: Events) -> Plan:
         """The same events behind those of the past, which come user by user: one block after the other."""
-        whole = Events(*(np.concatenate(pair) for pair in zip(past[:4], self.events[:4], strict=True)))
+        whole = Events.concatenate([past, self.events])
         last = past.users.size
         return Plan(whole, np.concatenate([[0], self.bounds + last]), np.arange(len(self.bounds) + 1, dtype=np.int64))
 

@@ -75,8 +75,8 @@ def best_items(
     queries[known] = found.factors
     offsets = np.full(users.size, factors.global_mean, np.float32)
     offsets[known] += found.records[:, 0]
-    scale = np.ones(table.count, np.float32)
-    rows, values = _rank(table, queries, scale, table.biases(), k, candidates, barred, threads)
+    form = (np.ones(table.count, np.float32), table.biases())
+    rows, values = _rank(table, queries, form, k, candidates, barred, threads)
     return rows, values + offsets[:, None]
 
 
@@ -89,19 +89,20 @@ def most_similar(table: Table, rows: np.ndarray, k: int, threads: int) -> tuple[
     queries *= scale[rows][:, None]
     itself = Barred(rows, np.arange(rows.size + 1))
     candidates = np.arange(table.count, dtype=np.int32)
-    return _rank(table, queries, scale, np.zeros(table.count, np.float32), k, candidates, itself, threads)
+    form = (scale, np.zeros(table.count, np.float32))
+    return _rank(table, queries, form, k, candidates, itself, threads)
 
 
 def _rank(
     table: Table,
     queries: np.ndarray,
-    scale: np.ndarray,
-    added: np.ndarray,
+    form: tuple[np.ndarray, np.ndarray],
     k: int,
     candidates: np.ndarray,
     barred: Barred,
     threads: int,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """The best rows by ``scale * query . row + added``, with form = (scale, added)."""
     best = np.empty((len(queries), k), np.int32)
     values = np.empty((len(queries), k), np.float32)
     launch(
@@ -110,8 +111,7 @@ def _rank(
         threads if len(queries) * candidates.size >= _PARALLEL_FROM else 1,
         queries,
         table.factors,
-        scale,
-        added,
+        *form,
         candidates,
         *barred,
         best,

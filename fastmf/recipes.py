@@ -20,8 +20,8 @@ class Update:
     """How a batch of new events changes a model.
 
     First `epochs` passes over the new events move the user and item rows that they name. Then `history_epochs` passes
-    over the whole history of the touched users move those users once more, with all items frozen and a smaller rate:
-    new taste is fitted without forgetting the old.
+    over the touched users' recent history, new events included, move those users once more, with all items frozen and a
+    smaller rate: new taste is fitted without forgetting the old.
 
     Parameters
     ----------
@@ -32,12 +32,13 @@ class Update:
     batch_size : int
         1: a step per event. b: a step per b events, along their mean gradient at the values before the step.
     trainable : {"both", "users", "items", "new"} or dict
-        What may move: rows that the batch names on both sides, on one, only rows that are new with this batch, or chosen
-        ids, ``{"users": ids, "items": ids}``; a side left out of the dict is frozen.
+        What may move: rows that the batch names on both sides, on one, only rows that are new with this batch, or
+        chosen ids, ``{"users": ids, "items": ids}``; a side left out of the dict is frozen.
     history_epochs : int
-        Passes over the touched users' whole history. 0 learns from the new events alone.
+        Passes over the touched users' history. 0 learns from the new events alone.
     max_history : int, optional
-        Of each user, only the newest so many past events: bounds what a very active user costs.
+        Of each user, only the newest so many past events; None takes all, and an update then costs what the most
+        active users' past is long.
     history_rate : float
         The rate of those passes, as a multiple of the rate of the others.
     order : {"user", "arrival"}
@@ -63,12 +64,12 @@ class Update:
     regularizer: Any = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0)):
+        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0), ("max_history", 1)):
             number = getattr(self, name)
+            if name == "max_history" and number is None:
+                continue
             if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
                 raise ValueError(f"Update.{name} must be an integer >= {least}, got {number!r}")
-        if self.max_history is not None and (not isinstance(self.max_history, (int, np.integer)) or self.max_history < 1):
-            raise ValueError(f"Update.max_history must be an integer >= 1 or None, got {self.max_history!r}")
         for name in ("rate", "history_rate"):
             number = getattr(self, name)
             if number is not None and not 0.0 <= number < float("inf"):

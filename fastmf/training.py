@@ -80,7 +80,7 @@ def train(
                 lost = working.run(plan, objective, working.movable, order, threads)
             else:
                 lost = working.run_batches(plan.events, objective, working.movable, schedule.batch_size)
-            record = {"epoch": epoch + 1, "loss": _mean(lost, kept), "validation": None}
+            record: dict[str, Any] = {"epoch": epoch + 1, "loss": _mean(lost, kept), "validation": None}
             if best is not None:
                 record["validation"] = _mean(working.measure(held, objective), held)
             record["seconds"] = time.perf_counter() - began
@@ -239,9 +239,7 @@ def _chosen(
     return np.isin(rows, np.concatenate([state.ids[side].rows(ids), fresh]))
 
 
-def _train_update(
-    working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective
-) -> None:
+def _train_update(working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective) -> None:
     if recipe.rate is not None:
         objective = _at_rate(objective, recipe.rate)
     plan = Plan.single(new, len(working.rows["users"]), recipe.order)

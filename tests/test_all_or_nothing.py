@@ -66,7 +66,7 @@ def test_an_interrupt_in_training_changes_nothing(name: str, calls: int, monkeyp
     twin, before = model.copy(), bits(model)
     monkeypatch.setattr(WorkingSet, name, later_than(calls, getattr(WorkingSet, name)))
     with pytest.raises(KeyboardInterrupt):
-        model.update(NEW)
+        model.update(NEW, epochs=2, history_epochs=3)
     monkeypatch.undo()
     unchanged(model, twin, before)
 
@@ -99,11 +99,16 @@ def test_an_interrupt_in_the_commit_waits_for_its_end(monkeypatch: pytest.Monkey
     monkeypatch.undo()
     assert raised
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if model.version:
+    if model.version:  # it came too late to stop the update, which then is whole, and can be undone
         assert_same(bits(model), bits(twin))
         model.rollback(to=0)
     assert_same(content(model), before)
     assert_reads(model)
+
+
+def update_often(model: MF, batch: Interactions) -> None:
+    for _ in range(3):
+        model.update(batch)
 
 
 def test_memory_that_is_used_up_changes_nothing() -> None:
@@ -117,8 +122,7 @@ def test_memory_that_is_used_up_changes_nothing() -> None:
     }
     for batch in full.values():
         with pytest.raises(CapacityError, match="memory budget"):
-            for _ in range(3):
-                model.update(batch)
+            update_often(model, batch)
         if model.version:
             model.rollback(to=0)
             assert_same(content(model), content(twin))

@@ -394,8 +394,11 @@ BAD_WEIGHTS: dict[str, tuple[Any, int, str]] = BAD_NUMBERS | {
 BAD_TIMES: dict[str, tuple[Any, int, str]] = {
     "fraction": (np.array([1.0, 2.5]), 1, "2.5"),
     "fraction in a list": ([1, 2.5], 1, "2.5"),
-    "NaN": (np.array([1.0, np.nan]), 1, "nan"),
-    "inf": ([1.0, float("inf")], 1, "inf"),
+    "NaN": (np.array([1.0, np.nan]), 1, "nan is missing"),
+    "NaN in a list": ([1, float("nan")], 1, "nan is missing"),
+    "inf": ([1.0, float("inf")], 1, "inf is no whole number"),
+    "inf of NumPy": (np.array([1.0, -np.inf]), 1, "-inf is no whole number"),
+    "integer among datetime64": ([np.datetime64("2020-01-01"), 1], 1, "1 is of type int"),
     "float beyond int64": (np.array([1.0, 2.0**63]), 1, "9.2"),
     "integer beyond int64": ([1, 2**63], 1, str(2**63)),
     "uint64 beyond int64": (np.array([1, 2**63], np.uint64), 1, str(2**63)),

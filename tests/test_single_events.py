@@ -10,7 +10,7 @@ from strategies import FACTORS, assert_reads, assert_same, bits, content, fitted
 
 import fastmf
 from fastmf import MF, Interactions, Options
-from fastmf.errors import CapacityError, DivergenceError
+from fastmf.errors import CapacityError, DataError, DivergenceError
 
 NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
 
@@ -18,9 +18,10 @@ NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
 @pytest.mark.parametrize("text", [False, True], ids=["int", "str"])
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 def test_single_events_equal_updates_of_one_event(text: bool, storage: str) -> None:
-    one, other = fitted(text=text, options=Options(storage=storage)), fitted(text=text, options=Options(storage=storage))
+    one, other = (fitted(text=text, options=Options(storage=storage)) for _ in range(2))
     new = 0 if storage == "float16" else 100  # a new row is rounded once more when it comes in alone
-    for user, item, value in ((3, 5, 0.1), (1 + new, 5, 4.0), (3, 7 + new, 7.3), (2 + new, 8 + new, 2.0), (3, 5, 1.0)):
+    events = ((3, 5, 0.1), (1 + new, 5, 4.0), (3, 7 + new, 7.3), (2 + new, 8 + new, 2.0), (3, 5, 1.0))
+    for user, item, value in events:
         pair = (f"u{user}", f"i{item}") if text else (user, item)
         one.learn_one(*pair, value)
         other.update(Interactions([pair[0]], [pair[1]], [value]), epochs=1, history_epochs=0)
@@ -109,17 +110,16 @@ def test_a_single_event_starts_a_model() -> None:
     assert len(model.users) == 0
 
 
-def failing_single_events() -> dict[str, tuple[Any, Any, Any]]:
-    return {
-        "diverges": (3, 5, 3e38),
-        "diverges on a new user": (100, 5, 3e38),
-        "diverges on a new item": (3, 100, 3e38),
-        "overflows the memory of a bias": (3, 5, 1.2e19),
-    }
+DIVERGING = {
+    "known": (3, 5, 3e38),
+    "a new user": (100, 5, 3e38),
+    "a new item": (3, 100, 3e38),
+    "overflows the memory of a bias": (3, 5, 1.2e19),
+}
 
 
-@pytest.mark.parametrize("event", failing_single_events().values(), ids=failing_single_events())
-def test_a_single_event_that_is_not_finite_changes_nothing(event: tuple[Any, Any, Any]) -> None:
+@pytest.mark.parametrize("event", DIVERGING.values(), ids=DIVERGING)
+def test_a_single_event_that_is_not_finite_changes_nothing(event: tuple[int, int, float]) -> None:
     model = fitted()
     twin = model.copy()
     model.learn_one(3, 7, 4.0)
@@ -134,18 +134,53 @@ def test_a_single_event_that_is_not_finite_changes_nothing(event: tuple[Any, Any
     assert_same(bits(model), bits(twin))
 
 
-def test_a_single_event_beyond_the_memory_changes_nothing() -> None:
+def learn_until_full(model: MF, events: list[tuple[int, int]]) -> dict[str, Any]:
+    """Learn single events until one is refused; the model as it was before that one."""
+    for event in events:
+        before = bits(model)
+        try:
+            model.learn_one(*event, 3.0)
+        except CapacityError as error:
+            assert "memory budget" in str(error)
+            return before
+    raise AssertionError("nothing was refused")
+
+
+FULL = {
+    "users": [(new, 5) for new in range(1_000, 1_400)],
+    "items": [(3, new) for new in range(1_000, 1_400)],
+    "both": [(new, new) for new in range(1_000, 1_400)],
+    "events": [(3, 5)] * 400,
+}
+
+
+@pytest.mark.parametrize("events", FULL.values(), ids=FULL)
+def test_a_single_event_beyond_the_memory_changes_nothing(events: list[tuple[int, int]]) -> None:
     model = MF(factors=FACTORS, options=Options(memory=8_000)).fit(some_events(100), epochs=1)
-    with pytest.raises(CapacityError, match="memory budget"):
-        for new in range(1_000, 2_000):
-            before = bits(model)
-            model.learn_one(new, new, 3.0)
-    assert_same(bits(model), before)
-    with pytest.raises(CapacityError, match="memory budget"):
-        for _ in range(1_000):
-            before = bits(model)
-            model.learn_one(3, 5, 3.0)
+    start = content(model)
+    before = learn_until_full(model, events)
     after = bits(model)
-    assert_same(after, before, but=("version",))  # the journal may have been flushed
+    assert_same(after, before, but=("version", "users marks", "items marks"))  # the journal may have been flushed
     model.flush()
     assert_reads(model)
+    model.rollback(to=0)
+    assert_same(content(model), start)
+
+
+def test_a_new_user_does_not_come_in_when_the_new_item_cannot() -> None:
+    model = MF(factors=FACTORS, options=Options(memory=8_000)).fit(some_events(100), epochs=1)
+    for new in range(model._state.factors.capacity - len(model.items)):
+        model.learn_one(3, 1_000 + new, 3.0)
+    before = bits(model)
+    with pytest.raises(CapacityError, match="memory budget"):
+        model.learn_one(5_000, 5_000, 3.0)
+    assert_same(bits(model), before)
+
+
+@pytest.mark.parametrize("wrong", [(1.5, 2, 3.0), (1, "a", float("nan")), (1, None, 3.0)])
+def test_a_refused_first_event_leaves_no_model(wrong: tuple[Any, Any, Any]) -> None:
+    model = MF(factors=FACTORS)
+    before = bits(model)
+    with pytest.raises(DataError):
+        model.learn_one(*wrong)
+    assert_same(bits(model), before)

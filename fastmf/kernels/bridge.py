@@ -1,8 +1,8 @@
 """What kernels and values have to know of each other: the method bridge, and the key of the kernel cache.
 
-``slope(loss, score, target)`` inside a kernel means the plain method ``slope`` of the class of `loss`. That is the only
-meta-programming in fastmf. Losses, optimizers and regularizers never import Numba; kernels never import them. (Calls are
-functions, not methods, because Numba drops the receiver of a method when it is a NamedTuple without fields.)
+``slope(loss, score, target)`` inside a kernel means the plain method ``slope`` of the class of `loss`. That is the
+only meta-programming in fastmf. Losses, optimizers and regularizers never import Numba; kernels never import them.
+(Calls are functions, not methods, because Numba drops the receiver of a method when it is a NamedTuple without fields.)
 
 Numba's disk cache keys a kernel on its signature, bytecode and closure cells. It does not see JIT options, nor edits in
 callees, globals or value classes, and would serve stale machine code. Every kernel is therefore built in a factory with
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import njit, typeof
-from numba.core import config, types
+from numba.core import config, event, types
 from numba.extending import overload
 
 
@@ -123,8 +123,30 @@ def _warn_uncached() -> None:
     )
 
 
+class _Notice(event.Listener):
+    """Says once in a process that compilation has begun: it takes seconds, and silence would look like a hang."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def on_start(self, started: Any) -> None:
+        ours = started.data["dispatcher"].py_func.__module__.startswith("fastmf.")
+        if ours and not self._told:
+            self._told = True
+            print("fastmf: compiling for this machine (a few seconds; later processes reuse it)", file=sys.stderr)
+
+    def on_end(self, ended: Any) -> None:
+        return
+
+
+@functools.cache
+def _announce_compilation() -> None:
+    event.register("numba:compile", _Notice())
+
+
 def jit(key: str | None, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """``njit`` with the options of every kernel: no fast-math flag, no GIL, cached unless `key` is None."""
+    _announce_compilation()
 
     def compile_later(function: Callable[..., Any]) -> Any:
         options = {"nogil": True, "parallel": parallel, "error_model": "numpy"}

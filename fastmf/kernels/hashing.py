@@ -152,7 +152,7 @@ def _number(stamp):
     def number(keys, text, bounds, rows, known, scratch, first):
         """Give the unknown ids of a batch (rows -1) numbers from `known` on, in order of first appearance.
 
-        `scratch` is an empty table; ``first[n]`` becomes the position that shows new id n first. Returns how many are new.
+        `scratch` is an empty table; ``first[n]`` becomes the position where new id n appears. Returns how many are new.
         """
         stamp  # noqa: B018
         mask = scratch.size // 2 - 1

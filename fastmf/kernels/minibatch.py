@@ -3,7 +3,8 @@
     G_u = (1 / n) sum over the batch's n events of  g q_i + pull(p_u)  where u is theirs      (likewise items, biases)
     p_u <- step(p_u, G_u)
 
-A bias moves at the pace of its row, as in pointwise.py. The sums live in tables shaped like the working set, all zero between batches; only rows that a batch names are visited.
+A bias moves at the pace of its row, as in pointwise.py. The sums live in tables shaped like the working set, all zero
+between batches; only rows that a batch names are visited.
 """
 
 from __future__ import annotations

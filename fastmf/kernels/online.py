@@ -1,7 +1,7 @@
 """One event at a time: look up, check, step, log, journal, in a single call.
 
 A call with many arrays costs more than the work, so the kernels get one array of addresses, the ledger. That is safe
-because rows never move; whoever makes a table move (an id table that was taken over by a larger one) renews its entries.
+because rows never move; whoever makes a table move (an id table that a larger one took over) renews its entries.
 
 The journal keeps each row as it was before its first step since the last flush; `marks` tells which rows it has.
 """

@@ -7,8 +7,10 @@
 
 Tables hold factors (padded rows), records hold ``[bias, memory of the row]``. A bias moves at the pace of its row: its
 step sees the row's memory, as it was before the event, and leaves none of its own. (A memory of its own grows with the
-raw error and makes biases lag behind the factors.) Rows below `movable` are written, others are only read. One body serves every loss, optimizer and regularizer: Numba specialises it
-on their classes; `prange` is a plain range in the serial compilation.
+raw error and makes biases lag behind the factors.)
+
+Rows below `movable` are written, others are only read. One body serves every loss, optimizer and regularizer: Numba
+specialises it on their classes; `prange` is a plain range in the serial compilation.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def rank(shape: Shape, parallel: bool) -> Any:
 def _rank(size, width, parallel, stamp):
     @jit(stamp, parallel)
     def rank(queries, rows, scale, added, candidates, barred, bar_bounds, best, best_scores):
-        """For each query q, the rows of highest ``scale[r] * queries[q] . rows[r] + added[r]`` among candidates, best first.
+        """For each query q, the candidates of highest ``scale[r] * queries[q] . rows[r] + added[r]``, best first.
 
         Rows in ``barred[bar_bounds[q]:bar_bounds[q + 1]]`` (ascending) are left out; candidates ascend; equal scores go
         by row. Lists shorter than best.shape[1] end in row -1 and score -inf.

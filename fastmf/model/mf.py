@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta, Trail
-from fastmf.engine import Objective, freeze, shape_of
+from fastmf.engine import PARALLEL_FROM, Objective, freeze, shape_of
 from fastmf.errors import DataError, FileFormatError, NotFittedError, StaleDelta
 from fastmf.factors import SIDES, Factors
 from fastmf.history import Events
@@ -81,7 +81,7 @@ class MF:
     def __init__(
         self,
         factors: int = 64,
-        loss: Any = losses.Squared(),
+        loss: Any = losses.Squared(),  # type: ignore[call-arg]
         solver: Any = optimizers.AdaGrad(),
         regularizer: Any = regularizers.L2(),
         biases: bool = True,
@@ -149,7 +149,7 @@ class MF:
         state.history.require_room(len(events))
         state.history.build(log, len(state.ids["users"]), len(state.ids["items"]))
         state.factors.see(events.values)
-        threads = usable_threads(self.options.threads)
+        threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
         bands = _FIXED_BANDS if self.options.deterministic else 1 if threads == 1 else 4 * threads
         records = train(state, log, self._objective, schedule, bands, threads)
         self._state, self._trail, self._journal, self.history_ = state, Trail(_TRAIL_BYTES), None, records
@@ -195,8 +195,8 @@ class MF:
     def learn_one(self, user: int | str, item: int | str, value: float = 1.0) -> None:
         """Take one step on one event, at once: what ``update`` does with ``epochs=1, history_epochs=0``.
 
-        The rows move in place; :meth:`flush` turns what happened since into one Delta, and every other change of the model
-        flushes first.
+        The rows move in place; :meth:`flush` turns what happened since into one Delta, and every other change of the
+        model flushes first.
 
         Raises
         ------
@@ -304,7 +304,7 @@ class MF:
         limits = (factors.low, factors.high) if clip and factors.low <= factors.high else (-np.inf, np.inf)
         loss = self._objective.loss
         tables = (factors.users.factors, factors.users.records, factors.items.factors, factors.items.records)
-        kernel = scores.predict(factors.shape, type(loss))
+        kernel = scores.predict(factors.shape, self._objective.classes[0])
         kernel(user_rows, item_rows, *tables, np.float32(factors.global_mean), limits, loss, out)
         return out
 
@@ -552,7 +552,7 @@ class MF:
         """The loss's link, through a kernel: scores of pairs without rows are just the mean."""
         loss, nowhere = self._objective.loss, np.full(1, -1, np.int32)
         tables = [part for table in self._fitted().factors.tables.values() for part in (table.factors, table.records)]
-        kernel, out = scores.predict(self._fitted().factors.shape, type(loss)), np.empty(1, np.float32)
+        kernel, out = scores.predict(self._fitted().factors.shape, self._objective.classes[0]), np.empty(1, np.float32)
         linked = np.empty_like(values)
         for n, value in enumerate(values):
             kernel(nowhere, nowhere, *tables, np.float32(value), (-np.inf, np.inf), loss, out)
