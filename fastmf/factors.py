@@ -43,7 +43,8 @@ class Rows(NamedTuple):
 
     def finite(self) -> bool:
         """Whether every number is."""
-        return bool(np.isfinite(self.factors.sum()) and np.isfinite(self.records.sum()))
+        parts = (part.ravel() for part in self)  # a sum of squares is finite only where every term is
+        return all(np.isfinite(np.dot(part, part)) for part in parts)
 
 
 class Table:

@@ -38,9 +38,9 @@ class Events(NamedTuple):
     @classmethod
     def concatenate(cls, parts: Sequence[Events]) -> Events:
         """Events that follow each other; without a time where not all have one."""
-        found: list[Any] = [np.concatenate(column) for column in zip(*(part[:4] for part in parts), strict=True)]
+        users, items, values, weights = (np.concatenate(c) for c in zip(*(part[:4] for part in parts), strict=True))
         times = [part.times for part in parts if part.times is not None]
-        return cls(*found, times=np.concatenate(times) if len(times) == len(parts) else None)
+        return cls(users, items, values, weights, np.concatenate(times) if len(times) == len(parts) else None)
 
     def require(self, users: int, items: int) -> None:
         """ValueError unless these are columns of a log over so many user and item rows."""

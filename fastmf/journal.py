@@ -10,7 +10,7 @@ import numpy as np
 from fastmf.delta import Delta, Move
 from fastmf.engine import Objective
 from fastmf.errors import DataError, DivergenceError
-from fastmf.factors import SIDES, Factors, Rows, Table
+from fastmf.factors import SIDES, Rows, Table
 from fastmf.interactions import columns
 from fastmf.kernels import online
 from fastmf.kernels.bridge import entry_point
@@ -56,11 +56,12 @@ class Journal:
         self._predict = entry_point(predict, *start, self._mean, objective.loss)
 
     @property
-    def factors(self) -> Factors:
+    def state(self) -> State:
         """What is being learned."""
-        return self._state.factors
+        return self._state
 
-    def __len__(self) -> int:
+    @property
+    def events(self) -> int:
         """Events since the last flush."""
         return len(self._state.history) - self._events
 
@@ -85,12 +86,25 @@ class Journal:
                 factors.see(np.array([number]))
             return True
         if answer == online.UNKNOWN:
-            self._admit(user, item)
-            return self.learn(user, item, value)
+            return self._learn_new(user, item, value)
         if answer == online.NOT_FINITE:
             raise DivergenceError(f"learning ({user!r}, {item!r}, {value!r}) gives rows that are not finite")
         self._state.history.require_room(1)
         return False
+
+    def _learn_new(self, user: Any, item: Any, value: Any) -> bool:
+        """Let the ids of an event in and learn it; where that fails they are out again."""
+        counts = self._state.counts
+        try:
+            self._admit(user, item)
+            return self.learn(user, item, value)
+        except BaseException:
+            for side, count in zip(SIDES, counts, strict=True):
+                if len(self._state.ids[side]) > count:
+                    self._state.ids[side].truncate(count)
+                    self._state.factors.tables[side].count = count
+            self._write_ledger()
+            raise
 
     def predict(self, user: Any, item: Any) -> float:
         """The unclipped prediction for a pair."""

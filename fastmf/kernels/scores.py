@@ -95,3 +95,20 @@ def _lengths(size, width, stamp):
             out[row] = np.sqrt((factors * factors).total())
 
     return lengths
+
+
+@functools.cache
+def link(loss: type) -> Any:
+    """The kernel that turns scores into predictions."""
+    return _link(stamp(loss))
+
+
+def _link(stamp):
+    @jit(stamp)
+    def link(scores, loss):
+        """scores[n] = loss.link(scores[n])."""
+        stamp  # noqa: B018
+        for n in range(scores.size):
+            scores[n] = bridge.link(loss, scores[n])
+
+    return link

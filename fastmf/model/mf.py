@@ -208,20 +208,22 @@ class MF:
         journal = self._journal or self._open_journal(value)
         if not journal.learn(user, item, value):
             self.flush()
-            self._open_journal(value).learn(user, item, value)
+            journal.learn(user, item, value)
+        if self._journal is None:
+            self._state, self._journal = journal.state, journal
 
     def predict_one(self, user: int | str, item: int | str, clip: bool = True) -> float:
         """The prediction for one pair, as :meth:`predict` gives it for many."""
-        journal = self._journal or self._open_journal(None)
+        journal = self._journal = self._journal or self._open_journal(None)
         predicted = journal.predict(user, item)
         if not clip:
             return predicted
-        factors = journal.factors
+        factors = journal.state.factors
         return min(max(predicted, factors.low), factors.high) if factors.low <= factors.high else predicted
 
     def flush(self) -> Delta:
         """What :meth:`learn_one` did since the last change of version, as one Delta."""
-        journal = self._journal or self._open_journal(None)
+        journal = self._journal = self._journal or self._open_journal(None)
         delta = journal.close()
         self._trail.follow(delta)
         return delta
@@ -341,10 +343,8 @@ class MF:
         if exclude is not None:
             left_out = np.unique(self._rows("items", exclude))
             candidates = np.setdiff1d(candidates, left_out, assume_unique=True)
-        best, values = best_items(state, rows, _length(k), candidates, barred, usable_threads(self.options.threads))
-        found = best >= 0
-        values[found] = self._link(values[found])
-        return Ranking(_padded_ids(state.ids["items"], best), values)
+        threads = usable_threads(self.options.threads)
+        return best_items(state, self._objective.loss, rows, _length(k), candidates, barred, threads)
 
     def similar_items(self, items: Any, k: int = 10) -> Ranking:
         """The items whose vectors have the highest cosine with those of `items`, themselves left out."""
@@ -359,8 +359,7 @@ class MF:
         if (rows < 0).any():
             row = int(np.argmax(rows < 0))
             raise DataError(f"{side}, row {row}: {np.asarray(ids).ravel()[row]!r} is not known")
-        best, cosines = most_similar(state.factors.tables[side], rows, _length(k), usable_threads(self.options.threads))
-        return Ranking(_padded_ids(state.ids[side], best), cosines)
+        return most_similar(state, side, rows, _length(k), usable_threads(self.options.threads))
 
     # --- what was learned ---------------------------------------------------------------------------------------------
 
@@ -478,7 +477,7 @@ class MF:
 
     def __reduce__(self) -> tuple[Any, tuple[bytes, tuple[type, ...]]]:
         self._settle()
-        return _unpickled, (saving.packed(self, self._state), saving.own_classes(self))
+        return MF._unpickled, (saving.packed(self, self._state), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments that make a model like this one, unfitted."""
@@ -506,17 +505,16 @@ class MF:
         self._journal = None
 
     def _open_journal(self, value: Any) -> Journal:
-        """Make ready for single events; an unfitted model starts with the mean of this one."""
-        if self._state is None and value is not None:
-            values = columns.numbers("value", [value])
-            self._objective.loss.check(values)
-            self._state = self._begin(values)
-        self._journal = Journal(self._fitted(), self._objective)
-        return self._journal
+        """A journal for single events; of a new state, with the mean of this value, where the model is unfitted."""
+        if self._state is not None or value is None:
+            return Journal(self._fitted(), self._objective)
+        values = columns.numbers("value", [value])
+        self._objective.loss.check(values)
+        return Journal(self._begin(values), self._objective)
 
     def _settle(self) -> None:
         """Flush what single events did, if anything."""
-        if self._journal is not None and len(self._journal):
+        if self._journal is not None and self._journal.events:
             self.flush()
 
     def _require_events(self, events: Any) -> None:
@@ -548,16 +546,25 @@ class MF:
         self._fitted().ids[side].require_kind(checked, side)
         return self._fitted().ids[side].rows(checked)
 
-    def _link(self, values: np.ndarray) -> np.ndarray:
-        """The loss's link, through a kernel: scores of pairs without rows are just the mean."""
-        loss, nowhere = self._objective.loss, np.full(1, -1, np.int32)
-        tables = [part for table in self._fitted().factors.tables.values() for part in (table.factors, table.records)]
-        kernel, out = scores.predict(self._fitted().factors.shape, self._objective.classes[0]), np.empty(1, np.float32)
-        linked = np.empty_like(values)
-        for n, value in enumerate(values):
-            kernel(nowhere, nowhere, *tables, np.float32(value), (-np.inf, np.inf), loss, out)
-            linked[n] = out[0]
-        return linked
+    @classmethod
+    def _restored(cls, content: tuple[dict[str, np.ndarray], dict[str, Any]], classes: Sequence[type], name: str) -> MF:
+        arrays, metadata = content
+        try:
+            model, numbers = cls(**saving.settings(metadata, classes)), metadata.get("numbers")
+            model.history_ = list(metadata["history_"])
+            if numbers is not None:
+                state = model._empty(0.0, 0.0)
+                state.load(arrays, numbers)
+                state.lineage, state.version = str(metadata["lineage"]), int(metadata["version"])
+                model._state = state
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(f"{name}: not a consistent fastmf file ({error})") from error
+        return model
+
+    @classmethod
+    def _unpickled(cls, content: bytes, classes: Sequence[type]) -> MF:
+        """The model in the bytes that a pickle carries: the same safe format, and the classes of your own by name."""
+        return cls._restored(files.unpack(content), classes, "the pickle")
 
 
 def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
@@ -574,38 +581,10 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
     FileFormatError
         Where the file is damaged or not consistent.
     """
-    return _restored(files.read(path), str(path), classes)
-
-
-def _unpickled(content: bytes, classes: Sequence[type]) -> MF:
-    """The model in the bytes that a pickle carries: the same safe format, plus the classes of your own by name."""
-    return _restored(files.unpack(content), "the bytes", classes)
-
-
-def _restored(content: tuple[dict[str, np.ndarray], dict[str, Any]], name: str, classes: Sequence[type]) -> MF:
-    arrays, metadata = content
-    try:
-        settings, numbers = saving.settings(metadata, classes), metadata.get("numbers")
-        model = MF(**settings)
-        model.history_ = list(metadata["history_"])
-        if numbers is not None:
-            state = model._empty(0.0, 0.0)
-            state.load(arrays, numbers)
-            state.lineage, state.version = str(metadata["lineage"]), int(metadata["version"])
-            model._state = state
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileFormatError(f"{name}: not a consistent fastmf file ({error})") from error
-    return model
+    return MF._restored(files.read(path), classes, str(path))
 
 
 def _length(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"k must be an integer >= 1, got {k!r}")
     return int(k)
-
-
-def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
-    found = rows >= 0
-    padded = np.full(rows.shape, "", object) if ids.kind == "str" else np.full(rows.shape, -1, np.int64)
-    padded[found] = ids.ids(rows[found])
-    return padded
