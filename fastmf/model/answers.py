@@ -1,0 +1,171 @@
+"""Answers: what a model that has learned something can be asked. Nothing here changes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmf.engine import Objective
+from fastmf.errors import DataError, NotFittedError
+from fastmf.ids import IdMap
+from fastmf.interactions import columns
+from fastmf.kernels import scores
+from fastmf.kernels.launch import usable_threads
+from fastmf.model.options import Options
+from fastmf.ranking import Barred, Ranking, best_items, most_similar, seen_items
+from fastmf.state import State
+
+__all__ = ["Answers"]
+
+
+class Answers:
+    """Questions to a state; every one raises NotFittedError where there is none."""
+
+    options: Options
+    _objective: Objective
+    _state: State | None
+
+    def predict(self, users: Any, items: Any, clip: bool = True) -> np.ndarray:
+        """Predictions for pairs.
+
+        Parameters
+        ----------
+        users, items : array_like of ids, [n]
+            A user or item that is not known contributes nothing: the prediction falls back on the mean and the other
+            side's bias.
+        clip : bool
+            Keep predictions within the values seen so far.
+
+        Returns
+        -------
+        float32[n]
+        """
+        state = self._fitted()
+        user_rows, item_rows = self._rows("users", users), self._rows("items", items)
+        if user_rows.size != item_rows.size:
+            raise DataError(f"items: {item_rows.size} rows, but users has {user_rows.size}")
+        factors, out = state.factors, np.empty(user_rows.size, np.float32)
+        limits = (factors.low, factors.high) if clip and factors.low <= factors.high else (-np.inf, np.inf)
+        loss = self._objective.loss
+        tables = (factors.users.factors, factors.users.records, factors.items.factors, factors.items.records)
+        kernel = scores.predict(factors.shape, self._objective.classes[0])
+        kernel(user_rows, item_rows, *tables, np.float32(factors.global_mean), limits, loss, out)
+        return out
+
+    def recommend(
+        self, users: Any, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
+    ) -> Ranking:
+        """The best items of each user.
+
+        Parameters
+        ----------
+        users : array_like of ids, [n]
+            An unknown user gets the ranking of item biases.
+        k : int
+            Length of the lists.
+        exclude_seen : bool
+            Leave out items in the user's history.
+        items : array_like of ids, optional
+            Rank these only; unknown ids are ignored.
+        exclude : array_like of ids, optional
+            Leave these out for every user.
+
+        Returns
+        -------
+        Ranking
+            ``(ids, scores)``, each [n, k], best first; ties go by age of the item. Scores pass through the loss's link.
+        """
+        state = self._fitted()
+        rows = self._rows("users", users)
+        candidates = np.arange(len(state.ids["items"]), dtype=np.int32)
+        if items is not None:
+            candidates = np.unique(self._rows("items", items))
+            candidates = candidates[candidates >= 0]
+        barred = seen_items(state, rows) if exclude_seen else Barred.none(rows.size)
+        if exclude is not None:
+            left_out = np.unique(self._rows("items", exclude))
+            candidates = np.setdiff1d(candidates, left_out, assume_unique=True)
+        threads = usable_threads(self.options.threads)
+        return best_items(state, self._objective.loss, rows, _length(k), candidates, barred, threads)
+
+    def similar_items(self, items: Any, k: int = 10) -> Ranking:
+        """The items whose vectors have the highest cosine with those of `items`, themselves left out."""
+        return self._similar("items", items, k)
+
+    def similar_users(self, users: Any, k: int = 10) -> Ranking:
+        """The users whose vectors have the highest cosine with those of `users`, themselves left out."""
+        return self._similar("users", users, k)
+
+    def _similar(self, side: str, ids: Any, k: int) -> Ranking:
+        state, rows = self._fitted(), self._rows(side, ids)
+        if (rows < 0).any():
+            row = int(np.argmax(rows < 0))
+            raise DataError(f"{side}, row {row}: {np.asarray(ids).ravel()[row]!r} is not known")
+        return most_similar(state, side, rows, _length(k), usable_threads(self.options.threads))
+
+    # --- what was learned ---------------------------------------------------------------------------------------------
+
+    @property
+    def user_factors(self) -> np.ndarray:
+        """User vectors, [users, factors]; a read-only view in row order of :attr:`users`."""
+        return self._fitted().factors.users.values()
+
+    @property
+    def item_factors(self) -> np.ndarray:
+        """Item vectors, [items, factors]; a read-only view in row order of :attr:`items`."""
+        return self._fitted().factors.items.values()
+
+    @property
+    def user_biases(self) -> np.ndarray:
+        """User biases, float32[users]; a read-only view."""
+        return self._fitted().factors.users.biases()
+
+    @property
+    def item_biases(self) -> np.ndarray:
+        """Item biases, float32[items]; a read-only view."""
+        return self._fitted().factors.items.biases()
+
+    @property
+    def global_mean(self) -> float:
+        """Added to every score; set by the fit."""
+        return self._fitted().factors.global_mean
+
+    @property
+    def users(self) -> IdMap:
+        """User ids in row order."""
+        return self._fitted().ids["users"]
+
+    @property
+    def items(self) -> IdMap:
+        """Item ids in row order."""
+        return self._fitted().ids["items"]
+
+    @property
+    def version(self) -> int:
+        """How many changes this model has seen since it was fitted."""
+        return self._fitted().version
+
+    @property
+    def lineage(self) -> str:
+        """The identity that copies of this model share."""
+        return self._fitted().lineage
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _fitted(self) -> State:
+        if self._state is None:
+            raise NotFittedError("this model has learned nothing yet: call fit, update or MF.from_factors first")
+        return self._state
+
+    def _rows(self, side: str, ids: Any) -> np.ndarray:
+        """Rows of ids, -1 where unknown."""
+        checked = columns.ids(side, ids)
+        self._fitted().ids[side].require_kind(checked, side)
+        return self._fitted().ids[side].rows(checked)
+
+
+def _length(k: int) -> int:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"k must be an integer >= 1, got {k!r}")
+    return int(k)
