@@ -55,11 +55,13 @@ def freeze(value: Any, role: str) -> Any:
     _require_protocol(kind, role)
     fields = []
     for name, number in zip(kind._fields, value, strict=True):
-        if isinstance(number, bool) or not isinstance(number, (int, float, np.number)) or not np.isfinite(number):
-            raise ValueError(f"{kind.__name__}.{name} must be a finite number, got {number!r}")
-        fields.append(np.float32(number))
-    if role != "loss":
-        value.check()
+        if isinstance(number, bool) or not isinstance(number, (int, float, np.number)):
+            raise ValueError(f"{kind.__name__}.{name} must be a number, got {number!r}")
+        with np.errstate(over="ignore"):
+            fields.append(np.float32(number))
+        if not np.isfinite(fields[-1]):
+            raise ValueError(f"{kind.__name__}.{name} must be a finite float32 number, got {number!r}")
+    value.check(*((np.zeros(0, np.float32),) if role == "loss" else ()))
     return kind(*fields)
 
 
@@ -111,7 +113,7 @@ class WorkingSet:
     """
 
     def __init__(self, factors: Factors, rows: dict[str, np.ndarray], movable: dict[str, int]) -> None:
-        self.shape, self.mean = factors.shape, np.float32(factors.global_mean)
+        self.shape, self.mean, self.largest = factors.shape, np.float32(factors.global_mean), factors.largest
         self.rows, self.movable = rows, movable
         self.now = {side: factors.tables[side].gather(rows[side], factors.start(side)) for side in SIDES}
         self.before = {side: self.now[side].head(movable[side]).copy() for side in SIDES}
@@ -120,7 +122,7 @@ class WorkingSet:
     def over(cls, factors: Factors) -> WorkingSet:
         """Every row, movable: for training a model that nobody else sees yet, in its float32 tables themselves."""
         whole = cls.__new__(cls)
-        whole.shape, whole.mean = factors.shape, np.float32(factors.global_mean)
+        whole.shape, whole.mean, whole.largest = factors.shape, np.float32(factors.global_mean), factors.largest
         whole.movable = {side: factors.tables[side].count for side in SIDES}
         whole.rows = {side: np.arange(whole.movable[side], dtype=np.int32) for side in SIDES}
         whole.now = {side: factors.tables[side].whole(factors.start(side)) for side in SIDES}
@@ -133,11 +135,11 @@ class WorkingSet:
         Raises
         ------
         DivergenceError
-            Where a number is not finite.
+            Where a number is not finite, or too large for the tables.
         """
         after = {side: self.now[side].head(self.movable[side]).copy() for side in SIDES}
         for side, rows in after.items():
-            if not rows.finite():
+            if not rows.within(self.largest):
                 raise DivergenceError(f"training made {side[:-1]} rows that are not finite; a smaller rate may help")
         return {side: Move(self.rows[side][: self.movable[side]], self.before[side], after[side]) for side in SIDES}
 

@@ -1,4 +1,15 @@
-"""Every error fastmf raises on purpose. Each also derives from the built-in a caller would expect."""
+"""Every error fastmf raises on purpose, and the checks of parameters that raise the plain built-in ones.
+
+Each error also derives from the built-in that a caller would expect.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+_LARGEST_FLOAT32 = 3.4028234663852886e38
 
 __all__ = [
     "CapacityError",
@@ -11,6 +22,9 @@ __all__ = [
     "MissingExtraError",
     "NotFittedError",
     "StaleDelta",
+    "require_flag",
+    "require_integer",
+    "require_number",
 ]
 
 
@@ -52,3 +66,33 @@ class DatasetError(FastMFError, OSError):
 
 class MissingExtraError(FastMFError, ImportError):
     """A feature that needs an optional package; the message says how to install it."""
+
+
+def require_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """The value as an int; ValueError unless it is an integer from `least` to `most`."""
+    span = f">= {least}" if most is None else f"from {least} to {most}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < least or (most is not None and number > most):
+        raise ValueError(f"{name} must be an integer {span}, got {value!r}")
+    return number
+
+
+def require_number(name: str, value: Any, positive: bool = False) -> None:
+    """Raise ValueError unless the value is a finite float32 number >= 0, or > 0 where it must be `positive`."""
+    span = "> 0" if positive else ">= 0"
+    try:
+        number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (0.0 <= number <= _LARGEST_FLOAT32) or (positive and number == 0.0):
+        raise ValueError(f"{name} must be a finite float32 number {span}, got {value!r}")
+
+
+def require_flag(name: str, value: Any) -> bool:
+    """The value as a bool; ValueError unless it is True or False."""
+    if value is not True and value is not False and type(value).__name__ not in ("bool_", "bool"):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)

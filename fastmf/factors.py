@@ -10,7 +10,7 @@ import numpy as np
 from fastmf.errors import CapacityError
 from fastmf.kernels.pointwise import Shape, record_width
 from fastmf.kernels.tables import gather, scatter
-from fastmf.memory import aligned, reserve, row_capacity, use_huge_pages
+from fastmf.memory import ALIGNMENT, aligned, reserve, row_capacity, use_huge_pages
 
 __all__ = ["Factors", "Rows", "Table"]
 
@@ -41,10 +41,11 @@ class Rows(NamedTuple):
         """The first `count` rows, as views."""
         return Rows(self.factors[:count], self.records[:count])
 
-    def finite(self) -> bool:
-        """Whether every number is."""
+    def within(self, largest: float) -> bool:
+        """Whether every number is finite, and no factor beyond `largest`."""
         parts = (part.ravel() for part in self)  # a sum of squares is finite only where every term is
-        return all(np.isfinite(np.dot(part, part)) for part in parts)
+        finite = all(np.isfinite(np.dot(part, part)) for part in parts)
+        return finite and (largest == np.inf or bool((np.abs(self.factors) <= largest).all()))
 
 
 class Table:
@@ -74,6 +75,14 @@ class Table:
         if count > len(self.factors):
             raise CapacityError(f"{count} rows of {self.shape.size} factors exceed the memory budget of the model")
 
+    def require_rows(self, rows: np.ndarray, values: Rows, count: int) -> None:
+        """Raise ValueError unless `values` are rows of this table's form, numbered below `count`."""
+        shapes = ((rows.size, self.shape.width), (rows.size, self.records.shape[1]))
+        if (values.factors.shape, values.records.shape) != shapes or values.factors.dtype != np.float32:
+            raise ValueError(f"rows of shape {values.factors.shape} do not fit a table of {self.shape.size} factors")
+        if rows.size and not 0 <= rows.min() <= rows.max() < count:
+            raise ValueError(f"rows {rows.min()} to {rows.max()} are not all among the {count} rows of the table")
+
     def gather(self, rows: np.ndarray, start: tuple[int, float, float]) -> Rows:
         """Copies of some rows; one that the table does not have is its start vector, from (seed, centre, spread)."""
         found = Rows(aligned(rows.size, self.shape.width), np.empty((rows.size, self.records.shape[1]), np.float32))
@@ -84,6 +93,8 @@ class Table:
 
     def scatter(self, rows: np.ndarray, values: Rows) -> None:
         """Write rows; those from `count` on are new and must leave no gap."""
+        if values.factors.__array_interface__["data"][0] % ALIGNMENT:  # they came through a pickle
+            values = values.copy()
         scatter(self.shape.width, self.shape.size)(self.factors, self.records, rows, *values)
 
     def fill(self, count: int, start: tuple[int, float, float]) -> None:
@@ -182,6 +193,11 @@ class Factors:
     def items(self) -> Table:
         """The items' rows."""
         return self.tables["items"]
+
+    @property
+    def largest(self) -> float:
+        """The largest factor that the tables can hold."""
+        return float(np.finfo(np.float16).max) if self.storage == "float16" else np.inf
 
     def start(self, side: str) -> tuple[int, float, float]:
         """Seed, centre and spread of a side's start vectors.

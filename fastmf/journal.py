@@ -169,8 +169,10 @@ class Journal:
             loss_after=self._measure(events) / count if count else float("nan"),
             seconds=time.perf_counter() - self._began,
         )
-        state.version = delta.version
-        self.open()
+        with uninterrupted():
+            state.version = delta.version
+            state.trail.follow(delta)
+            self.open()
         return delta
 
     def _move(self, side: str, known: int) -> Move:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, require_number
 
 __all__ = ["Huber", "Logistic", "Poisson", "Squared"]
 
@@ -110,6 +110,7 @@ class Huber(NamedTuple):
         return float(np.median(values))
 
     def check(self, values: np.ndarray) -> None:
+        require_number("Huber.delta", self.delta, positive=True)
         require_domain(values, self.domain, "Huber")
 
 

@@ -15,13 +15,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from fastmf.errors import require_number
+
 __all__ = ["SGD", "AdaGrad"]
-
-
-def require_positive(name: str, value: float) -> None:
-    """Raise ValueError unless `value` is a positive finite number (zero is allowed: it freezes)."""
-    if not 0.0 <= value < float("inf"):
-        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
 
 
 class SGD(NamedTuple):
@@ -47,7 +43,7 @@ class SGD(NamedTuple):
         return row - self.rate * gradient, memory
 
     def check(self) -> None:
-        require_positive("SGD.rate", self.rate)
+        require_number("SGD.rate", self.rate)
 
 
 class AdaGrad(NamedTuple):
@@ -82,6 +78,5 @@ class AdaGrad(NamedTuple):
         return row - pace.spread(row) * gradient, memory + (gradient * gradient).split(memory)
 
     def check(self) -> None:
-        require_positive("AdaGrad.rate", self.rate)
-        if not 0.0 < self.initial < float("inf"):
-            raise ValueError(f"AdaGrad.initial must be a finite number > 0, got {self.initial!r}")
+        require_number("AdaGrad.rate", self.rate)
+        require_number("AdaGrad.initial", self.initial, positive=True)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from fastmf.errors import require_integer, require_number
 from fastmf.factors import SIDES
 
 __all__ = ["Update", "presets"]
@@ -64,16 +63,13 @@ class Update:
     regularizer: Any = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0), ("max_history", 1)):
-            number = getattr(self, name)
-            if name == "max_history" and number is None:
-                continue
-            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
-                raise ValueError(f"Update.{name} must be an integer >= {least}, got {number!r}")
-        for name in ("rate", "history_rate"):
-            number = getattr(self, name)
-            if number is not None and not 0.0 <= number < float("inf"):
-                raise ValueError(f"Update.{name} must be a finite number >= 0, got {number!r}")
+        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0)):
+            require_integer(f"Update.{name}", getattr(self, name), least)
+        if self.max_history is not None:
+            require_integer("Update.max_history", self.max_history, 1)
+        if self.rate is not None:
+            require_number("Update.rate", self.rate)
+        require_number("Update.history_rate", self.history_rate)
         if self.order not in ("user", "arrival"):
             raise ValueError(f'Update.order must be "user" or "arrival", got {self.order!r}')
         if isinstance(self.trainable, Mapping):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastmf.optimizers import require_positive
+from fastmf.errors import require_number
 
 __all__ = ["L2"]
 
@@ -39,4 +39,4 @@ class L2(NamedTuple):
         return weight * row
 
     def check(self) -> None:
-        require_positive("L2.weight", self.weight)
+        require_number("L2.weight", self.weight)

@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fastmf.delta import Delta
+from fastmf.delta import Delta, Trail
 from fastmf.errors import StaleDelta
 from fastmf.factors import SIDES, Factors
 from fastmf.history import Events, History
 from fastmf.ids import IdMap
 
 __all__ = ["State", "commit", "uninterrupted"]
+
+_TRAIL_BYTES = 64 << 20  # of Deltas kept for walking back
 
 
 @dataclass(eq=False)
@@ -32,6 +34,7 @@ class State:
     history: History
     lineage: str = field(default_factory=lambda: uuid.uuid4().hex)
     version: int = 0
+    trail: Trail = field(default_factory=lambda: Trail(_TRAIL_BYTES))
 
     @classmethod
     def empty(cls, factors: Factors) -> State:
@@ -107,6 +110,8 @@ def commit(state: State, delta: Delta) -> None:
             state.factors.tables[side].require_room(len(state.ids[side]) + len(delta.new_ids[side]))
             state.ids[side].prepare(delta.new_ids[side])
         state.history.require_room(delta.events)
+    for side, move in delta.moves.items():
+        state.factors.tables[side].require_rows(move.rows, move.after, len(state.ids[side]) + len(delta.new_ids[side]))
     with uninterrupted():
         if delta.restores is None:
             _grow(state, delta)
@@ -122,6 +127,7 @@ def commit(state: State, delta: Delta) -> None:
         for name, (_, after) in delta.scalars.items():
             setattr(state.factors, name, after)
         state.version = delta.version
+        state.trail.follow(delta)
 
 
 def _grow(state: State, delta: Delta) -> None:

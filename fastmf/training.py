@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.engine import Objective, WorkingSet, freeze
-from fastmf.errors import DivergenceError
+from fastmf.errors import DivergenceError, require_integer, require_number
 from fastmf.factors import SIDES, Rows
 from fastmf.history import Events
 from fastmf.ids import Staged
@@ -54,12 +54,13 @@ class Schedule(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError for a schedule that makes no sense."""
-        for name, least in (("epochs", 0), ("batch_size", 1)):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
-                raise ValueError(f"{name} must be an integer >= {least}, got {number!r}")
-        if not 0.0 <= self.validation < 1.0:
+        require_integer("epochs", self.epochs, 0)
+        require_integer("batch_size", self.batch_size, 1)
+        require_number("validation", self.validation)
+        if self.validation >= 1.0:
             raise ValueError(f"validation must be a share in [0, 1), got {self.validation!r}")
+        if not isinstance(self.callbacks, Sequence) or not all(callable(one) for one in self.callbacks):
+            raise ValueError(f"callbacks must be a list of callables, got {self.callbacks!r}")
 
 
 def train(
@@ -234,7 +235,8 @@ def _chosen(
         return trainable == side
     if side not in trainable:
         return False
-    ids = columns.ids(f"trainable[{side!r}]", trainable[side])
+    ids = columns.ids(f"trainable {side}", trainable[side])
+    state.ids[side].require_kind(ids, f"trainable {side}")
     fresh = known + np.flatnonzero(np.isin(staged.fresh, ids))
     return np.isin(rows, np.concatenate([state.ids[side].rows(ids), fresh]))
 

@@ -1,7 +1,8 @@
-"""Every algorithm once more, in slow plain NumPy: the truth that kernels are measured against. Shares no code with them.
+"""Every algorithm once more, in slow plain NumPy: the truth that kernels are measured against.
 
-Numbers are float32 in the order that the kernels promise (a sum of lanes is a fixed tree), so that squared and Huber
-losses can be compared bit for bit. Losses with transcendental functions are computed in float64 and rounded.
+Nothing is shared with the package. Numbers are float32 in the order that the kernels promise (a sum of lanes is a fixed
+tree), so that squared and Huber losses can be compared bit for bit. Losses with transcendental functions are computed
+in float64 and rounded.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ def sigmoid(score: Any) -> float:
 
 def logistic() -> Loss:
     return Loss(
-        value=lambda score, target: -float(target) * math.log(sigmoid(score))
-        - (1 - float(target)) * math.log(sigmoid(-score)),
+        value=lambda score, target: (
+            -float(target) * math.log(sigmoid(score)) - (1 - float(target)) * math.log(sigmoid(-score))
+        ),
         slope=lambda score, target: sigmoid(score) - float(target),
         link=sigmoid,
     )
@@ -275,7 +277,7 @@ class Model:
 def rank(
     query: np.ndarray, rows: np.ndarray, scale: np.ndarray, added: np.ndarray, allowed: Iterable[int], k: int
 ) -> tuple[list[int], list[float]]:
-    """The `k` allowed rows of highest ``scale * query . row + added``, equal ones by row; -1 and -inf where there are fewer."""
+    """The `k` allowed rows of highest ``scale * query . row + added``, equal ones by row; then -1 and -inf."""
     scores = {row: scale[row] * total(query * rows[row]) + added[row] for row in allowed}
     best = sorted(scores, key=lambda row: (-scores[row], row))[:k]
     missing = k - len(best)

@@ -10,7 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from strategies import FACTORS, ITEMS, SIDES, USERS, as_text, assert_reads, assert_same, bits, content, fitted, some_events
+from strategies import (
+    FACTORS,
+    ITEMS,
+    SIDES,
+    USERS,
+    as_text,
+    assert_reads,
+    assert_same,
+    bits,
+    content,
+    fitted,
+    some_events,
+)
 
 import fastmf
 from fastmf import MF, Delta, Interactions, Options, optimizers
@@ -334,12 +346,15 @@ def test_old_deltas_are_dropped_beyond_a_budget() -> None:
         trail.since(1)
 
 
-def test_merged_deltas_lead_to_the_same_bits() -> None:
+@pytest.mark.parametrize("timed", [(), (0, 1, 2, 3), (2,)], ids=["no times", "times", "times on one"])
+def test_merged_deltas_lead_to_the_same_bits(timed: tuple[int, ...]) -> None:
     model = fitted()
-    replica = model.copy()
-    deltas = [model.update(batch_of(number)) for number in range(4)]
+    replica, deltas = model.copy(), []
+    for number in range(4):
+        times = np.arange(40) + 100 * number if number in timed else None
+        deltas.append(model.update(some_events(40, USERS + 5 * number, ITEMS + 3 * number, seed=number, times=times)))
     merged = Delta.merge(deltas)
-    assert merged.events == sum(delta.events for delta in deltas)
+    assert merged.events == 160
     for side in SIDES:
         assert np.unique(merged.moves[side].rows).size == merged.moves[side].rows.size
     replica.apply(merged)

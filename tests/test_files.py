@@ -195,7 +195,7 @@ def test_random_bytes_are_refused(path: Path) -> None:
 def flipped(whole: bytes, count: int = 400) -> Iterator[tuple[int, bytes]]:
     """The file with one bit flipped: in each of its first bytes, and at random places behind them."""
     rng = np.random.default_rng(0)
-    for place in [*range(0, 60), *rng.integers(60, len(whole), count).tolist()]:
+    for place in [*range(60), *rng.integers(60, len(whole), count).tolist()]:
         content = bytearray(whole)
         content[place] ^= 1 << int(rng.integers(8))
         yield place, bytes(content)
@@ -423,4 +423,4 @@ def test_damaged_pickles_are_refused_in_the_same_way() -> None:
         with pytest.raises(FileFormatError):
             function(damaged, classes)
     assert isinstance(function(content, classes), MF)
-    assert ITEMS == len(function(content, classes).items)
+    assert len(function(content, classes).items) == ITEMS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -78,7 +80,7 @@ class HistoryAgainstLists(RuleBasedStateMachine):
         positions, bounds = self.history.of(side, rows)
         column = getattr(concatenated(self.parts), side)
         expected = [np.flatnonzero(column == row).tolist() for row in rows]
-        assert [positions[a:b].tolist() for a, b in zip(bounds[:-1], bounds[1:], strict=True)] == expected
+        assert [positions[a:b].tolist() for a, b in itertools.pairwise(bounds)] == expected
         assert bounds[0] == 0
         assert bounds[-1] == positions.size
         for name, found, all_of_it in zip(

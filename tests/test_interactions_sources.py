@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,12 @@ def test_two_columns_of_one_name_are_refused() -> None:
     frame = pd.DataFrame([[1, 2, 3]], columns=["user", "item", "item"])
     with pytest.raises(DataError, match="item"):
         Interactions.from_frame(frame)
+
+
+def test_duckdb_needs_no_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    relation = duckdb.from_arrow(arrow_table())
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert columns_of(Interactions.from_frame(relation, **NAMES)) == EXPECTED
 
 
 def test_missing_cells_of_duckdb_are_named() -> None:
@@ -314,45 +322,48 @@ def test_a_bad_value_of_a_matrix_is_refused(bad: float) -> None:
         Interactions.from_sparse(matrix)
 
 
-MALFORMED: dict[str, tuple[str, str, Any]] = {
-    "column beyond": ("csr", "indices", [1, 0, 3]),
-    "column far beyond": ("csr", "indices", [1, 0, 2**31 - 1]),
-    "column below": ("csr", "indices", [1, 0, -1]),
-    "row beyond": ("csc", "indices", [1, 0, 2]),
-    "block beyond": ("bsr", "indices", [1, 0, 3]),
-    "falling": ("csr", "indptr", [0, 4, 3]),
-    "falling below": ("csr", "indptr", [0, -5, 3]),
-    "falling and unsigned": ("csr", "indptr", np.array([0, 4, 3], np.uint64)),
-    "falling columns": ("csc", "indptr", [0, 2, 1, 3]),
-    "falling blocks": ("bsr", "indptr", [0, 4, 3]),
-    "not from 0": ("csr", "indptr", [1, 1, 3]),
-    "beyond the entries": ("csr", "indptr", [0, 1, 4]),
-    "too few rows": ("csr", "indptr", [0, 3]),
-    "too many rows": ("csr", "indptr", [0, 1, 3, 3]),
-    "no rows": ("csr", "indptr", []),
-    "floats for rows": ("csr", "indptr", [0.0, 1.0, 3.0]),
-    "floats for columns": ("csr", "indices", [1.0, 0.0, 2.0]),
-    "2-d columns": ("csr", "indices", [[1], [0], [2]]),
-    "too few values": ("csr", "data", [5.0, 3.0]),
-    "too many values": ("csc", "data", [5.0, 3.0, 1.0, 1.0]),
-    "too few blocks": ("bsr", "data", np.ones((2, 1, 1))),
-    "too few columns": ("csr", "indices", [1, 0]),
-    "coo row beyond": ("coo", "row", np.array([0, 1, 2])),
-    "coo column below": ("coo", "col", np.array([1, 0, -1])),
-    "coo lengths": ("coo", "data", np.array([1.0])),
-    "coo floats": ("coo", "coords", [[0.0, 1.0, 1.0], [1, 0, 2]]),
-    "dia lengths": ("dia", "offsets", np.array([0])),
-    "dia floats": ("dia", "offsets", np.array([0.0, 1.0, 2.0])),
+MALFORMED: dict[str, tuple[str, str, Any, str]] = {
+    "column beyond": ("csr", "indices", [1, 0, 3], "row 2: 3 is outside 0 to 2"),
+    "column far beyond": ("csr", "indices", [1, 0, 2**31 - 1], "row 2: 2147483647 is outside 0 to 2"),
+    "column below": ("csr", "indices", [1, -1, 0], "row 1: -1 is outside 0 to 2"),
+    "row beyond": ("csc", "indices", [1, 0, 2], "row 2: 2 is outside 0 to 1"),
+    "block beyond": ("bsr", "indices", [1, 0, 3], "row 2: 3 is outside 0 to 2"),
+    "falling": ("csr", "indptr", [0, 4, 3], "row 2: 3 is below the entry before it"),
+    "falling below": ("csr", "indptr", [0, -5, 3], "row 1: -5 is below"),
+    "falling and unsigned": ("csr", "indptr", np.array([0, 4, 3], np.uint64), "row 2: 3 is below"),
+    "falling columns": ("csc", "indptr", [0, 2, 1, 3], "row 2: 1 is below"),
+    "falling blocks": ("bsr", "indptr", [0, 4, 3], "row 2: 3 is below"),
+    "not from 0": ("csr", "indptr", [1, 1, 3], "row 0: 1 is not 0"),
+    "beyond the entries": ("csr", "indptr", [0, 1, 4], "row 2: 4 is beyond the 3 entries"),
+    "far beyond the entries": ("csr", "indptr", [0, 1, 2**45], "is beyond the 3 entries"),
+    "too few rows": ("csr", "indptr", [0, 3], "must have 3 entries, it has 2"),
+    "too many rows": ("csr", "indptr", [0, 1, 3, 3], "must have 3 entries, it has 4"),
+    "no rows": ("csr", "indptr", np.array([], int), "must have 3 entries, it has 0"),
+    "floats for rows": ("csr", "indptr", [0.0, 1.0, 3.0], "matrix.indptr must be 1-d integers"),
+    "2-d rows": ("csr", "indptr", [[0, 1, 3]], "matrix.indptr must be 1-d integers"),
+    "floats for columns": ("csr", "indices", [1.0, 0.0, 2.0], "matrix columns must be 1-d integers"),
+    "2-d columns": ("csr", "indices", [[1], [0], [2]], "matrix columns must be 1-d integers"),
+    "too few values": ("csr", "data", [5.0, 3.0], "indices has 3, data has 2"),
+    "too many values": ("csc", "data", [5.0, 3.0, 1.0, 1.0], "indices has 3, data has 4"),
+    "too few blocks": ("bsr", "data", np.ones((2, 1, 1)), "indices has 3, data has 2"),
+    "too few columns": ("csr", "indices", [1, 0], "indices has 2, data has 3"),
+    "coo row beyond": ("coo", "row", [0, 1, 2], "row 2: 2 is outside 0 to 1"),
+    "coo column below": ("coo", "col", [1, 0, -1], "row 2: -1 is outside 0 to 2"),
+    "coo lengths": ("coo", "data", [1.0], "rows has 3, columns has 3, data has 1"),
+    "coo floats": ("coo", "coords", [[0.0, 1.0, 1.0], [1, 0, 2]], "matrix rows must be 1-d integers"),
+    "dia lengths": ("dia", "offsets", [0], "offsets has 1, data has 2"),
+    "dia floats": ("dia", "offsets", [-1.0, 1.0], "matrix.offsets must be 1-d integers"),
+    "dia 2-d": ("dia", "offsets", [[-1], [1]], "matrix.offsets must be 1-d integers"),
 }
 
 
-@pytest.mark.parametrize(("format_", "attribute", "content"), MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_matrix_is_refused(format_: str, attribute: str, content: Any) -> None:
+@pytest.mark.parametrize(("format_", "attribute", "content", "message"), MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_matrix_is_refused(format_: str, attribute: str, content: Any, message: str) -> None:
     matrix = (
         sparse.bsr_array(DENSE, blocksize=(1, 1)) if format_ == "bsr" else sparse.coo_array(DENSE).asformat(format_)
     )
     setattr(matrix, attribute, np.asarray(content))
-    with pytest.raises(DataError, match="matrix"):
+    with pytest.raises(DataError, match=re.escape(message)):
         Interactions.from_sparse(matrix)
 
 

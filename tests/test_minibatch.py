@@ -61,9 +61,7 @@ def test_update_is_the_textbook_step(events: int, batch_size: int) -> None:
     users[1], items[1] = users[0], items[0]
     values = rng.normal(0, 1, events)
 
-    model = MF.from_factors(
-        start["users"], start["items"], solver=optimizers.SGD(rate), regularizer=regularizers.L2(0)
-    )
+    model = MF.from_factors(start["users"], start["items"], solver=optimizers.SGD(rate), regularizer=regularizers.L2(0))
     batch = Interactions(users, items, values=values)
     model.update(batch, epochs=1, batch_size=batch_size, order="arrival", history_epochs=0)
 

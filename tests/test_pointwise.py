@@ -1,4 +1,4 @@
-"""Per-event training and measuring against plain NumPy, bit for bit, and the parallel compilation against the serial."""
+"""Per-event training and measuring against plain NumPy, bit for bit, and parallel compilation against serial."""
 
 from __future__ import annotations
 
@@ -119,8 +119,7 @@ def test_strata_on_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPa
     for epoch in range(3):
         order = plan.block_order(0, epoch)
         lost = [
-            twins.working.run(plan, twins.objective, COUNTS, order, threads)
-            for twins, threads in ((one, 1), (two, 2))
+            twins.working.run(plan, twins.objective, COUNTS, order, threads) for twins, threads in ((one, 1), (two, 2))
         ]
         assert lost[0] == lost[1]
     for side in COUNTS:

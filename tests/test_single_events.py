@@ -11,6 +11,7 @@ from strategies import FACTORS, assert_reads, assert_same, bits, content, fitted
 import fastmf
 from fastmf import MF, Interactions, Options
 from fastmf.errors import CapacityError, DataError, DivergenceError
+from fastmf.kernels.online import LEARNED
 
 NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
 
@@ -184,3 +185,32 @@ def test_a_refused_first_event_leaves_no_model(wrong: tuple[Any, Any, Any]) -> N
     with pytest.raises(DataError):
         model.learn_one(*wrong)
     assert_same(bits(model), before)
+
+
+@pytest.mark.parametrize("user", [3, 100], ids=["known", "new"])
+def test_an_interrupt_right_after_the_step_leaves_no_half_event(user: int) -> None:
+    model = fitted()
+    model.learn_one(7, 7, 4.0)
+    learn, calls = model._journal._learn, []
+
+    def interrupted(*arguments: Any) -> int:
+        answer = learn(*arguments)
+        calls.append(answer)
+        if answer == LEARNED:
+            raise KeyboardInterrupt
+        return answer
+
+    model._journal._learn = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        model.learn_one(user, 5, 4.0)
+    assert calls[-1] == LEARNED
+    model._journal._learn = learn
+    assert_reads(model)
+    model.learn_one(8, 8, 4.0)
+    twin = fitted()
+    twin.learn_one(7, 7, 4.0)
+    if model.flush().events == 3:
+        twin.learn_one(user, 5, 4.0)
+    twin.learn_one(8, 8, 4.0)
+    twin.flush()
+    assert_same(content(model), content(twin))

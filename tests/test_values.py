@@ -122,7 +122,11 @@ def test_a_loss_gives_the_same_numbers_compiled(loss: Any) -> None:
     pairs = list(zip(scores, targets, strict=True))
     twin = naive.like(loss)
     for one in (frozen, twin):
-        expected = [[one.value(s, t) for s, t in pairs], [one.slope(s, t) for s, t in pairs], list(map(one.link, scores))]
+        expected = [
+            [one.value(s, t) for s, t in pairs],
+            [one.slope(s, t) for s, t in pairs],
+            list(map(one.link, scores)),
+        ]
         np.testing.assert_allclose(out, np.array(expected, np.float32), rtol=1e-5, atol=1e-6)
 
 

@@ -135,6 +135,7 @@ def learn(shape: Shape, half: bool, classes: tuple[type, ...]) -> Any:
 def _learn(size, width, memory, biases, half, stamp):
     record = record_width(memory)
     stored = np.uint16 if half else np.float32
+    limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
 
     @jit(stamp)
     def learn(ledger, user, item, value, mean, loss, solver, penalty):
@@ -160,7 +161,8 @@ def _learn(size, width, memory, biases, half, stamp):
         kept_p, kept_q = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
         new_p, next_p = bridge.step(solver, p, q * slope + bridge.pull(penalty, p, p), kept_p)
         new_q, next_q = bridge.step(solver, q, p * slope + bridge.pull(penalty, q, q), kept_q)
-        if not np.isfinite(new_p.total() + new_q.total() + next_p.total() + next_q.total()):
+        sizes = max((new_p * new_p).total(), (new_q * new_q).total())
+        if not (sizes <= limit and np.isfinite(next_p.total() + next_q.total())):
             return NOT_FINITE
         _remember(ledger, USERS, u, user_rows, user_records)
         _remember(ledger, ITEMS, i, item_rows, item_records)

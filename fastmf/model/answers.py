@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmf.engine import Objective
-from fastmf.errors import DataError, NotFittedError
+from fastmf.errors import DataError, NotFittedError, require_integer
 from fastmf.ids import IdMap
 from fastmf.interactions import columns
 from fastmf.kernels import scores
@@ -84,10 +84,10 @@ class Answers:
             candidates = candidates[candidates >= 0]
         barred = seen_items(state, rows) if exclude_seen else Barred.none(rows.size)
         if exclude is not None:
-            left_out = np.unique(self._rows("items", exclude))
+            left_out = np.unique(self._rows("items", exclude, "exclude"))
             candidates = np.setdiff1d(candidates, left_out, assume_unique=True)
         threads = usable_threads(self.options.threads)
-        return best_items(state, self._objective.loss, rows, _length(k), candidates, barred, threads)
+        return best_items(state, self._objective.loss, rows, require_integer("k", k, 1), candidates, barred, threads)
 
     def similar_items(self, items: Any, k: int = 10) -> Ranking:
         """The items whose vectors have the highest cosine with those of `items`, themselves left out."""
@@ -102,7 +102,7 @@ class Answers:
         if (rows < 0).any():
             row = int(np.argmax(rows < 0))
             raise DataError(f"{side}, row {row}: {np.asarray(ids).ravel()[row]!r} is not known")
-        return most_similar(state, side, rows, _length(k), usable_threads(self.options.threads))
+        return most_similar(state, side, rows, require_integer("k", k, 1), usable_threads(self.options.threads))
 
     # --- what was learned ---------------------------------------------------------------------------------------------
 
@@ -158,14 +158,8 @@ class Answers:
             raise NotFittedError("this model has learned nothing yet: call fit, update or MF.from_factors first")
         return self._state
 
-    def _rows(self, side: str, ids: Any) -> np.ndarray:
+    def _rows(self, side: str, ids: Any, column: str | None = None) -> np.ndarray:
         """Rows of ids, -1 where unknown."""
-        checked = columns.ids(side, ids)
-        self._fitted().ids[side].require_kind(checked, side)
+        checked = columns.ids(column or side, ids)
+        self._fitted().ids[side].require_kind(checked, column or side)
         return self._fitted().ids[side].rows(checked)
-
-
-def _length(k: int) -> int:
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"k must be an integer >= 1, got {k!r}")
-    return int(k)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
-from fastmf.delta import Delta, Trail
+from fastmf.delta import Delta
 from fastmf.engine import PARALLEL_FROM, Objective, freeze, shape_of
-from fastmf.errors import DataError, FileFormatError, StaleDelta
+from fastmf.errors import DataError, FileFormatError, StaleDelta, require_flag, require_integer
 from fastmf.factors import SIDES, Factors
 from fastmf.history import Events
 from fastmf.interactions import Interactions, columns
@@ -29,7 +29,6 @@ from fastmf.training import Schedule, make_delta, train
 __all__ = ["MF", "load"]
 
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
-_TRAIL_BYTES = 64 << 20  # of Deltas kept for rollback(to=...)
 _FIXED_BANDS = 16  # in deterministic mode: the same for every thread count
 
 
@@ -86,15 +85,16 @@ class MF(Answers):
         seed: int = 0,
         options: Options = Options(),
     ) -> None:
-        if isinstance(factors, bool) or not isinstance(factors, (int, np.integer)) or not 1 <= factors <= _LARGEST_ROW:
-            raise ValueError(f"factors must be an integer from 1 to {_LARGEST_ROW}, got {factors!r}")
-        options = Options(*options)
+        if not isinstance(options, Options):
+            raise ValueError(f"options must be fastmf.Options, got {options!r} ({type(options).__name__})")
         options.check()
-        self.factors, self.biases, self.seed, self.options = int(factors), bool(biases), int(seed), options
+        self.factors = require_integer("factors", factors, 1, _LARGEST_ROW)
+        self.biases = require_flag("biases", biases)
+        self.seed = require_integer("seed", seed, 0, 2**63 - 1)
+        self.options = options
         self.loss, self.solver, self.regularizer = loss, solver, regularizer
         self._objective = Objective(freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer"))
         self._state: State | None = None
-        self._trail = Trail(_TRAIL_BYTES)
         self._journal: Journal | None = None  # open while single events are learned
         self.history_: list[dict[str, Any]] = []
 
@@ -150,7 +150,7 @@ class MF(Answers):
         threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
         bands = _FIXED_BANDS if self.options.deterministic else 1 if threads == 1 else 4 * threads
         records = train(state, log, self._objective, schedule, bands, threads)
-        self._state, self._trail, self._journal, self.history_ = state, Trail(_TRAIL_BYTES), None, records
+        self._state, self._journal, self.history_ = state, None, records
         return self
 
     def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Any) -> Delta:
@@ -173,7 +173,9 @@ class MF(Answers):
             What changed.
         """
         self._require_events(batch)
-        recipe = recipe or Update()
+        recipe = Update() if recipe is None else recipe
+        if not isinstance(recipe, Update):
+            raise TypeError(f"recipe must be a fastmf.Update, got {type(recipe).__name__}")
         if overrides:
             recipe = replace(recipe, **overrides)
         objective = self._objective_of(recipe)
@@ -222,9 +224,7 @@ class MF(Answers):
     def flush(self) -> Delta:
         """What :meth:`learn_one` did since the last change of version, as one Delta."""
         journal = self._journal = self._journal or self._open_journal(None)
-        delta = journal.close()
-        self._trail.follow(delta)
-        return delta
+        return journal.close()
 
     # --- change as a value --------------------------------------------------------------------------------------------
 
@@ -258,12 +258,12 @@ class MF(Answers):
         self._settle()
         state = self._fitted()
         if delta is None:
-            deltas = self._trail.since(int(to))  # type: ignore[arg-type]
+            deltas = state.trail.since(int(to))  # type: ignore[arg-type]
             if not deltas:
                 raise StaleDelta(f"there is nothing to undo after version {to}")
         else:
-            if delta.lineage != state.lineage or delta.version != self._trail.newest:
-                raise StaleDelta(f"version {delta.version} is not the newest update, which is {self._trail.newest}")
+            if delta.lineage != state.lineage or delta.version != state.trail.newest:
+                raise StaleDelta(f"version {delta.version} is not the newest update, which is {state.trail.newest}")
             deltas = [delta]
         inverse = Delta.merge(deltas).inverse(state.version)
         self._commit(state, inverse)
@@ -367,7 +367,6 @@ class MF(Answers):
 
     def _commit(self, state: State, delta: Delta) -> None:
         commit(state, delta)
-        self._trail.follow(delta)
         self._journal = None
 
     def _open_journal(self, value: Any) -> Journal:

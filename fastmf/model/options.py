@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastmf.errors import DeviceError
+from fastmf.errors import DeviceError, require_flag, require_integer
 
 __all__ = ["Options"]
 
@@ -34,11 +34,12 @@ class Options(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError or DeviceError for an option that cannot be honoured."""
-        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
-            raise ValueError(f"Options.threads must be an integer >= 1 or None, got {self.threads!r}")
+        if self.threads is not None:
+            require_integer("Options.threads", self.threads, 1)
+        require_flag("Options.deterministic", self.deterministic)
         if self.storage not in ("float32", "float16"):
             raise ValueError(f'Options.storage must be "float32" or "float16", got {self.storage!r}')
         if self.device != "cpu":
             raise DeviceError(f'this version trains on the CPU only; use Options(device="cpu"), not {self.device!r}')
-        if self.memory is not None and (not isinstance(self.memory, int) or self.memory < 1):
-            raise ValueError(f"Options.memory must be a number of bytes or None, got {self.memory!r}")
+        if self.memory is not None:
+            require_integer("Options.memory", self.memory, 1)

@@ -1,0 +1,78 @@
+"""What all measurements share: clocks, models to measure, and one way to print."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf import MF
+from fastmf.comparison.outcome import describe_machine
+
+UNITS = {"s": 1e9, "ms": 1e6, "µs": 1e3}
+
+
+class Figure(NamedTuple):
+    """One line of the table."""
+
+    measure: str
+    value: str
+
+
+def show(figures: Iterable[Figure]) -> None:
+    """Print figures as a Markdown table, below the machine that they were taken on."""
+    machine = describe_machine()
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "numpy", "numba", "fastmf"))
+    print(f"{machine['processor']}, {machine['cores']} cores; {machine['system']}; {versions}\n")
+    print("| measure | value |\n| --- | --- |")
+    for figure in figures:
+        print(f"| {figure.measure} | {figure.value} |")
+
+
+def spread(nanoseconds: np.ndarray, unit: str) -> str:
+    """Median, 99th percentile and maximum."""
+    numbers = np.array([*np.percentile(nanoseconds, [50, 99]), nanoseconds.max()]) / UNITS[unit]
+    return " / ".join(f"{number:.3g}" for number in numbers) + f" {unit}"
+
+
+def clock_cost() -> float:
+    """Nanoseconds that measuring nothing takes."""
+    return float(np.median(durations(lambda: None, [()] * 10_000)))
+
+
+def durations(call: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> np.ndarray:
+    """Wall nanoseconds of each call; what the clock and the call itself cost is part of them."""
+    took, clock = np.empty(len(calls), np.int64), time.perf_counter_ns
+    for number, arguments in enumerate(calls):
+        began = clock()
+        call(*arguments)
+        took[number] = clock() - began
+    return took
+
+
+def note(benchmark: Any, name: str, amount: float) -> None:
+    """Save an amount per second of a pytest benchmark's median along with its times."""
+    if benchmark.stats is not None:  # None under --benchmark-disable
+        benchmark.extra_info[name] = amount / benchmark.stats.stats.median
+
+
+def random_model(users: np.ndarray, items: int, factors: int, seed: int = 0) -> MF:
+    """A model of ratings around 3 with these user ids, items 0, 1, 2, ... and small random vectors, without history."""
+    rng = np.random.default_rng(seed)
+    return MF.from_factors(
+        small(rng, users.size, factors),
+        small(rng, items, factors),
+        global_mean=3.0,
+        users=users,
+        biases=True,
+    )
+
+
+def small(rng: np.random.Generator, rows: int, factors: int) -> np.ndarray:
+    """Vectors whose products are well below one, made in place: they may be as large as the memory allows."""
+    vectors = rng.random((rows, factors), np.float32)
+    vectors -= 0.5
+    vectors *= 0.5
+    return vectors

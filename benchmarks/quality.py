@@ -1,0 +1,57 @@
+"""Test RMSE of a default model on random splits of a file of ratings, and how long its fit takes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measuring import Figure, show
+from fastmf import MF, Interactions
+from fastmf.metrics import rmse
+
+
+def figures(events: Interactions, name: str, seeds: int = 5, factors: int = 32) -> list[Figure]:
+    """Fit on 90 % and test on 10 %, once for each seed of the split and of the model."""
+    splits = [events.split_random(0.9, seed=seed) for seed in range(seeds)]
+    MF(factors=factors).fit(splits[0][0], epochs=1, progress=False)  # compiles
+    errors, seconds = [], []
+    for seed, (train, test) in enumerate(splits):
+        began = time.perf_counter()
+        model = MF(factors=factors, seed=seed).fit(train, progress=False)
+        seconds.append(time.perf_counter() - began)
+        errors.append(rmse(test.values, model.predict(test.users, test.items)))
+    what = f"{name}, {len(events):,} events, random 90/10, {factors} factors, {seeds} seeds: "
+    value = f"{np.mean(errors):.4f} ({min(errors):.4f} to {max(errors):.4f})"
+    return [
+        Figure(what + "test RMSE, mean (lowest to highest)", value),
+        Figure(what + "fit, compiled before, median", f"{np.median(seconds):.3f} s"),
+    ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let a command name a file and its columns."""
+    parser.add_argument("--data", type=Path, help="a Parquet or CSV file of ratings, named in the table by its folder")
+    for column, default in (("user", "user"), ("item", "item"), ("value", "rating")):
+        parser.add_argument(f"--{column}", default=default, help=f"its column ({default})")
+
+
+def read(given: argparse.Namespace) -> Interactions:
+    """The events of the file that was named."""
+    read_file = Interactions.from_csv if given.data.suffix == ".csv" else Interactions.from_parquet
+    return read_file(given.data, user=given.user, item=given.item, value=given.value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
+    add_arguments(parser)
+    given = parser.parse_args()
+    if given.data is None:
+        parser.error("--data is required")
+    show(figures(read(given), given.data.parent.name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""How long a fresh process takes to import fastmf and to fit for the first time, without and with compiled kernels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.measuring import Figure, show
+
+PROGRAM = """
+import json, time
+began = time.perf_counter()
+import fastmf
+imported = time.perf_counter()
+fastmf.MF, fastmf.Interactions
+used = time.perf_counter()
+import numpy
+rng = numpy.random.default_rng(0)
+users, items, values = (rng.integers(low, high, 100_000) for low, high in ((0, 1_000), (0, 2_000), (1, 6)))
+ready = time.perf_counter()
+fastmf.MF().fit(fastmf.Interactions(users, items, values))
+print(json.dumps([imported - began, used - imported, time.perf_counter() - ready]))
+"""
+
+
+class Start(NamedTuple):
+    """Seconds of the steps of a fresh process, and whether it said that it compiles."""
+
+    imported: float
+    used: float
+    fitted: float
+    notice: bool
+
+
+def start(cache: str) -> Start:
+    """Run a fresh process that keeps its kernels in a folder."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return Start(*json.loads(done.stdout), notice="compiling" in done.stderr)
+
+
+def figures(runs: int = 5) -> list[Figure]:
+    """Medians over pairs of processes: the first of a pair has to compile, the second finds its kernels."""
+    cold, warm = [], []
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory() as cache:
+            cold.append(start(cache))
+            warm.append(start(cache))
+    name = f"fresh process, median of {runs}: "
+    rows = {
+        "import fastmf": [run.imported for run in warm],
+        "first use of MF and Interactions (imports NumPy and Numba)": [run.used for run in warm],
+        "first fit, 100,000 events, 20 epochs, compiled before": [run.fitted for run in warm],
+        "first fit, compiling": [run.fitted for run in cold],
+    }
+    found = [Figure(name + row, f"{median(seconds):.3f} s") for row, seconds in rows.items()]
+    notices = sum(run.notice for run in cold)
+    return [*found, Figure("compiling processes that said so", f"{notices} of {runs}")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    show(figures(parser.parse_args().runs))
+
+
+if __name__ == "__main__":
+    main()
