@@ -34,7 +34,7 @@ def show(figures: Iterable[Figure]) -> None:
 def spread(nanoseconds: np.ndarray, unit: str) -> str:
     """Median, 99th percentile and maximum."""
     numbers = np.array([*np.percentile(nanoseconds, [50, 99]), nanoseconds.max()]) / UNITS[unit]
-    return " / ".join(f"{number:.3g}" for number in numbers) + f" {unit}"
+    return " / ".join(f"{number:.3g}" if number < 100 else f"{number:,.0f}" for number in numbers) + f" {unit}"
 
 
 def clock_cost() -> float:

@@ -18,6 +18,7 @@ def figures(calls: int = 200_000, users: int = 100_000, items: int = 10_000, fac
     for warm_up in range(1_000):
         model.learn_one(*events[warm_up])
         model.predict_one(*pairs[warm_up])
+    model.flush()
     name = f"one call of {calls:,}, {factors} factors, int ids, p50 / p99 / max: "
     return [
         Figure(name + "learn_one", spread(durations(model.learn_one, events), "µs")),

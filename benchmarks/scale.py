@@ -52,9 +52,10 @@ class Subject:
     def begin(self, new: int) -> None:
         """From here on, `new` events of an update are of new users."""
         self.new = new
-        turns = (self.users - self._turn) // (self._setup.events - new)
-        coming = new * min(turns, self._setup.warm_up + self._setup.updates)
-        self._next = fill(self.model.users, self._next, coming // 2)
+        if new:
+            turns = (self.users - self._turn) // (self._setup.events - new)
+            coming = new * min(turns, self._setup.warm_up + self._setup.updates)
+            self._next = fill(self.model.users, self._next, coming // 2)
 
     def update(self) -> Measured:
         """Measure one update."""

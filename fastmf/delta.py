@@ -151,18 +151,37 @@ def _pick(parts: Sequence[Rows], places: np.ndarray) -> Rows:
 
 
 class Trail:
-    """The Deltas that led to the present state, newest last; old ones are dropped beyond a budget of bytes."""
+    """The Deltas that led to the present state, newest last; old ones are dropped beyond a budget of bytes.
 
-    def __init__(self, budget: int) -> None:
+    Parameters
+    ----------
+    budget : int
+        Bytes of Deltas that are kept.
+    versions : sequence of int
+        The version where the trail begins, and the versions passed since.
+    """
+
+    def __init__(self, budget: int, versions: Sequence[int] = (0,)) -> None:
         self._budget = budget
-        self._versions: list[int] = []
+        self._versions = list(versions)
         self._kept: deque[Delta] = deque()
         self._bytes = 0
 
     @property
+    def versions(self) -> list[int]:
+        """The version where the trail begins, and those of the Deltas that have not been taken back."""
+        return self._versions
+
+    @property
     def newest(self) -> int | None:
         """The version of the newest Delta that has not been taken back."""
-        return self._versions[-1] if self._versions else None
+        return self._versions[-1] if len(self._versions) > 1 else None
+
+    def copy(self) -> Trail:
+        """A trail of its own that shares the Deltas."""
+        other = Trail(self._budget, self._versions)
+        other._kept, other._bytes = self._kept.copy(), self._bytes
+        return other
 
     def follow(self, delta: Delta) -> None:
         """Take note of a committed Delta."""
@@ -173,7 +192,7 @@ class Trail:
             while self._bytes > self._budget and len(self._kept) > 1:
                 self._bytes -= self._kept.popleft().nbytes
             return
-        while self._versions and self._versions[-1] > delta.restores:
+        while len(self._versions) > 1 and self._versions[-1] > delta.restores:
             self._versions.pop()
         while self._kept and self._kept[-1].version > delta.restores:
             self._bytes -= self._kept.pop().nbytes
@@ -184,10 +203,12 @@ class Trail:
         Raises
         ------
         StaleDelta
-            Where one of them is not kept any more.
+            Where the version is not on the trail, or one of the Deltas is not kept any more.
         """
-        wanted = len(self._versions) - bisect.bisect_right(self._versions, version)
+        place = bisect.bisect_left(self._versions, version)
+        if place == len(self._versions) or self._versions[place] != version:
+            raise StaleDelta(f"version {version} is not one that the present state came from")
+        wanted = len(self._versions) - 1 - place
         if wanted > len(self._kept):
-            oldest = self._kept[0].parent if self._kept else version
-            raise StaleDelta(f"Deltas are kept back to version {oldest}, not to {version}")
+            raise StaleDelta(f"the newest {len(self._kept)} Deltas are kept; {wanted} lie after version {version}")
         return list(self._kept)[len(self._kept) - wanted :]

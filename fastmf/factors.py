@@ -44,7 +44,8 @@ class Rows(NamedTuple):
     def within(self, largest: float) -> bool:
         """Whether every number is finite, and no factor beyond `largest`."""
         parts = (part.ravel() for part in self)  # a sum of squares is finite only where every term is
-        finite = all(np.isfinite(np.dot(part, part)) for part in parts)
+        with np.errstate(over="ignore"):
+            finite = all(np.isfinite(np.dot(part, part)) for part in parts)
         return finite and (largest == np.inf or bool((np.abs(self.factors) <= largest).all()))
 
 
@@ -139,6 +140,8 @@ class Table:
                 )
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} are not all finite")
+        if (records[:, 1:] < 0).any():
+            raise ValueError("the memory of a row is negative")
         self.require_room(count)
         self.factors[:count, : self.shape.size] = factors.view(self.factors.dtype)
         self.records[:count] = records

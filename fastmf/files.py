@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import uuid
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ from fastmf.errors import FileFormatError
 
 __all__ = ["pack", "read", "unpack", "write"]
 
-_KEY = "fastmf"
+_KEY, _CHECKSUM = "fastmf", "crc32"  # what a file's own metadata is made of
 
 
 def pack(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> bytes:
-    """Arrays and JSON-able metadata as the bytes of one safetensors file."""
+    """Arrays and JSON-able metadata, with a checksum of both, as the bytes of one safetensors file."""
     from safetensors.numpy import save
 
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save(plain, {_KEY: json.dumps(metadata, allow_nan=False, sort_keys=True)})
+    text = json.dumps(metadata, allow_nan=False, sort_keys=True)
+    return save(plain, {_KEY: text, _CHECKSUM: str(_checksum(plain, text))})
 
 
 def unpack(content: bytes, name: str = "the bytes") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -31,7 +33,7 @@ def unpack(content: bytes, name: str = "the bytes") -> tuple[dict[str, np.ndarra
     Raises
     ------
     FileFormatError
-        Where the bytes are not a whole file that :func:`pack` could have made.
+        Where the bytes are not a whole, undamaged file that :func:`pack` could have made.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -39,12 +41,29 @@ def unpack(content: bytes, name: str = "the bytes") -> tuple[dict[str, np.ndarra
     try:
         arrays = load(content)
         length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        header = json.loads(content[8 : 8 + length])["__metadata__"]
+        metadata = json.loads(header[_KEY], parse_constant=_refuse_constant)
+        if header[_CHECKSUM] != str(_checksum(arrays, header[_KEY])):
+            raise ValueError("its checksum does not match")
+        if not isinstance(metadata, dict):
+            raise ValueError("its metadata is no JSON object")
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FileFormatError(f"{name}: not a fastmf file, or damaged ({error})") from error
-    if not isinstance(metadata, dict):
-        raise FileFormatError(f"{name}: its metadata is no JSON object")
     return arrays, metadata
+
+
+def _checksum(arrays: dict[str, np.ndarray], text: str) -> int:
+    """CRC-32 of everything that a file says: it notices damage, not malice."""
+    total = zlib.crc32(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
+        total = zlib.crc32(array.reshape(-1).view(np.uint8).data, total)
+    return total
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
@@ -53,15 +72,15 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
     The bytes are on the disk when this returns.
     """
     target = Path(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
 

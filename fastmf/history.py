@@ -37,7 +37,7 @@ class Events(NamedTuple):
 
     @classmethod
     def concatenate(cls, parts: Sequence[Events]) -> Events:
-        """Events that follow each other; without a time where not all have one."""
+        """Events that follow each other; where some have no times, none have."""
         users, items, values, weights = (np.concatenate(c) for c in zip(*(part[:4] for part in parts), strict=True))
         times = [part.times for part in parts if part.times is not None]
         return cls(users, items, values, weights, np.concatenate(times) if len(times) == len(parts) else None)
@@ -50,6 +50,8 @@ class Events(NamedTuple):
                 continue
             if column is None or column.dtype != kind or column.shape != self.users.shape or column.ndim != 1:
                 raise ValueError(f"the history's {name} are not a column of {np.dtype(kind).name}")
+        if not np.isfinite(self.values).all() or not (np.isfinite(self.weights).all() and (self.weights >= 0).all()):
+            raise ValueError("the history's values and weights are not all finite, or a weight is negative")
         for name, count in (("users", users), ("items", items)):
             rows = getattr(self, name)
             if rows.size and not 0 <= rows.min() <= rows.max() < count:
@@ -195,6 +197,13 @@ class History:
         places = np.repeat(np.arange(rows.size, dtype=np.int32), np.diff(bounds))
         return Events(**{side: places, other: found}, values=values, weights=weights), bounds
 
+    def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:
+        """The times that `count` events to be appended have: their own, else that of the newest, if any has one."""
+        if times is not None or not self._timed:
+            return times
+        assert self._log.times is not None
+        return np.full(count, self._log.times[len(self) - 1] if len(self) else 0, np.int64)
+
     def _write(self, events: Events) -> None:
         first, last = len(self), len(self) + events.users.size
         for name, column in zip(Events._fields[:4], events[:4], strict=True):
@@ -203,6 +212,5 @@ class History:
             self._untimed = first
         if self._timed:
             assert self._log.times is not None
-            newest = self._log.times[first - 1] if first else 0  # an event without a time follows the one before
-            self._log.times[first:last] = newest if events.times is None else events.times
+            self._log.times[first:last] = self.times_of(events.times, last - first)
         self._size[0] = last

@@ -17,6 +17,7 @@ __all__ = ["IdMap"]
 _NO_TEXT = np.empty(0, np.uint8)
 _NO_BOUNDS = np.empty(0, np.int64)
 _SMALLEST_TABLE = 1 << 10
+_LARGEST = 2**31 - 2  # rows are numbered by int32
 _RELEASED_AT_ONCE = 1 << 15  # pairs: half a megabyte
 
 
@@ -55,7 +56,9 @@ class IdMap:
     Parameters
     ----------
     budget : int, optional
-        The bytes that the keys may grow to; the machine's memory by default.
+        The bytes that keys, and text, may grow to; the machine's memory by default.
+    rows : int, optional
+        The ids that the map may grow to, where that is less than the budget allows.
 
     Examples
     --------
@@ -65,9 +68,9 @@ class IdMap:
     (array([ 1, -1], dtype=int32), True, 2)
     """
 
-    def __init__(self, budget: int | None = None) -> None:
+    def __init__(self, budget: int | None = None, rows: int | None = None) -> None:
         self._budget = default_budget() if budget is None else budget
-        self._capacity = row_capacity(self._budget, 8)
+        self._capacity = min(row_capacity(self._budget, 8), rows or _LARGEST)
         self._keys = reserve(self._capacity, np.int64)
         self._blob, self._offsets = _NO_TEXT, _NO_BOUNDS
         self._kind: str | None = None
@@ -190,7 +193,7 @@ class IdMap:
 
     def copy(self) -> IdMap:
         """An independent map with the same ids."""
-        other = IdMap(self._budget)
+        other = IdMap(self._budget, self._capacity)
         other.extend(self.values)
         return other
 
@@ -204,7 +207,7 @@ class IdMap:
         return {"text": self._blob[: bounds[-1]], "bounds": bounds}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], budget: int | None = None) -> IdMap:
+    def from_arrays(cls, arrays: dict[str, np.ndarray], budget: int | None = None, rows: int | None = None) -> IdMap:
         """The map that :meth:`arrays` came from; ValueError where they are not consistent."""
         if "ids" in arrays:
             ids = arrays["ids"]
@@ -219,7 +222,7 @@ class IdMap:
             content = text.tobytes()
             ids = np.empty(bounds.size - 1, object)
             ids[:] = [content[a:b].decode() for a, b in itertools.pairwise(bounds)]
-        made = cls(budget)
+        made = cls(budget, rows)
         if len(made.stage(ids).fresh) != len(ids):
             raise ValueError("an id is there twice")
         made.extend(ids)

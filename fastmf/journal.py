@@ -21,7 +21,7 @@ from fastmf.state import State, uninterrupted
 
 __all__ = ["Journal"]
 
-_CAPACITY = 1 << 16  # rows of a side that may move between two flushes
+_CAPACITY = 1 << 12  # rows of a side that may move between two flushes, each of which then takes milliseconds
 _PARTS = {"users": online.USERS, "items": online.ITEMS}
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -83,7 +83,7 @@ class Journal:
         if answer == online.LEARNED:
             factors = self._state.factors
             if not factors.low <= number <= factors.high:
-                factors.see(np.array([number]))
+                factors.see(np.array([number], np.float32))
             return True
         if answer == online.UNKNOWN:
             return self._learn_new(user, item, value)
@@ -94,11 +94,13 @@ class Journal:
 
     def _learn_new(self, user: Any, item: Any, value: Any) -> bool:
         """Let the ids of an event in and learn it; where that fails they are out again."""
-        counts = self._state.counts
+        counts, events = self._state.counts, self.events
         try:
             self._admit(user, item)
             return self.learn(user, item, value)
         except BaseException:
+            if self.events > events:  # interrupted after the step
+                raise
             for side, count in zip(SIDES, counts, strict=True):
                 if len(self._state.ids[side]) > count:
                     self._state.ids[side].truncate(count)
@@ -165,8 +167,8 @@ class Journal:
             },
             log=events,
             scalars={name: (number, state.scalars[name]) for name, number in self._range.items()},
-            loss_before=float(self._loss[0]) / count if count else float("nan"),
-            loss_after=self._measure(events) / count if count else float("nan"),
+            loss_before=float(self._loss[0]) / max(count, 1),
+            loss_after=self._measure(events) / max(count, 1),
             seconds=time.perf_counter() - self._began,
         )
         with uninterrupted():

@@ -5,6 +5,7 @@ A Delta is committed all or nothing: what can fail is checked first, and Ctrl-C 
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import uuid
@@ -39,7 +40,7 @@ class State:
     @classmethod
     def empty(cls, factors: Factors) -> State:
         """No rows, no events."""
-        ids = {side: IdMap(factors.budget) for side in SIDES}
+        ids = {side: IdMap(factors.budget, factors.capacity) for side in SIDES}
         return cls(factors, ids, History(factors.capacity, factors.budget))
 
     @property
@@ -50,7 +51,7 @@ class State:
     def copy(self) -> State:
         """An independent state, of the same lineage and version."""
         other = State.empty(self.factors.like())
-        other.lineage, other.version = self.lineage, self.version
+        other.lineage, other.version, other.trail = self.lineage, self.version, self.trail.copy()
         other.ids = {side: ids.copy() for side, ids in self.ids.items()}
         other.history.build(self.history.events, *self.counts)
         return other
@@ -59,6 +60,10 @@ class State:
     def counts(self) -> tuple[int, int]:
         """Known users and items."""
         return len(self.ids["users"]), len(self.ids["items"])
+
+    def restart_trail(self, versions: list[int]) -> None:
+        """A trail that passed these versions and has kept no Delta."""
+        self.trail = Trail(_TRAIL_BYTES, versions)
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -80,10 +85,13 @@ class State:
     def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
         """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
         for name in ("global_mean", "centre", "low", "high"):
-            setattr(self.factors, name, float(numbers[name]))
+            number = float(numbers[name])
+            if math.isnan(number) or (math.isinf(number) and name in ("global_mean", "centre")):
+                raise ValueError(f"{name} is {number}")
+            setattr(self.factors, name, number)
         for side in SIDES:
             own = {name: arrays[f"{side}.{name}"] for name in ("ids", "text", "bounds") if f"{side}.{name}" in arrays}
-            self.ids[side] = IdMap.from_arrays(own, self.factors.budget)
+            self.ids[side] = IdMap.from_arrays(own, self.factors.budget, self.factors.capacity)
             self.factors.tables[side].load(arrays[f"{side}.factors"], arrays[f"{side}.records"], len(self.ids[side]))
         log = Events(*(arrays.get(f"history.{name}") for name in Events._fields))  # type: ignore[arg-type]
         log.require(*self.counts)
@@ -101,6 +109,8 @@ def commit(state: State, delta: Delta) -> None:
     CapacityError
         Where the memory budget does not allow it; nothing has changed then.
     """
+    if not isinstance(delta, Delta):
+        raise TypeError(f"expected a Delta, got {type(delta).__name__}")
     if delta.lineage != state.lineage:
         raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, this is {state.lineage[:8]}")
     if delta.parent != state.version:

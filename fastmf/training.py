@@ -126,6 +126,8 @@ def _hold_out(events: Events, share: float, seed: int) -> tuple[Events, Events]:
     count = round(share * events.users.size)
     if not count:
         return events, events.take(slice(0, 0))
+    if count == events.users.size:
+        raise ValueError(f"validation={share} of {count} events leaves none to train on")
     order = np.random.default_rng(seed).permutation(events.users.size)
     return events.take(np.sort(order[count:])), events.take(np.sort(order[:count]))
 
@@ -152,7 +154,7 @@ def _bar(schedule: Schedule) -> Any:
 
 def _mean(lost: float, events: Events) -> float:
     total = float(events.weights.sum(dtype=np.float64))
-    return lost / total if total else float("nan")
+    return lost / total if total else 0.0
 
 
 # --- update ---------------------------------------------------------------------------------------------------------
@@ -165,7 +167,8 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
     for side in SIDES:
         state.factors.tables[side].require_room(len(state.ids[side]) + len(staged[side].fresh))
     weights = np.ones(len(batch), np.float32) if batch.weights is None else batch.weights
-    arrived = Events(staged["users"].rows, staged["items"].rows, batch.values, weights, batch.times)
+    times = state.history.times_of(batch.times, len(batch))
+    arrived = Events(staged["users"].rows, staged["items"].rows, batch.values, weights, times)
     working, new, past = _gather(state, arrived, staged, recipe)
     before = working.measure(new, objective)
     _train_update(working, new, past, recipe, objective)
@@ -260,6 +263,8 @@ def _at_rate(objective: Objective, rate: float) -> Objective:
 def _passes(
     working: WorkingSet, plan: Plan, epochs: int, objective: Objective, movable: dict[str, int], batch_size: int
 ) -> None:
+    if not objective.solver.rate:  # nothing moves, and a memory that grew would slow later steps
+        return
     for _ in range(epochs):
         if batch_size == 1:
             working.run(plan, objective, movable)

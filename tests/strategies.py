@@ -32,7 +32,9 @@ def some_events(
 
 def as_text(events: Interactions) -> Interactions:
     """The same events with str ids."""
-    users, items = ([f"{letter}{one}" for one in ids] for letter, ids in zip("ui", (events.users, events.items), strict=True))
+    users, items = (
+        [f"{letter}{one}" for one in ids] for letter, ids in zip("ui", (events.users, events.items), strict=True)
+    )
     return Interactions(users, items, events.values, events.times, events.weights)
 
 
@@ -48,15 +50,17 @@ def fitted(text: bool = False, **settings: Any) -> MF:
     return _FITTED[key].copy()
 
 
-
-
 # ------------------------------------------------------------------------------------------------ equal to the bit
 
 
 def bits(model: MF) -> dict[str, Any]:
     """All that a model is, bit for bit: padding, optimizer memory, ids, history and the small numbers included."""
     state = model._state
-    found: dict[str, Any] = {"settings": repr(model.get_params()), "epochs": [dict(record) for record in model.history_], "fitted": state is not None}
+    found: dict[str, Any] = {
+        "settings": repr(model.get_params()),
+        "epochs": [dict(record) for record in model.history_],
+        "fitted": state is not None,
+    }
     if state is None:
         return found
     found |= {"lineage": state.lineage, "version": state.version, **state.numbers()}
@@ -105,9 +109,7 @@ def rows_by_id(model: MF) -> dict[str, dict[Any, bytes]]:
     found = {}
     for side in SIDES:
         table, ids = model._state.factors.tables[side], model._state.ids[side].values.tolist()
-        found[side] = {
-            one: table.factors[row].tobytes() + table.records[row].tobytes() for row, one in enumerate(ids)
-        }
+        found[side] = {one: table.factors[row].tobytes() + table.records[row].tobytes() for row, one in enumerate(ids)}
     return found
 
 
@@ -159,7 +161,7 @@ def planted(
 ) -> tuple[Interactions, np.ndarray]:
     """Events in order of time with four planted tastes, and each event's value without its noise.
 
-    With `drift`, tastes turn by that angle (radians) over the whole stream; users arrive one after the other throughout.
+    With `drift`, tastes turn by that angle (radians) over the whole stream. Users arrive one after the other.
     """
     rng = np.random.default_rng(seed)
     arrived = np.maximum(users // 2, np.linspace(users // 2, users, count).astype(int))

@@ -60,7 +60,9 @@ def test_a_diverging_update_changes_nothing(text: bool) -> None:
         unchanged(model, twin, before)
 
 
-@pytest.mark.parametrize(("name", "calls"), [("run", 0), ("run", 1), ("run", 4), ("measure", 0), ("measure", 1), ("moves", 0)])
+@pytest.mark.parametrize(
+    ("name", "calls"), [("run", 0), ("run", 1), ("run", 4), ("measure", 0), ("measure", 1), ("moves", 0)]
+)
 def test_an_interrupt_in_training_changes_nothing(name: str, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted()
     twin, before = model.copy(), bits(model)

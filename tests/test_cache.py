@@ -137,6 +137,7 @@ def test_without_a_writable_folder_there_is_one_notice(workshop: Workshop) -> No
         ASK + "from fastmf.losses import Squared\nfrom fastmf.kernels import hashing\nask(Squared())",
         NUMBA_CACHE_DIR=str(workshop.folder / "file" / "cache"),
         NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator",
+        PYTHONWARNINGS="always",
     )
     assert answer.stdout == "5.0 miss\n"
     assert answer.stderr.count("RuntimeWarning: kernels are compiled anew") == 1

@@ -239,7 +239,9 @@ def test_apply_gives_the_same_bits(settings: dict[str, Any]) -> None:
         assert replica.apply(delta) is replica
         assert_same(bits(model), bits(replica))
     assert_reads(replica)
-    assert replica.recommend(replica.users.values[:3]).ids.tolist() == model.recommend(model.users.values[:3]).ids.tolist()
+    assert (
+        replica.recommend(replica.users.values[:3]).ids.tolist() == model.recommend(model.users.values[:3]).ids.tolist()
+    )
 
 
 def test_a_replica_can_undo_what_it_was_given() -> None:

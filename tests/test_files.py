@@ -102,7 +102,11 @@ def test_a_path_may_be_text_and_relative(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_pickle_carries_the_safe_format() -> None:
     """Only names and the bytes of the file: no arrays, no state, nothing else that could be made to run."""
-    names = [argument for code, argument, _ in pickletools.genops(pickle.dumps(fitted(), protocol=2)) if code.name == "GLOBAL"]
+    names = [
+        argument
+        for code, argument, _ in pickletools.genops(pickle.dumps(fitted(), protocol=2))
+        if code.name == "GLOBAL"
+    ]
     assert {name.split()[0].split(".")[0] for name in names} <= {"fastmf", "_codecs"}
 
 

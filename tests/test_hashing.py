@@ -255,6 +255,16 @@ def test_a_full_map_refuses_and_stays_as_it_is(kind: str) -> None:
     assert (ids.rows(ids.values) == np.arange(95)).all()
 
 
+def test_text_beyond_the_budget_is_refused() -> None:
+    ids = IdMap(800)
+    add(ids, np.array(["a", "bc"], object))
+    with pytest.raises(CapacityError, match="801 bytes of ids exceed the memory budget of 800 bytes"):
+        add(ids, np.array(["x" * 790, "12345678"], object))
+    assert list(ids) == ["a", "bc"]
+    add(ids, np.array(["x" * 797], object))
+    assert "x" * 797 in ids
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -50,6 +48,20 @@ def assert_same(history: History, expected: Events) -> None:
             np.testing.assert_array_equal(found, column, name)
 
 
+def assert_reads(history: History, log: Events, side: str, rows: np.ndarray, limit: int | None) -> None:
+    """What the history tells of some rows is what the log has on them, oldest first."""
+    found, bounds = history.of(side, rows, limit)
+    column = getattr(log, side)
+    positions = [np.flatnonzero(column == row)[-limit if limit else None :] for row in rows]
+    positions = [one[:0] if limit == 0 else one for one in positions]
+    assert bounds.tolist() == np.cumsum([0, *map(len, positions)]).tolist()
+    expected = log.take(np.concatenate([np.empty(0, np.int64), *positions]))
+    places = np.repeat(np.arange(len(rows)), np.diff(bounds))
+    expected = expected._replace(times=None, **{side: places})
+    for name, one, other in zip(Events._fields, found, expected, strict=True):
+        np.testing.assert_array_equal(one, other, name)
+
+
 class HistoryAgainstLists(RuleBasedStateMachine):
     """`parts` are the events appended, batch by batch."""
 
@@ -73,26 +85,16 @@ class HistoryAgainstLists(RuleBasedStateMachine):
         self.parts = self.parts[:kept]
         self.history.truncate(sum(part.users.size for part in self.parts))
 
-    @rule(side=st.sampled_from(sorted(COUNTS)), data=st.data())
-    def read(self, side: str, data: st.DataObject) -> None:
+    @rule(side=st.sampled_from(sorted(COUNTS)), limit=st.none() | st.integers(0, 40), data=st.data())
+    def read(self, side: str, limit: int | None, data: st.DataObject) -> None:
         """Also rows more than once, as in a batch of questions."""
         rows = np.array(data.draw(st.lists(st.integers(0, COUNTS[side] - 1), max_size=6)), np.int32)
-        positions, bounds = self.history.of(side, rows)
-        column = getattr(concatenated(self.parts), side)
-        expected = [np.flatnonzero(column == row).tolist() for row in rows]
-        assert [positions[a:b].tolist() for a, b in itertools.pairwise(bounds)] == expected
-        assert bounds[0] == 0
-        assert bounds[-1] == positions.size
-        for name, found, all_of_it in zip(
-            Events._fields, self.history.take(positions), self.history.events, strict=True
-        ):
-            assert found is None if all_of_it is None else (found == all_of_it[positions]).all(), name
+        assert_reads(self.history, concatenated(self.parts), side, rows, limit)
 
     @rule()
     def read_everything(self) -> None:
         for side, count in COUNTS.items():
-            positions, _ = self.history.of(side, np.arange(count, dtype=np.int32))
-            assert positions.tolist() == np.argsort(getattr(concatenated(self.parts), side), kind="stable").tolist()
+            assert_reads(self.history, concatenated(self.parts), side, np.arange(count, dtype=np.int32), None)
 
     @invariant()
     def the_log_is_all_there(self) -> None:
@@ -118,17 +120,13 @@ def test_reading_lays_tails_out_at_a_constant_price() -> None:
 
 
 def test_a_base_that_is_full_leaves_tails_as_they_are() -> None:
-    history = History(5, 40 * 300)
-    users = np.arange(5, dtype=np.int32)
+    history, users = History(5, 40 * 300), np.arange(5, dtype=np.int32)
     for seed in range(40):
         events = random_events(250, seed)
         history.append(events)
-        positions, _ = history.of("users", users)
-        assert positions.tolist() == np.argsort(events.users, kind="stable").tolist()
+        assert_reads(history, events, "users", users, None)
         history.truncate(0)
-    assert history._sides["users"].used <= 600
-    history.append(random_events(250, 99))
-    assert history.of("users", users)[0].size == 250
+    assert 250 < history._sides["users"].used <= 600
 
 
 def test_a_full_log_refuses() -> None:
@@ -153,6 +151,19 @@ def test_rolling_back_the_first_times_forgets_that_there_were_any() -> None:
     assert history.events.times[:30].tolist() == [0] * 30
 
 
+def test_an_event_without_a_time_has_that_of_the_newest() -> None:
+    history = History(5, 40 * 1000)
+    assert history.times_of(None, 3) is None
+    history.append(random_events(4, 0)._replace(times=np.array([3, 1, 4, 1])))
+    history.append(random_events(2, 1)._replace(times=np.array([5, 9])))
+    assert history.times_of(None, 3).tolist() == [9, 9, 9]
+    assert history.times_of(np.array([2, 6]), 2).tolist() == [2, 6]
+    history.truncate(3)
+    assert history.times_of(None, 2).tolist() == [4, 4]
+    history.truncate(0)
+    assert history.times_of(None, 1) is None
+
+
 def test_columns_that_do_not_fit_are_refused() -> None:
     good = random_events(10, 0, timed=True)
     good.require(*COUNTS.values())
@@ -161,6 +172,9 @@ def test_columns_that_do_not_fit_are_refused() -> None:
         ("values", good.values.astype(np.float64), "values are not a column of float32"),
         ("items", good.items[:9], "items are not a column of int32"),
         ("weights", None, "weights are not a column of float32"),
+        ("weights", -good.weights, "a weight is negative"),
+        ("weights", good.weights * np.float32(np.inf), "not all finite"),
+        ("values", good.values + np.float32(np.nan), "not all finite"),
         ("users", np.full(10, 5, np.int32), "users beyond the 5"),
         ("items", np.full(10, -1, np.int32), "items beyond the 3"),
     ):

@@ -260,7 +260,7 @@ def test_a_million_events_are_checked_in_no_time(kind: str, seconds: float) -> N
     users = ids if kind == "int" else ids.astype(str).astype(object)
     values, best = np.ones(len(ids)), np.inf
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         Interactions(users, users, values, ids)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < seconds

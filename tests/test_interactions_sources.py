@@ -226,6 +226,13 @@ def test_times_of_a_csv_in_iso_8601(backend: str, tmp_path: Path) -> None:
         Interactions.from_csv(path, time="time")
 
 
+def test_a_missing_time_of_a_csv_is_named(backend: str, tmp_path: Path) -> None:
+    for first in ("2020-01-01T00:00:00", "7"):
+        path = csv_file(tmp_path, f"user,item,time\n1,1,{first}\n2,2,\n")
+        with pytest.raises(DataError, match=r"^column 'time', row 1: \w+ is missing"):
+            Interactions.from_csv(path, time="time")
+
+
 def test_a_broken_file_is_refused(backend: str, parquet: Path, tmp_path: Path) -> None:
     parquet.write_bytes(parquet.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"events\.parquet cannot be read as Parquet"):
@@ -238,6 +245,14 @@ def test_a_broken_file_is_refused(backend: str, parquet: Path, tmp_path: Path) -
 def test_a_file_that_is_not_there(backend: str, tmp_path: Path, read: Any) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read(tmp_path / "nowhere")
+
+
+def test_pandas_without_a_parquet_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch, parquet: Path) -> None:
+    monkeypatch.setattr(readers, "_BACKENDS", ("pandas",))
+    for engine in ("pyarrow", "fastparquet"):
+        monkeypatch.setitem(sys.modules, engine, None)
+    with pytest.raises(MissingExtraError, match=r"pip install fastmf-rec\[frames\]"):
+        Interactions.from_parquet(parquet)
 
 
 def test_without_a_backend_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, parquet: Path) -> None:
@@ -322,6 +337,28 @@ def test_a_bad_value_of_a_matrix_is_refused(bad: float) -> None:
         Interactions.from_sparse(matrix)
 
 
+@pytest.mark.parametrize("blocksize", [(1, 1), (1, 3), (2, 1), (2, 3)])
+def test_blocks_are_read_in_their_places(blocksize: tuple[int, int]) -> None:
+    dense = np.arange(36.0).reshape(4, 9)
+    dense[:2, 3:] = 0
+    events = Interactions.from_sparse(sparse.bsr_array(dense, blocksize=blocksize))
+    found = np.zeros_like(dense)
+    found[events.users, events.items] = events.values
+    np.testing.assert_array_equal(found, dense)
+    assert len(events) == len(set(zip(events.users.tolist(), events.items.tolist(), strict=True)))
+
+
+@given(st.data())
+def test_bands_are_read_in_their_places(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    offsets = data.draw(st.lists(st.integers(-5, 5), unique=True, min_size=1))
+    width = data.draw(st.integers(1, 6))  # what lies outside the matrix is stored, and counts for nothing
+    band = np.arange(1.0, 1 + len(offsets) * width).reshape(len(offsets), width)
+    matrix = sparse.dia_array((band, offsets), shape=shape)
+    expected = [(int(row), int(column), matrix.toarray()[row, column]) for row, column in np.argwhere(matrix.toarray())]
+    assert triples(Interactions.from_sparse(matrix)) == expected
+
+
 MALFORMED: dict[str, tuple[str, str, Any, str]] = {
     "column beyond": ("csr", "indices", [1, 0, 3], "row 2: 3 is outside 0 to 2"),
     "column far beyond": ("csr", "indices", [1, 0, 2**31 - 1], "row 2: 2147483647 is outside 0 to 2"),
@@ -373,6 +410,10 @@ def test_malformed_lists_and_keys_are_refused() -> None:
         matrix.rows[0], matrix.data[0] = rows, data
         with pytest.raises(DataError, match="matrix"):
             Interactions.from_sparse(matrix)
+    matrix = sparse.lil_array((2, 3))
+    matrix.rows[:], matrix.data[:] = [[1], [0, 2]], [[1.0, 2.0], [3.0]]  # as many in all, and not in every row
+    with pytest.raises(DataError, match=r"matrix\.rows', row 0"):
+        Interactions.from_sparse(matrix)
     keys = sparse.dok_array((2, 2))
     keys._dict[5, 5] = 1.0
     with pytest.raises(DataError, match="matrix"):

@@ -96,7 +96,9 @@ def test_parameters_make_the_same_model_again() -> None:
     }
     model = MF(**settings)
     assert model.get_params() == model.get_params(deep=False) == settings
-    assert {name: type(value) for name, value in model.get_params().items()} == {n: type(v) for n, v in settings.items()}
+    assert {name: type(value) for name, value in model.get_params().items()} == {
+        n: type(v) for n, v in settings.items()
+    }
     assert repr(MF(**model.get_params())) == repr(model)
     assert {name: getattr(model, name) for name in settings} == settings
 
@@ -327,7 +329,18 @@ def test_what_is_no_loss_is_refused(loss: Any, complaint: str) -> None:
 
 
 def test_public_names() -> None:
-    for name in ("MF", "Interactions", "Update", "Options", "Delta", "IdMap", "load", "losses", "optimizers", "regularizers"):
+    for name in (
+        "MF",
+        "Interactions",
+        "Update",
+        "Options",
+        "Delta",
+        "IdMap",
+        "load",
+        "losses",
+        "optimizers",
+        "regularizers",
+    ):
         assert name in dir(fastmf)
         assert name in fastmf.__all__
         assert getattr(fastmf, name) is not None

@@ -113,7 +113,7 @@ def test_parallel_compilation_gives_the_bits_of_the_serial_one(monkeypatch: pyte
 
 
 def test_strata_on_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_PARALLEL_FROM", 0)
+    monkeypatch.setattr(engine, "PARALLEL_FROM", 0)
     one, two = Twins(17), Twins(17)
     plan = Plan.blocked(one.events(200_000), COUNTS["users"], COUNTS["items"], bands=4, seed=0)
     for epoch in range(3):

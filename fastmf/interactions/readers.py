@@ -141,15 +141,16 @@ def _csv_options(backend: str, path: Path) -> dict[str, Any]:
 
 def _parsed_times(name: str, data: Any) -> Cells:
     cells = gather(name, data)
-    if isinstance(cells, np.ndarray) or not all(isinstance(cell, str) for cell in cells):
+    if isinstance(cells, np.ndarray):
         return cells
-    times: list[datetime] = []
-    for row, text in enumerate(cells):
-        try:
-            times.append(datetime.fromisoformat(text))
-        except ValueError:
-            fail(name, row, text, "is neither an integer nor a time in ISO 8601")
-    return times
+    return [_parsed(name, row, cell) if isinstance(cell, str) else cell for row, cell in enumerate(cells)]
+
+
+def _parsed(name: str, row: int, text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        fail(name, row, text, "is neither an integer nor a time in ISO 8601")
 
 
 # -------------------------------------------------------------------------------------------- sparse matrices

@@ -19,8 +19,8 @@ _forked = False
 
 
 def _after_fork() -> None:
-    global _forked, _lock
-    _forked, _lock = True, threading.Lock()
+    global _forked
+    _forked = True
 
 
 if hasattr(os, "register_at_fork"):

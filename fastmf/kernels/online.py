@@ -161,8 +161,11 @@ def _learn(size, width, memory, biases, half, stamp):
         kept_p, kept_q = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
         new_p, next_p = bridge.step(solver, p, q * slope + bridge.pull(penalty, p, p), kept_p)
         new_q, next_q = bridge.step(solver, q, p * slope + bridge.pull(penalty, q, q), kept_q)
+        new_b, _ = bridge.step(solver, b, single(slope) + bridge.pull(penalty, b, b), kept_p)
+        new_c, _ = bridge.step(solver, c, single(slope) + bridge.pull(penalty, c, c), kept_q)
         sizes = max((new_p * new_p).total(), (new_q * new_q).total())
-        if not (sizes <= limit and np.isfinite(next_p.total() + next_q.total())):
+        others = next_p.total() + next_q.total() + new_b.total() + new_c.total()
+        if not (sizes <= limit and np.isfinite(others)):
             return NOT_FINITE
         _remember(ledger, USERS, u, user_rows, user_records)
         _remember(ledger, ITEMS, i, item_rows, item_records)
@@ -171,8 +174,8 @@ def _learn(size, width, memory, biases, half, stamp):
         store(user_records, u, 1, next_p)
         store(item_records, i, 1, next_q)
         if biases:
-            store(user_records, u, 0, bridge.step(solver, b, single(slope) + bridge.pull(penalty, b, b), kept_p)[0])
-            store(item_records, i, 0, bridge.step(solver, c, single(slope) + bridge.pull(penalty, c, c), kept_q)[0])
+            store(user_records, u, 0, new_b)
+            store(item_records, i, 0, new_c)
         event = _log(ledger, target)
         _link(ledger, USERS, u, event)
         _link(ledger, ITEMS, i, event)

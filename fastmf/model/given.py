@@ -13,19 +13,29 @@ from fastmf.interactions import columns
 
 __all__ = ["distinct_ids", "fill", "matrix", "vector"]
 
+_PIECE = 1 << 16  # rows
 
-def matrix(name: str, given: Any) -> np.ndarray:
-    """float32 factors, [rows, k]."""
-    found = np.asarray(given)
+
+def matrix(name: str, given: Any, largest: float) -> np.ndarray:
+    """float32 factors, [rows, k], none beyond `largest`; the array itself where it is already float32."""
+    try:
+        found = np.asarray(given)
+    except ValueError as error:
+        raise DataError(f"{name} must be a matrix with a column per factor: {error}") from error
     if found.ndim != 2 or found.shape[1] == 0:
         raise DataError(f"{name} must be a matrix with a column per factor, got shape {found.shape}")
     if not (np.issubdtype(found.dtype, np.number) and np.isrealobj(found)):
         raise DataError(f"{name} must hold real numbers, got dtype {found.dtype}")
     with np.errstate(over="ignore"):
-        numbers = found.astype(np.float32)
-    if not np.isfinite(numbers).all():
-        row, column = (int(place) for place in np.argwhere(~np.isfinite(numbers))[0])
-        raise DataError(f"{name}, row {row}, column {column}: {found[row, column]} is not a finite float32")
+        numbers = found.astype(np.float32, copy=False)
+    for first in range(0, len(numbers), _PIECE):  # piece by piece: a mask of the whole would be large
+        bad = ~(np.abs(numbers[first : first + _PIECE]) <= largest)
+        if bad.any():
+            row, column = (int(place) for place in np.argwhere(bad)[0])
+            value = found[first + row, column]
+            raise DataError(
+                f"{name}, row {first + row}, column {column}: {value} is not finite, or too large to be kept"
+            )
     return numbers
 
 
@@ -46,7 +56,7 @@ def distinct_ids(side: str, given: Any, count: int) -> np.ndarray:
     ids = columns.ids(side, given)
     if ids.size != count:
         raise DataError(f"{side} has {ids.size} ids, its factors have {count} rows")
-    staged = IdMap().stage(ids, side)
+    staged = IdMap(rows=count).stage(ids, side)
     if staged.fresh.size != count:
         row = int(np.argmax(staged.rows != np.arange(count)))
         raise DataError(f"{side}, row {row}: {ids[row]!r} is there twice")
@@ -57,8 +67,8 @@ def fill(table: Table, factors: np.ndarray, biases: np.ndarray) -> None:
     """Put given vectors and biases into an empty table, piece by piece."""
     count = len(factors)
     table.require_room(count)
-    for first in range(0, count, 1 << 16):
-        last = min(first + (1 << 16), count)
+    for first in range(0, count, _PIECE):
+        last = min(first + _PIECE, count)
         rows = Rows(
             np.zeros((last - first, table.shape.width), np.float32),
             np.zeros((last - first, table.records.shape[1]), np.float32),

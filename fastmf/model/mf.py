@@ -181,6 +181,8 @@ class MF(Answers):
         objective = self._objective_of(recipe)
         objective.loss.check(batch.values)
         self._settle()
+        if self._state is None and not len(batch):
+            raise DataError("events: there are none; the first batch of a model needs at least one")
         state = self._state if self._state is not None else self._begin(batch.values)
         delta = make_delta(state, batch, recipe, objective)
         self._commit(state, delta)
@@ -258,10 +260,12 @@ class MF(Answers):
         self._settle()
         state = self._fitted()
         if delta is None:
-            deltas = state.trail.since(int(to))  # type: ignore[arg-type]
+            deltas = state.trail.since(require_integer("to", to, -(2**63)))
             if not deltas:
                 raise StaleDelta(f"there is nothing to undo after version {to}")
         else:
+            if not isinstance(delta, Delta):
+                raise TypeError(f"expected a Delta, got {type(delta).__name__}")
             if delta.lineage != state.lineage or delta.version != state.trail.newest:
                 raise StaleDelta(f"version {delta.version} is not the newest update, which is {state.trail.newest}")
             deltas = [delta]
@@ -308,9 +312,12 @@ class MF(Answers):
         DataError
             Names the array, the row and the value that cannot be used.
         """
+        options = settings.get("options", Options())
+        half = isinstance(options, Options) and options.storage == "float16"
+        largest = float(np.finfo(np.float16 if half else np.float32).max)
         tables = {
-            "users": given.matrix("user_factors", user_factors),
-            "items": given.matrix("item_factors", item_factors),
+            "users": given.matrix("user_factors", user_factors, largest),
+            "items": given.matrix("item_factors", item_factors, largest),
         }
         k = tables["users"].shape[1]
         if tables["items"].shape[1] != k:
@@ -348,7 +355,7 @@ class MF(Answers):
 
     def __reduce__(self) -> tuple[Any, tuple[bytes, tuple[type, ...]]]:
         self._settle()
-        return MF._unpickled, (saving.packed(self, self._state), saving.own_classes(self))
+        return _unpickled, (saving.packed(self, self._state), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments that make a model like this one, unfitted."""
@@ -397,7 +404,7 @@ class MF(Answers):
 
     def _begin(self, values: np.ndarray) -> State:
         """An empty state for a model whose first values these are."""
-        prior = float(self._objective.loss.prior(values)) if len(values) else 0.0
+        prior = float(self._objective.loss.prior(values))
         return self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
 
     def _empty(self, mean: float, centre: float) -> State:
@@ -409,21 +416,17 @@ class MF(Answers):
     def _restored(cls, content: tuple[dict[str, np.ndarray], dict[str, Any]], classes: Sequence[type], name: str) -> MF:
         arrays, metadata = content
         try:
-            model, numbers = cls(**saving.settings(metadata, classes)), metadata.get("numbers")
-            model.history_ = list(metadata["history_"])
-            if numbers is not None:
+            model = cls(**saving.settings(metadata, classes))
+            model.history_ = saving.records(metadata)
+            if "lineage" in metadata:
                 state = model._empty(0.0, 0.0)
-                state.load(arrays, numbers)
-                state.lineage, state.version = str(metadata["lineage"]), int(metadata["version"])
+                state.load(arrays, metadata["numbers"])
+                state.lineage, state.version = str(metadata["lineage"]), metadata["version"]
+                state.restart_trail(saving.passed(metadata))
                 model._state = state
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise FileFormatError(f"{name}: not a consistent fastmf file ({error})") from error
         return model
-
-    @classmethod
-    def _unpickled(cls, content: bytes, classes: Sequence[type]) -> MF:
-        """The model in the bytes that a pickle carries: the same safe format, and the classes of your own by name."""
-        return cls._restored(files.unpack(content), classes, "the pickle")
 
 
 def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
@@ -441,3 +444,8 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
         Where the file is damaged or not consistent.
     """
     return MF._restored(files.read(path), classes, str(path))
+
+
+def _unpickled(content: bytes, classes: Sequence[type]) -> MF:
+    """The model in the bytes that a pickle carries: the same safe format, and the classes of your own by name."""
+    return MF._restored(files.unpack(content), classes, "the pickle")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.model.options import Options
 from fastmf.state import State
 
-__all__ = ["own_classes", "packed", "settings"]
+__all__ = ["own_classes", "packed", "passed", "records", "settings"]
 
 _FORMAT = 1
+_VERSIONS_KEPT = 100  # of the trail: whoever kept the newest Deltas can still undo them
 _VALUES: dict[str, Any] = {"loss": losses, "solver": optimizers, "regularizer": regularizers}
 
 
@@ -31,6 +33,7 @@ def packed(model: Any, state: State | None) -> bytes:
     if state is None:
         return files.pack({}, metadata)
     metadata |= {"lineage": state.lineage, "version": state.version, "numbers": state.numbers()}
+    metadata["trail"] = state.trail.versions[-_VERSIONS_KEPT:]
     return files.pack(state.arrays(), metadata)
 
 
@@ -48,6 +51,23 @@ def settings(metadata: dict[str, Any], classes: Sequence[type]) -> dict[str, Any
         found[role] = _revived(found[role], room, classes)
     found["options"] = Options(**found["options"])
     return found
+
+
+def passed(metadata: dict[str, Any]) -> list[int]:
+    """The versions of the trail, the present one last or not at all; ValueError where they make no sense."""
+    versions = [*metadata["trail"], metadata["version"]]
+    if not metadata["trail"] or not all(type(version) is int and version >= 0 for version in versions):
+        raise ValueError(f"versions {versions} are not all numbers")
+    if any(earlier >= later for earlier, later in pairwise(metadata["trail"])) or metadata["trail"][-1] > versions[-1]:
+        raise ValueError(f"versions {versions} do not ascend")
+    return list(metadata["trail"])
+
+
+def records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
+    """The epochs of the last fit; ValueError where they are no records."""
+    if not isinstance(metadata["history_"], list) or not all(isinstance(one, dict) for one in metadata["history_"]):
+        raise ValueError("history_ is no list of records")
+    return list(metadata["history_"])
 
 
 def _known(room: Any, value: Any) -> bool:
