@@ -163,39 +163,41 @@ class Trail:
 
     def __init__(self, budget: int, versions: Sequence[int] = (0,)) -> None:
         self._budget = budget
-        self._versions = list(versions)
+        self._states = [[version] for version in versions]  # versions that are one state: it was come back to
         self._kept: deque[Delta] = deque()
         self._bytes = 0
 
     @property
     def versions(self) -> list[int]:
         """The version where the trail begins, and those of the Deltas that have not been taken back."""
-        return self._versions
+        return [state[0] for state in self._states]
 
     @property
     def newest(self) -> int | None:
         """The version of the newest Delta that has not been taken back."""
-        return self._versions[-1] if len(self._versions) > 1 else None
+        return self._states[-1][0] if len(self._states) > 1 else None
 
     def copy(self) -> Trail:
         """A trail of its own that shares the Deltas."""
-        other = Trail(self._budget, self._versions)
+        other = Trail(self._budget)
+        other._states = [state.copy() for state in self._states]
         other._kept, other._bytes = self._kept.copy(), self._bytes
         return other
 
     def follow(self, delta: Delta) -> None:
         """Take note of a committed Delta."""
         if delta.restores is None:
-            self._versions.append(delta.version)
+            self._states.append([delta.version])
             self._kept.append(delta)
             self._bytes += delta.nbytes
             while self._bytes > self._budget and len(self._kept) > 1:
                 self._bytes -= self._kept.popleft().nbytes
             return
-        while len(self._versions) > 1 and self._versions[-1] > delta.restores:
-            self._versions.pop()
+        while len(self._states) > 1 and self._states[-1][0] > delta.restores:
+            self._states.pop()
         while self._kept and self._kept[-1].version > delta.restores:
             self._bytes -= self._kept.pop().nbytes
+        self._states[-1].append(delta.version)
 
     def since(self, version: int) -> list[Delta]:
         """The Deltas after a version, oldest first.
@@ -205,10 +207,11 @@ class Trail:
         StaleDelta
             Where the version is not on the trail, or one of the Deltas is not kept any more.
         """
-        place = bisect.bisect_left(self._versions, version)
-        if place == len(self._versions) or self._versions[place] != version:
+        place = bisect.bisect_right(self._states, version, key=lambda state: state[0]) - 1
+        if place < 0 or version not in self._states[place]:
             raise StaleDelta(f"version {version} is not one that the present state came from")
-        wanted = len(self._versions) - 1 - place
+        wanted = len(self._states) - 1 - place
         if wanted > len(self._kept):
-            raise StaleDelta(f"the newest {len(self._kept)} Deltas are kept; {wanted} lie after version {version}")
+            oldest = self._kept[0].parent if self._kept else self._states[-1][0]
+            raise StaleDelta(f"Deltas are kept back to version {oldest}, not to {version}")
         return list(self._kept)[len(self._kept) - wanted :]

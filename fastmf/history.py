@@ -37,10 +37,12 @@ class Events(NamedTuple):
 
     @classmethod
     def concatenate(cls, parts: Sequence[Events]) -> Events:
-        """Events that follow each other; where some have no times, none have."""
+        """Events that follow each other; where some have times, the time of the others is 0, as it is in the log."""
         users, items, values, weights = (np.concatenate(c) for c in zip(*(part[:4] for part in parts), strict=True))
-        times = [part.times for part in parts if part.times is not None]
-        return cls(users, items, values, weights, np.concatenate(times) if len(times) == len(parts) else None)
+        if all(part.times is None for part in parts):
+            return cls(users, items, values, weights)
+        times = [np.zeros(part.users.size, np.int64) if part.times is None else part.times for part in parts]
+        return cls(users, items, values, weights, np.concatenate(times))
 
     def require(self, users: int, items: int) -> None:
         """ValueError unless these are columns of a log over so many user and item rows."""
@@ -111,14 +113,14 @@ class History:
         )
         self._sides = {"users": _Side(rows, capacity), "items": _Side(rows, capacity)}
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
-        self._untimed: int | None = None  # events before the first with a time
+        self.untimed: int | None = None  # how many events came before the first with a time
 
     def __len__(self) -> int:
         return int(self._size[0])
 
     @property
     def _timed(self) -> bool:
-        return self._untimed is not None
+        return self.untimed is not None
 
     @property
     def events(self) -> Events:
@@ -146,9 +148,11 @@ class History:
         if len(self) + events > self._log.users.size:
             raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self._budget} bytes")
 
-    def build(self, events: Events, users: int, items: int) -> None:
-        """Fill an empty history with the events of so many user and item rows."""
+    def build(self, events: Events, users: int, items: int, untimed: int = 0) -> None:
+        """Fill an empty history with the events of so many user and item rows; the first `untimed` have no time."""
         self._write(events)
+        if events.times is not None:
+            self.untimed = untimed
         self._sides["users"].build(events.users, users)
         self._sides["items"].build(events.items, items)
 
@@ -166,9 +170,9 @@ class History:
         for side, rows in (("users", gone.users), ("items", gone.items)):
             index = self._sides[side]
             log.retract(rows, count, index.based, index.head, index.tailed, index.previous)
-        if self._untimed is not None:
+        if self.untimed is not None:
             gone.times[:] = 0  # type: ignore[index]
-            self._untimed = self._untimed if count > self._untimed else None
+            self.untimed = self.untimed if count > self.untimed else None
         self._size[0] = count
 
     def of(self, side: str, rows: np.ndarray, limit: int | None = None) -> tuple[Events, np.ndarray]:
@@ -208,8 +212,8 @@ class History:
         first, last = len(self), len(self) + events.users.size
         for name, column in zip(Events._fields[:4], events[:4], strict=True):
             getattr(self._log, name)[first:last] = column
-        if self._untimed is None and events.times is not None and last > first:
-            self._untimed = first
+        if self.untimed is None and events.times is not None and last > first:
+            self.untimed = first
         if self._timed:
             assert self._log.times is not None
             self._log.times[first:last] = self.times_of(events.times, last - first)

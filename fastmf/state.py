@@ -53,7 +53,7 @@ class State:
         other = State.empty(self.factors.like())
         other.lineage, other.version, other.trail = self.lineage, self.version, self.trail.copy()
         other.ids = {side: ids.copy() for side, ids in self.ids.items()}
-        other.history.build(self.history.events, *self.counts)
+        other.history.build(self.history.events, *self.counts, self.history.untimed or 0)
         return other
 
     @property
@@ -80,7 +80,8 @@ class State:
     def numbers(self) -> dict[str, str]:
         """The numbers that go with the arrays, as text that keeps every bit (and infinity)."""
         factors = self.factors
-        return {name: repr(getattr(factors, name)) for name in ("global_mean", "centre", "low", "high")}
+        found = {name: repr(getattr(factors, name)) for name in ("global_mean", "centre", "low", "high")}
+        return found | {"untimed": str(self.history.untimed or 0)}
 
     def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
         """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
@@ -96,7 +97,10 @@ class State:
         log = Events(*(arrays.get(f"history.{name}") for name in Events._fields))  # type: ignore[arg-type]
         log.require(*self.counts)
         self.history.require_room(log.users.size)
-        self.history.build(log, *self.counts)
+        untimed = int(numbers["untimed"])
+        if not 0 <= untimed <= log.users.size:
+            raise ValueError(f"{untimed} events without a time are not among {log.users.size}")
+        self.history.build(log, *self.counts, untimed)
 
 
 def commit(state: State, delta: Delta) -> None:

@@ -418,7 +418,7 @@ class MF(Answers):
         try:
             model = cls(**saving.settings(metadata, classes))
             model.history_ = saving.records(metadata)
-            if "lineage" in metadata:
+            if arrays or "lineage" in metadata:
                 state = model._empty(0.0, 0.0)
                 state.load(arrays, metadata["numbers"])
                 state.lineage, state.version = str(metadata["lineage"]), metadata["version"]
