@@ -48,7 +48,7 @@ class Delta:
     seconds : float
         Wall time of the change.
     rejected : int
-        Events that were left out.
+        Events that were left out; 0 in this version, which takes a batch whole or not at all.
     restores : int or None
         For the inverse of a Delta: the version whose state it brings back. Its new ids and events are then removed, not
         added.
@@ -103,6 +103,7 @@ class Delta:
             scalars={name: (after, before) for name, (before, after) in self.scalars.items()},
             loss_before=self.loss_after,
             loss_after=self.loss_before,
+            seconds=0.0,
             restores=self.parent,
         )
 
@@ -123,18 +124,20 @@ class Delta:
         )
 
     def __str__(self) -> str:
-        sides = " · ".join(
-            f"{self.moves[side].rows.size} {side}"
-            + (f" ({len(self.new_ids[side])} new)" if len(self.new_ids[side]) else "")
-            for side in SIDES
-        )
-        undone = f"back to version {self.restores} · " if self.restores is not None else ""
-        rejected = f"{self.rejected} rejected · " if self.rejected else ""
-        loss = f"loss {self.loss_before:.3g} → {self.loss_after:.3g}"
-        return f"{undone}{self.events} events · {rejected}{sides} · {loss} · {1e3 * self.seconds:.1f} ms"
+        parts = [] if self.restores is None else [f"back to version {self.restores}"]
+        parts.append(_counted(self.events, "event"))
+        for side in SIDES:
+            new = f" ({len(self.new_ids[side])} new)" if len(self.new_ids[side]) else ""
+            parts.append(_counted(self.moves[side].rows.size, side[:-1]) + new)
+        parts.append(f"loss {self.loss_before:.3g} → {self.loss_after:.3g}")
+        return " · ".join([*parts, f"{1e3 * self.seconds:.1f} ms"])
 
     def __repr__(self) -> str:
         return f"<Delta {self.parent} → {self.version}: {self}>"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _merge_moves(moves: Sequence[Move]) -> Move:

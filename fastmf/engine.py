@@ -76,6 +76,10 @@ def _require_protocol(kind: Any, role: str) -> None:
         found = list(inspect.signature(method).parameters)[1:]
         if found != expected:
             raise TypeError(f"{kind.__name__}.{name} must take ({', '.join(expected)}), not ({', '.join(found)})")
+    if role == "loss" and not hasattr(kind, "domain"):
+        raise TypeError(f"{kind.__name__} is no loss: it lacks domain, the (lowest, highest) value that it accepts")
+    if role == "solver" and "rate" not in kind._fields:
+        raise TypeError(f"{kind.__name__} is no solver: it lacks the field rate, which an update may replace")
 
 
 class Objective(NamedTuple):
@@ -89,6 +93,15 @@ class Objective(NamedTuple):
     def classes(self) -> tuple[Any, ...]:
         """What kernels are specialised on."""
         return type(self.loss), type(self.solver), type(self.regularizer)
+
+    def override(self, loss: Any, regularizer: Any) -> Objective:
+        """The same with another loss or regularizer, where one is given."""
+        changed = self
+        if loss is not None:
+            changed = changed._replace(loss=freeze(loss, "loss"))
+        if regularizer is not None:
+            changed = changed._replace(regularizer=freeze(regularizer, "regularizer"))
+        return changed
 
 
 def shape_of(factors: int, solver: Any, biases: bool) -> Shape:

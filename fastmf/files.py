@@ -15,7 +15,7 @@ from fastmf.errors import FileFormatError
 
 __all__ = ["pack", "read", "unpack", "write"]
 
-_KEY, _CHECKSUM = "fastmf", "crc32"  # what a file's own metadata is made of
+_KEY = "fastmf"  # in the file's own metadata: the checksum, a space, the JSON (one key, for their order is not kept)
 
 
 def pack(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> bytes:
@@ -24,7 +24,7 @@ def pack(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> bytes:
 
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(metadata, allow_nan=False, sort_keys=True)
-    return save(plain, {_KEY: text, _CHECKSUM: str(_checksum(plain, text))})
+    return save(plain, {_KEY: f"{_checksum(plain, text):08x} {text}"})
 
 
 def unpack(content: bytes, name: str = "the bytes") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -41,9 +41,9 @@ def unpack(content: bytes, name: str = "the bytes") -> tuple[dict[str, np.ndarra
     try:
         arrays = load(content)
         length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length])["__metadata__"]
-        metadata = json.loads(header[_KEY], parse_constant=_refuse_constant)
-        if header[_CHECKSUM] != str(_checksum(arrays, header[_KEY])):
+        checksum, _, text = json.loads(content[8 : 8 + length])["__metadata__"][_KEY].partition(" ")
+        metadata = json.loads(text, parse_constant=_refuse_constant)
+        if checksum != f"{_checksum(arrays, text):08x}":
             raise ValueError("its checksum does not match")
         if not isinstance(metadata, dict):
             raise ValueError("its metadata is no JSON object")

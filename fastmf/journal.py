@@ -48,12 +48,13 @@ class Journal:
         self._low, self._high = np.clip(objective.loss.domain, -_LARGEST, _LARGEST).tolist()
         self._loss = np.zeros(1)
         self._ledger = np.zeros(online.LEDGER_SIZE, np.int64)
-        self.open()
         half, start = factors.storage == "float16", (self._ledger, 0, 0)
         learn = online.learn(factors.shape, half, objective.classes)
         predict = online.predict(factors.shape, half, objective.classes[0])
         self._learn = entry_point(learn, *start, 0.0, self._mean, *objective)
         self._predict = entry_point(predict, *start, self._mean, objective.loss)
+        self._measure(state.history.between(0, 0))  # compiled now, not in the middle of a stream
+        self.open()
 
     @property
     def state(self) -> State:

@@ -36,8 +36,8 @@ class Update:
     history_epochs : int
         Passes over the touched users' history. 0 learns from the new events alone.
     max_history : int, optional
-        Of each user, only the newest so many past events; None takes all, and an update then costs what the most
-        active users' past is long.
+        Of each user, only the newest so many past events; None takes all, and an update then costs as much as the past
+        of its most active users.
     history_rate : float
         The rate of those passes, as a multiple of the rate of the others.
     order : {"user", "arrival"}

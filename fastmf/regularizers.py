@@ -1,7 +1,8 @@
 """Regularizers: what a row is drawn to.
 
 ==========================  ==============================================================================
-``pull(row, origin)``       the gradient of the penalty at `row`; `origin` is the row before the update
+``pull(row, origin)``       the gradient of the penalty at `row`; `origin` is the row before the update (in a fit
+                            and in ``learn_one``, the row itself)
 ``check()``                 raises :class:`ValueError` where a field makes no sense
 ==========================  ==============================================================================
 

@@ -146,7 +146,7 @@ def _store(state: State, working: WorkingSet) -> None:
 
 
 def _bar(schedule: Schedule) -> Any:
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     disable = None if schedule.progress is None else not schedule.progress
     return tqdm(total=schedule.epochs, desc="fit", unit="epoch", disable=disable)

@@ -77,7 +77,7 @@ def test_a_delta_prints_as_one_line() -> None:
     pattern = rf"4 events · 3 users \(2 new\) · 2 items \(1 new\) · loss {number} → {number} · {number} ms"
     assert re.fullmatch(pattern, line), line
     old = str(fitted().update(Interactions([3], [5], [1])))
-    assert old.startswith("1 events · 1 users · 1 items · loss "), old
+    assert old.startswith("1 event · 1 user · 1 item · loss "), old
 
 
 def test_the_inverse_says_where_it_leads() -> None:
@@ -360,7 +360,7 @@ def test_merged_deltas_lead_to_the_same_bits(timed: tuple[int, ...]) -> None:
     for side in SIDES:
         assert np.unique(merged.moves[side].rows).size == merged.moves[side].rows.size
     replica.apply(merged)
-    assert_same(bits(model), bits(replica))
+    assert_same(bits(model), bits(replica), but=("untimed",))
     assert_reads(replica)
 
 

@@ -188,6 +188,13 @@ def test_replace_checks_what_is_new() -> None:
 # -------------------------------------------------------------------------------------- splits, concatenation
 
 
+@pytest.mark.parametrize("fraction", [0, 0.0, 1, 1.0, np.float32(1)])
+def test_a_part_may_be_all_or_nothing(fraction: float) -> None:
+    events = Interactions([1, 2], [1, 2], times=[1, 2])
+    for split in (events.split_by_time, events.split_random):
+        assert [len(part) for part in split(fraction)] == [2 * int(fraction), 2 - 2 * int(fraction)]
+
+
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan"), float("inf"), "0.5", None, [0.5]])
 def test_a_fraction_outside_0_to_1_is_refused(fraction: Any) -> None:
     events = Interactions([1, 2], [1, 2], times=[1, 2])

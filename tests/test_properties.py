@@ -31,7 +31,7 @@ from strategies import (
 )
 
 import fastmf
-from fastmf import MF, Interactions, Update, optimizers
+from fastmf import MF, Interactions, Options, Update, optimizers
 from fastmf.errors import DivergenceError
 
 # ------------------------------------------------------------------------------------------------- what may move
@@ -164,7 +164,7 @@ COPIES = {
 @pytest.mark.parametrize("text", [False, True], ids=["int", "str"])
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 def test_a_copy_is_the_same_and_learns_the_same(made: Any, text: bool, storage: str, tmp_path: Path) -> None:
-    model = fitted(text=text, options=fastmf.Options(storage=storage))
+    model = fitted(text=text, options=Options(storage=storage))
     batch = Interactions([3, 90, 3], [1, 2, 70], [5, 1, 6])
     batch = as_text(batch) if text else batch
     model.update(batch)
@@ -221,7 +221,7 @@ class Life(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.model = fitted()
+        self.model = fitted(options=Options(memory=1 << 28))  # hypothesis keeps many a failing life
         self.replica = self.model.copy()
         self.past = [content(self.model)]
         self.deltas: list[fastmf.Delta] = []

@@ -439,8 +439,7 @@ def _kind(ids: NDArray[Any]) -> str:
 
 def _positions(rows: Any) -> NDArray[Any]:
     array = np.asarray(rows)
-    if array.size == 0:  # an empty list is of floats to NumPy
-        array = array.astype(np.intp)
+    array = array.astype(np.intp) if array.size == 0 else array  # an empty list is of floats to NumPy
     if array.ndim != 1 or array.dtype.kind not in "iub":
         raise TypeError(f"events are picked by a slice, or an array of positions or bools, not {rows!r}")
     return array

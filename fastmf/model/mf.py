@@ -12,7 +12,7 @@ import numpy as np
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
 from fastmf.engine import PARALLEL_FROM, Objective, freeze, shape_of
-from fastmf.errors import DataError, FileFormatError, StaleDelta, require_flag, require_integer
+from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
 from fastmf.factors import SIDES, Factors
 from fastmf.history import Events
 from fastmf.interactions import Interactions, columns
@@ -54,7 +54,7 @@ class MF(Answers):
     Attributes
     ----------
     history_ : list of dict
-        One record per epoch of the last fit: epoch, loss (mean, each event before its step), validation, seconds.
+        A record per epoch of the last fit: epoch, loss (mean, each event before its step), validation, seconds.
 
     Examples
     --------
@@ -109,19 +109,22 @@ class MF(Answers):
         progress: bool | None = None,
         callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
     ) -> MF:
-        """Learn from zero. A second fit restarts; to go on from where the model is, use :meth:`update`.
+        """Learn from zero; all events become the model's history. To go on from where the model is, :meth:`update`.
 
         Parameters
         ----------
         events : Interactions
-            All of them become the model's history.
-        epochs, validation, batch_size, progress, callbacks
-            As in :class:`fastmf.training.Schedule`.
-
-        Returns
-        -------
-        MF
-            The model.
+        epochs : int
+            Passes at most.
+        validation : float
+            Share of the events held out; training stops when their loss has not improved for two epochs, and the best
+            epoch is kept.
+        batch_size : int
+            As in :class:`fastmf.Update`.
+        progress : bool, optional
+            Show a bar; by default where standard error is a terminal.
+        callbacks : sequence of callables
+            Each gets the record of every epoch, as in ``history_``.
 
         Raises
         ------
@@ -170,7 +173,13 @@ class MF(Answers):
         Returns
         -------
         Delta
-            What changed.
+
+        Raises
+        ------
+        DataError
+            Where an id or a value cannot be used.
+        DivergenceError, CapacityError
+            Where a row would not be finite, or memory runs out. The model is as it was before, then too.
         """
         self._require_events(batch)
         recipe = Update() if recipe is None else recipe
@@ -178,7 +187,7 @@ class MF(Answers):
             raise TypeError(f"recipe must be a fastmf.Update, got {type(recipe).__name__}")
         if overrides:
             recipe = replace(recipe, **overrides)
-        objective = self._objective_of(recipe)
+        objective = self._objective.override(recipe.loss, recipe.regularizer)
         objective.loss.check(batch.values)
         self._settle()
         if self._state is None and not len(batch):
@@ -197,8 +206,8 @@ class MF(Answers):
     def learn_one(self, user: int | str, item: int | str, value: float = 1.0) -> None:
         """Take one step on one event, at once: what ``update`` does with ``epochs=1, history_epochs=0``.
 
-        The rows move in place; :meth:`flush` turns what happened since into one Delta, and every other change of the
-        model flushes first.
+        The rows move in place; :meth:`flush` turns what happened since into one Delta. Every other change of the model
+        flushes first, and so does an event that finds more than 4,096 rows of a side moved.
 
         Raises
         ------
@@ -244,6 +253,11 @@ class MF(Answers):
 
     def rollback(self, delta: Delta | None = None, *, to: int | None = None) -> Delta:
         """Undo the newest update, to the bit; or all updates after version `to`.
+
+        Parameters
+        ----------
+        delta, to : Delta or int
+            The newest update that has not been taken back, or a version that the present state came from.
 
         Returns
         -------
@@ -394,14 +408,6 @@ class MF(Answers):
             raise DataError(f"events must be fastmf.Interactions, got {type(events).__name__}")
         self._objective.loss.check(events.values)
 
-    def _objective_of(self, recipe: Update) -> Objective:
-        objective = self._objective
-        if recipe.loss is not None:
-            objective = objective._replace(loss=freeze(recipe.loss, "loss"))
-        if recipe.regularizer is not None:
-            objective = objective._replace(regularizer=freeze(recipe.regularizer, "regularizer"))
-        return objective
-
     def _begin(self, values: np.ndarray) -> State:
         """An empty state for a model whose first values these are."""
         prior = float(self._objective.loss.prior(values))
@@ -415,17 +421,11 @@ class MF(Answers):
     @classmethod
     def _restored(cls, content: tuple[dict[str, np.ndarray], dict[str, Any]], classes: Sequence[type], name: str) -> MF:
         arrays, metadata = content
-        try:
+        with saving.consistent(name):
             model = cls(**saving.settings(metadata, classes))
             model.history_ = saving.records(metadata)
             if arrays or "lineage" in metadata:
-                state = model._empty(0.0, 0.0)
-                state.load(arrays, metadata["numbers"])
-                state.lineage, state.version = str(metadata["lineage"]), metadata["version"]
-                state.restart_trail(saving.passed(metadata))
-                model._state = state
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise FileFormatError(f"{name}: not a consistent fastmf file ({error})") from error
+                model._state = saving.filled(model._empty(0.0, 0.0), arrays, metadata)
         return model
 
 

@@ -15,7 +15,7 @@ class Options(NamedTuple):
     Parameters
     ----------
     threads : int, optional
-        Threads of a fit and of bulk ranking; all cores by default. Updates of a few thousand events use one.
+        Threads of bulk ranking and of fits of half a million events or more; all cores by default. All else uses one.
     deterministic : bool
         Cut a fit the same way whatever the number of threads: same seed, same bits.
     storage : {"float32", "float16"}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from fastmf import files, losses, optimizers, regularizers
+from fastmf.errors import FileFormatError
 from fastmf.model.options import Options
 from fastmf.state import State
 
-__all__ = ["own_classes", "packed", "passed", "records", "settings"]
+__all__ = ["consistent", "filled", "own_classes", "packed", "records", "settings"]
 
 _FORMAT = 1
 _VERSIONS_KEPT = 100  # of the trail: whoever kept the newest Deltas can still undo them
@@ -53,14 +57,26 @@ def settings(metadata: dict[str, Any], classes: Sequence[type]) -> dict[str, Any
     return found
 
 
-def passed(metadata: dict[str, Any]) -> list[int]:
-    """The versions of the trail, the present one last or not at all; ValueError where they make no sense."""
-    versions = [*metadata["trail"], metadata["version"]]
-    if not metadata["trail"] or not all(type(version) is int and version >= 0 for version in versions):
-        raise ValueError(f"versions {versions} are not all numbers")
-    if any(earlier >= later for earlier, later in pairwise(metadata["trail"])) or metadata["trail"][-1] > versions[-1]:
-        raise ValueError(f"versions {versions} do not ascend")
-    return list(metadata["trail"])
+@contextmanager
+def consistent(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong with what a file says into FileFormatError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise FileFormatError(f"{name}: not a consistent fastmf file ({error})") from error
+
+
+def filled(state: State, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> State:
+    """An empty state, with what was packed in it."""
+    versions, version = metadata["trail"], metadata["version"]
+    if not versions or not all(type(one) is int and one >= 0 for one in [*versions, version]):
+        raise ValueError(f"versions {[*versions, version]} are not all numbers")
+    if any(earlier >= later for earlier, later in pairwise(versions)) or versions[-1] > version:
+        raise ValueError(f"versions {[*versions, version]} do not ascend")
+    state.load(arrays, metadata["numbers"])
+    state.lineage, state.version = str(metadata["lineage"]), version
+    state.restart_trail(versions)
+    return state
 
 
 def records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
