@@ -7,8 +7,9 @@
 ==========================================  ==================================================================
 
 The learning rate is the field ``rate``. `row` and `gradient` are lanes: a whole row of factors, or a bias as a row of
-one lane. `memory` is a short row of ``state(k)`` lanes (one unused lane where ``state(k)`` is 0), all zero when the row is new, kept with the row across
-updates, saves and growth. A bias steps with the memory of its row; what that step returns as memory is dropped.
+one lane. `memory` is a short row of ``state(k)`` lanes (one unused lane where ``state(k)`` is 0), all zero when the row
+is new, never negative, kept with the row across updates, saves and growth. A bias steps with the memory of its row;
+what that step returns as memory is dropped.
 """
 
 from __future__ import annotations

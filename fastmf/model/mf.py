@@ -414,8 +414,7 @@ class MF(Answers):
         return self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
 
     def _empty(self, mean: float, centre: float) -> State:
-        budget = self.options.memory or default_budget()
-        shape = shape_of(self.factors, self.solver, self.biases)
+        shape, budget = shape_of(self.factors, self.solver, self.biases), self.options.memory or default_budget()
         return State.empty(Factors(shape, mean, self.options.storage, budget, self.seed, centre))
 
     @classmethod
