@@ -14,7 +14,7 @@ import numpy as np
 
 from fastmf.delta import Move
 from fastmf.errors import DivergenceError
-from fastmf.factors import SIDES, Factors
+from fastmf.factors import SIDES, Factors, Rows
 from fastmf.history import Events
 from fastmf.kernels import minibatch, pointwise
 from fastmf.kernels.launch import launch
@@ -150,11 +150,16 @@ class WorkingSet:
         DivergenceError
             Where a number is not finite, or too large for the tables.
         """
-        after = {side: self.now[side].head(self.movable[side]).copy() for side in SIDES}
+        after = {side: self._moved(side) for side in SIDES}
         for side, rows in after.items():
             if not rows.within(self.largest):
                 raise DivergenceError(f"training made {side[:-1]} rows that are not finite; a smaller rate may help")
         return {side: Move(self.rows[side][: self.movable[side]], self.before[side], after[side]) for side in SIDES}
+
+    def _moved(self, side: str) -> Rows:
+        """The rows that may have moved, without holding on to those that were only read."""
+        rows, movable = self.now[side], self.movable[side]
+        return rows if movable == len(rows.factors) else rows.head(movable).copy()
 
     def run(
         self,

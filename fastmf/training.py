@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.delta import Delta
-from fastmf.engine import Objective, WorkingSet, freeze
+from fastmf.engine import Objective, WorkingSet
 from fastmf.errors import DivergenceError, require_integer, require_number
 from fastmf.factors import SIDES, Rows
 from fastmf.history import Events
@@ -257,7 +257,7 @@ def _train_update(working: WorkingSet, new: Events, past: Events | None, recipe:
 
 
 def _at_rate(objective: Objective, rate: float) -> Objective:
-    return objective._replace(solver=freeze(objective.solver._replace(rate=rate), "solver"))
+    return objective._replace(solver=objective.solver._replace(rate=np.float32(rate)))
 
 
 def _passes(

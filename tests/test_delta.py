@@ -344,7 +344,7 @@ def test_old_deltas_are_dropped_beyond_a_budget() -> None:
     for delta in deltas:
         trail.follow(delta)
     assert [delta.version for delta in trail.since(2)] == [3, 4]
-    with pytest.raises(StaleDelta, match="back to version 2, not to 1"):
+    with pytest.raises(StaleDelta, match="are kept"):
         trail.since(1)
 
 

@@ -338,7 +338,7 @@ def test_values_of_ones_own_work_in_every_kernel(loss: Any, batch_size: int) -> 
 
 
 def without(kind: type, name: str) -> Any:
-    """The class, lacking one method."""
+    """A value of the class, lacking one method."""
     return type(kind.__name__, (kind,), {name: None})()
 
 
@@ -348,6 +348,20 @@ def test_freeze_names_a_missing_method(value: Any, role: str) -> None:
     name = methods[role]
     with pytest.raises(TypeError, match=rf"^{type(value).__name__} is no {role}: it lacks the method {name}\(\w+, "):
         freeze(without(type(value), name), role)
+
+
+def test_freeze_asks_for_the_domain_of_a_loss_and_the_rate_of_a_solver() -> None:
+    class Unbounded(NamedTuple):
+        value, slope, link = Absolute.value, Absolute.slope, Absolute.link
+        prior, check = Absolute.prior, Absolute.check
+
+    class Restless(NamedTuple):
+        state, step, check = Counting.state, Counting.step, Counting.check
+
+    with pytest.raises(TypeError, match=r"^Unbounded is no loss: it lacks domain"):
+        freeze(Unbounded(), "loss")
+    with pytest.raises(TypeError, match=r"^Restless is no solver: it lacks the field rate"):
+        freeze(Restless(), "solver")
 
 
 def test_freeze_names_wrong_parameters() -> None:

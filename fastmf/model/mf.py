@@ -22,7 +22,7 @@ from fastmf.memory import default_budget
 from fastmf.model import given, saving
 from fastmf.model.answers import Answers
 from fastmf.model.options import Options
-from fastmf.recipes import Update
+from fastmf.recipes import Update, presets
 from fastmf.state import State, commit
 from fastmf.training import Schedule, make_delta, train
 
@@ -182,7 +182,7 @@ class MF(Answers):
             Where a row would not be finite, or memory runs out. The model is as it was before, then too.
         """
         self._require_events(batch)
-        recipe = Update() if recipe is None else recipe
+        recipe = presets["default"] if recipe is None else recipe
         if not isinstance(recipe, Update):
             raise TypeError(f"recipe must be a fastmf.Update, got {type(recipe).__name__}")
         if overrides:
