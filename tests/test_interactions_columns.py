@@ -258,7 +258,16 @@ def test_an_empty_batch(ids: Any, dtype: type) -> None:
 
 # ---------------------------------------------------------------------------------------------------- refused
 
+
+class Elsewhere:
+    """An array that NumPy cannot reach, as a tensor on a GPU."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise TypeError("copy it to the host first")
+
+
 NEVER_A_COLUMN = {
+    "array elsewhere": Elsewhere(),
     "None": None,
     "number": 3,
     "NumPy scalar": np.int64(3),

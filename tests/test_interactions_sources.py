@@ -139,9 +139,9 @@ def test_two_columns_of_one_name_are_refused() -> None:
 
 
 def test_duckdb_needs_no_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    relation = duckdb.from_arrow(arrow_table())
+    relation = duckdb.sql("""select * from (values (1, 'a'), (2, 'b')) t("user", item)""")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert columns_of(Interactions.from_frame(relation, **NAMES)) == EXPECTED
+    assert columns_of(Interactions.from_frame(relation))[:2] == [[1, 2], ["a", "b"]]
 
 
 def test_missing_cells_of_duckdb_are_named() -> None:
