@@ -57,10 +57,9 @@ def freeze(value: Any, role: str) -> Any:
     for name, number in zip(kind._fields, value, strict=True):
         if isinstance(number, bool) or not isinstance(number, (int, float, np.number)):
             raise ValueError(f"{kind.__name__}.{name} must be a number, got {number!r}")
-        with np.errstate(over="ignore"):
-            fields.append(np.float32(number))
-        if not np.isfinite(fields[-1]):
+        if not abs(number) <= np.finfo(np.float32).max:
             raise ValueError(f"{kind.__name__}.{name} must be a finite float32 number, got {number!r}")
+        fields.append(np.float32(number))
     value.check(*((np.zeros(0, np.float32),) if role == "loss" else ()))
     return kind(*fields)
 

@@ -171,6 +171,18 @@ def test_rollback_brings_back_a_history_without_times() -> None:
     assert_same(content(model), content(fitted()))
 
 
+@pytest.mark.parametrize("trainable", ["users", "items", {}], ids=str)
+def test_rows_that_were_rolled_back_never_return(trainable: Any) -> None:
+    model, twin = fitted(), fitted()
+    model.rollback(model.update(Interactions([500, 501], [600, 601], [30.0, -9.0]), epochs=50))
+    replica = pickle.loads(pickle.dumps(model))
+    other = Interactions([700, 701], [800, 801], [3.0, 2.0])
+    replica.apply(model.update(other, trainable=trainable))
+    twin.update(other, trainable=trainable)
+    assert_same(content(model), content(twin))
+    assert_same(bits(model), bits(replica))
+
+
 def test_times_that_were_rolled_back_never_return() -> None:
     model, twin = fitted(), fitted()
     model.rollback(model.update(Interactions([3, 4], [5, 6], [1, 2], times=[1_000_000, 2_000_000])))

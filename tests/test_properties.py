@@ -71,7 +71,7 @@ def test_rows_that_are_movable_move(batch: Interactions, trainable: Any) -> None
     model, untrained = fitted(), fitted()
     allowed = movable(model, batch, trainable)
     model.update(batch, Update(trainable=trainable))
-    untrained.update(batch, Update(trainable={}))  # new rows are at their start
+    untrained.update(batch, epochs=0, history_epochs=0)  # new rows are at their start
     after, start = rows_by_id(model), rows_by_id(untrained)
     for side in SIDES:
         assert {one for one, row in after[side].items() if start[side][one] != row} == allowed[side]

@@ -98,6 +98,19 @@ def test_new_rows_start_apart_and_from_the_seed() -> None:
     assert (starts[0] != starts[1]).all()
 
 
+@pytest.mark.parametrize("trainable", ["users", "items", {}, {"users": [3]}], ids=str)
+def test_new_rows_of_a_frozen_side_are_at_their_start(trainable: Any) -> None:
+    model, start = fitted(biases=False), fitted(biases=False)
+    model.update(NEW, trainable=trainable)
+    start.update(NEW, epochs=0, history_epochs=0)
+    wanted, found = rows_by_id(start), rows_by_id(model)
+    frozen = {"users": ["items"], "items": ["users"]}.get(str(trainable), ["users", "items"])
+    for side, new in (("users", [100, 101]), ("items", [70])):
+        for one in new if side in frozen else []:
+            assert np.frombuffer(found[side][one], np.float32).any()
+            assert found[side][one] == wanted[side][one]
+
+
 def test_growth_through_many_tables_of_ids_keeps_old_rows() -> None:
     model = fitted()
     before, old = rows_by_id(model), model.predict(np.arange(USERS), np.arange(USERS) % 20, clip=False)
