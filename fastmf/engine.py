@@ -57,7 +57,8 @@ def freeze(value: Any, role: str) -> Any:
     for name, number in zip(kind._fields, value, strict=True):
         if isinstance(number, bool) or not isinstance(number, (int, float, np.number)):
             raise ValueError(f"{kind.__name__}.{name} must be a number, got {number!r}")
-        if not abs(number) <= np.finfo(np.float32).max:
+        magnitude: Any = abs(number)  # an int may be beyond every float
+        if not magnitude <= float(np.finfo(np.float32).max):
             raise ValueError(f"{kind.__name__}.{name} must be a finite float32 number, got {number!r}")
         fields.append(np.float32(number))
     value.check(*((np.zeros(0, np.float32),) if role == "loss" else ()))

@@ -15,6 +15,7 @@ from fastmf.memory import ALIGNMENT, aligned, reserve, row_capacity, use_huge_pa
 __all__ = ["Factors", "Rows", "Table"]
 
 SIDES = ("users", "items")
+_PIECE = 1 << 16  # rows that are started at once
 SPREAD = 0.15  # of a start vector, relative to a row of unit length
 
 
@@ -102,8 +103,12 @@ class Table:
         """Start `count` rows in an empty table."""
         self.require_room(count)
         use_huge_pages(self.factors, count)
-        for first in range(0, count, 1 << 16):
-            rows = np.arange(first, min(first + (1 << 16), count), dtype=np.int32)
+        self.grow(count, start)
+
+    def grow(self, count: int, start: tuple[int, float, float]) -> None:
+        """Start new rows, until there are `count`; there must be room."""
+        for first in range(self.count, count, _PIECE):
+            rows = np.arange(first, min(first + _PIECE, count), dtype=np.int32)
             self.scatter(rows, self.gather(rows, start))
         self.count = count
 

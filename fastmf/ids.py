@@ -56,7 +56,7 @@ class IdMap:
     Parameters
     ----------
     budget : int, optional
-        The bytes that keys, and text, may grow to; the machine's memory by default.
+        The bytes that keys, and text, may grow to; half the machine's memory by default.
     rows : int, optional
         The ids that the map may grow to, where that is less than the budget allows.
 

@@ -25,10 +25,10 @@ _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE if hasattr(mmap, "M
 
 
 def default_budget() -> int:
-    """The physical memory of the machine, in bytes; less where the system does not grant enough address space."""
+    """Half the physical memory of the machine, in bytes; less where the system grants too little address space."""
     budget = 8 << 30
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        budget = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        budget = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     while budget > _HUGE_PAGE and not _granted(_BUDGETS * budget):
         budget //= 2
     return budget

@@ -147,7 +147,7 @@ def commit(state: State, delta: Delta) -> None:
 def _grow(state: State, delta: Delta) -> None:
     for side in SIDES:
         state.ids[side].extend(delta.new_ids[side])
-        state.factors.tables[side].count = len(state.ids[side])
+        state.factors.tables[side].grow(len(state.ids[side]), state.factors.start(side))
     state.history.append(delta.log)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.engine import Objective, WorkingSet
-from fastmf.errors import DivergenceError, require_integer, require_number
+from fastmf.errors import DataError, DivergenceError, require_integer, require_number
 from fastmf.factors import SIDES, Rows
 from fastmf.history import Events
 from fastmf.ids import Staged
@@ -196,6 +196,8 @@ def _gather(
     item_rows, past = arrived.items, None
     if recipe.history_epochs and movable_users:
         past, _ = state.history.of("users", users[:movable_users], recipe.max_history)
+        if recipe.loss is not None:
+            _require_labels(past, recipe.loss)
         item_rows = np.concatenate([arrived.items, past.items])
     items, local_items = localize(item_rows, tables["items"].marks)
     named = int(local_items[:count].max()) + 1 if count else 0
@@ -206,6 +208,14 @@ def _gather(
     if past is not None:
         past = past._replace(items=local_items[count:])
     return working, new, past
+
+
+def _require_labels(past: Events, loss: Any) -> None:
+    """The labels of the history are in the domain of the model's loss, and need not be in that of another."""
+    try:
+        loss.check(past.values)
+    except DataError as error:
+        raise DataError(f"the history of the users does not suit this loss; try history_epochs=0 ({error})") from error
 
 
 def _movable_first(

@@ -23,7 +23,7 @@ class Options(NamedTuple):
     device : {"cpu"}
         Where to train.
     memory : int, optional
-        The bytes that a table may grow to; the machine's memory by default.
+        The bytes that a table may grow to; half the machine's memory by default.
     """
 
     threads: int | None = None
