@@ -57,7 +57,7 @@ def freeze(value: Any, role: str) -> Any:
     for name, number in zip(kind._fields, value, strict=True):
         if isinstance(number, bool) or not isinstance(number, (int, float, np.number)):
             raise ValueError(f"{kind.__name__}.{name} must be a number, got {number!r}")
-        magnitude: Any = abs(number)  # an int may be beyond every float
+        magnitude = abs(number if isinstance(number, int) else float(number))  # an int may be beyond every float
         if not magnitude <= float(np.finfo(np.float32).max):
             raise ValueError(f"{kind.__name__}.{name} must be a finite float32 number, got {number!r}")
         fields.append(np.float32(number))

@@ -84,6 +84,14 @@ def test_an_interrupt_in_the_first_update_leaves_no_model(monkeypatch: pytest.Mo
 
 def test_an_interrupt_in_the_commit_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while rows are being written: never half an update, and never one that cannot be undone."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    try:
+        interrupt_a_commit(monkeypatch)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def interrupt_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted()
     twin, before = model.copy(), content(model)
     twin.update(NEW)

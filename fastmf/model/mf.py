@@ -67,7 +67,7 @@ class MF(Answers):
     >>> delta = model.update(events[1500:])
     >>> delta.events, model.version
     (500, 1)
-    >>> model.predict([3], [4]).round(1)
+    >>> model.predict([3], [4]).round()
     array([4.], dtype=float32)
 
     References
