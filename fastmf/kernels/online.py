@@ -13,9 +13,10 @@ from enum import IntEnum, auto
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
+from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 from fastmf.kernels import bridge
 from fastmf.kernels.bridge import jit, stamp
@@ -58,17 +59,39 @@ _FACTORS, _RECORDS, _ROWS, _MARKS, _LOG, _HEAD, _TAILED, _PREVIOUS = (int(e) for
 _JOURNAL_ROWS, _JOURNAL_FACTORS, _JOURNAL_RECORDS, _JOURNAL_SIZE, _JOURNAL_COUNT = (int(e) for e in list(Entry)[13:])
 
 
-@intrinsic
-def _pointer(typing, address):
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+def _array(context, builder, kind, address, shape):
+    """An array over memory that somebody else owns. (numba.carray does the same, and takes far longer to compile.)"""
+    array = context.make_array(kind)(context, builder)
+    item = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides = [item] if len(shape) == 1 else [builder.mul(shape[1], item), item]
+    data = builder.inttoptr(address, array.data.type)
+    populate_array(array, data=data, shape=shape, strides=strides, itemsize=item, meminfo=None)
+    return array._getvalue()
 
-    return types.voidptr(types.int64), generate
+
+@intrinsic
+def _line(typing, address, size, dtype):
+    kind = types.Array(dtype.dtype, 1, "C")
+
+    def generate(context, builder, signature, arguments):
+        return _array(context, builder, kind, arguments[0], [arguments[1]])
+
+    return kind(types.int64, types.int64, dtype), generate
+
+
+@intrinsic
+def _grid(typing, address, rows, width, dtype):
+    kind = types.Array(dtype.dtype, 2, "C")
+
+    def generate(context, builder, signature, arguments):
+        return _array(context, builder, kind, arguments[0], [arguments[1], arguments[2]])
+
+    return kind(types.int64, types.int64, types.int64, dtype), generate
 
 
 @njit
 def _column(ledger, entry, size, dtype):
-    return carray(_pointer(ledger[entry]), size, dtype)
+    return _line(ledger[entry], size, dtype)
 
 
 @njit
@@ -82,7 +105,7 @@ def _row_of(ledger, side, one):
 
 @njit
 def _table(ledger, side, entry, width, dtype):
-    return carray(_pointer(ledger[side + entry]), (ledger[side + _ROWS], width), dtype)
+    return _grid(ledger[side + entry], ledger[side + _ROWS], width, dtype)
 
 
 @njit
@@ -94,10 +117,12 @@ def _remember(ledger, side, row, factors, records):
     marks[row] = 1
     count, size = ledger[side + _JOURNAL_COUNT], ledger[side + _JOURNAL_SIZE]
     _column(ledger, side + _JOURNAL_ROWS, size, np.int32)[count] = row
-    kept = carray(_pointer(ledger[side + _JOURNAL_FACTORS]), (size, factors.shape[1]), factors.dtype)
-    kept_records = carray(_pointer(ledger[side + _JOURNAL_RECORDS]), (size, records.shape[1]), np.float32)
-    kept[count, :] = factors[row, :]
-    kept_records[count, :] = records[row, :]
+    kept = _grid(ledger[side + _JOURNAL_FACTORS], size, factors.shape[1], factors.dtype)
+    kept_records = _grid(ledger[side + _JOURNAL_RECORDS], size, records.shape[1], np.float32)
+    for factor in range(factors.shape[1]):
+        kept[count, factor] = factors[row, factor]
+    for field in range(records.shape[1]):
+        kept_records[count, field] = records[row, field]
     ledger[side + _JOURNAL_COUNT] = count + 1
 
 
