@@ -60,7 +60,7 @@ _JOURNAL_ROWS, _JOURNAL_FACTORS, _JOURNAL_RECORDS, _JOURNAL_SIZE, _JOURNAL_COUNT
 
 
 def _array(context, builder, kind, address, shape):
-    """An array over memory that somebody else owns. (numba.carray does the same, and takes far longer to compile.)"""
+    """An array over memory that somebody else owns; numba.carray does the same, and takes far longer to compile."""
     array = context.make_array(kind)(context, builder)
     item = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
     strides = [item] if len(shape) == 1 else [builder.mul(shape[1], item), item]
