@@ -20,9 +20,15 @@ from fastmf.plan import Plan
 from fastmf.recipes import Update
 from fastmf.state import State
 
-__all__ = ["Schedule", "make_delta", "train"]
+__all__ = ["Schedule", "make_delta", "numbered", "train"]
 
 _PATIENCE = 2  # epochs without improvement on the held-out events before training stops
+
+
+def numbered(batch: Interactions, rows: dict[str, np.ndarray]) -> Events:
+    """A batch with row numbers in place of ids, and a weight of 1 where it has none."""
+    weights = np.ones(len(batch), np.float32) if batch.weights is None else batch.weights
+    return Events(rows["users"], rows["items"], batch.values, weights, batch.times)
 
 
 # --- fit ------------------------------------------------------------------------------------------------------------
@@ -166,9 +172,8 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
     staged = {side: state.ids[side].stage(getattr(batch, side), side) for side in SIDES}
     for side in SIDES:
         state.factors.tables[side].require_room(len(state.ids[side]) + len(staged[side].fresh))
-    weights = np.ones(len(batch), np.float32) if batch.weights is None else batch.weights
-    times = state.history.times_of(batch.times, len(batch))
-    arrived = Events(staged["users"].rows, staged["items"].rows, batch.values, weights, times)
+    arrived = numbered(batch, {side: staged[side].rows for side in SIDES})
+    arrived = arrived._replace(times=state.history.times_of(batch.times, len(batch)))
     working, new, past = _gather(state, arrived, staged, recipe)
     before = working.measure(new, objective)
     _train_update(working, new, past, recipe, objective)

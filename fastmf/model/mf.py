@@ -14,7 +14,6 @@ from fastmf.delta import Delta
 from fastmf.engine import PARALLEL_FROM, Objective, freeze, shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
 from fastmf.factors import SIDES, Factors
-from fastmf.history import Events
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
 from fastmf.kernels.launch import usable_threads
@@ -24,7 +23,7 @@ from fastmf.model.answers import Answers
 from fastmf.model.options import Options
 from fastmf.recipes import Update, presets
 from fastmf.state import State, commit
-from fastmf.training import Schedule, make_delta, train
+from fastmf.training import Schedule, make_delta, numbered, train
 
 __all__ = ["MF", "load"]
 
@@ -145,8 +144,7 @@ class MF(Answers):
             state.ids[side].extend(staged.fresh)
             state.factors.tables[side].fill(len(staged.fresh), state.factors.start(side))
             rows[side] = staged.rows
-        weights = np.ones(len(events), np.float32) if events.weights is None else events.weights
-        log = Events(rows["users"], rows["items"], events.values, weights, events.times)
+        log = numbered(events, rows)
         state.history.require_room(len(events))
         state.history.build(log, len(state.ids["users"]), len(state.ids["items"]))
         state.factors.see(events.values)
