@@ -186,7 +186,8 @@ class MF(Answers):
         if overrides:
             recipe = replace(recipe, **overrides)
         objective = self._objective.override(recipe.loss, recipe.regularizer)
-        objective.loss.check(batch.values)
+        if recipe.loss is not None:  # the model's own has checked them already
+            objective.loss.check(batch.values)
         self._settle()
         if self._state is None and not len(batch):
             raise DataError("events: there are none; the first batch of a model needs at least one")
