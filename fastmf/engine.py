@@ -173,25 +173,24 @@ class WorkingSet:
 
         `order` is that of the blocks; stratum after stratum, as they are listed, by default.
         """
-        shape, classes = self.shape, objective.classes
-        sums = np.empty(len(plan.bounds) - 1)
+        shape, classes, flight = self.shape, objective.classes, plan.in_flight
+        sums = np.zeros(len(plan.bounds) - 1)
         order = np.arange(sums.size) if order is None else order
-        launch(
-            lambda: pointwise.epoch(shape, classes, False),
-            lambda: pointwise.epoch(shape, classes, True),
-            threads,
-            (plan.bounds, order, plan.strata),
-            plan.events[:4],
-            *self.now["users"],
-            *self.now["items"],
-            (*self.before["users"], *self.before["items"]),
-            (movable["users"], movable["items"]),
-            self.mean,
-            objective.loss,
-            objective.solver,
-            objective.regularizer,
-            sums,
-        )
+        for strata in plan.pieces():
+            launch(
+                lambda: pointwise.epoch(shape, classes, flight, False),
+                lambda: pointwise.epoch(shape, classes, flight, True),
+                threads,
+                (plan.bounds, order, strata),
+                plan.events[:4],
+                *self.now["users"],
+                *self.now["items"],
+                (*self.before["users"], *self.before["items"]),
+                (movable["users"], movable["items"]),
+                self.mean,
+                *objective,
+                sums,
+            )
         return float(sums.sum())
 
     def run_batches(self, events: Events, objective: Objective, movable: dict[str, int], batch_size: int) -> float:

@@ -16,7 +16,7 @@ __all__ = ["Factors", "Rows", "Table"]
 
 SIDES = ("users", "items")
 _PIECE = 1 << 16  # rows that are started at once
-SPREAD = 0.15  # of a start vector, relative to a row of unit length
+SPREAD = 0.2  # of a start vector, relative to a row of unit length
 
 
 class Rows(NamedTuple):

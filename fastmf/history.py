@@ -15,6 +15,7 @@ from fastmf.memory import reserve, row_capacity
 __all__ = ["Events", "History"]
 
 _NO_LIMIT = np.iinfo(np.int64).max
+_LARGEST = np.iinfo(np.int32).max
 _BYTES_PER_EVENT = 40  # two rows, value, weight, time, two links
 
 
@@ -69,13 +70,13 @@ class _Side:
         self.tailed = reserve(rows, np.int32)
         self.head = reserve(rows, np.int64)
         self.previous = reserve(events, np.int64)
-        self.base = reserve(2 * events, np.int64)
+        self.base = reserve(2 * events, np.int32 if events <= _LARGEST else np.int64)
         self.used = 0
 
     def build(self, rows: np.ndarray, count: int) -> None:
         """Lay out all events at once."""
-        order, starts = order_by(rows, count)
-        self.base[: order.size], self.used = order, order.size
+        order, starts = order_by(rows, count, self.base[: rows.size])
+        self.used = order.size
         self.start[:count] = starts[:-1]
         self.based[:count] = np.diff(starts)
 
@@ -155,6 +156,11 @@ class History:
             self.untimed = untimed
         self._sides["users"].build(events.users, users)
         self._sides["items"].build(events.items, items)
+
+    def sorted_by(self, side: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order that sorts a log just built by the `count` rows of a side, and the start of each row in it."""
+        index = self._sides[side]
+        return index.base[: len(self)], np.append(index.start[:count], len(self))
 
     def append(self, events: Events) -> None:
         """Add events at the end; there must be room."""

@@ -142,12 +142,7 @@ class IdMap:
         self.require_kind(ids, column)
         batch = _encode(ids)
         rows, unknown = self._look_up(batch)
-        if not unknown:
-            return Staged(rows, ids[:0])
-        scratch = np.zeros(2 * _table_size(unknown), np.int64)
-        first = np.empty(unknown, np.int64)
-        new = hashing.number(batch.keys, batch.text, batch.bounds, rows, self._count, scratch, first)
-        return Staged(rows, ids[first[:new]])
+        return Staged(rows, ids[_number(batch, rows, self._count)] if unknown else ids[:0])
 
     def prepare(self, fresh: np.ndarray) -> None:
         """Do all that can fail of adding these ids; the map still means what it did.
@@ -231,6 +226,8 @@ class IdMap:
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _look_up(self, batch: _Keys) -> tuple[np.ndarray, int]:
+        if not self._count:
+            return np.full(len(batch.keys), -1, np.int32), len(batch.keys)
         rows = np.empty(len(batch.keys), np.int32)
         if not batch.bounds.size:
             return rows, hashing.lookup(self._slots, self._older, batch.keys, rows)
@@ -274,6 +271,22 @@ class IdMap:
             self._reset_tables(present.size if 8 * self._count > present.size else present.size // 2)
             self._older = present
         self._used = self._count
+
+
+def _number(batch: _Keys, rows: np.ndarray, known: int) -> np.ndarray:
+    """Give unknown ids (rows -1) numbers from `known` on, in order of appearance; returns where each is first seen.
+
+    The table for it grows with the ids that are distinct: one for as many as there are events would miss every cache.
+    """
+    size, first = _SMALLEST_TABLE, np.empty(0, np.int64)
+    new = position = 0
+    while position < rows.size:
+        first = np.append(first, np.empty(size // 2 - first.size, np.int64))
+        scratch = np.zeros(2 * size, np.int64)
+        hashing.insert(scratch, _NO_BOUNDS, 0, batch.keys[first[:new]], 0)
+        position, new = hashing.number(*batch, rows, known, scratch, first, position, new)
+        size *= 4
+    return first[:new]
 
 
 def _table_size(count: int) -> int:

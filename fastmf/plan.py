@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from fastmf.history import Events
-from fastmf.kernels.grouping import order_by
+from fastmf.kernels.grouping import arrange, order_by
 from fastmf.kernels.rng import draw, mix
 
 __all__ = ["Plan"]
+
+_PIECE = 1 << 20  # events between two chances for Ctrl-C
 
 
 class Plan(NamedTuple):
@@ -25,7 +28,7 @@ class Plan(NamedTuple):
     strata : int64[strata + 1]
         Blocks ``strata[s]`` to ``strata[s + 1]`` share no row and may run at once; strata follow each other.
     in_flight : int
-        Parts of a block that are worked on side by side.
+        Events, one of each part of a block, whose slopes are taken before the first of their steps.
     """
 
     events: Events
@@ -35,37 +38,50 @@ class Plan(NamedTuple):
 
     @classmethod
     def single(cls, events: Events, users: int, order: str = "user") -> Plan:
-        """One block: sorted by user, arrival order kept within a user, or just in order of ``"arrival"``."""
+        """Sorted by user, arrival order kept within a user, or just in order of ``"arrival"``."""
         if order == "user":
             events = events.take(order_by(events.users, users)[0])
         elif order != "arrival":
             raise ValueError(f'order must be "user" or "arrival", got {order!r}')
-        return cls(events, np.array([0, events.users.size], np.int64), np.array([0, 1], np.int64))
+        count = events.users.size
+        bounds = np.append(np.arange(0, max(count, 1), _PIECE), count)
+        return cls(events, bounds, np.arange(bounds.size, dtype=np.int64))
 
     def after(self, past: Events) -> Plan:
-        """The same events behind those of the past, which come user by user: one block after the other."""
+        """The same events behind those of the past, which come user by user."""
+        first = Plan.single(past, 0, "arrival")
+        bounds = np.concatenate([first.bounds, self.bounds[1:] + past.users.size])
         whole = Events.concatenate([past, self.events])
-        last = past.users.size
-        return Plan(whole, np.concatenate([[0], self.bounds + last]), np.arange(len(self.bounds) + 1, dtype=np.int64))
+        return Plan(whole, bounds, np.arange(bounds.size, dtype=np.int64))
 
     @classmethod
-    def blocked(cls, events: Events, users: int, items: int, bands: int, seed: int) -> Plan:
-        """Rows dealt at random into `bands` bands a side; block (a, b) holds the events of two bands, by user.
+    def blocked(
+        cls, events: Events, by_user: tuple[np.ndarray, np.ndarray], items: int, bands: int, seed: int, in_flight: int
+    ) -> Plan:
+        """Block (a, b) holds the events of user band a and item band b, by user, its parts side by side.
 
-        Stratum s is the blocks (a, a + s mod bands): no two of them share a row.
+        `by_user` are the order that sorts the events by user, and the start of each user in it. User bands are ranges
+        of rows with equally many events, so that a block walks through memory; items are dealt to bands at random,
+        since new items go with new users. Stratum s is the blocks (a, a + s mod bands): no two of them share a row.
 
         References
         ----------
         Gemulla, Nijkamp, Haas, Sismanis (2011), Large-scale Matrix Factorization with Distributed SGD.
         """
-        if bands == 1:
-            return cls.single(events, users)
-        by_user = events.take(order_by(events.users, users)[0])
-        user_band = _deal(users, bands, seed, 0)[by_user.users]
-        item_band = _deal(items, bands, seed, 1)[by_user.items]
-        block = (item_band - user_band) % bands * bands + user_band
-        order, starts = order_by(block, bands * bands)
-        return cls(by_user.take(order), starts, np.arange(0, bands * bands + 1, bands, dtype=np.int64))
+        order, starts = by_user
+        user_band = np.minimum(starts[:-1] * bands // max(order.size, 1), bands - 1)
+        bounds = np.empty(bands * bands + 1, np.int64)
+        arranged = Events(*(np.empty(order.size, column.dtype) for column in events[:4]))
+        item_band = _deal(items, bands, seed)
+        arrange(order, events[:4], user_band, item_band, bands, in_flight, bounds, arranged[:4])
+        return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)
+
+    def pieces(self) -> list[np.ndarray]:
+        """The strata in pieces of about a million events, each with the end of its last: kernels hear no Ctrl-C."""
+        ends = self.bounds[self.strata]
+        firsts = np.unique(np.searchsorted(ends, np.arange(0, ends[-1], _PIECE), "right") - 1)
+        cuts = np.append(firsts, ends.size - 1)
+        return [self.strata[first : last + 1] for first, last in itertools.pairwise(cuts)]
 
     def block_order(self, seed: int, epoch: int) -> np.ndarray:
         """The blocks in the order of one epoch: strata shuffled, so that no event is always the last word."""
@@ -77,9 +93,8 @@ class Plan(NamedTuple):
         return blocks[np.argsort(keys)].ravel()
 
 
-def _deal(rows: int, bands: int, seed: int, side: int) -> np.ndarray:
+def _deal(rows: int, bands: int, seed: int) -> np.ndarray:
     """A band for every row: the rows in random order, cut into equal parts."""
-    generator = np.random.default_rng([int(mix(np.uint64(seed))), side])
     band = np.empty(rows, np.int64)
-    band[generator.permutation(rows)] = np.arange(rows) * bands // max(rows, 1)
+    band[np.random.default_rng(int(mix(np.uint64(seed)))).permutation(rows)] = np.arange(rows) * bands // max(rows, 1)
     return band

@@ -33,7 +33,7 @@ class L2(NamedTuple):
     1.0
     """
 
-    weight: float = 0.07
+    weight: float = 0.06
 
     def pull(self, row: Any, origin: Any) -> Any:
         weight = self.weight + self.weight

@@ -85,17 +85,10 @@ def sgd(rate: float = 0.01) -> Step:
     return lambda row, gradient, memory: (row - f32(rate) * gradient, memory)
 
 
-def adagrad(rate: float = 0.05, initial: float = 1.0) -> Step:
-    """Factors 0 to 7 share one sum of mean squares, the others a second one."""
-
+def adagrad(rate: float = 0.05, initial: float = 100.0) -> Step:
     def step(row: np.ndarray, gradient: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pace = f32(rate) * (f32(1) / np.sqrt(memory + f32(initial)))
-        part = np.minimum(np.arange(row.size) // 8, memory.size - 1)
-        square = gradient * gradient
-        sums = [total(np.where(part == p, square, f32(0))) for p in range(memory.size)]
-        counts = [max(1, np.sum(part == p)) for p in range(memory.size)]
-        means = [one * f32(1 / count) for one, count in zip(sums, counts, strict=True)]
-        return row - pace[part] * gradient, memory + np.array(means, f32)
+        pace = f32(rate) * (f32(1) / np.sqrt(memory[0] * f32(1 / f32(initial)) + f32(1)))
+        return row - pace * gradient, memory + total(gradient * gradient) * f32(1 / row.size)
 
     return step
 
@@ -143,6 +136,11 @@ def total(lanes: np.ndarray) -> Any:
     return result[0]
 
 
+def fma(lanes: np.ndarray, factor: Any, added: Any) -> np.ndarray:
+    """``lanes * factor + added``, rounded once: a product of two float32 is exact in float64."""
+    return (lanes.astype(np.float64) * np.asarray(factor, np.float64) + added).astype(f32)
+
+
 class Side(NamedTuple):
     """The rows of one side without padding; the first `movable` of them may be written."""
 
@@ -168,7 +166,7 @@ class Side(NamedTuple):
     def records(self) -> np.ndarray:
         """The records as kernels keep them, padding zero."""
         used = np.concatenate([self.biases, self.memory], axis=1)
-        records = np.zeros((len(used), -(-used.shape[1] // 4) * 4), f32)
+        records = np.zeros((len(used), -(-used.shape[1] // 2) * 2), f32)
         records[:, : used.shape[1]] = used
         return records
 
@@ -208,14 +206,23 @@ class Model:
     def measure(self, events: Events) -> float:
         return sum(self.lost(events, n) for n in range(len(events.users)))
 
-    def epoch(self, events: Events, blocks: Iterable[range]) -> float:
-        """One step per event, block by block; returns the loss, each event measured before its step."""
+    def epoch(self, events: Events, blocks: Iterable[range], in_flight: int = 1) -> float:
+        """One step per event, block by block; returns the loss, each event measured before its group's steps."""
         lost = 0.0
-        for n in (n for block in blocks for n in block):
-            lost += self.lost(events, n)
-            for half in self._gradients(events, n):
-                self._step(*half)
+        for block in blocks:
+            tail = len(block) - len(block) % in_flight
+            groups = [block[first : first + in_flight] for first in range(0, tail, in_flight)]
+            for group in [*groups, *(block[n : n + 1] for n in range(tail, len(block)))]:
+                lost += sum(self.lost(events, n) for n in group)
+                slopes = {n: self.slope(events, n) for n in group}
+                for n in reversed(group):
+                    for half in self._gradients(events, n, slopes[n]):
+                        self._step(*half)
         return lost
+
+    def slope(self, events: Events, n: int) -> Any:
+        score = self.score(events.users[n], events.items[n])
+        return f32(events.weights[n] * self.objective.loss.slope(score, events.values[n]))
 
     def batches(self, events: Events, size: int) -> float:
         """One step per `size` events along their mean gradient; returns the loss, measured before the steps."""
@@ -225,7 +232,7 @@ class Model:
             sums: dict[tuple[int, int], Half] = {}
             for n in batch:
                 lost += self.lost(events, n)
-                for half in self._gradients(events, n):
+                for half in self._gradients(events, n, self.slope(events, n)):
                     key = id(half.side), half.row
                     before = sums.get(key, half._replace(gradient=f32(0), bias_gradient=f32(0)))
                     sums[key] = half._replace(
@@ -237,27 +244,27 @@ class Model:
                 self._step(half.side, half.row, half.gradient * share, half.bias_gradient * share)
         return lost
 
-    def _gradients(self, events: Events, n: int) -> list[Half]:
-        """Of the movable rows of one event, all at the present values."""
+    def _gradients(self, events: Events, n: int, slope: Any) -> list[Half]:
+        """Of the movable rows of one event, at the present rows."""
         u, i = int(events.users[n]), int(events.items[n])
-        slope = f32(events.weights[n] * self.objective.loss.slope(self.score(u, i), events.values[n]))
         halves = []
         for side, row, other, origin in (
             (self.users, u, self.items.rows[i], self._origins[0]),
             (self.items, i, self.users.rows[u], self._origins[1]),
         ):
             if row < side.movable:
-                gradient = other * slope + self.objective.pull(side.rows[row], origin.rows[row])
+                gradient = fma(other, slope, self.objective.pull(side.rows[row], origin.rows[row]))
                 bias_gradient = slope + self.objective.pull(side.biases[row], origin.biases[row])
                 halves.append(Half(side, row, gradient, bias_gradient))
         return halves
 
     def _step(self, side: Side, row: int, gradient: np.ndarray, bias_gradient: np.ndarray) -> None:
-        """A bias steps with the memory of its row, as it was before, and leaves no trace in it."""
+        """Both step with the memory of the row as it was before; the bias's step says what it becomes."""
         step, memory = self.objective.step, side.memory[row].copy()
-        side.rows[row], side.memory[row] = step(side.rows[row], gradient, memory)
+        side.rows[row] = step(side.rows[row], gradient, memory)[0]
+        bias, side.memory[row] = step(side.biases[row], bias_gradient, memory)
         if self.objective.biases:
-            side.biases[row] = step(side.biases[row], bias_gradient, memory)[0]
+            side.biases[row] = bias
 
     def predict(self, users: np.ndarray, items: np.ndarray, low: float, high: float) -> np.ndarray:
         """Through the link and within [low, high]; a row of -1 is unknown and adds nothing."""

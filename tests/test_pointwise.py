@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import naive
@@ -11,7 +12,9 @@ import pytest
 from twins import COUNTS, Twins
 
 from fastmf import engine, losses, optimizers, regularizers
+from fastmf.history import Events
 from fastmf.kernels import pointwise
+from fastmf.kernels.grouping import order_by
 from fastmf.plan import Plan
 
 ROUNDED = {"Logistic", "Poisson"}  # they go through exp and tanh, which no standard rounds the same everywhere
@@ -79,9 +82,44 @@ def test_origin_is_the_row_before_the_update() -> None:
     twins.assert_equal()
 
 
-def test_blocks_run_in_the_order_of_the_plan() -> None:
+def blocked(events: Events, bands: int, in_flight: int = 4) -> Plan:
+    by_user = order_by(events.users, COUNTS["users"])
+    return Plan.blocked(events, by_user, COUNTS["items"], bands, seed=1, in_flight=in_flight)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 4])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_plan_in_blocks_holds_every_event_once(bands: int, in_flight: int) -> None:
+    events = Twins(9).events(301)
+    plan = blocked(events, bands, in_flight)
+    before, after = (np.lexsort(some[:4]) for some in (events, plan.events))
+    for column, arranged in zip(events[:4], plan.events[:4], strict=True):
+        np.testing.assert_array_equal(arranged[after], column[before])
+    for first, last in itertools.pairwise(plan.bounds):
+        whole = (last - first) // in_flight * in_flight
+        parts = plan.events.users[first : first + whole].reshape(-1, in_flight)
+        assert (np.diff(parts.T.ravel()) >= 0).all()  # user after user, part after part
+        assert (np.diff(plan.events.users[first + whole : last]) >= 0).all()
+    for first, last in itertools.pairwise(plan.strata):
+        for name in ("users", "items"):
+            rows = [set(getattr(plan.events, name)[plan.bounds[b] : plan.bounds[b + 1]]) for b in range(first, last)]
+            assert sum(map(len, rows)) == len(set().union(*rows))
+
+
+def test_pieces_cover_the_strata_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastmf.plan._PIECE", 100)
+    events = Twins(9).events(301)
+    for plan in (blocked(events, 4), Plan.single(events, 13), Plan.single(events, 13).after(events)):
+        pieces = plan.pieces()
+        assert len(pieces) > 1
+        assert [start for piece in pieces for start in piece[:-1]] == plan.strata[:-1].tolist()
+        assert pieces[-1][-1] == plan.strata[-1]
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 4])
+def test_blocks_run_in_the_order_of_the_plan(in_flight: int) -> None:
     twins = Twins(9)
-    plan = Plan.blocked(twins.events(300), COUNTS["users"], COUNTS["items"], bands=3, seed=1)
+    plan = blocked(twins.events(301), 3, in_flight)
     for epoch in range(3):
         lost, expected = twins.run(plan, epoch)
         assert lost == pytest.approx(expected)
@@ -99,9 +137,9 @@ def test_measure_equals_naive_and_moves_nothing(loss: Any) -> None:
 
 def test_parallel_compilation_gives_the_bits_of_the_serial_one(monkeypatch: pytest.MonkeyPatch) -> None:
     serial, parallel = Twins(17), Twins(17)
-    plan = Plan.blocked(serial.events(500), COUNTS["users"], COUNTS["items"], bands=4, seed=0)
+    plan = blocked(serial.events(500), 4)
     expected = serial.run(plan)[0]
-    compiled = pointwise.epoch(parallel.shape, parallel.objective.classes, True)
+    compiled = pointwise.epoch(parallel.shape, parallel.objective.classes, plan.in_flight, True)
     monkeypatch.setattr(pointwise, "epoch", lambda *_: compiled)
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
@@ -115,7 +153,7 @@ def test_parallel_compilation_gives_the_bits_of_the_serial_one(monkeypatch: pyte
 def test_strata_on_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "PARALLEL_FROM", 0)
     one, two = Twins(17), Twins(17)
-    plan = Plan.blocked(one.events(200_000), COUNTS["users"], COUNTS["items"], bands=4, seed=0)
+    plan = blocked(one.events(200_000), 4)
     for epoch in range(3):
         order = plan.block_order(0, epoch)
         lost = [

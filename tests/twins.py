@@ -54,7 +54,7 @@ class Twins:
         order = plan.block_order(0, epoch)
         blocks = [range(plan.bounds[block], plan.bounds[block + 1]) for block in order]
         lost = self.working.run(plan, self.objective, self.movable, order, threads)
-        return lost, self.naive.epoch(naive.Events(*plan.events[:4]), blocks)
+        return lost, self.naive.epoch(naive.Events(*plan.events[:4]), blocks, plan.in_flight)
 
     def run_batches(self, events: Events, size: int) -> tuple[float, float]:
         lost = self.working.run_batches(events, self.objective, self.movable, size)

@@ -52,7 +52,41 @@ def _order_by(stamp):
     return order_by
 
 
-_localize_kernel, _order_kernel = _localize(stamp()), _order_by(stamp())
+def _arrange(stamp):
+    @jit(stamp)
+    def arrange(order, events, user_band, item_band, bands, in_flight, bounds, arranged):
+        """Lay out events block by block, in the order given within a block, its parts interleaved.
+
+        Block ``(item_band - user_band) % bands * bands + user_band`` holds the events of two bands. It is cut into
+        `in_flight` parts of m events each, and its layout is the first of every part, the second of every part, and so
+        on; what the parts leave over comes last. ``bounds[b]`` becomes the start of block b.
+        """
+        stamp  # noqa: B018
+        users, items, values, weights = events
+        bounds[:] = 0
+        for place in range(order.size):
+            a, b = user_band[users[order[place]]], item_band[items[order[place]]]
+            bounds[(b - a) % bands * bands + a + 1] += 1
+        for block in range(bands * bands):
+            bounds[block + 1] += bounds[block]
+        taken = np.zeros(bands * bands, np.int64)
+        for place in range(order.size):
+            event = order[place]
+            a, b = user_band[users[event]], item_band[items[event]]
+            block = (b - a) % bands * bands + a
+            part = (bounds[block + 1] - bounds[block]) // in_flight
+            n = taken[block]
+            taken[block] += 1
+            if n < part * in_flight:
+                n = n % part * in_flight + n // part
+            target = bounds[block] + n
+            arranged[0][target], arranged[1][target] = users[event], items[event]
+            arranged[2][target], arranged[3][target] = values[event], weights[event]
+
+    return arrange
+
+
+_localize_kernel, _order_kernel, arrange = _localize(stamp()), _order_by(stamp()), _arrange(stamp())
 
 
 def localize(rows: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,8 +96,11 @@ def localize(rows: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return unique[:count], local
 
 
-def order_by(keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The stable order (int64) that sorts `keys`, integers below `count`, and the start of each key in it."""
-    order, starts = np.empty(keys.size, np.int64), np.empty(count + 1, np.int64)
+def order_by(keys: np.ndarray, count: int, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The stable order that sorts `keys`, integers below `count`, and the start of each key in it (int64).
+
+    The order is int64, or written to the array given.
+    """
+    order, starts = np.empty(keys.size, np.int64) if order is None else order, np.empty(count + 1, np.int64)
     _order_kernel(keys, count, order, starts)
     return order, starts

@@ -149,33 +149,38 @@ def _lookup_text(stamp):
 
 def _number(stamp):
     @jit(stamp)
-    def number(keys, text, bounds, rows, known, scratch, first):
+    def number(keys, text, bounds, rows, known, scratch, first, position, new):
         """Give the unknown ids of a batch (rows -1) numbers from `known` on, in order of first appearance.
 
-        `scratch` is an empty table; ``first[n]`` becomes the position where new id n appears. Returns how many are new.
+        `scratch` is a table of the `new` ids so far, and ``first[n]`` the position where new id n appears. Goes on from
+        `position` until all are done or `first` is full; returns the position reached and the new ids so far.
         """
         stamp  # noqa: B018
         mask = scratch.size // 2 - 1
-        new = 0
-        for position in range(keys.size):
-            if rows[position] >= 0:
-                continue
-            slot = home(scratch, keys[position])
-            while True:
-                n = scratch[2 * slot + 1] - 1
+        while position < keys.size:
+            if position + _AHEAD < keys.size:
+                _prefetch(scratch, 2 * home(scratch, keys[position + _AHEAD]))
+            if rows[position] < 0:
+                slot = home(scratch, keys[position])
+                while True:
+                    n = scratch[2 * slot + 1] - 1
+                    if n < 0:
+                        break
+                    if scratch[2 * slot] == keys[position]:
+                        if bounds.size == 0 or _same_text(text, bounds, first[n], text, bounds, position):
+                            break
+                    slot = (slot + 1) & mask
                 if n < 0:
+                    if new == first.size:
+                        break
                     scratch[2 * slot] = keys[position]
                     scratch[2 * slot + 1] = new + 1
                     first[new] = position
                     n = new
                     new += 1
-                    break
-                if scratch[2 * slot] == keys[position]:
-                    if bounds.size == 0 or _same_text(text, bounds, first[n], text, bounds, position):
-                        break
-                slot = (slot + 1) & mask
-            rows[position] = known + n
-        return new
+                rows[position] = known + n
+            position += 1
+        return position, new
 
     return number
 

@@ -23,7 +23,6 @@ from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, overload, overload_method, register_model
 
-HEAD = 8  # factors that have a memory of their own, see optimizers.AdaGrad
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
 
@@ -97,6 +96,23 @@ for _operation, _instruction in (
 
 
 @intrinsic
+def fma(typing: Any, lanes: Any, factor: Any, added: Any) -> Any:
+    """``lanes * factor + added`` with a single rounding; the others are lanes too, or numbers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(_FLOAT, lanes.width)
+        name = f"llvm.fma.v{lanes.width}f32"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
+        vectors = [
+            _as_vector(context, builder, kind, value, lanes.width)
+            for kind, value in zip(signature.args, arguments, strict=True)
+        ]
+        return builder.call(function, vectors)
+
+    return lanes(lanes, factor, added), generate
+
+
+@intrinsic
 def _rsqrt(typing: Any, lanes: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(_FLOAT, lanes.width)
@@ -156,29 +172,12 @@ def _total_method(self):
     return lambda self: _total(self)
 
 
-def _without_head(builder: Any, vector: Any, width: int) -> Any:
-    zero = ir.Constant(vector.type, [0.0] * width)
-    mask = [width + i if i < HEAD else i for i in range(width)]
-    return builder.shuffle_vector(vector, zero, ir.Constant(ir.VectorType(_INT, width), mask))
-
-
 @intrinsic
-def _split(typing: Any, lanes: Any, memory: Any) -> Any:
-    parts = memory.width
-
+def _mean(typing: Any, lanes: Any, memory: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector, size = arguments[0], lanes.size
-        if parts == 1 or size <= HEAD:
-            means = [(_tree_sum(builder, vector, lanes.width), size)] * parts
-        else:
-            head = _tree_sum(builder, _slice(builder, vector, 0, HEAD), HEAD)
-            rest = _tree_sum(builder, _without_head(builder, vector, lanes.width), lanes.width)
-            means = [(head, HEAD), (rest, size - HEAD)]
-        result = ir.Constant(ir.VectorType(_FLOAT, parts), ir.Undefined)
-        for part, (total, count) in enumerate(means):
-            mean = builder.fmul(total, ir.Constant(_FLOAT, float(np.float32(1.0 / count))))
-            result = builder.insert_element(result, mean, _INT(part))
-        return result
+        share = ir.Constant(_FLOAT, float(np.float32(1.0 / lanes.size)))
+        mean = builder.fmul(_tree_sum(builder, arguments[0], lanes.width), share)
+        return _broadcast(builder, mean, memory.width)
 
     return memory(lanes, memory), generate
 
@@ -186,45 +185,84 @@ def _split(typing: Any, lanes: Any, memory: Any) -> Any:
 @intrinsic
 def _spread(typing: Any, memory: Any, lanes: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        mask = [0 if memory.width == 1 or i < HEAD else 1 for i in range(lanes.width)]
-        mask_type = ir.VectorType(_INT, lanes.width)
-        return builder.shuffle_vector(arguments[0], arguments[0], ir.Constant(mask_type, mask))
+        return _broadcast(builder, builder.extract_element(arguments[0], _INT(0)), lanes.width)
 
     return lanes(memory, lanes), generate
 
 
-def _require_parts(memory: Any) -> None:
-    if not isinstance(memory, Lanes) or memory.width not in (1, 2):
-        raise TypingError(f"a row is split over a memory of 1 or 2 lanes, not {memory}")
-
-
-@overload_method(Lanes, "split")
-def _split_method(self, memory):
-    _require_parts(memory)
-    return lambda self, memory: _split(self, memory)
+@overload_method(Lanes, "mean")
+def _mean_method(self, memory):
+    return lambda self, memory: _mean(self, memory)
 
 
 @overload_method(Lanes, "spread")
 def _spread_method(self, row):
-    _require_parts(self)
     return lambda self, row: _spread(self, row)
 
 
 # --- memory --------------------------------------------------------------------------------------------------------
 
 
-def _row_pointer(context: Any, builder: Any, array_type: Any, array: Any, row: Any, start: int) -> Any:
-    layout = context.make_array(array_type)(context, builder, array)
-    stride = builder.extract_value(layout.strides, 0)
-    offset = builder.add(builder.mul(row, stride), stride.type(start * array_type.dtype.bitwidth // 8))
-    return builder.gep(builder.bitcast(layout.data, ir.IntType(8).as_pointer()), [offset])
+class Borrowed(types.Type):
+    """The Numba type of an array that somebody else keeps alive: its address and the bytes from row to row."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        super().__init__(f"Borrowed({dtype})")
 
 
-def _half(array_type: Any) -> bool:
+@register_model(Borrowed)
+class _BorrowedModel(models.StructModel):
+    def __init__(self, manager: Any, borrowed: Borrowed) -> None:
+        super().__init__(manager, borrowed, [("data", types.CPointer(borrowed.dtype)), ("stride", types.intp)])
+
+
+@intrinsic
+def borrow(typing: Any, array: Any) -> Any:
+    """An array without its reference count, which every call that is handed an array would move, one atom at a time."""
+    borrowed = Borrowed(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        layout = context.make_array(array)(context, builder, arguments[0])
+        view = cgutils.create_struct_proxy(borrowed)(context, builder)
+        view.data, view.stride = layout.data, builder.extract_value(layout.strides, 0)
+        return view._getvalue()
+
+    return borrowed(array), generate
+
+
+@intrinsic
+def _item(typing: Any, column: Any, place: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _row_pointer(context, builder, column, arguments[0], arguments[1], 0)
+        return builder.load(builder.bitcast(pointer, context.get_value_type(column.dtype).as_pointer()))
+
+    return column.dtype(column, types.int64), generate
+
+
+@overload(operator.getitem)
+def _getitem(column, place):
+    if isinstance(column, Borrowed):
+        return lambda column, place: _item(column, place)
+    return None
+
+
+def _row_pointer(context: Any, builder: Any, table_type: Any, table: Any, row: Any, start: int) -> Any:
+    if isinstance(table_type, Borrowed):
+        view = cgutils.create_struct_proxy(table_type)(context, builder, value=table)
+        data, stride = view.data, view.stride
+    else:
+        view = context.make_array(table_type)(context, builder, table)
+        data, stride = view.data, builder.extract_value(view.strides, 0)
+    offset = builder.add(builder.mul(row, stride), stride.type(start * table_type.dtype.bitwidth // 8))
+    return builder.gep(builder.bitcast(data, ir.IntType(8).as_pointer()), [offset])
+
+
+def _half(table_type: Any) -> bool:
     """Whether the table stores half precision, as the bit patterns of float16 (uint16)."""
-    if array_type.dtype not in (types.float32, types.uint16):
-        raise TypingError(f"lanes are kept in float32 or uint16 tables, not {array_type}")
-    return bool(array_type.dtype == types.uint16)
+    if table_type.dtype not in (types.float32, types.uint16):
+        raise TypingError(f"lanes are kept in float32 or uint16 tables, not {table_type}")
+    return bool(table_type.dtype == types.uint16)
 
 
 def _alignment(width: int, start: int, itemsize: int) -> int:
@@ -292,13 +330,8 @@ class Row(np.ndarray):
     def rsqrt(self) -> Row:
         return Row.of(np.float32(1) / np.sqrt(np.asarray(self)))
 
-    def split(self, memory: Row) -> Row:  # type: ignore[override]
-        numbers = np.asarray(self)
-        parts = [numbers] * memory.size
-        if memory.size == 2 and numbers.size > HEAD:
-            parts = [numbers[:HEAD], numbers[HEAD:]]
-        return Row.of([part.mean(dtype=np.float32) for part in parts])
+    def mean(self, memory: Row) -> Row:  # type: ignore[override]
+        return Row.of(np.full(memory.size, np.asarray(self).mean(dtype=np.float32)))
 
     def spread(self, row: Row) -> Row:
-        index = np.zeros(row.size, int) if self.size == 1 else (np.arange(row.size) >= HEAD).astype(int)
-        return Row.of(np.asarray(self)[index])
+        return Row.of(np.full(row.size, np.asarray(self)[0]))

@@ -3,7 +3,7 @@
     G_u = (1 / n) sum over the batch's n events of  g q_i + pull(p_u)  where u is theirs      (likewise items, biases)
     p_u <- step(p_u, G_u)
 
-A bias moves at the pace of its row, as in pointwise.py. The sums live in tables shaped like the working set, all zero
+A row and its bias share one memory, as in pointwise.py. The sums live in tables shaped like the working set, all zero
 between batches; only rows that a batch names are visited.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from fastmf.kernels import bridge
 from fastmf.kernels.bridge import jit, stamp
-from fastmf.kernels.lanes import load, single, store
+from fastmf.kernels.lanes import fma, load, single, store
 from fastmf.kernels.pointwise import Shape
 
 
@@ -70,7 +70,7 @@ def _epoch(size, width, memory, biases, stamp):
                 slope = np.float32(weights[event] * bridge.slope(loss, score, values[event]))
                 if u < movable_users:
                     pull = bridge.pull(penalty, p, load(user_origins, u, 0, width, size))
-                    store(user_sums, u, 0, load(user_sums, u, 0, width, size) + (q * slope + pull))
+                    store(user_sums, u, 0, load(user_sums, u, 0, width, size) + fma(q, slope, pull))
                     pull = bridge.pull(penalty, b, load(user_origin_records, u, 0, 1, 1))
                     store(user_bias_sums, u, 0, load(user_bias_sums, u, 0, 1, 1) + (single(slope) + pull))
                     if seen_users[u] == 0:
@@ -79,7 +79,7 @@ def _epoch(size, width, memory, biases, stamp):
                         count_users += 1
                 if i < movable_items:
                     pull = bridge.pull(penalty, q, load(item_origins, i, 0, width, size))
-                    store(item_sums, i, 0, load(item_sums, i, 0, width, size) + (p * slope + pull))
+                    store(item_sums, i, 0, load(item_sums, i, 0, width, size) + fma(p, slope, pull))
                     pull = bridge.pull(penalty, c, load(item_origin_records, i, 0, 1, 1))
                     store(item_bias_sums, i, 0, load(item_bias_sums, i, 0, 1, 1) + (single(slope) + pull))
                     if seen_items[i] == 0:
@@ -95,12 +95,11 @@ def _epoch(size, width, memory, biases, stamp):
                     row = named[n]
                     gradient = load(sums, row, 0, width, size) * share
                     held = load(records, row, 1, memory, memory)
-                    moved, kept = bridge.step(solver, load(rows, row, 0, width, size), gradient, held)
-                    store(rows, row, 0, moved)
+                    store(rows, row, 0, bridge.step(solver, load(rows, row, 0, width, size), gradient, held)[0])
+                    bias_gradient = load(bias_sums, row, 0, 1, 1) * share
+                    bias, kept = bridge.step(solver, load(records, row, 0, 1, 1), bias_gradient, held)
                     store(records, row, 1, kept)
                     if biases:
-                        bias_gradient = load(bias_sums, row, 0, 1, 1) * share
-                        bias = bridge.step(solver, load(records, row, 0, 1, 1), bias_gradient, held)[0]
                         store(records, row, 0, bias)
                     sums[row, :] = 0.0
                     bias_sums[row, 0] = 0.0

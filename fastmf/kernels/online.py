@@ -21,7 +21,7 @@ from numba.np.arrayobj import populate_array
 from fastmf.kernels import bridge
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.hashing import find
-from fastmf.kernels.lanes import load, single, store
+from fastmf.kernels.lanes import fma, load, single, store
 from fastmf.kernels.pointwise import Shape, record_width
 
 LEARNED, UNKNOWN, FULL, NOT_FINITE = 0, 1, 2, 3  # what `learn` answers
@@ -184,10 +184,10 @@ def _learn(size, width, memory, biases, half, stamp):
         score = mean + b.total() + c.total() + (p * q).total()
         slope = np.float32(bridge.slope(loss, score, target))
         kept_p, kept_q = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
-        new_p, next_p = bridge.step(solver, p, q * slope + bridge.pull(penalty, p, p), kept_p)
-        new_q, next_q = bridge.step(solver, q, p * slope + bridge.pull(penalty, q, q), kept_q)
-        new_b, _ = bridge.step(solver, b, single(slope) + bridge.pull(penalty, b, b), kept_p)
-        new_c, _ = bridge.step(solver, c, single(slope) + bridge.pull(penalty, c, c), kept_q)
+        new_p, _ = bridge.step(solver, p, fma(q, slope, bridge.pull(penalty, p, p)), kept_p)
+        new_q, _ = bridge.step(solver, q, fma(p, slope, bridge.pull(penalty, q, q)), kept_q)
+        new_b, next_p = bridge.step(solver, b, single(slope) + bridge.pull(penalty, b, b), kept_p)
+        new_c, next_q = bridge.step(solver, c, single(slope) + bridge.pull(penalty, c, c), kept_q)
         sizes = max((new_p * new_p).total(), (new_q * new_q).total())
         others = next_p.total() + next_q.total() + new_b.total() + new_c.total()
         if not (sizes <= limit and np.isfinite(others)):

@@ -28,7 +28,6 @@ from fastmf.training import Schedule, make_delta, numbered, train
 __all__ = ["MF", "load"]
 
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
-_FIXED_BANDS = 16  # in deterministic mode: the same for every thread count
 
 
 class MF(Answers):
@@ -144,13 +143,12 @@ class MF(Answers):
             state.ids[side].extend(staged.fresh)
             state.factors.tables[side].fill(len(staged.fresh), state.factors.start(side))
             rows[side] = staged.rows
-        log = numbered(events, rows)
         state.history.require_room(len(events))
-        state.history.build(log, len(state.ids["users"]), len(state.ids["items"]))
+        state.history.build(numbered(events, rows), *state.counts)
+        del rows
         state.factors.see(events.values)
         threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
-        bands = _FIXED_BANDS if self.options.deterministic else 1 if threads == 1 else 4 * threads
-        records = train(state, log, self._objective, schedule, bands, threads)
+        records = train(state, self._objective, schedule, threads)
         self._state, self._journal, self.history_ = state, None, records
         return self
 

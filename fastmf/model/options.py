@@ -17,7 +17,7 @@ class Options(NamedTuple):
     threads : int, optional
         Threads of bulk ranking and of fits of half a million events or more; all cores by default. All else uses one.
     deterministic : bool
-        Cut a fit the same way whatever the number of threads: same seed, same bits.
+        Same seed, same bits, whatever the number of threads. All that there is to train so far keeps to this anyway.
     storage : {"float32", "float16"}
         How factors are kept; training is always float32.
     device : {"cpu"}
