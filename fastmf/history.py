@@ -10,7 +10,8 @@ import numpy as np
 from fastmf.errors import CapacityError
 from fastmf.kernels import log
 from fastmf.kernels.grouping import order_by
-from fastmf.memory import reserve, row_capacity
+from fastmf.kernels.launch import side_by_side
+from fastmf.memory import reserve, row_capacity, use_huge_pages
 
 __all__ = ["Events", "History"]
 
@@ -75,6 +76,7 @@ class _Side:
 
     def build(self, rows: np.ndarray, count: int) -> None:
         """Lay out all events at once."""
+        use_huge_pages(self.base, rows.size)
         order, starts = order_by(rows, count, self.base[: rows.size])
         self.used = order.size
         self.start[:count] = starts[:-1]
@@ -149,13 +151,16 @@ class History:
         if len(self) + events > self._log.users.size:
             raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self._budget} bytes")
 
-    def build(self, events: Events, users: int, items: int, untimed: int = 0) -> None:
+    def build(self, events: Events, users: int, items: int, untimed: int = 0, threads: int = 1) -> None:
         """Fill an empty history with the events of so many user and item rows; the first `untimed` have no time."""
+        for given, column in zip(events, self._log, strict=True):
+            if given is not None and column is not None:
+                use_huge_pages(column, given.size)
         self._write(events)
         if events.times is not None:
             self.untimed = untimed
-        self._sides["users"].build(events.users, users)
-        self._sides["items"].build(events.items, items)
+        sides = {"users": (events.users, users), "items": (events.items, items)}
+        side_by_side(lambda side: self._sides[side].build(*sides[side]), threads)
 
     def sorted_by(self, side: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The order that sorts a log just built by the `count` rows of a side, and the start of each row in it."""

@@ -69,11 +69,11 @@ class Plan(NamedTuple):
         Gemulla, Nijkamp, Haas, Sismanis (2011), Large-scale Matrix Factorization with Distributed SGD.
         """
         order, starts = by_user
-        user_band = np.minimum(starts[:-1] * bands // max(order.size, 1), bands - 1)
+        user_band = np.minimum(starts[:-1] * bands // max(order.size, 1), bands - 1).astype(np.int32)
         bounds = np.empty(bands * bands + 1, np.int64)
         arranged = Events(*(np.empty(order.size, column.dtype) for column in events[:4]))
         item_band = _deal(items, bands, seed)
-        arrange(order, events[:4], user_band, item_band, bands, in_flight, bounds, arranged[:4])
+        arrange(order, starts, events[:4], user_band, item_band, bands, in_flight, bounds, arranged[:4])
         return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)
 
     def pieces(self) -> list[np.ndarray]:
@@ -95,6 +95,6 @@ class Plan(NamedTuple):
 
 def _deal(rows: int, bands: int, seed: int) -> np.ndarray:
     """A band for every row: the rows in random order, cut into equal parts."""
-    band = np.empty(rows, np.int64)
+    band = np.empty(rows, np.int32)
     band[np.random.default_rng(int(mix(np.uint64(seed)))).permutation(rows)] = np.arange(rows) * bands // max(rows, 1)
     return band

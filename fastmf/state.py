@@ -48,6 +48,13 @@ class State:
         """The numbers that an update may change besides rows."""
         return {"low": self.factors.low, "high": self.factors.high}
 
+    def start_rows(self, side: str, ids: np.ndarray) -> np.ndarray:
+        """Fill an empty side with the rows of these ids; returns the row of each."""
+        staged = self.ids[side].stage(ids, side)
+        self.ids[side].extend(staged.fresh)
+        self.factors.tables[side].fill(len(staged.fresh), self.factors.start(side))
+        return staged.rows
+
     def copy(self) -> State:
         """An independent state, of the same lineage and version."""
         other = State.empty(self.factors.like())

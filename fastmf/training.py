@@ -30,7 +30,7 @@ _PATIENCE = 2  # epochs without improvement on the held-out events before traini
 
 def numbered(batch: Interactions, rows: dict[str, np.ndarray]) -> Events:
     """A batch with row numbers in place of ids, and a weight of 1 where it has none."""
-    weights = np.ones(len(batch), np.float32) if batch.weights is None else batch.weights
+    weights = np.broadcast_to(np.float32(1), len(batch)) if batch.weights is None else batch.weights
     return Events(rows["users"], rows["items"], batch.values, weights, batch.times)
 
 
@@ -185,7 +185,8 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
     for side in SIDES:
         state.factors.tables[side].require_room(len(state.ids[side]) + len(staged[side].fresh))
     arrived = numbered(batch, {side: staged[side].rows for side in SIDES})
-    arrived = arrived._replace(times=state.history.times_of(batch.times, len(batch)))
+    times = state.history.times_of(batch.times, len(batch))
+    arrived = arrived._replace(weights=np.ascontiguousarray(arrived.weights), times=times)
     working, new, past = _gather(state, arrived, staged, recipe)
     before = working.measure(new, objective)
     _train_update(working, new, past, recipe, objective)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from fastmf.kernels.bridge import jit, stamp
+from fastmf.kernels.hashing import prefetch
+
+_AHEAD = 16  # events between a prefetch and its use
 
 
 def _localize(stamp):
@@ -52,36 +56,54 @@ def _order_by(stamp):
     return order_by
 
 
+@njit
+def _block(user_band, item_band, bands):
+    """The block of two bands; those of stratum s are s * bands to s * bands + bands - 1."""
+    apart = np.int64(item_band) - np.int64(user_band)
+    return (apart if apart >= 0 else apart + bands) * bands + user_band
+
+
 def _arrange(stamp):
     @jit(stamp)
-    def arrange(order, events, user_band, item_band, bands, in_flight, bounds, arranged):
-        """Lay out events block by block, in the order given within a block, its parts interleaved.
+    def arrange(order, starts, events, user_band, item_band, bands, in_flight, bounds, arranged):
+        """Lay out events block by block, user by user within a block, its parts interleaved.
 
-        Block ``(item_band - user_band) % bands * bands + user_band`` holds the events of two bands. It is cut into
-        `in_flight` parts of m events each, and its layout is the first of every part, the second of every part, and so
-        on; what the parts leave over comes last. ``bounds[b]`` becomes the start of block b.
+        Events ``order[starts[u]:starts[u + 1]]`` are those of user u. Block ``(item_band - user_band) % bands * bands +
+        user_band`` holds the events of two bands. It is cut into `in_flight` parts of equal length, and its layout is
+        the first of every part, the second of every part, and so on; what the parts leave over comes last.
+        ``bounds[b]`` becomes the start of block b.
         """
         stamp  # noqa: B018
         users, items, values, weights = events
+        new_users, new_items, new_values, new_weights = arranged
         bounds[:] = 0
-        for place in range(order.size):
-            a, b = user_band[users[order[place]]], item_band[items[order[place]]]
-            bounds[(b - a) % bands * bands + a + 1] += 1
+        for event in range(users.size):
+            bounds[_block(user_band[users[event]], item_band[items[event]], bands) + 1] += 1
         for block in range(bands * bands):
             bounds[block + 1] += bounds[block]
-        taken = np.zeros(bands * bands, np.int64)
-        for place in range(order.size):
-            event = order[place]
-            a, b = user_band[users[event]], item_band[items[event]]
-            block = (b - a) % bands * bands + a
-            part = (bounds[block + 1] - bounds[block]) // in_flight
-            n = taken[block]
-            taken[block] += 1
-            if n < part * in_flight:
-                n = n % part * in_flight + n // part
-            target = bounds[block] + n
-            arranged[0][target], arranged[1][target] = users[event], items[event]
-            arranged[2][target], arranged[3][target] = values[event], weights[event]
+        part, stride = np.zeros(bands * bands, np.int64), np.full(bands * bands, in_flight)
+        place, left = bounds[:-1].copy(), (bounds[1:] - bounds[:-1]) // in_flight  # where the next event of a part goes
+        for user in range(starts.size - 1):
+            for n in range(starts[user], starts[user + 1]):
+                if n + _AHEAD < order.size:
+                    prefetch(items, order[n + _AHEAD])
+                    prefetch(values, order[n + _AHEAD])
+                    prefetch(weights, order[n + _AHEAD])
+                event = order[n]
+                block = _block(user_band[user], item_band[items[event]], bands)
+                if left[block] == 0:  # the part is full: on to the next, or to what the parts leave over
+                    part[block] += 1
+                    place[block], left[block] = (
+                        bounds[block] + part[block],
+                        (bounds[block + 1] - bounds[block]) // in_flight,
+                    )
+                    if part[block] == in_flight or left[block] == 0:
+                        place[block] = bounds[block] + left[block] * in_flight
+                        left[block], stride[block] = in_flight, 1
+                new_users[place[block]], new_items[place[block]] = user, items[event]
+                new_values[place[block]], new_weights[place[block]] = values[event], weights[event]
+                place[block] += stride[block]
+                left[block] -= 1
 
     return arrange
 

@@ -25,7 +25,7 @@ _AHEAD = 12  # keys between a prefetch and its use
 
 
 @intrinsic
-def _prefetch(typing, array, index):
+def prefetch(typing, array, index):
     def generate(context, builder, signature, arguments):
         layout = context.make_array(array)(context, builder, arguments[0])
         byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -121,7 +121,7 @@ def _lookup(stamp):
         unknown = 0
         for position in range(keys.size):
             if position + _AHEAD < keys.size:
-                _prefetch(slots, 2 * home(slots, keys[position + _AHEAD]))
+                prefetch(slots, 2 * home(slots, keys[position + _AHEAD]))
             row = find(slots, older, keys[position])
             rows[position] = row
             unknown += row < 0
@@ -159,7 +159,7 @@ def _number(stamp):
         mask = scratch.size // 2 - 1
         while position < keys.size:
             if position + _AHEAD < keys.size:
-                _prefetch(scratch, 2 * home(scratch, keys[position + _AHEAD]))
+                prefetch(scratch, 2 * home(scratch, keys[position + _AHEAD]))
             if rows[position] < 0:
                 slot = home(scratch, keys[position])
                 while True:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numba
 
+_T = TypeVar("_T")
 _lock = threading.Lock()
 _forked = False
 
@@ -44,3 +46,12 @@ def launch(serial: Callable[[], Any], parallel: Callable[[], Any], threads: int,
             return kernel(*args)
         finally:
             numba.set_num_threads(before)
+
+
+def side_by_side(work: Callable[[str], _T], threads: int) -> dict[str, _T]:
+    """``work(side)`` for users and for items, at once where there are threads for it; for serial kernels."""
+    sides = ("users", "items")
+    if threads <= 1 or _forked:
+        return {side: work(side) for side in sides}
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(sides, pool.map(work, sides), strict=True))

@@ -13,10 +13,10 @@ from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
 from fastmf.engine import PARALLEL_FROM, Objective, freeze, shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
-from fastmf.factors import SIDES, Factors
+from fastmf.factors import Factors
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
-from fastmf.kernels.launch import usable_threads
+from fastmf.kernels.launch import side_by_side, usable_threads
 from fastmf.memory import default_budget
 from fastmf.model import given, saving
 from fastmf.model.answers import Answers
@@ -136,18 +136,13 @@ class MF(Answers):
             raise DataError("events: there are none; a fit needs at least one")
         schedule = Schedule(epochs, validation, batch_size, progress, callbacks)
         schedule.check()
+        threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
         state = self._begin(events.values)
-        rows = {}
-        for side in SIDES:
-            staged = state.ids[side].stage(getattr(events, side), side)
-            state.ids[side].extend(staged.fresh)
-            state.factors.tables[side].fill(len(staged.fresh), state.factors.start(side))
-            rows[side] = staged.rows
         state.history.require_room(len(events))
-        state.history.build(numbered(events, rows), *state.counts)
+        rows = side_by_side(lambda side: state.start_rows(side, getattr(events, side)), threads)
+        state.history.build(numbered(events, rows), *state.counts, threads=threads)
         del rows
         state.factors.see(events.values)
-        threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
         records = train(state, self._objective, schedule, threads)
         self._state, self._journal, self.history_ = state, None, records
         return self
