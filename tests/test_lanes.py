@@ -8,7 +8,8 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from fastmf.kernels.lanes import Row, borrow, fma, load, single, store
+from fastmf.kernels.borrowed import borrow
+from fastmf.kernels.lanes import Row, fma, load, single, store
 from fastmf.memory import aligned
 
 SIZES = [1, 8, 9, 16, 17, 48]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fastmf.kernels.borrowed import prefetch
 from fastmf.kernels.bridge import jit, stamp
-from fastmf.kernels.hashing import prefetch
 
 _AHEAD = 16  # events between a prefetch and its use
 

@@ -12,11 +12,9 @@ A table that fills up is never rebuilt at once: a table of twice the size takes 
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
 from numba import njit
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+from fastmf.kernels.borrowed import borrow, prefetch
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.rng import mix
 
@@ -24,26 +22,18 @@ MIGRATION = 8  # pairs carried per insertion: at a load of 1/2 or less, more tha
 _AHEAD = 12  # keys between a prefetch and its use
 
 
-@intrinsic
-def prefetch(typing, array, index):
-    def generate(context, builder, signature, arguments):
-        layout = context.make_array(array)(context, builder, arguments[0])
-        byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
-        pointer = builder.bitcast(builder.gep(layout.data, [arguments[1]]), byte)
-        kind = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(function, [pointer, integer(0), integer(3), integer(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), generate
-
-
 @njit
-def home(slots, key):
+def home(mask, key):
     """The first slot to try for a key: a multiplicative hash, folded before and after so that all bits count."""
     bits = np.uint64(key)
     bits = (bits ^ (bits >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64((bits ^ (bits >> np.uint64(32))) & np.uint64(slots.size // 2 - 1))
+    return np.int64((bits ^ (bits >> np.uint64(32))) & np.uint64(mask))
+
+
+@njit
+def last_slot(slots):
+    """The number of the last slot of a table, which is the mask of slot numbers; -1 where there is no table."""
+    return np.int64(slots.size // 2 - 1)
 
 
 @njit
@@ -58,10 +48,12 @@ def _same_text(blob, offsets, row, text, bounds, position):
     return True
 
 
+# Tables, texts and bounds are borrowed from here on; a table comes with its mask.
+
+
 @njit
-def seek(slots, slot, key):
+def seek(slots, mask, slot, key):
     """From `slot` on, the first slot that holds `key` or is free."""
-    mask = np.int64(slots.size // 2 - 1)
     while True:
         row = slots[2 * slot + 1]
         if row == 0 or (slots[2 * slot] == key and row > 0):
@@ -70,29 +62,28 @@ def seek(slots, slot, key):
 
 
 @njit
-def find(slots, older, key):
+def find(slots, mask, older, older_mask, key):
     """The row of an int key in the table, or in the one that it is taking over from; -1 where there is none."""
-    row = slots[2 * seek(slots, home(slots, key), key) + 1] - 1
-    if row < 0 and older.size > 0:
-        row = older[2 * seek(older, home(older, key), key) + 1] - 1
+    row = slots[2 * seek(slots, mask, home(mask, key), key) + 1] - 1
+    if row < 0 and older_mask >= 0:
+        row = older[2 * seek(older, older_mask, home(older_mask, key), key) + 1] - 1
     return row
 
 
 @njit
-def _find_text(slots, key, blob, offsets, text, bounds, position):
-    slot = seek(slots, home(slots, key), key)
+def _find_text(slots, mask, key, blob, offsets, text, bounds, position):
+    slot = seek(slots, mask, home(mask, key), key)
     while slots[2 * slot + 1] > 0:
         row = slots[2 * slot + 1] - 1
         if _same_text(blob, offsets, row, text, bounds, position):
             return row
-        slot = seek(slots, (slot + 1) & (slots.size // 2 - 1), key)
-    return -1
+        slot = seek(slots, mask, (slot + 1) & mask, key)
+    return np.int64(-1)
 
 
 @njit
-def _put(slots, key, row):
-    mask = slots.size // 2 - 1
-    slot = home(slots, key)
+def _put(slots, mask, key, row):
+    slot = home(mask, key)
     while slots[2 * slot + 1] != 0:
         slot = (slot + 1) & mask
     slots[2 * slot] = key
@@ -100,12 +91,11 @@ def _put(slots, key, row):
 
 
 @njit
-def _bury(slots, key, row):
+def _bury(slots, mask, key, row):
     """Take a row out of a table, if it is there; the slot stays taken so that later probes pass over it."""
-    if slots.size == 0:
+    if mask < 0:
         return
-    mask = slots.size // 2 - 1
-    slot = home(slots, key)
+    slot = home(mask, key)
     while slots[2 * slot + 1] != 0:
         if slots[2 * slot + 1] == row + 1:
             slots[2 * slot + 1] = -1
@@ -118,11 +108,12 @@ def _lookup(stamp):
     def lookup(slots, older, keys, rows):
         """rows[p] = the row of the int id keys[p], or -1; returns how many are unknown."""
         stamp  # noqa: B018 - the cache key, see bridge
+        table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
         unknown = 0
         for position in range(keys.size):
             if position + _AHEAD < keys.size:
-                prefetch(slots, 2 * home(slots, keys[position + _AHEAD]))
-            row = find(slots, older, keys[position])
+                prefetch(table, 2 * home(mask, keys[position + _AHEAD]))
+            row = find(table, mask, old, old_mask, keys[position])
             rows[position] = row
             unknown += row < 0
         return unknown
@@ -135,11 +126,13 @@ def _lookup_text(stamp):
     def lookup_text(slots, older, keys, text, bounds, blob, offsets, rows):
         """The same for text ids with hashes `keys` and bytes ``text[bounds[p]:bounds[p + 1]]``."""
         stamp  # noqa: B018
+        table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
+        known, places, given, cuts = borrow(blob), borrow(offsets), borrow(text), borrow(bounds)
         unknown = 0
         for position in range(keys.size):
-            row = _find_text(slots, keys[position], blob, offsets, text, bounds, position)
-            if row < 0 and older.size > 0:
-                row = _find_text(older, keys[position], blob, offsets, text, bounds, position)
+            row = _find_text(table, mask, keys[position], known, places, given, cuts, position)
+            if row < 0 and old_mask >= 0:
+                row = _find_text(old, old_mask, keys[position], known, places, given, cuts, position)
             rows[position] = row
             unknown += row < 0
         return unknown
@@ -156,18 +149,24 @@ def _number(stamp):
         `position` until all are done or `first` is full; returns the position reached and the new ids so far.
         """
         stamp  # noqa: B018
-        mask = scratch.size // 2 - 1
+        table, mask, given, cuts, seen = (
+            borrow(scratch),
+            last_slot(scratch),
+            borrow(text),
+            borrow(bounds),
+            borrow(first),
+        )
         while position < keys.size:
             if position + _AHEAD < keys.size:
-                prefetch(scratch, 2 * home(scratch, keys[position + _AHEAD]))
+                prefetch(table, 2 * home(mask, keys[position + _AHEAD]))
             if rows[position] < 0:
-                slot = home(scratch, keys[position])
+                slot = home(mask, keys[position])
                 while True:
                     n = scratch[2 * slot + 1] - 1
                     if n < 0:
                         break
                     if scratch[2 * slot] == keys[position]:
-                        if bounds.size == 0 or _same_text(text, bounds, first[n], text, bounds, position):
+                        if bounds.size == 0 or _same_text(given, cuts, seen[n], given, cuts, position):
                             break
                     slot = (slot + 1) & mask
                 if n < 0:
@@ -190,12 +189,13 @@ def _insert(stamp):
     def insert(slots, older, cursor, keys, row):
         """Add new keys as rows `row`, `row` + 1, ...; carries old pairs across. Returns the cursor in the old table."""
         stamp  # noqa: B018
+        table, mask = borrow(slots), last_slot(slots)
         for position in range(keys.size):
-            _put(slots, keys[position], row + position)
+            _put(table, mask, keys[position], row + position)
             for _ in range(MIGRATION):
                 if 2 * cursor < older.size:
                     if older[2 * cursor + 1] > 0:
-                        _put(slots, older[2 * cursor], older[2 * cursor + 1] - 1)
+                        _put(table, mask, older[2 * cursor], older[2 * cursor + 1] - 1)
                     cursor += 1
         return cursor
 
@@ -207,9 +207,10 @@ def _remove(stamp):
     def remove(slots, older, keys, row):
         """Take back the keys of rows `row`, `row` + 1, ..., from both tables."""
         stamp  # noqa: B018
+        table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
         for position in range(keys.size):
-            _bury(slots, keys[position], row + position)
-            _bury(older, keys[position], row + position)
+            _bury(table, mask, keys[position], row + position)
+            _bury(old, old_mask, keys[position], row + position)
 
     return remove
 

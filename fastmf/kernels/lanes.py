@@ -23,6 +23,8 @@ from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, overload, overload_method, register_model
 
+from fastmf.kernels.borrowed import address
+
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
 
@@ -203,59 +205,8 @@ def _spread_method(self, row):
 # --- memory --------------------------------------------------------------------------------------------------------
 
 
-class Borrowed(types.Type):
-    """The Numba type of an array that somebody else keeps alive: its address and the bytes from row to row."""
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        super().__init__(f"Borrowed({dtype})")
-
-
-@register_model(Borrowed)
-class _BorrowedModel(models.StructModel):
-    def __init__(self, manager: Any, borrowed: Borrowed) -> None:
-        super().__init__(manager, borrowed, [("data", types.CPointer(borrowed.dtype)), ("stride", types.intp)])
-
-
-@intrinsic
-def borrow(typing: Any, array: Any) -> Any:
-    """An array without its reference count, which every call that is handed an array would move, one atom at a time."""
-    borrowed = Borrowed(array.dtype)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        layout = context.make_array(array)(context, builder, arguments[0])
-        view = cgutils.create_struct_proxy(borrowed)(context, builder)
-        view.data, view.stride = layout.data, builder.extract_value(layout.strides, 0)
-        return view._getvalue()
-
-    return borrowed(array), generate
-
-
-@intrinsic
-def _item(typing: Any, column: Any, place: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _row_pointer(context, builder, column, arguments[0], arguments[1], 0)
-        return builder.load(builder.bitcast(pointer, context.get_value_type(column.dtype).as_pointer()))
-
-    return column.dtype(column, types.int64), generate
-
-
-@overload(operator.getitem)
-def _getitem(column, place):
-    if isinstance(column, Borrowed):
-        return lambda column, place: _item(column, place)
-    return None
-
-
-def _row_pointer(context: Any, builder: Any, table_type: Any, table: Any, row: Any, start: int) -> Any:
-    if isinstance(table_type, Borrowed):
-        view = cgutils.create_struct_proxy(table_type)(context, builder, value=table)
-        data, stride = view.data, view.stride
-    else:
-        view = context.make_array(table_type)(context, builder, table)
-        data, stride = view.data, builder.extract_value(view.strides, 0)
-    offset = builder.add(builder.mul(row, stride), stride.type(start * table_type.dtype.bitwidth // 8))
-    return builder.gep(builder.bitcast(data, ir.IntType(8).as_pointer()), [offset])
+def _row_pointer(context: Any, builder: Any, kind: Any, table: Any, row: Any, start: int) -> Any:
+    return address(context, builder, kind, table, row, ir.IntType(64)(start))
 
 
 def _half(table_type: Any) -> bool:

@@ -25,8 +25,9 @@ from numba import prange
 from numba.extending import overload
 
 from fastmf.kernels import bridge
+from fastmf.kernels.borrowed import borrow
 from fastmf.kernels.bridge import jit, stamp
-from fastmf.kernels.lanes import borrow, fma, load, single, store
+from fastmf.kernels.lanes import fma, load, single, store
 
 
 class Shape(NamedTuple):
@@ -49,7 +50,7 @@ def record_width(memory: int) -> int:
 def train_group(flight, size, width, memory, biases, first, events, tables, movable, mean, values):
     """Train on `flight` events from `first` on; returns their loss. For kernels only.
 
-    `flight` and the fields of the shape are compile-time constants; events and tables are borrowed (see lanes).
+    `flight` and the fields of the shape are compile-time constants; events and tables are borrowed.
     """
 
 

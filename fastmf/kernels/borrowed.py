@@ -1,0 +1,127 @@
+"""Borrowed arrays: what kernels hand to the functions they call.
+
+Numba counts a reference, atomically, for every array that a call is handed, even where the call is inlined: as dear as
+a look-up or a step. A borrowed array is its address and the bytes from row to row, and nobody counts it. The kernel
+holds the array meanwhile. There are no bounds, and so no checks of them.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, models, overload, register_model
+
+_BYTE, _INT = ir.IntType(8).as_pointer(), ir.IntType(32)
+
+
+class Borrowed(types.Type):
+    """The Numba type of a borrowed array of one or two dimensions, with no gaps between the elements of a row."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        super().__init__(f"Borrowed({dtype})")
+
+
+@register_model(Borrowed)
+class _BorrowedModel(models.StructModel):
+    def __init__(self, manager: Any, borrowed: Borrowed) -> None:
+        super().__init__(manager, borrowed, [("data", types.CPointer(borrowed.dtype)), ("stride", types.intp)])
+
+
+def _make(context: Any, builder: Any, borrowed: Borrowed, data: Any, stride: Any) -> Any:
+    view = cgutils.create_struct_proxy(borrowed)(context, builder)
+    view.data, view.stride = data, stride
+    return view._getvalue()
+
+
+@intrinsic
+def borrow(typing: Any, array: Any) -> Any:
+    """A borrowed array."""
+    borrowed = Borrowed(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        layout = context.make_array(array)(context, builder, arguments[0])
+        return _make(context, builder, borrowed, layout.data, builder.extract_value(layout.strides, 0))
+
+    return borrowed(array), generate
+
+
+@intrinsic
+def borrow_at(typing: Any, address: Any, dtype: Any, width: Any) -> Any:
+    """The borrowed array of `dtype` at an address, `width` elements a row."""
+    borrowed = Borrowed(dtype.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = builder.inttoptr(arguments[0], context.get_data_type(borrowed.dtype).as_pointer())
+        size = context.get_abi_sizeof(context.get_data_type(borrowed.dtype))
+        return _make(context, builder, borrowed, data, builder.mul(arguments[2], ir.IntType(64)(size)))
+
+    return borrowed(types.int64, dtype, types.int64), generate
+
+
+def address(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: Any) -> Any:
+    """The address of an element of an array, borrowed or not, as LLVM sees it."""
+    view = (
+        cgutils.create_struct_proxy(kind)(context, builder, value=array)
+        if isinstance(kind, Borrowed)
+        else context.make_array(kind)(context, builder, array)
+    )
+    stride = view.stride if isinstance(kind, Borrowed) else builder.extract_value(view.strides, 0)
+    size = stride.type(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    offset = builder.add(builder.mul(row, stride), builder.mul(column, size))
+    return builder.gep(builder.bitcast(view.data, _BYTE), [offset])
+
+
+def _pointer(context: Any, builder: Any, kind: Borrowed, array: Any, place: Any) -> Any:
+    """`place` is a number, or a row and a column."""
+    row, column = (place, ir.IntType(64)(0)) if place.type == ir.IntType(64) else cgutils.unpack_tuple(builder, place)
+    found = address(context, builder, kind, array, row, column)
+    return builder.bitcast(found, context.get_data_type(kind.dtype).as_pointer())
+
+
+def _place(place: Any) -> Any:
+    return types.UniTuple(types.int64, 2) if isinstance(place, types.BaseTuple) else types.int64
+
+
+@intrinsic
+def _get(typing: Any, array: Any, place: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_pointer(context, builder, array, *arguments))
+
+    return array.dtype(array, _place(place)), generate
+
+
+@intrinsic
+def _set(typing: Any, array: Any, place: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], _pointer(context, builder, array, *arguments[:2]))
+        return context.get_dummy_value()
+
+    return types.void(array, _place(place), array.dtype), generate
+
+
+@overload(operator.getitem)
+def _getitem(array, place):
+    return (lambda array, place: _get(array, place)) if isinstance(array, Borrowed) else None
+
+
+@overload(operator.setitem)
+def _setitem(array, place, value):
+    return (lambda array, place, value: _set(array, place, value)) if isinstance(array, Borrowed) else None
+
+
+@intrinsic
+def prefetch(typing: Any, array: Any, place: Any) -> Any:
+    """Let the processor fetch the cache line of an element that will be needed."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = address(context, builder, array, *arguments, ir.IntType(64)(0))
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE, _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [found, _INT(0), _INT(3), _INT(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
