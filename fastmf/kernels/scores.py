@@ -1,4 +1,4 @@
-"""Scores of pairs, and the best items of a user."""
+"""Scores of pairs, and what turns scores into predictions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from fastmf.kernels import bridge
 from fastmf.kernels.bridge import jit, stamp
@@ -38,45 +37,6 @@ def _predict(size, width, stamp):
             out[n] = min(max(bridge.link(loss, score), low), high)
 
     return predict
-
-
-@functools.cache
-def rank(shape: Shape, parallel: bool) -> Any:
-    """The kernel that finds the best candidates of each query."""
-    return _rank(shape.size, shape.width, parallel, stamp(parallel=parallel))
-
-
-def _rank(size, width, parallel, stamp):
-    @jit(stamp, parallel)
-    def rank(queries, rows, scale, added, candidates, barred, bar_bounds, best, best_scores):
-        """For each query q, the candidates of highest ``scale[r] * queries[q] . rows[r] + added[r]``, best first.
-
-        Rows in ``barred[bar_bounds[q]:bar_bounds[q + 1]]`` (ascending) are left out; candidates ascend; equal scores go
-        by row. Lists shorter than best.shape[1] end in row -1 and score -inf.
-        """
-        stamp  # noqa: B018
-        k = best.shape[1]
-        for q in prange(queries.shape[0]):
-            query = load(queries, q, 0, width, size)
-            heap, scores = best[q], best_scores[q]
-            heap[:], scores[:] = -1, -np.inf
-            bar, last = bar_bounds[q], bar_bounds[q + 1]
-            for n in range(candidates.size):
-                row = np.int64(candidates[n])
-                while bar < last and barred[bar] < row:
-                    bar += 1
-                if bar < last and barred[bar] == row:
-                    continue
-                score = scale[row] * (query * load(rows, row, 0, width, size)).total() + added[row]
-                if not score > scores[k - 1]:
-                    continue
-                place = k - 1
-                while place > 0 and score > scores[place - 1]:
-                    scores[place], heap[place] = scores[place - 1], heap[place - 1]
-                    place -= 1
-                scores[place], heap[place] = score, row
-
-    return rank
 
 
 @functools.cache

@@ -1,0 +1,246 @@
+"""The best rows of each query, exactly: scores and selection in one pass over tiles of rows.
+
+    score(q, r) = scale[r] * (p_q . q_r) + added[r]
+
+A block of queries meets 64 rows at a time, while these are in the nearest cache. A score is looked at only where it
+beats the k-th best that its query has so far, which is rare; only then is the query's mask asked whether the row is
+barred. The best so far are a heap with the worst on top, ordered by score and among equals by place, so that a list is
+the same whatever the blocks and threads. No memory grows with the number of queries: a worker keeps one block.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+
+from fastmf.kernels.bridge import jit, stamp
+from fastmf.kernels.lanes import load, store
+from fastmf.kernels.pointwise import Shape, record_width
+from fastmf.kernels.tiles import SIDE, TILE, above, by_query, by_row, column, in_all, in_line, lowest, square, strip
+
+BLOCK = 64  # queries of a worker
+PANEL = 64  # rows that they meet at a time: a word of the mask
+
+
+@njit
+def _aligned(rows, width):
+    """An uninitialised float32 array that starts on 64 bytes."""
+    raw = np.empty(rows * width + 16, np.float32)
+    start = -(np.int64(raw.ctypes.data) >> 2) & 15
+    return raw[start : start + rows * width].reshape((rows, width))
+
+
+# --- what is barred ------------------------------------------------------------------------------------------------
+
+
+@njit
+def _bar(mask, row, candidates):
+    """Set the bit of a row: of its place among the candidates, if it is there."""
+    place = row
+    if candidates.size:
+        place = np.int64(np.searchsorted(candidates, row))
+        if place == candidates.size or candidates[place] != row:
+            return
+    mask[place >> 6] |= np.int64(1) << (place & 63)
+
+
+@njit
+def _bar_past(mask, one, past, candidates):
+    """Bar what is in the log of row `one`: see kernels/log.py."""
+    start, based, base, head, previous, column = past
+    for place in range(start[one], start[one] + based[one]):
+        _bar(mask, np.int64(column[base[place]]), candidates)
+    event = head[one]
+    while event > 0:
+        _bar(mask, np.int64(column[event - 1]), candidates)
+        event = previous[event - 1]
+
+
+@njit
+def _new_mask(mask, shared, places):
+    """Bar what is barred for all, and the places that fill the last panel up."""
+    for word in range(mask.size):
+        mask[word] = shared[word] if shared.size else 0
+    for place in range(places, mask.size << 6):
+        mask[place >> 6] |= np.int64(1) << (place & 63)
+
+
+# --- the best so far -----------------------------------------------------------------------------------------------
+
+
+@njit
+def _sink(heap, scores, line, size, place, score):
+    """Put a score where the worst was, and let it sink below what is worse."""
+    hole = 0
+    while True:
+        child = 2 * hole + 1
+        if child >= size:
+            break
+        if child + 1 < size:
+            left, right = scores[line, child], scores[line, child + 1]
+            if right < left or (right == left and heap[line, child + 1] > heap[line, child]):
+                child += 1
+        lower = scores[line, child]
+        if not (lower < score or (lower == score and heap[line, child] > place)):
+            break
+        scores[line, hole], heap[line, hole] = lower, heap[line, child]
+        hole = child
+    scores[line, hole], heap[line, hole] = score, place
+
+
+@njit
+def _sort(heap, scores, line, size):
+    """Order a heap from the best to the worst."""
+    for last in range(size - 1, 0, -1):
+        place, score = heap[line, last], scores[line, last]
+        heap[line, last], scores[line, last] = heap[line, 0], scores[line, 0]
+        _sink(heap, scores, line, last, place, score)
+
+
+@njit
+def _offer(found, n, limit, shift, q, start, first, top, limits, masks, best, best_scores):
+    """Let in the scores of a tile that beat their query's limit, unless barred: 1 << shift rows, from `start` on."""
+    hits = above(load(found, n, 0, TILE, TILE), limit)
+    while hits:
+        lane = lowest(hits)
+        hits &= hits - 1
+        line, place, score = q + (lane >> shift), start + (lane & ((1 << shift) - 1)), found[n, lane]
+        if score > limits[line] and not masks[line, place >> 6] >> (place & 63) & 1:
+            _sink(best, best_scores, first + line, top, place, score)
+            limits[line] = best_scores[first + line, 0]
+
+
+@njit
+def _finish(best, best_scores, line, top, candidates):
+    """Order a query's heap, and turn places into rows."""
+    _sort(best, best_scores, line, top)
+    if candidates.size:
+        for n in range(top):
+            if best[line, n] >= 0:
+                best[line, n] = candidates[best[line, n]]
+
+
+# --- the kernel ----------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def rank(shape: Shape, half: bool, parallel: bool) -> Any:
+    """The kernel that finds the best candidates of each query, for tables in single or half precision."""
+    return _rank(shape.size, shape.width, record_width(shape.memory), half, parallel, stamp(parallel=parallel))
+
+
+def _rank(size, width, fields, half, parallel, stamp):
+    @jit(stamp, parallel)
+    def rank(queries, query_rows, rows, scale, added, candidates, places, shared, past, owners, workers, best, scores):
+        """Lists of the rows of highest score, best first, equal ones by row; short ones end in -1 and -inf.
+
+        Query n is row query_rows[n] of `queries`, or zero where that is -1. The candidates are rows 0 to `places` - 1,
+        or where there are any `candidates` these rows, ascending. `scale` (of queries too) and `added` (its column 0)
+        may be None. Barred for query n are the places set in `shared`, 64 to a word, and what row owners[n] (unless
+        -1) has in the log `past`.
+        """
+        stamp  # noqa: B018 - the cache key, see bridge
+        block = min(BLOCK, -(-query_rows.size // (workers * SIDE)) * SIDE)
+        top = min(best.shape[1], places)
+        for worker in prange(workers):
+            points, buffer, found, sides = (
+                _aligned(block, width),
+                _aligned(PANEL, width),
+                _aligned(PANEL // SIDE, TILE),
+                _aligned(2 * PANEL // TILE, TILE),
+            )
+            limits, masks = np.empty(block, np.float32), np.empty((block, (places + PANEL - 1) // PANEL), np.int64)
+            for first in range(worker * block, query_rows.size, workers * block):
+                count = min(block, query_rows.size - first)
+                for q in range(count):
+                    row = np.int64(query_rows[first + q])
+                    if row < 0:
+                        points[q, :] = 0
+                    elif scale is None:
+                        store(points, q, 0, load(queries, row, 0, width, size))
+                    else:
+                        store(points, q, 0, load(queries, row, 0, width, size) * scale[row])
+                    _new_mask(masks[q], shared, places)
+                    if owners[first + q] >= 0:
+                        _bar_past(masks[q], owners[first + q], past, candidates)
+                    best[first + q, :], scores[first + q, :] = -1, -np.inf
+                    limits[q] = -np.inf
+                for start in range(0, places, PANEL):
+                    filled = min(PANEL, places - start)
+                    direct = not (candidates.size or half) and filled == PANEL
+                    if direct:
+                        for r in range(0, PANEL, TILE):
+                            if scale is not None:
+                                store(sides, r // TILE, 0, column(scale, start + r, 1))
+                            if added is not None:
+                                store(sides, (PANEL + r) // TILE, 0, column(added, start + r, fields))
+                    for r in range(0 if direct else filled):
+                        row = np.int64(candidates[start + r]) if candidates.size else start + r
+                        if scale is not None:
+                            sides[r // TILE, r % TILE] = scale[row]
+                        if added is not None:
+                            sides[(PANEL + r) // TILE, r % TILE] = added[row, 0]
+                        store(buffer, r, 0, load(rows, row, 0, width, size))
+                    window = np.int64(rows.ctypes.data) + start * width * 4 if direct else np.int64(buffer.ctypes.data)
+                    together = count - count % SIDE
+                    for q in range(0, together, SIDE):
+                        p0, p1 = load(points, q, 0, width, size), load(points, q + 1, 0, width, size)
+                        p2, p3 = load(points, q + 2, 0, width, size), load(points, q + 3, 0, width, size)
+                        limit, hits = by_query(limits, q), np.int64(0)
+                        for r in range(0, filled, SIDE):
+                            tile = square(p0, p1, p2, p3, window + r * width * 4)
+                            if scale is not None:
+                                tile = tile * by_row(sides, r)
+                            if added is not None:
+                                tile = tile + by_row(sides, PANEL + r)
+                            store(found, r // SIDE, 0, tile)
+                            hits |= above(tile, limit)
+                        if hits:
+                            for n in range((filled + SIDE - 1) // SIDE):
+                                _offer(
+                                    found,
+                                    n,
+                                    by_query(limits, q),
+                                    2,
+                                    q,
+                                    start + SIDE * n,
+                                    first,
+                                    top,
+                                    limits,
+                                    masks,
+                                    best,
+                                    scores,
+                                )
+                    for q in range(together, count):
+                        point, limit, hits = load(points, q, 0, width, size), in_all(limits, q), np.int64(0)
+                        for r in range(0, filled, TILE):
+                            tile = strip(point, window + r * width * 4)
+                            if scale is not None:
+                                tile = tile * in_line(sides, r)
+                            if added is not None:
+                                tile = tile + in_line(sides, PANEL + r)
+                            store(found, r // TILE, 0, tile)
+                            hits |= above(tile, limit)
+                        if hits:
+                            for n in range((filled + TILE - 1) // TILE):
+                                _offer(
+                                    found,
+                                    n,
+                                    in_all(limits, q),
+                                    4,
+                                    q,
+                                    start + TILE * n,
+                                    first,
+                                    top,
+                                    limits,
+                                    masks,
+                                    best,
+                                    scores,
+                                )
+                for q in range(first, first + count):
+                    _finish(best, scores, q, top, candidates)
+
+    return rank
