@@ -8,11 +8,12 @@ import numpy as np
 
 from fastmf.factors import Table
 from fastmf.ids import IdMap
-from fastmf.kernels import scores, topk
+from fastmf.kernels import renewal, scores, topk
 from fastmf.kernels.launch import launch
+from fastmf.kernels.renewal import KEPT, LOST
 from fastmf.state import State
 
-__all__ = ["Pool", "Ranking", "best_items", "most_similar"]
+__all__ = ["KEPT", "LOST", "Pool", "Ranking", "answer", "best_items", "best_rows", "most_similar", "renew"]
 
 _PARALLEL_FROM = 1 << 23  # scores, milliseconds of work: threads that have gone to sleep take as long to wake up
 _AT_ONCE = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C waits for it
@@ -43,7 +44,7 @@ class Pool(NamedTuple):
     barred: np.ndarray = _NONE_BARRED  # 64 rows to a word, the lowest first
 
     @classmethod
-    def of(cls, count: int, candidates: np.ndarray | None, barred: np.ndarray | None) -> Pool:
+    def of(cls, count: int, candidates: np.ndarray | None = None, barred: np.ndarray | None = None) -> Pool:
         """What is left of `count` rows where only `candidates` may be returned, and nothing that is `barred`.
 
         Both are rows in any order, -1 for nothing, and may be None.
@@ -61,20 +62,64 @@ class Pool(NamedTuple):
 
 def best_items(state: State, loss: Any, users: np.ndarray, k: int, pool: Pool, unseen: bool, threads: int) -> Ranking:
     """The best items of user rows, what they have seen left out if `unseen`; an unknown user (-1) is a zero vector."""
-    factors = state.factors
-    past = state.history.past("users"), users if unseen else np.full(users.size, -1, np.int32)
-    form = (None, factors.items.records)
-    rows, values = _rank((factors.users, users), factors.items, form, pool, past, k, threads)
+    owners = users if unseen else np.full(users.size, -1, np.int32)
+    return answer(state, loss, users, *best_rows(state, users, k, pool, owners, threads))
+
+
+def best_rows(
+    state: State, users: np.ndarray, k: int, pool: Pool, owners: np.ndarray, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best item rows of user rows and their scores, less what is the user's own; `owners` have seen theirs."""
+    factors, past = state.factors, (state.history.past("users"), owners)
+    return _rank((factors.users, users), factors.items, (None, factors.items.records), pool, past, k, threads)
+
+
+def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:
+    """What :func:`best_rows` found, in ids and predictions."""
+    factors, known = state.factors, users >= 0
     offsets = np.full(users.size, factors.global_mean, np.float32)
-    known = users >= 0
     offsets[known] += factors.users.records[users[known], 0]
-    values += offsets[:, None]
-    listed = rows >= 0
-    predictions = values[listed]
+    predicted, listed = values + offsets[:, None], rows >= 0
     kind: Any = type(loss)
+    predictions = predicted[listed]
     scores.link(kind)(predictions, loss)
-    values[listed] = predictions
-    return Ranking(_padded_ids(state.ids["items"], rows), values)
+    predicted[listed] = predictions
+    return Ranking(_padded_ids(state.ids["items"], rows), predicted)
+
+
+def renew(
+    state: State,
+    users: np.ndarray,
+    owners: np.ndarray,
+    touched: np.ndarray,
+    lists: tuple[np.ndarray, np.ndarray, np.ndarray],
+    threads: int,
+) -> None:
+    """Bring lists of user rows up to date with touched item rows (ascending): rows, scores and fates, in place.
+
+    Those that come with fate KEPT leave with KEPT, RENEWED, or LOST: to be made anew.
+    """
+    items, queries = state.factors.items, state.factors.users
+    changed = np.zeros(max(items.count, int(touched[-1]) + 1) if touched.size else 0, np.bool_)
+    changed[touched] = True
+    moved, log = touched[touched < items.count], state.history.past("users")
+    at_once = max(_FEWEST * threads, _AT_ONCE // (items.shape.width * max(moved.size, 1)))
+    for first in range(0, users.size if touched.size else 0, at_once):
+        part = slice(first, first + at_once)
+        launch(
+            lambda: renewal.renew(items.shape, False),
+            lambda: renewal.renew(items.shape, True),
+            threads if users[part].size * moved.size >= _PARALLEL_FROM else 1,
+            queries.factors,
+            users[part],
+            items.factors,
+            items.records,
+            moved,
+            changed,
+            log,
+            owners[part],
+            *(column[part] for column in lists),
+        )
 
 
 def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int) -> Ranking:

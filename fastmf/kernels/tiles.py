@@ -1,8 +1,8 @@
-"""Tiles: sixteen dot products at once, each with the very bits of ``(query * row).total()``.
+"""Tiles: the dot products of a query and sixteen rows at once, each with the very bits of ``(query * row).total()``.
 
-Four queries meet four rows, or one query meets sixteen. Products are added in the order of a total (see lanes.py),
-chunks of 16 lanes from the left and the rest by halving; only, sixteen such sums are halved together, which takes
-fifteen vector additions instead of sixty. So a pair of rows has one score, whatever it is scored among.
+Products are added in the order of a total (see lanes.py), chunks of 16 lanes from the left and the rest by halving;
+only, sixteen such sums are halved together, which takes fifteen vector additions instead of sixty. So a query and a row
+have one score, whatever else is scored, and however often.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastmf.kernels.lanes import Lanes, _slice
+from fastmf.kernels.lanes import Lanes, _broadcast, _slice
 
-SIDE = 4  # queries and rows of a square tile
-TILE = SIDE * SIDE
+TILE = 16
 
 _FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, TILE)
@@ -43,38 +42,21 @@ def _totals(builder: Any, sums: list[Any]) -> Any:
     return sums[0]
 
 
-def _dots(builder: Any, queries: list[Any], width: int, address: Any) -> Any:
-    """Totals of each query with the float32 rows that follow each other at an address: query after query."""
-    start = builder.inttoptr(address, _FLOAT.as_pointer())
-    sums: list[Any] = [None] * TILE
-    each = TILE // len(queries)
-    for chunk in range(0, width, TILE):
-        parts = [query if width == TILE else _slice(builder, query, chunk, TILE) for query in queries]
-        for row in range(each):
-            pointer = builder.gep(start, [_LONG(row * width + chunk)])
-            loaded = builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=64)
-            for query, part in enumerate(parts):
-                product, place = builder.fmul(part, loaded), query * each + row
-                sums[place] = builder.fadd(sums[place], product) if chunk else product
-    return _totals(builder, sums)
-
-
-@intrinsic
-def square(typing: Any, p: Any, q: Any, r: Any, s: Any, address: Any) -> Any:
-    """Lane 4 n + m: the dot product of the n-th of four queries and the m-th of four rows at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _dots(builder, list(arguments[:SIDE]), p.width, arguments[SIDE])
-
-    return _LANES(p, q, r, s, types.int64), generate
-
-
 @intrinsic
 def strip(typing: Any, query: Any, address: Any) -> Any:
-    """Lane m: the dot product of a query and the m-th of sixteen rows at an address."""
+    """Lane m: the dot product of a query and the m-th of sixteen float32 rows that follow each other at an address."""
+    width = query.width
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _dots(builder, [arguments[0]], query.width, arguments[1])
+        point, start = arguments[0], builder.inttoptr(arguments[1], _FLOAT.as_pointer())
+        sums: list[Any] = [None] * TILE
+        for chunk in range(0, width, TILE):
+            part = point if width == TILE else _slice(builder, point, chunk, TILE)
+            for row in range(TILE):
+                pointer = builder.gep(start, [_LONG(row * width + chunk)])
+                product = builder.fmul(part, builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=64))
+                sums[row] = builder.fadd(sums[row], product) if chunk else product
+        return _totals(builder, sums)
 
     return _LANES(query, types.int64), generate
 
@@ -95,35 +77,24 @@ def column(typing: Any, records: Any, first: Any, width: Any) -> Any:
     return _LANES(records, types.int64, width), generate
 
 
-def _spread(count: int, mask: list[int]) -> Any:
-    """The intrinsic that loads `count` neighbours of a float32 array into the lanes that `mask` says."""
+@intrinsic
+def above(typing: Any, scores: Any, limit: Any) -> Any:
+    """Bit m: whether lane m of `scores` is greater than a number; NaN is not."""
 
-    @intrinsic
-    def spread(typing: Any, array: Any, first: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            layout = context.make_array(array)(context, builder, arguments[0])
-            pointer = builder.gep(layout.data, [arguments[1]])
-            vector = builder.load(builder.bitcast(pointer, ir.VectorType(_FLOAT, count).as_pointer()), align=4)
-            return _shuffle(builder, vector, vector, mask)
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        greater = builder.fcmp_ordered(">", arguments[0], _broadcast(builder, arguments[1], TILE))
+        return builder.zext(builder.bitcast(greater, ir.IntType(TILE)), _LONG)
 
-        return _LANES(array, types.int64), generate
-
-    return spread
-
-
-by_query = _spread(SIDE, [lane // SIDE for lane in range(TILE)])  # of a square tile: a number of each query
-by_row = _spread(SIDE, [lane % SIDE for lane in range(TILE)])  # of a square tile: a number of each row
-in_all = _spread(1, [0] * TILE)  # of a strip: the query's number
-in_line = _spread(TILE, list(range(TILE)))  # of a strip: a number of each row
+    return types.int64(_LANES, types.float32), generate
 
 
 @intrinsic
-def above(typing: Any, scores: Any, limits: Any) -> Any:
-    """Bit n: whether lane n of `scores` is greater than that of `limits`; NaN is not."""
+def at_least(typing: Any, scores: Any, limits: Any) -> Any:
+    """Bit m: whether lane m of `scores` is not below that of `limits`; NaN is."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        greater = builder.fcmp_ordered(">", *arguments)
-        return builder.zext(builder.bitcast(greater, ir.IntType(TILE)), _LONG)
+        reached = builder.fcmp_ordered(">=", *arguments)
+        return builder.zext(builder.bitcast(reached, ir.IntType(TILE)), _LONG)
 
     return types.int64(_LANES, _LANES), generate
 

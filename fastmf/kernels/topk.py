@@ -19,15 +19,15 @@ from numba import njit, prange
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import load, store
 from fastmf.kernels.pointwise import Shape, record_width
-from fastmf.kernels.tiles import SIDE, TILE, above, by_query, by_row, column, in_all, in_line, lowest, square, strip
+from fastmf.kernels.tiles import TILE, above, column, lowest, strip
 
 BLOCK = 64  # queries of a worker
 PANEL = 64  # rows that they meet at a time: a word of the mask
 
 
 @njit
-def _aligned(rows, width):
-    """An uninitialised float32 array that starts on 64 bytes."""
+def aligned_rows(rows, width):
+    """An uninitialised float32 array that starts on 64 bytes, made in a kernel."""
     raw = np.empty(rows * width + 16, np.float32)
     start = -(np.int64(raw.ctypes.data) >> 2) & 15
     return raw[start : start + rows * width].reshape((rows, width))
@@ -101,16 +101,18 @@ def _sort(heap, scores, line, size):
 
 
 @njit
-def _offer(found, n, limit, shift, q, start, first, top, limits, masks, best, best_scores):
-    """Let in the scores of a tile that beat their query's limit, unless barred: 1 << shift rows, from `start` on."""
-    hits = above(load(found, n, 0, TILE, TILE), limit)
-    while hits:
-        lane = lowest(hits)
-        hits &= hits - 1
-        line, place, score = q + (lane >> shift), start + (lane & ((1 << shift) - 1)), found[n, lane]
-        if score > limits[line] and not masks[line, place >> 6] >> (place & 63) & 1:
-            _sink(best, best_scores, first + line, top, place, score)
-            limits[line] = best_scores[first + line, 0]
+def _offer(found, limit, start, line, top, mask, best, best_scores):
+    """Let in the scores of a panel that beat the limit, unless barred; returns the new limit."""
+    for n in range(found.shape[0]):
+        hits = above(load(found, n, 0, TILE, TILE), limit)
+        while hits:
+            lane = lowest(hits)
+            hits &= hits - 1
+            place, score = start + n * TILE + lane, found[n, lane]
+            if score > limit and not mask[place >> 6] >> (place & 63) & 1:
+                _sink(best, best_scores, line, top, place, score)
+                limit = best_scores[line, 0]
+    return limit
 
 
 @njit
@@ -143,14 +145,14 @@ def _rank(size, width, fields, half, parallel, stamp):
         -1) has in the log `past`.
         """
         stamp  # noqa: B018 - the cache key, see bridge
-        block = min(BLOCK, -(-query_rows.size // (workers * SIDE)) * SIDE)
+        block = min(BLOCK, -(-query_rows.size // workers))
         top = min(best.shape[1], places)
         for worker in prange(workers):
-            points, buffer, found, sides = (
-                _aligned(block, width),
-                _aligned(PANEL, width),
-                _aligned(PANEL // SIDE, TILE),
-                _aligned(2 * PANEL // TILE, TILE),
+            points, panel = aligned_rows(block, width), aligned_rows(PANEL, width)
+            found, scales, addends = (
+                aligned_rows(PANEL // TILE, TILE),
+                aligned_rows(PANEL // TILE, TILE),
+                aligned_rows(PANEL // TILE, TILE),
             )
             limits, masks = np.empty(block, np.float32), np.empty((block, (places + PANEL - 1) // PANEL), np.int64)
             for first in range(worker * block, query_rows.size, workers * block):
@@ -170,76 +172,34 @@ def _rank(size, width, fields, half, parallel, stamp):
                     limits[q] = -np.inf
                 for start in range(0, places, PANEL):
                     filled = min(PANEL, places - start)
-                    direct = not (candidates.size or half) and filled == PANEL
-                    if direct:
-                        for r in range(0, PANEL, TILE):
-                            if scale is not None:
-                                store(sides, r // TILE, 0, column(scale, start + r, 1))
-                            if added is not None:
-                                store(sides, (PANEL + r) // TILE, 0, column(added, start + r, fields))
-                    for r in range(0 if direct else filled):
+                    in_place = not (candidates.size or half) and filled == PANEL
+                    for r in range(0 if in_place else filled):
                         row = np.int64(candidates[start + r]) if candidates.size else start + r
+                        store(panel, r, 0, load(rows, row, 0, width, size))
                         if scale is not None:
-                            sides[r // TILE, r % TILE] = scale[row]
+                            scales[r // TILE, r % TILE] = scale[row]
                         if added is not None:
-                            sides[(PANEL + r) // TILE, r % TILE] = added[row, 0]
-                        store(buffer, r, 0, load(rows, row, 0, width, size))
-                    window = np.int64(rows.ctypes.data) + start * width * 4 if direct else np.int64(buffer.ctypes.data)
-                    together = count - count % SIDE
-                    for q in range(0, together, SIDE):
-                        p0, p1 = load(points, q, 0, width, size), load(points, q + 1, 0, width, size)
-                        p2, p3 = load(points, q + 2, 0, width, size), load(points, q + 3, 0, width, size)
-                        limit, hits = by_query(limits, q), np.int64(0)
-                        for r in range(0, filled, SIDE):
-                            tile = square(p0, p1, p2, p3, window + r * width * 4)
+                            addends[r // TILE, r % TILE] = added[row, 0]
+                    address = np.int64(panel.ctypes.data)
+                    if in_place:
+                        address = np.int64(rows.ctypes.data) + start * width * 4
+                        for n in range(PANEL // TILE):
                             if scale is not None:
-                                tile = tile * by_row(sides, r)
+                                store(scales, n, 0, column(scale, start + n * TILE, 1))
                             if added is not None:
-                                tile = tile + by_row(sides, PANEL + r)
-                            store(found, r // SIDE, 0, tile)
+                                store(addends, n, 0, column(added, start + n * TILE, fields))
+                    for q in range(count):
+                        point, limit, hits = load(points, q, 0, width, size), limits[q], np.int64(0)
+                        for n in range(PANEL // TILE):
+                            tile = strip(point, address + n * TILE * width * 4)
+                            if scale is not None:
+                                tile = tile * load(scales, n, 0, TILE, TILE)
+                            if added is not None:
+                                tile = tile + load(addends, n, 0, TILE, TILE)
+                            store(found, n, 0, tile)
                             hits |= above(tile, limit)
                         if hits:
-                            for n in range((filled + SIDE - 1) // SIDE):
-                                _offer(
-                                    found,
-                                    n,
-                                    by_query(limits, q),
-                                    2,
-                                    q,
-                                    start + SIDE * n,
-                                    first,
-                                    top,
-                                    limits,
-                                    masks,
-                                    best,
-                                    scores,
-                                )
-                    for q in range(together, count):
-                        point, limit, hits = load(points, q, 0, width, size), in_all(limits, q), np.int64(0)
-                        for r in range(0, filled, TILE):
-                            tile = strip(point, window + r * width * 4)
-                            if scale is not None:
-                                tile = tile * in_line(sides, r)
-                            if added is not None:
-                                tile = tile + in_line(sides, PANEL + r)
-                            store(found, r // TILE, 0, tile)
-                            hits |= above(tile, limit)
-                        if hits:
-                            for n in range((filled + TILE - 1) // TILE):
-                                _offer(
-                                    found,
-                                    n,
-                                    in_all(limits, q),
-                                    4,
-                                    q,
-                                    start + TILE * n,
-                                    first,
-                                    top,
-                                    limits,
-                                    masks,
-                                    best,
-                                    scores,
-                                )
+                            limits[q] = _offer(found, limit, start, first + q, top, masks[q], best, scores)
                 for q in range(first, first + count):
                     _finish(best, scores, q, top, candidates)
 

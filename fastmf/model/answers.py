@@ -12,6 +12,7 @@ from fastmf.ids import IdMap
 from fastmf.interactions import columns
 from fastmf.kernels import scores
 from fastmf.kernels.launch import usable_threads
+from fastmf.lists import Lists
 from fastmf.model.options import Options
 from fastmf.ranking import Pool, Ranking, best_items, most_similar
 from fastmf.state import State
@@ -83,6 +84,30 @@ class Answers:
         pool = Pool.of(len(state.ids["items"]), chosen, barred)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
         return best_items(state, self._objective.loss, rows, k, pool, exclude_seen, threads)
+
+    def lists(self, k: int = 10, users: Any = None, exclude_seen: bool = True) -> Lists:
+        """Recommendation lists to keep: :meth:`Lists.refresh` takes them along with each Delta.
+
+        Parameters
+        ----------
+        k : int
+            Length of the lists.
+        users : array_like of ids, optional
+            Whose; by default all known users, and those that come in.
+        exclude_seen : bool
+            Leave out items in the user's history.
+
+        Returns
+        -------
+        fastmf.lists.Lists
+        """
+        state = self._fitted()
+        asked = None
+        if users is not None:
+            asked = columns.ids("users", users)
+            state.ids["users"].require_kind(asked, "users")
+        threads = usable_threads(self.options.threads)
+        return Lists(state, self._objective.loss, require_integer("k", k, 1), asked, exclude_seen, threads)
 
     def similar_items(self, items: Any, k: int = 10) -> Ranking:
         """The items whose vectors have the highest cosine with those of `items`, themselves left out."""
