@@ -48,9 +48,10 @@ class Lists:
         self._touched: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
         self._whole = False
         self._queries = np.empty(0, np.int32)  # the user row of each list
-        text = state.ids["items"].kind == "str"
-        kinds = {"rows": np.int32, "raw": np.float32, "ids": object if text else np.int64, "scores": np.float32}
-        self._held = {name: np.empty((0, k), kind) for name, kind in kinds.items()}
+        user, item = (object if state.ids[side].kind == "str" else np.int64 for side in SIDES)
+        kinds = {"rows": np.int32, "raw": np.float32, "ids": item, "scores": np.float32}
+        self._held: dict[str, np.ndarray] = {name: np.empty((0, k), kind) for name, kind in kinds.items()}
+        self._held["users"] = np.empty(0, user)
         self._renew()
 
     def __len__(self) -> int:
@@ -67,7 +68,7 @@ class Lists:
             place = int(
                 self._state.ids["users"].rows(np.array([user], object if isinstance(user, str) else np.int64))[0]
             )
-            if not 0 <= place < len(self):
+            if not 0 <= place < len(self) or self.users[place] != user:  # the model may be ahead of the lists
                 raise KeyError(user)
         return Ranking(self.ids[place], self.scores[place])
 
@@ -79,7 +80,7 @@ class Lists:
     @property
     def users(self) -> np.ndarray:
         """Whose lists they are, [users]: the ids asked for, or all known ones in row order."""
-        return self._state.ids["users"].ids(self._queries) if self._users is None else self._users
+        return self._view("users") if self._users is None else self._users
 
     @property
     def ids(self) -> np.ndarray:
@@ -159,6 +160,8 @@ class Lists:
         rows[lost], raw[lost] = best_rows(state, self._queries[lost], self._k, pool, owners[lost], self._threads)
         renewed = np.flatnonzero(fates != KEPT)
         found = answer(state, self._loss, self._queries[renewed], rows[renewed], raw[renewed])
+        if self._users is None:
+            self._held["users"][lost] = state.ids["users"].ids(lost)
         for name in Ranking._fields:
             self._held[name][renewed] = getattr(found, name)
         self._touched = {side: [] for side in SIDES}
@@ -184,6 +187,6 @@ class Lists:
         """Let the arrays hold so many lists; they grow by a quarter at least, so that a new user costs a constant."""
         for name, array in self._held.items():
             if count > len(array):
-                larger = np.empty((max(count, len(array) + len(array) // 4), self._k), array.dtype)
+                larger = np.empty((max(count, len(array) + len(array) // 4), *array.shape[1:]), array.dtype)
                 larger[: len(array)] = array
                 self._held[name] = larger

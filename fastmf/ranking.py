@@ -75,16 +75,14 @@ def best_rows(
 
 
 def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:
-    """What :func:`best_rows` found, in ids and predictions."""
-    factors, known = state.factors, users >= 0
-    offsets = np.full(users.size, factors.global_mean, np.float32)
-    offsets[known] += factors.users.records[users[known], 0]
-    predicted, listed = values + offsets[:, None], rows >= 0
+    """What :func:`best_rows` found, in ids and predictions; `values` are overwritten."""
+    factors, known = state.factors, state.ids["items"]
     kind: Any = type(loss)
-    predictions = predicted[listed]
-    scores.link(kind)(predictions, loss)
-    predicted[listed] = predictions
-    return Ranking(_padded_ids(state.ids["items"], rows), predicted)
+    text = known.kind == "str"
+    ids = np.empty(rows.shape, np.int64)
+    form = (users, factors.users.records, np.float32(factors.global_mean), loss)
+    scores.answer(kind)(*form, rows, values, known.keys[:0] if text else known.keys, ids)
+    return Ranking(_padded_ids(known, rows) if text else ids, values)
 
 
 def renew(

@@ -183,6 +183,9 @@ def test_deltas_that_do_not_follow() -> None:
     assert set(lists.refresh(second)) >= {3}
     with pytest.raises(StaleDelta, match="starts from version 0"):
         lists.refresh(first)
+    model.update(Interactions([NONE_OF_THEM], [4], [1.0]))
+    with pytest.raises(KeyError):
+        lists[NONE_OF_THEM]
     model.fit(some_events())
     with pytest.raises(StaleDelta, match="belongs to model"):
         lists.refresh(model.update(Interactions([3], [4], [1.0])))

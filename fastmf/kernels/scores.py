@@ -58,17 +58,28 @@ def _lengths(size, width, stamp):
 
 
 @functools.cache
-def link(loss: type) -> Any:
-    """The kernel that turns scores into predictions."""
-    return _link(stamp(loss))
+def answer(loss: type) -> Any:
+    """The kernel that turns lists of rows and scores into ids and predictions."""
+    return _answer(stamp(loss))
 
 
-def _link(stamp):
+def _answer(stamp):
     @jit(stamp)
-    def link(scores, loss):
-        """scores[n] = loss.link(scores[n])."""
-        stamp  # noqa: B018
-        for n in range(scores.size):
-            scores[n] = bridge.link(loss, scores[n])
+    def answer(users, records, mean, loss, rows, values, keys, ids):
+        """values[n, m] = the prediction of score values[n, m] for user users[n], and ids[n, m] = keys[rows[n, m]].
 
-    return link
+        A row of -1 stands for nothing and has id -1; where there are no keys, ids are left alone.
+        """
+        stamp  # noqa: B018
+        for n in range(users.size):
+            offset = mean
+            if users[n] >= 0:
+                offset += records[users[n], 0]
+            for m in range(rows.shape[1]):
+                row = rows[n, m]
+                if row >= 0:
+                    values[n, m] = bridge.link(loss, values[n, m] + offset)
+                if keys.size:
+                    ids[n, m] = keys[row] if row >= 0 else -1
+
+    return answer
