@@ -143,6 +143,10 @@ class History:
         index = self._sides[side]
         return getattr(self._log, side), index.head, index.tailed, index.previous
 
+    def items_since(self, first: int) -> np.ndarray:
+        """The item rows of the events from number `first` on; a view."""
+        return self._log.items[first : len(self)]
+
     def past(self, side: str) -> tuple[np.ndarray, ...]:
         """For kernels that read the rows of the other side: the links of a side and that column, see kernels/log.py."""
         index = self._sides[side]

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmf.factors import Table
 from fastmf.ids import IdMap
-from fastmf.kernels import renewal, scores, topk
+from fastmf.kernels import coarse, renewal, scores, topk
 from fastmf.kernels.launch import launch
 from fastmf.kernels.renewal import KEPT, LOST
 from fastmf.state import State
@@ -18,6 +18,7 @@ __all__ = ["KEPT", "LOST", "Pool", "Ranking", "answer", "best_items", "best_rows
 _PARALLEL_FROM = 1 << 23  # scores, milliseconds of work: threads that have gone to sleep take as long to wake up
 _AT_ONCE = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C waits for it
 _FEWEST = 16  # queries of a worker at once: with fewer, reading the rows takes longer than scoring them
+_FEW = 8  # queries that are answered by way of an 8-bit copy; more share the reading of the rows
 _ALL, _NONE_BARRED = np.empty(0, np.int32), np.empty(0, np.int64)
 
 
@@ -71,6 +72,10 @@ def best_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best item rows of user rows and their scores, less what is the user's own; `owners` have seen theirs."""
     factors, past = state.factors, (state.history.past("users"), owners)
+    if users.size <= _FEW and not pool.candidates.size:
+        copy = state.screen.copy(factors.items, state.history)
+        if copy is not None:
+            return _rank_few((factors.users, users), factors.items, copy, pool, past, k)
     return _rank((factors.users, users), factors.items, (None, factors.items.records), pool, past, k, threads)
 
 
@@ -137,6 +142,22 @@ def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
     padded = np.full(rows.shape, "", object) if ids.kind == "str" else np.full(rows.shape, -1, np.int64)
     padded[found] = ids.ids(rows[found])
     return padded
+
+
+def _rank_few(
+    queries: tuple[Table, np.ndarray],
+    table: Table,
+    copy: tuple[np.ndarray, np.ndarray, np.ndarray],
+    pool: Pool,
+    past: tuple[tuple[np.ndarray, ...], np.ndarray],
+    k: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What :func:`_rank` finds by ``query . row + bias``, by way of an 8-bit copy of the table."""
+    source, rows = queries
+    best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
+    kernel = coarse.rank_few(table.shape)
+    kernel(source.factors, rows, table.factors, table.records, copy, *pool, *past, best, values)
+    return best, values
 
 
 def _rank(

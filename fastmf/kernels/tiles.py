@@ -26,7 +26,7 @@ def _shuffle(builder: Any, one: Any, other: Any, mask: list[int]) -> Any:
     return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_INT, len(mask)), mask))
 
 
-def _totals(builder: Any, sums: list[Any]) -> Any:
+def totals(builder: Any, sums: list[Any], add: str = "fadd") -> Any:
     """The totals of sixteen vectors, as one: vectors n and n + half are halved into one that holds lanes of both."""
     lanes = TILE
     while len(sums) > 1:
@@ -35,7 +35,7 @@ def _totals(builder: Any, sums: list[Any]) -> Any:
         left = [start + lane for start in starts for lane in range(half)]
         right = [lane + half for lane in left]
         sums = [
-            builder.fadd(_shuffle(builder, *pair, left), _shuffle(builder, *pair, right))
+            getattr(builder, add)(_shuffle(builder, *pair, left), _shuffle(builder, *pair, right))
             for pair in zip(sums[:apart], sums[apart:], strict=True)
         ]
         lanes = half
@@ -56,7 +56,7 @@ def strip(typing: Any, query: Any, address: Any) -> Any:
                 pointer = builder.gep(start, [_LONG(row * width + chunk)])
                 product = builder.fmul(part, builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=64))
                 sums[row] = builder.fadd(sums[row], product) if chunk else product
-        return _totals(builder, sums)
+        return totals(builder, sums)
 
     return _LANES(query, types.int64), generate
 
@@ -77,15 +77,22 @@ def column(typing: Any, records: Any, first: Any, width: Any) -> Any:
     return _LANES(records, types.int64, width), generate
 
 
-@intrinsic
-def above(typing: Any, scores: Any, limit: Any) -> Any:
-    """Bit m: whether lane m of `scores` is greater than a number; NaN is not."""
+def _compared(instruction: str) -> Any:
+    """The intrinsic that tells for which lanes of scores a number is passed: bit m for lane m."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        greater = builder.fcmp_ordered(">", arguments[0], _broadcast(builder, arguments[1], TILE))
-        return builder.zext(builder.bitcast(greater, ir.IntType(TILE)), _LONG)
+    @intrinsic
+    def compare(typing: Any, scores: Any, limit: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            greater = getattr(builder, instruction)(">", arguments[0], _broadcast(builder, arguments[1], TILE))
+            return builder.zext(builder.bitcast(greater, ir.IntType(TILE)), _LONG)
 
-    return types.int64(_LANES, types.float32), generate
+        return types.int64(_LANES, types.float32), generate
+
+    return compare
+
+
+above = _compared("fcmp_ordered")  # NaN is not above
+passes = _compared("fcmp_unordered")  # NaN passes
 
 
 @intrinsic

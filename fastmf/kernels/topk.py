@@ -48,7 +48,7 @@ def _bar(mask, row, candidates):
 
 
 @njit
-def _bar_past(mask, one, past, candidates):
+def bar_past(mask, one, past, candidates):
     """Bar what is in the log of row `one`: see kernels/log.py."""
     start, based, base, head, previous, column = past
     for place in range(start[one], start[one] + based[one]):
@@ -60,7 +60,13 @@ def _bar_past(mask, one, past, candidates):
 
 
 @njit
-def _new_mask(mask, shared, places):
+def barred(mask, place):
+    """Whether the bit of a place is set."""
+    return mask[place >> 6] >> (place & 63) & 1
+
+
+@njit
+def new_mask(mask, shared, places):
     """Bar what is barred for all, and the places that fill the last panel up."""
     for word in range(mask.size):
         mask[word] = shared[word] if shared.size else 0
@@ -72,7 +78,7 @@ def _new_mask(mask, shared, places):
 
 
 @njit
-def _sink(heap, scores, line, size, place, score):
+def sink(heap, scores, line, size, place, score):
     """Put a score where the worst was, and let it sink below what is worse."""
     hole = 0
     while True:
@@ -97,7 +103,7 @@ def _sort(heap, scores, line, size):
     for last in range(size - 1, 0, -1):
         place, score = heap[line, last], scores[line, last]
         heap[line, last], scores[line, last] = heap[line, 0], scores[line, 0]
-        _sink(heap, scores, line, last, place, score)
+        sink(heap, scores, line, last, place, score)
 
 
 @njit
@@ -109,14 +115,14 @@ def _offer(found, limit, start, line, top, mask, best, best_scores):
             lane = lowest(hits)
             hits &= hits - 1
             place, score = start + n * TILE + lane, found[n, lane]
-            if score > limit and not mask[place >> 6] >> (place & 63) & 1:
-                _sink(best, best_scores, line, top, place, score)
+            if score > limit and not barred(mask, place):
+                sink(best, best_scores, line, top, place, score)
                 limit = best_scores[line, 0]
     return limit
 
 
 @njit
-def _finish(best, best_scores, line, top, candidates):
+def finish(best, best_scores, line, top, candidates):
     """Order a query's heap, and turn places into rows."""
     _sort(best, best_scores, line, top)
     if candidates.size:
@@ -165,9 +171,9 @@ def _rank(size, width, fields, half, parallel, stamp):
                         store(points, q, 0, load(queries, row, 0, width, size))
                     else:
                         store(points, q, 0, load(queries, row, 0, width, size) * scale[row])
-                    _new_mask(masks[q], shared, places)
+                    new_mask(masks[q], shared, places)
                     if owners[first + q] >= 0:
-                        _bar_past(masks[q], owners[first + q], past, candidates)
+                        bar_past(masks[q], owners[first + q], past, candidates)
                     best[first + q, :], scores[first + q, :] = -1, -np.inf
                     limits[q] = -np.inf
                 for start in range(0, places, PANEL):
@@ -201,6 +207,6 @@ def _rank(size, width, fields, half, parallel, stamp):
                         if hits:
                             limits[q] = _offer(found, limit, start, first + q, top, masks[q], best, scores)
                 for q in range(first, first + count):
-                    _finish(best, scores, q, top, candidates)
+                    finish(best, scores, q, top, candidates)
 
     return rank
