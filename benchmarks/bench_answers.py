@@ -19,6 +19,10 @@ def model():
     made, rng = random_model(np.arange(USERS), ITEMS, FACTORS), np.random.default_rng(0)
     seen = np.repeat(np.arange(USERS), SEEN), rng.integers(0, ITEMS, USERS * SEEN)
     made.update(Interactions(*seen), epochs=0, history_epochs=0)
+    for _ in range(20):  # compiles, which would mislead the calibration, and makes the 8-bit copy
+        made.learn_one(0, 0, 3.0)
+        made.recommend([0])
+    made.flush()
     return made
 
 

@@ -67,6 +67,14 @@ def test_numbers_at_the_ends_of_their_range() -> None:
         assert_same_alone(model, range(60), k=5)
 
 
+@pytest.mark.parametrize("scale", [1e-24, 1e-22, 1e-21, 1e-20, 1e18, 1e19])
+def test_products_at_the_ends_of_their_range(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    model = MF.from_factors(*(scale * rng.integers(-9, 10, (2, 200, 8))))
+    with np.errstate(all="ignore"):
+        assert_same_alone(model, range(40), k=5)
+
+
 def test_equal_scores() -> None:
     assert_same_alone(whole_numbers(), range(USERS), k=7)
 

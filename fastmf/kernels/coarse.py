@@ -30,6 +30,8 @@ from fastmf.kernels.tiles import _LANES, _LONG, _VECTOR, TILE, _shuffle, column,
 from fastmf.kernels.topk import aligned_rows, bar_past, barred, finish, new_mask, sink
 
 STEPS = 127  # the largest code of a row
+# Beyond these float32 products overflow or underflow, and the bound is not one: such rows and queries rule nothing out.
+_SMALLEST_STEP, _LONGEST, _UNDERFLOW = np.float32(1e-30), 1e18, np.float32(4e-36)
 _CHUNK = 32
 
 
@@ -93,13 +95,13 @@ def _encode(size, width, most, stamp):
             step, error, length = np.float32(largest / STEPS), 0.0, 0.0
             for f in range(size):
                 factor, code = np.float64(buffer[0, f]), 0.0
-                if step > 1e-30:
+                if step > _SMALLEST_STEP:
                     code = min(max(np.rint(factor / step), -STEPS), STEPS)
                 codes[row, f] = np.int8(code)
                 error += (factor - code * step) ** 2
                 length += factor**2
-            steps[row] = step
-            slack[row] = np.float32(1.001 * (math.sqrt(error) + rest * math.sqrt(length)))
+            steps[row], length = step, math.sqrt(length)
+            slack[row] = np.float32(1.001 * (math.sqrt(error) + rest * length)) if length < _LONGEST else np.inf
 
     return encode
 
@@ -130,10 +132,11 @@ def _rank_few(size, width, code_width, fields, most, stamp):
             for f in range(size):
                 factor = np.float64(points[0, f])
                 largest, length = max(largest, abs(factor)), length + factor**2
-            step = np.float32(largest / most)
+            step, length = np.float32(largest / most), math.sqrt(length)
+            usual = step > _SMALLEST_STEP and length < _LONGEST
             for f in range(size):
-                coded[f] = np.int16(np.rint(points[0, f] / step)) if step > 1e-30 else 0
-            reach = np.float32(1.001 * math.sqrt(length)) if step > 1e-30 else np.float32(np.inf)
+                coded[f] = np.int16(np.rint(points[0, f] / step)) if usual else 0
+            reach = np.float32(1.001 * length if usual or length == 0 else np.inf)
             new_mask(mask, shared, places)
             if owners[q] >= 0:
                 bar_past(mask, owners[q], past, candidates)
@@ -143,7 +146,8 @@ def _rank_few(size, width, code_width, fields, most, stamp):
                 hits = np.int64((1 << TILE) - 1)
                 if start < whole:
                     bound = _products(coded, codes, start, code_width) * (column(steps, start, 1) * step)
-                    bound = bound + column(slack, start, 1) * reach + column(added, start, fields)
+                    bound = bound + column(slack, start, 1) * reach + _UNDERFLOW
+                    bound = bound + column(added, start, fields)
                     hits = passes(bound, limit)
                 while hits:
                     place = start + lowest(hits)
