@@ -44,7 +44,8 @@ def _bar(mask, row, candidates):
         place = np.int64(np.searchsorted(candidates, row))
         if place == candidates.size or candidates[place] != row:
             return
-    mask[place >> 6] |= np.int64(1) << (place & 63)
+    if place < mask.size << 6:  # where nothing may be returned, there is no mask either
+        mask[place >> 6] |= np.int64(1) << (place & 63)
 
 
 @njit
