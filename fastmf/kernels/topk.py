@@ -19,7 +19,7 @@ from numba import njit, prange
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import load, store
 from fastmf.kernels.pointwise import Shape, record_width
-from fastmf.kernels.tiles import TILE, above, column, lowest, strip
+from fastmf.kernels.tiles import TILE, above, column, draw_number, lowest, strip
 
 BLOCK = 64  # queries of a worker
 PANEL = 64  # rows that they meet at a time: a word of the mask
@@ -154,7 +154,8 @@ def _rank(size, width, fields, half, parallel, stamp):
         stamp  # noqa: B018 - the cache key, see bridge
         block = min(BLOCK, -(-query_rows.size // workers))
         top = min(best.shape[1], places)
-        for worker in prange(workers):
+        taken = np.zeros(1, np.int64)  # blocks, by whichever worker is free: cores need not be equally fast
+        for _ in prange(workers):
             points, panel = aligned_rows(block, width), aligned_rows(PANEL, width)
             found, scales, addends = (
                 aligned_rows(PANEL // TILE, TILE),
@@ -162,7 +163,10 @@ def _rank(size, width, fields, half, parallel, stamp):
                 aligned_rows(PANEL // TILE, TILE),
             )
             limits, masks = np.empty(block, np.float32), np.empty((block, (places + PANEL - 1) // PANEL), np.int64)
-            for first in range(worker * block, query_rows.size, workers * block):
+            while True:
+                first = draw_number(taken) * block
+                if first >= query_rows.size:
+                    break
                 count = min(block, query_rows.size - first)
                 for q in range(count):
                     row = np.int64(query_rows[first + q])
