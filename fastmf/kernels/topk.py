@@ -108,17 +108,16 @@ def _sort(heap, scores, line, size):
 
 
 @njit
-def _offer(found, limit, start, line, top, mask, best, best_scores):
-    """Let in the scores of a panel that beat the limit, unless barred; returns the new limit."""
-    for n in range(found.shape[0]):
-        hits = above(load(found, n, 0, TILE, TILE), limit)
-        while hits:
-            lane = lowest(hits)
-            hits &= hits - 1
-            place, score = start + n * TILE + lane, found[n, lane]
-            if score > limit and not barred(mask, place):
-                sink(best, best_scores, line, top, place, score)
-                limit = best_scores[line, 0]
+def _offer(hits, found, start, line, top, best, best_scores):
+    """Let in the scores of a panel that `hits` names, as far as they still beat the limit; returns the new one."""
+    limit = best_scores[line, 0]
+    while hits:
+        lane = lowest(hits)
+        hits &= hits - 1
+        score = found[lane // TILE, lane % TILE]
+        if score > limit:
+            sink(best, best_scores, line, top, start + lane, score)
+            limit = best_scores[line, 0]
     return limit
 
 
@@ -208,9 +207,10 @@ def _rank(size, width, fields, half, parallel, stamp):
                             if added is not None:
                                 tile = tile + load(addends, n, 0, TILE, TILE)
                             store(found, n, 0, tile)
-                            hits |= above(tile, limit)
+                            hits |= above(tile, limit) << n * TILE
+                        hits &= ~masks[q, start // PANEL]  # a seen item is often a good one
                         if hits:
-                            limits[q] = _offer(found, limit, start, first + q, top, masks[q], best, scores)
+                            limits[q] = _offer(hits, found, start, first + q, top, best, scores)
                 for q in range(first, first + count):
                     finish(best, scores, q, top, candidates)
 
