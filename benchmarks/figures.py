@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import online, quality, scale, start
+from benchmarks import online, quality, scale, start, topk
 from benchmarks.measuring import show
 
-PARTS = {"start": start.figures, "online": online.figures, "scale": scale.figures}
+PARTS = {"start": start.figures, "online": online.figures, "topk": topk.figures, "scale": scale.figures}
 
 
 def main() -> None:

@@ -146,6 +146,16 @@ class History:
         index = self._sides[side]
         return getattr(self._log, side), index.head, index.tailed, index.previous
 
+    def items_since(self, first: int) -> np.ndarray:
+        """The item rows of the events from number `first` on; a view."""
+        return self._log.items[first : len(self)]
+
+    def past(self, side: str) -> tuple[np.ndarray, ...]:
+        """For kernels that read the rows of the other side: the links of a side and that column, see kernels/log.py."""
+        index = self._sides[side]
+        other = self._log.items if side == "users" else self._log.users
+        return index.start, index.based, index.base, index.head, index.previous, other
+
     def require_room(self, events: int) -> None:
         """Raise CapacityError unless so many events can be appended."""
         if len(self) + events > self._log.users.size:

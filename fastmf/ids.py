@@ -89,6 +89,11 @@ class IdMap:
         return self._kind
 
     @property
+    def keys(self) -> np.ndarray:
+        """For kernels: what the hash table holds of each row, which is the id itself where ids are int."""
+        return self._keys
+
+    @property
     def tables(self) -> tuple[np.ndarray, np.ndarray]:
         """The hash table and the one that it is taking over from (or an empty array): see kernels/hashing.py."""
         return self._slots, self._older

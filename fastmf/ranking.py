@@ -8,14 +8,18 @@ import numpy as np
 
 from fastmf.factors import Table
 from fastmf.ids import IdMap
-from fastmf.kernels import scores
+from fastmf.kernels import coarse, renewal, scores, topk
 from fastmf.kernels.launch import launch
-from fastmf.memory import aligned
+from fastmf.kernels.renewal import KEPT, LOST
 from fastmf.state import State
 
-__all__ = ["Barred", "Ranking", "best_items", "most_similar", "seen_items"]
+__all__ = ["KEPT", "LOST", "Pool", "Ranking", "answer", "best_items", "best_rows", "most_similar", "renew"]
 
-_PARALLEL_FROM = 2_000_000  # scores: below, a launch costs more than it saves
+_PARALLEL_FROM = 1 << 23  # scores, milliseconds of work: threads that have gone to sleep take as long to wake up
+_AT_ONCE = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C waits for it
+_FEWEST = 16  # queries of a worker at once: with fewer, reading the rows takes longer than scoring them
+_FEW = 8  # queries that are answered by way of an 8-bit copy; more share the reading of the rows
+_ALL, _NONE_BARRED = np.empty(0, np.int32), np.empty(0, np.int64)
 
 
 class Ranking(NamedTuple):
@@ -33,50 +37,92 @@ class Ranking(NamedTuple):
         return np.asarray((self.scores > -np.inf).sum(axis=1))
 
 
-class Barred(NamedTuple):
-    """Rows that a query must not return: ascending ``rows[bounds[q]:bounds[q + 1]]`` for query q."""
+class Pool(NamedTuple):
+    """The rows of a table that a query may return: all but the barred ones, or only the candidates (ascending)."""
 
-    rows: np.ndarray
-    bounds: np.ndarray
+    candidates: np.ndarray  # or empty
+    places: int
+    barred: np.ndarray = _NONE_BARRED  # 64 rows to a word, the lowest first
 
     @classmethod
-    def none(cls, queries: int) -> Barred:
-        """Nothing is barred."""
-        return cls(np.empty(0, np.int32), np.zeros(queries + 1, np.int64))
+    def of(cls, count: int, candidates: np.ndarray | None = None, barred: np.ndarray | None = None) -> Pool:
+        """What is left of `count` rows where only `candidates` may be returned, and nothing that is `barred`.
+
+        Both are rows in any order, -1 for nothing, and may be None.
+        """
+        if candidates is not None:
+            chosen = np.unique(candidates if barred is None else candidates[~np.isin(candidates, barred)])
+            chosen = chosen[chosen >= 0]
+            return cls(chosen, chosen.size)
+        if barred is None:
+            return cls(_ALL, count)
+        bits = np.zeros(-(-count // 64) * 64, np.uint8)
+        bits[barred[barred >= 0]] = 1
+        return cls(_ALL, count, np.packbits(bits, bitorder="little").view("<i8").astype(np.int64, copy=False))
 
 
-def seen_items(state: State, users: np.ndarray) -> Barred:
-    """The items in the history of each user row; unknown users (-1) have none."""
-    known = users >= 0
-    events, known_bounds = state.history.of("users", users[known])
-    lengths = np.zeros(users.size, np.int64)
-    lengths[known] = np.diff(known_bounds)
-    bounds = np.concatenate([[0], np.cumsum(lengths)])
-    query = np.repeat(np.arange(users.size), lengths)
-    return Barred(events.items[np.lexsort((events.items, query))], bounds)
+def best_items(state: State, loss: Any, users: np.ndarray, k: int, pool: Pool, unseen: bool, threads: int) -> Ranking:
+    """The best items of user rows, what they have seen left out if `unseen`; an unknown user (-1) is a zero vector."""
+    owners = users if unseen else np.full(users.size, -1, np.int32)
+    return answer(state, loss, users, *best_rows(state, users, k, pool, owners, threads))
 
 
-def best_items(
-    state: State, loss: Any, users: np.ndarray, k: int, candidates: np.ndarray, barred: Barred, threads: int
-) -> Ranking:
-    """The best candidates (item rows, ascending) of user rows; an unknown user (-1) is a zero vector."""
-    factors, table = state.factors, state.factors.items
-    known = users >= 0
-    found = factors.users.gather(users[known], factors.start("users"))
-    queries = aligned(users.size, factors.shape.width)
-    queries[:] = 0
-    queries[known] = found.factors
-    offsets = np.full(users.size, factors.global_mean, np.float32)
-    offsets[known] += found.records[:, 0]
-    form = (np.ones(table.count, np.float32), table.biases())
-    rows, values = _rank(table, queries, form, k, candidates, barred, threads)
-    values += offsets[:, None]
-    listed = rows >= 0
-    predictions = values[listed]
+def best_rows(
+    state: State, users: np.ndarray, k: int, pool: Pool, owners: np.ndarray, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best item rows of user rows and their scores, less what is the user's own; `owners` have seen theirs."""
+    factors, past = state.factors, (state.history.past("users"), owners)
+    if users.size <= _FEW and not pool.candidates.size:
+        copy = state.screen.copy(factors.items, state.history)
+        if copy is not None:
+            return _rank_few((factors.users, users), factors.items, copy, pool, past, k)
+    return _rank((factors.users, users), factors.items, (None, factors.items.records), pool, past, k, threads)
+
+
+def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:
+    """What :func:`best_rows` found, in ids and predictions; `values` are overwritten."""
+    factors, known = state.factors, state.ids["items"]
     kind: Any = type(loss)
-    scores.link(kind)(predictions, loss)
-    values[listed] = predictions
-    return Ranking(_padded_ids(state.ids["items"], rows), values)
+    text = known.kind == "str"
+    ids = np.empty(rows.shape, np.int64)
+    form = (users, factors.users.records, np.float32(factors.global_mean), loss)
+    scores.answer(kind)(*form, rows, values, known.keys[:0] if text else known.keys, ids)
+    return Ranking(_padded_ids(known, rows) if text else ids, values)
+
+
+def renew(
+    state: State,
+    users: np.ndarray,
+    owners: np.ndarray,
+    touched: np.ndarray,
+    lists: tuple[np.ndarray, np.ndarray, np.ndarray],
+    threads: int,
+) -> None:
+    """Bring lists of user rows up to date with touched item rows (ascending): rows, scores and fates, in place.
+
+    Those that come with fate KEPT leave with KEPT, RENEWED, or LOST: to be made anew.
+    """
+    items, queries = state.factors.items, state.factors.users
+    changed = np.zeros(max(items.count, int(touched[-1]) + 1) if touched.size else 0, np.bool_)
+    changed[touched] = True
+    moved, log = touched[touched < items.count], state.history.past("users")
+    at_once = max(_FEWEST * threads, _AT_ONCE // (items.shape.width * max(moved.size, 1)))
+    for first in range(0, users.size if touched.size else 0, at_once):
+        part = slice(first, first + at_once)
+        launch(
+            lambda: renewal.renew(items.shape, False),
+            lambda: renewal.renew(items.shape, True),
+            threads if users[part].size * moved.size >= _PARALLEL_FROM else 1,
+            queries.factors,
+            users[part],
+            items.factors,
+            items.records,
+            moved,
+            changed,
+            log,
+            owners[part],
+            *(column[part] for column in lists),
+        )
 
 
 def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int) -> Ranking:
@@ -85,12 +131,9 @@ def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int
     lengths = np.empty(table.count, np.float32)
     scores.lengths(table.shape)(table.factors, lengths)
     scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    queries = table.gather(rows, state.factors.start(side)).factors
-    queries *= scale[rows][:, None]
-    itself = Barred(rows, np.arange(rows.size + 1))
-    candidates = np.arange(table.count, dtype=np.int32)
-    form = (scale, np.zeros(table.count, np.float32))
-    best, cosines = _rank(table, queries, form, k, candidates, itself, threads)
+    each, nothing = np.arange(rows.size), np.zeros(rows.size, np.int64)
+    itself = (each, np.ones(rows.size, np.int32), each, nothing, nothing, rows), each.astype(np.int32)
+    best, cosines = _rank((table, rows), table, (scale, None), Pool(_ALL, table.count), itself, k, threads)
     return Ranking(_padded_ids(state.ids[side], best), cosines)
 
 
@@ -101,28 +144,55 @@ def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
     return padded
 
 
-def _rank(
+def _rank_few(
+    queries: tuple[Table, np.ndarray],
     table: Table,
-    queries: np.ndarray,
-    form: tuple[np.ndarray, np.ndarray],
+    copy: tuple[np.ndarray, np.ndarray, np.ndarray],
+    pool: Pool,
+    past: tuple[tuple[np.ndarray, ...], np.ndarray],
     k: int,
-    candidates: np.ndarray,
-    barred: Barred,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What :func:`_rank` finds by ``query . row + bias``, by way of an 8-bit copy of the table."""
+    source, rows = queries
+    best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
+    kernel = coarse.rank_few(table.shape)
+    kernel(source.factors, rows, table.factors, table.records, copy, *pool, *past, best, values)
+    return best, values
+
+
+def _rank(
+    queries: tuple[Table, np.ndarray],
+    table: Table,
+    form: tuple[np.ndarray | None, np.ndarray | None],
+    pool: Pool,
+    past: tuple[tuple[np.ndarray, ...], np.ndarray],
+    k: int,
     threads: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best rows by ``scale * query . row + added``, with form = (scale, added)."""
-    best = np.empty((len(queries), k), np.int32)
-    values = np.empty((len(queries), k), np.float32)
-    launch(
-        lambda: scores.rank(table.shape, False),
-        lambda: scores.rank(table.shape, True),
-        threads if len(queries) * candidates.size >= _PARALLEL_FROM else 1,
-        queries,
-        table.factors,
-        *form,
-        candidates,
-        *barred,
-        best,
-        values,
-    )
+    """The best rows by ``scale * query . row + added``, with form = (scale, added); queries are rows of a table.
+
+    What each query must not return is in a log, `past`, as the past of a row.
+    """
+    (source, rows), (log, owners) = queries, past
+    best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
+    half = table.storage == "float16"
+    at_once = max(_FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))
+    for first in range(0, rows.size, at_once):
+        part = slice(first, first + at_once)
+        workers = threads if rows[part].size * pool.places >= _PARALLEL_FROM else 1
+        launch(
+            lambda: topk.rank(table.shape, half, False),
+            lambda: topk.rank(table.shape, half, True),
+            workers,
+            source.factors,
+            rows[part],
+            table.factors,
+            *form,
+            *pool,
+            log,
+            owners[part],
+            workers,
+            best[part],
+            values[part],
+        )
     return best, values

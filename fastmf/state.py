@@ -20,6 +20,7 @@ from fastmf.errors import StaleDelta
 from fastmf.factors import SIDES, Factors
 from fastmf.history import Events, History
 from fastmf.ids import IdMap
+from fastmf.screen import Screen
 
 __all__ = ["State", "commit", "uninterrupted"]
 
@@ -36,6 +37,7 @@ class State:
     lineage: str = field(default_factory=lambda: uuid.uuid4().hex)
     version: int = 0
     trail: Trail = field(default_factory=lambda: Trail(_TRAIL_BYTES))
+    screen: Screen = field(default_factory=Screen)  # of the items
 
     @classmethod
     def empty(cls, factors: Factors) -> State:
@@ -134,6 +136,7 @@ def commit(state: State, delta: Delta) -> None:
     for side, move in delta.moves.items():
         state.factors.tables[side].require_rows(move.rows, move.after, len(state.ids[side]) + len(delta.new_ids[side]))
     with uninterrupted():
+        state.screen.before(state.history, delta.moves["items"].rows)
         if delta.restores is None:
             _grow(state, delta)
         else:
@@ -147,6 +150,7 @@ def commit(state: State, delta: Delta) -> None:
                 table.scatter(move.rows[kept], move.after.take(kept))
         for name, (_, after) in delta.scalars.items():
             setattr(state.factors, name, after)
+        state.screen.after(state.history, state.factors.items.count)
         state.version = delta.version
         state.trail.follow(delta)
 

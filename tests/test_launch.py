@@ -96,7 +96,7 @@ def test_usable_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 SCRIPT = """
 import os, sys, threading
 import numba, numpy as np
-from fastmf.kernels import scores
+from fastmf.kernels import topk
 from fastmf.kernels.launch import launch, usable_threads
 from fastmf.memory import aligned
 from fastmf.engine import shape_of
@@ -105,15 +105,14 @@ from fastmf.optimizers import SGD
 shape, rng = shape_of(16, SGD(), True), np.random.default_rng(0)
 rows, queries = aligned(2000, 16), aligned(200, 16)
 rows[:], queries[:] = rng.normal(0, 1, rows.shape), rng.normal(0, 1, queries.shape)
-ones, zeros = np.ones(2000, np.float32), np.zeros(2000, np.float32)
-nothing = np.empty(0, np.int32), np.zeros(201, np.int64)
+each, none = np.arange(200, dtype=np.int32), np.empty(0, np.int64)
+past = none, none.astype(np.int32), none, none, none, none.astype(np.int32)
 
 def rank(threads=2):
     best, values = np.empty((200, 5), np.int32), np.empty((200, 5), np.float32)
-    candidates = np.arange(2000, dtype=np.int32)
     launch(
-        lambda: scores.rank(shape, False), lambda: scores.rank(shape, True), threads,
-        queries, rows, ones, zeros, candidates, *nothing, best, values,
+        lambda: topk.rank(shape, False, False), lambda: topk.rank(shape, False, True), threads,
+        queries, each, rows, None, None, past[1], 2000, none, past, np.full(200, -1, np.int32), threads, best, values,
     )
     return best
 

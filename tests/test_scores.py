@@ -32,67 +32,13 @@ def test_predict_equals_naive(loss: Any) -> None:
     assert out.max() == np.float32(high)
 
 
-class Question:
-    """Queries against rows, with numbers so few that many scores are equal."""
-
-    def __init__(self, size: int, queries: int = 4, rows: int = 40) -> None:
-        rng, width = np.random.default_rng(size), naive.padded(size)
-        self.shape = engine.shape_of(size, optimizers.SGD(), True)
-        self.queries, self.rows = aligned(queries, width), aligned(rows, width)
-        for table in (self.queries, self.rows):
-            table[:] = 0
-            table[:, :size] = rng.integers(-1, 2, (len(table), size))
-        self.scale = rng.choice(np.array([0.5, 1, 2], np.float32), rows)
-        self.added = rng.integers(-1, 2, rows).astype(np.float32)
-
-    def ask(self, candidates: list[int], barred: list[list[int]], k: int, parallel: bool = False) -> Any:
-        best, values = np.empty((len(self.queries), k), np.int32), np.empty((len(self.queries), k), np.float32)
-        bars = np.array([row for rows in barred for row in rows], np.int32)
-        bounds = np.cumsum([0, *map(len, barred)])
-        kernel = scores.rank(self.shape, parallel)
-        kernel(
-            self.queries,
-            self.rows,
-            self.scale,
-            self.added,
-            np.array(candidates, np.int32),
-            bars,
-            bounds,
-            best,
-            values,
-        )
-        return best.tolist(), values.tolist()
-
-    def expected(self, candidates: list[int], barred: list[list[int]], k: int) -> Any:
-        answers = [
-            naive.rank(query, self.rows, self.scale, self.added, set(candidates) - set(rows), k)
-            for query, rows in zip(self.queries, barred, strict=True)
-        ]
-        return [rows for rows, _ in answers], [values for _, values in answers]
-
-
-@pytest.mark.parametrize("size", [3, 17])
-@pytest.mark.parametrize("k", [1, 5, 50])
-def test_rank_equals_naive(size: int, k: int) -> None:
-    question = Question(size)
-    everything, some = list(range(40)), [0, 3, 4, 11, 12, 13, 30, 39]
-    nothing, lists = [[]] * 4, [[0, 3, 3, 39], [], [1, 2, 4, 4, 4, 12, 30], some]
-    for candidates in (everything, some, []):
-        for barred in (nothing, lists):
-            assert question.ask(candidates, barred, k) == question.expected(candidates, barred, k)
-
-
-def test_rank_in_parallel_gives_the_same_lists() -> None:
-    question, barred = Question(17, queries=200, rows=60), [[q % 60] for q in range(200)]
-    found = question.ask(list(range(60)), barred, 10, parallel=True)
-    assert found == question.ask(list(range(60)), barred, 10)
-
-
 def test_lengths() -> None:
-    question = Question(17)
-    out = np.empty(40, np.float32)
-    scores.lengths(question.shape)(question.rows, out)
-    np.testing.assert_array_equal(out, [np.sqrt(naive.total(row * row)) for row in question.rows])
+    rng, shape = np.random.default_rng(0), engine.shape_of(17, optimizers.SGD(), True)
+    rows, out = aligned(40, naive.padded(17)), np.empty(40, np.float32)
+    rows[:] = 0
+    rows[:, :17] = rng.integers(-1, 2, (40, 17))
+    scores.lengths(shape)(rows, out)
+    np.testing.assert_array_equal(out, [np.sqrt(naive.total(row * row)) for row in rows])
 
 
 @pytest.mark.parametrize("threads", [1, 2])

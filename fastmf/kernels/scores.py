@@ -1,4 +1,4 @@
-"""Scores of pairs, and the best items of a user."""
+"""Scores of pairs, and what turns scores into predictions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from fastmf.kernels import bridge
 from fastmf.kernels.bridge import jit, stamp
@@ -41,45 +40,6 @@ def _predict(size, width, stamp):
 
 
 @functools.cache
-def rank(shape: Shape, parallel: bool) -> Any:
-    """The kernel that finds the best candidates of each query."""
-    return _rank(shape.size, shape.width, parallel, stamp(parallel=parallel))
-
-
-def _rank(size, width, parallel, stamp):
-    @jit(stamp, parallel)
-    def rank(queries, rows, scale, added, candidates, barred, bar_bounds, best, best_scores):
-        """For each query q, the candidates of highest ``scale[r] * queries[q] . rows[r] + added[r]``, best first.
-
-        Rows in ``barred[bar_bounds[q]:bar_bounds[q + 1]]`` (ascending) are left out; candidates ascend; equal scores go
-        by row. Lists shorter than best.shape[1] end in row -1 and score -inf.
-        """
-        stamp  # noqa: B018
-        k = best.shape[1]
-        for q in prange(queries.shape[0]):
-            query = load(queries, q, 0, width, size)
-            heap, scores = best[q], best_scores[q]
-            heap[:], scores[:] = -1, -np.inf
-            bar, last = bar_bounds[q], bar_bounds[q + 1]
-            for n in range(candidates.size):
-                row = np.int64(candidates[n])
-                while bar < last and barred[bar] < row:
-                    bar += 1
-                if bar < last and barred[bar] == row:
-                    continue
-                score = scale[row] * (query * load(rows, row, 0, width, size)).total() + added[row]
-                if not score > scores[k - 1]:
-                    continue
-                place = k - 1
-                while place > 0 and score > scores[place - 1]:
-                    scores[place], heap[place] = scores[place - 1], heap[place - 1]
-                    place -= 1
-                scores[place], heap[place] = score, row
-
-    return rank
-
-
-@functools.cache
 def lengths(shape: Shape) -> Any:
     """The kernel that measures rows."""
     return _lengths(shape.size, shape.width, stamp())
@@ -98,17 +58,28 @@ def _lengths(size, width, stamp):
 
 
 @functools.cache
-def link(loss: type) -> Any:
-    """The kernel that turns scores into predictions."""
-    return _link(stamp(loss))
+def answer(loss: type) -> Any:
+    """The kernel that turns lists of rows and scores into ids and predictions."""
+    return _answer(stamp(loss))
 
 
-def _link(stamp):
+def _answer(stamp):
     @jit(stamp)
-    def link(scores, loss):
-        """scores[n] = loss.link(scores[n])."""
-        stamp  # noqa: B018
-        for n in range(scores.size):
-            scores[n] = bridge.link(loss, scores[n])
+    def answer(users, records, mean, loss, rows, values, keys, ids):
+        """values[n, m] = the prediction of score values[n, m] for user users[n], and ids[n, m] = keys[rows[n, m]].
 
-    return link
+        A row of -1 stands for nothing and has id -1; where there are no keys, ids are left alone.
+        """
+        stamp  # noqa: B018
+        for n in range(users.size):
+            offset = mean
+            if users[n] >= 0:
+                offset += records[users[n], 0]
+            for m in range(rows.shape[1]):
+                row = rows[n, m]
+                if row >= 0:
+                    values[n, m] = bridge.link(loss, values[n, m] + offset)
+                if keys.size:
+                    ids[n, m] = keys[row] if row >= 0 else -1
+
+    return answer

@@ -12,8 +12,9 @@ from fastmf.ids import IdMap
 from fastmf.interactions import columns
 from fastmf.kernels import scores
 from fastmf.kernels.launch import usable_threads
+from fastmf.lists import Lists
 from fastmf.model.options import Options
-from fastmf.ranking import Barred, Ranking, best_items, most_similar, seen_items
+from fastmf.ranking import Pool, Ranking, best_items, most_similar
 from fastmf.state import State
 
 __all__ = ["Answers"]
@@ -78,16 +79,35 @@ class Answers:
         """
         state = self._fitted()
         rows = self._rows("users", users)
-        candidates = np.arange(len(state.ids["items"]), dtype=np.int32)
-        if items is not None:
-            candidates = np.unique(self._rows("items", items))
-            candidates = candidates[candidates >= 0]
-        barred = seen_items(state, rows) if exclude_seen else Barred.none(rows.size)
-        if exclude is not None:
-            left_out = np.unique(self._rows("items", exclude, "exclude"))
-            candidates = np.setdiff1d(candidates, left_out, assume_unique=True)
+        chosen = None if items is None else self._rows("items", items)
+        barred = None if exclude is None else self._rows("items", exclude, "exclude")
+        pool = Pool.of(len(state.ids["items"]), chosen, barred)
+        threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
+        return best_items(state, self._objective.loss, rows, k, pool, exclude_seen, threads)
+
+    def lists(self, k: int = 10, users: Any = None, exclude_seen: bool = True) -> Lists:
+        """Recommendation lists to keep: :meth:`Lists.refresh` takes them along with each Delta.
+
+        Parameters
+        ----------
+        k : int
+            Length of the lists.
+        users : array_like of ids, optional
+            Whose; by default all known users, and those that come in.
+        exclude_seen : bool
+            Leave out items in the user's history.
+
+        Returns
+        -------
+        fastmf.lists.Lists
+        """
+        state = self._fitted()
+        asked = None
+        if users is not None:
+            asked = columns.ids("users", users)
+            state.ids["users"].require_kind(asked, "users")
         threads = usable_threads(self.options.threads)
-        return best_items(state, self._objective.loss, rows, require_integer("k", k, 1), candidates, barred, threads)
+        return Lists(state, self._objective.loss, require_integer("k", k, 1), asked, exclude_seen, threads)
 
     def similar_items(self, items: Any, k: int = 10) -> Ranking:
         """The items whose vectors have the highest cosine with those of `items`, themselves left out."""

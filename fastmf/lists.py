@@ -1,0 +1,192 @@
+"""Lists: recommendation lists that are kept, and renewed only where a change of the model can have changed them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmf.delta import Delta
+from fastmf.errors import StaleDelta
+from fastmf.factors import SIDES
+from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew
+from fastmf.state import State
+
+__all__ = ["Lists"]
+
+_NOTHING = np.empty(0, np.int32)
+
+
+class Lists:
+    """The best items of some users or of all, kept from one version of a model to the next.
+
+    :meth:`fastmf.MF.lists` makes them; :meth:`refresh` takes them along with a Delta. They are then what
+    :meth:`fastmf.MF.recommend` would answer for the same users, to the bit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmf
+    >>> rng = np.random.default_rng(0)
+    >>> users, items = rng.integers(0, 100, 3000), rng.integers(0, 80, 3000)
+    >>> events = fastmf.Interactions(users, items, values=rng.normal(size=3000))
+    >>> model = fastmf.MF(factors=8).fit(events[:2990], epochs=2)
+    >>> lists = model.lists(k=5)
+    >>> renewed = lists.refresh(model.update(events[2990:]))
+    >>> set(events.users[2990:]) <= set(renewed)
+    True
+    >>> bool((lists.ids == model.recommend(model.users.values, k=5).ids).all())
+    True
+    """
+
+    def __init__(self, state: State, loss: Any, k: int, users: np.ndarray | None, unseen: bool, threads: int) -> None:
+        self._state, self._loss, self._k, self._unseen, self._threads = state, loss, k, unseen, threads
+        self._users = users
+        self._places = None if users is None else {one: place for place, one in enumerate(users.tolist())}
+        self._version = state.version
+        self._counts = dict(zip(SIDES, state.counts, strict=True))
+        self._touched: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
+        self._whole = False
+        self._queries = np.empty(0, np.int32)  # the user row of each list
+        user, item = (object if state.ids[side].kind == "str" else np.int64 for side in SIDES)
+        kinds = {"rows": np.int32, "raw": np.float32, "ids": item, "scores": np.float32}
+        self._held: dict[str, np.ndarray] = {name: np.empty((0, k), kind) for name, kind in kinds.items()}
+        self._held["users"] = np.empty(0, user)
+        self._renew()
+
+    def __len__(self) -> int:
+        return self._queries.size
+
+    def __repr__(self) -> str:
+        return f"<Lists: {len(self)} users, {self._k} items each, version {self.version}>"
+
+    def __getitem__(self, user: int | str) -> Ranking:
+        """The list of one user, ``(ids, scores)``, each [k]; KeyError where there is none."""
+        if self._places is not None:
+            place = self._places[user]
+        else:
+            place = int(
+                self._state.ids["users"].rows(np.array([user], object if isinstance(user, str) else np.int64))[0]
+            )
+            if not 0 <= place < len(self) or self.users[place] != user:  # the model may be ahead of the lists
+                raise KeyError(user)
+        return Ranking(self.ids[place], self.scores[place])
+
+    @property
+    def version(self) -> int:
+        """The version of the model that the lists are at."""
+        return self._version
+
+    @property
+    def users(self) -> np.ndarray:
+        """Whose lists they are, [users]: the ids asked for, or all known ones in row order."""
+        return self._view("users") if self._users is None else self._users
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids of items, [users, k], best first, padded as in :class:`fastmf.ranking.Ranking`; a read-only view."""
+        return self._view("ids")
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Scores, float32[users, k]; a read-only view."""
+        return self._view("scores")
+
+    def refresh(self, delta: Delta) -> np.ndarray:
+        """Take the lists along with a change that the model has been through.
+
+        Renewed are the lists of touched users, and those that hold or should now hold a touched item. That takes a
+        score for each pair of a user and a touched item, and a scan of all items for a touched user, or where a list
+        has lost an item to others that it does not know of.
+
+        Parameters
+        ----------
+        delta : Delta
+            The next one after the version of the lists; single events are flushed into one first. Where the model has
+            gone on since, the lists wait for the Delta that leads to where it is now.
+
+        Returns
+        -------
+        ndarray of ids
+            Whose lists were renewed (which does not mean that they are different).
+
+        Raises
+        ------
+        StaleDelta
+            Where the Delta belongs to another model, does not follow the version of the lists, or is yet to be applied.
+        """
+        if not isinstance(delta, Delta):
+            raise TypeError(f"expected a Delta, got {type(delta).__name__}")
+        if delta.lineage != self._state.lineage:
+            raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, the lists to {self._state.lineage[:8]}")
+        if delta.parent != self._version:
+            raise StaleDelta(f"the Delta starts from version {delta.parent}, the lists are at version {self._version}")
+        if delta.version > self._state.version:
+            raise StaleDelta(f"the Delta leads to version {delta.version}, the model is at {self._state.version}")
+        self._note(delta)
+        if delta.version < self._state.version:
+            return self.users[:0]
+        return self._renew()
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _view(self, name: str) -> np.ndarray:
+        view = self._held[name][: len(self)]
+        view.flags.writeable = False
+        return view
+
+    def _note(self, delta: Delta) -> None:
+        """Remember what a Delta touched: rows that moved, came or went, and users who have seen more or less."""
+        for side in SIDES:
+            new, known = len(delta.new_ids[side]), self._counts[side]
+            first = known if delta.restores is None else known - new
+            self._counts[side] = known + new if delta.restores is None else first
+            self._touched[side] += [delta.moves[side].rows, np.arange(first, first + new, dtype=np.int32)]
+        self._touched["users"].append(delta.log.users)
+        self._version = delta.version
+
+    def _renew(self) -> np.ndarray:
+        """Make the lists those of the state as it is now; returns whose lists were made anew."""
+        state = self._state
+        users, items = (np.unique(np.concatenate([*self._touched[side], _NOTHING])) for side in SIDES)
+        fates = self._ask(users)
+        self._whole = False  # until done: what is interrupted halfway is made anew as a whole
+        owners = self._queries if self._unseen else np.full(len(self), -1, np.int32)
+        rows, raw = self._held["rows"][: len(self)], self._held["raw"][: len(self)]
+        if (fates == KEPT).any():
+            renew(state, self._queries, owners, items, (rows, raw, fates), self._threads)
+        lost = np.flatnonzero(fates == LOST)
+        pool = Pool.of(len(state.ids["items"]))
+        rows[lost], raw[lost] = best_rows(state, self._queries[lost], self._k, pool, owners[lost], self._threads)
+        renewed = np.flatnonzero(fates != KEPT)
+        found = answer(state, self._loss, self._queries[renewed], rows[renewed], raw[renewed])
+        if self._users is None:
+            self._held["users"][lost] = state.ids["users"].ids(lost)
+        for name in Ranking._fields:
+            self._held[name][renewed] = getattr(found, name)
+        self._touched = {side: [] for side in SIDES}
+        self._whole = True
+        return self.users[renewed]
+
+    def _ask(self, touched: np.ndarray) -> np.ndarray:
+        """Find the user row of each list; returns fates, LOST where it is another one or touched."""
+        known = self._state.ids["users"]
+        queries = np.arange(len(known), dtype=np.int32) if self._users is None else known.rows(self._users)
+        before, self._queries = self._queries, queries
+        self._make_room(queries.size)
+        if not self._whole:
+            return np.full(queries.size, LOST, np.uint8)
+        fates = np.full(queries.size, KEPT, np.uint8)
+        fates[np.isin(queries, touched)] = LOST
+        shared = min(before.size, queries.size)
+        fates[:shared][queries[:shared] != before[:shared]] = LOST
+        fates[shared:] = LOST
+        return fates
+
+    def _make_room(self, count: int) -> None:
+        """Let the arrays hold so many lists; they grow by a quarter at least, so that a new user costs a constant."""
+        for name, array in self._held.items():
+            if count > len(array):
+                larger = np.empty((max(count, len(array) + len(array) // 4), *array.shape[1:]), array.dtype)
+                larger[: len(array)] = array
+                self._held[name] = larger
