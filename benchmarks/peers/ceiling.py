@@ -11,13 +11,16 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.peers import data
-from benchmarks.peers.clocks import Time, timed
+from benchmarks.peers.clocks import timed
 from fastmf import losses, optimizers, regularizers
 from fastmf.engine import Objective, WorkingSet, freeze, shape_of
 from fastmf.factors import SIDES, Factors
@@ -70,11 +73,10 @@ class Pass(NamedTuple):
     @classmethod
     def over(cls, plan: Plan, counts: tuple[int, int], factors: int, solver: Any, threads: int) -> Pass:
         """From the start vectors of a fit with the default loss and regularizer."""
-        objective = Objective(
-            freeze(losses.Squared(), "loss"), freeze(solver, "solver"), freeze(regularizers.L2(), "regularizer")
-        )
-        tables = Factors(shape_of(factors, solver, True), float(plan.events.values.mean()), "float32",
-                         default_budget(), 0, 0.0)  # fmt: skip
+        values = {"loss": losses.Squared(), "solver": solver, "regularizer": regularizers.L2()}
+        objective = Objective(*(freeze(value, role) for role, value in values.items()))
+        shape, mean = shape_of(factors, solver, True), float(plan.events.values.mean())
+        tables = Factors(shape, mean, "float32", default_budget(), seed=0, centre=0.0)
         for side, count in zip(SIDES, counts, strict=True):
             tables.tables[side].fill(count, tables.start(side))
         return cls(plan, WorkingSet.over(tables), objective, threads)
@@ -107,24 +109,39 @@ def make_plan(train: data.Ratings, counts: tuple[int, int], threads: int) -> Pla
     return Plan.blocked(events, *counts, 1 if threads == 1 else 4 * threads, seed=0)
 
 
-def measure(folder: Path, shape: str, factors: list[int], threads: int, rounds: int, epochs: int) -> dict[str, Any]:
-    """Million ratings per second of both sides, in turn, for every number of factors and both solvers."""
-    split, library, rows = data.load(folder, shape), compile_source(), []
+def measure(folder: Path, shape: str, factors: list[int], threads: int, turns: int) -> dict[str, Any]:
+    """Every number of factors with both solvers, on one plan."""
+    split, library = data.load(folder, shape), compile_source()
     counts = (split.size.users, split.size.items)
     plan = make_plan(split.train, counts, threads)
-    for size in factors:
-        for name, solver in SOLVERS.items():
-            one = Pass.over(plan, counts, size, solver, threads)
-            one.kernel()  # compiles
-            contest = {"fastmf": one.kernel} | {f"C {n}": lambda n=n: one.compiled(library, n) for n in FLIGHTS}
-            took: dict[str, list[Time]] = {contestant: [] for contestant in contest}
-            for _ in range(rounds * epochs):
-                for contestant, run in contest.items():
-                    took[contestant].append(timed(run)[1])
-            rates = {who: split.train.users.size / np.median([t.wall for t in times]) / 1e6 for who, times in took.items()}
-            cores = float(np.median([t.cores for t in took["fastmf"]]))
-            rows.append({"factors": size, "solver": name, "flight": plan.in_flight, "cores": cores, "rates": rates})
-    return {"rows": rows}
+    return {
+        "rows": [
+            {
+                "factors": size,
+                "solver": name,
+                **_contest(Pass.over(plan, counts, size, solver, threads), library, turns),
+            }
+            for size in factors
+            for name, solver in SOLVERS.items()
+        ]
+    }
+
+
+def _contest(one: Pass, library: ctypes.CDLL, turns: int) -> dict[str, Any]:
+    """Million ratings per second of the kernel and of the C, in turn, and the cores that the kernel held."""
+    one.kernel()  # compiles
+    contest: dict[str, Callable[[], Any]] = {"fastmf": one.kernel}
+    contest |= {f"C {flight}": partial(one.compiled, library, flight) for flight in FLIGHTS}
+    took = {contestant: [] for contestant in contest}
+    for _ in range(turns):
+        for contestant, run in contest.items():
+            took[contestant].append(timed(run)[1])
+    ratings = one.plan.events.users.size / 1e6
+    return {
+        "flight": one.plan.in_flight,
+        "rates": {contestant: ratings / median(time.wall for time in times) for contestant, times in took.items()},
+        "cores": median(time.cores for time in took["fastmf"]),
+    }
 
 
 CONTESTANTS = {"fastmf": measure}

@@ -1,5 +1,7 @@
 """The compiled part of the generator of logs (see data.py): who rates what, when and how."""
 
+# ruff: noqa: NPY002 - compiled code draws from Numba's own generator, whose numbers stay the same
+
 from __future__ import annotations
 
 import math
