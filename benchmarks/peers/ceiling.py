@@ -128,7 +128,7 @@ def measure(folder: Path, shape: str, factors: list[int], threads: int, turns: i
 
 
 def _contest(one: Pass, library: ctypes.CDLL, turns: int) -> dict[str, Any]:
-    """Million ratings per second of the kernel and of the C, in turn, and the cores that the kernel held."""
+    """Million ratings per second of the kernel and of the C, in turn, and the kernel's share within a turn."""
     one.kernel()  # compiles
     contest: dict[str, Callable[[], Any]] = {"fastmf": one.kernel}
     contest |= {f"C {flight}": partial(one.compiled, library, flight) for flight in FLIGHTS}
@@ -137,9 +137,20 @@ def _contest(one: Pass, library: ctypes.CDLL, turns: int) -> dict[str, Any]:
         for contestant, run in contest.items():
             took[contestant].append(timed(run)[1])
     ratings = one.plan.events.users.size / 1e6
+    rates = {contestant: ratings / median(time.wall for time in times) for contestant, times in took.items()}
+    best = max(FLIGHTS, key=lambda flight: rates[f"C {flight}"])
+
+    def share(flight: int) -> float:
+        return median(c.wall / own.wall for c, own in zip(took[f"C {flight}"], took["fastmf"], strict=True))
+
     return {
-        "flight": one.plan.in_flight,
-        "rates": {contestant: ratings / median(time.wall for time in times) for contestant, times in took.items()},
+        "rate": rates["fastmf"],
+        "same": {
+            "flight": one.plan.in_flight,
+            "rate": rates[f"C {one.plan.in_flight}"],
+            "share": share(one.plan.in_flight),
+        },
+        "best": {"flight": best, "rate": rates[f"C {best}"], "share": share(best)},
         "cores": median(time.cores for time in took["fastmf"]),
     }
 

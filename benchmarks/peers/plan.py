@@ -56,14 +56,20 @@ def explicit(scope: Scope) -> Steps:
         for contestant in ("libmf", "fastmf", *(() if thrifty else ("fastmf SGD", "fastmf float16"))):
             yield Task("explicit", contestant, settings, turn)
     for turn, contestant in product(range(scope.rounds), SLOW_PEERS):
-        settings = {"shape": scope.shapes[0], "factors": SLOW_FACTORS, "threads": 1, "epochs": [1, 3]}
+        epochs = [2, 22] if contestant == "cornac" else [1, 3]
+        settings = {"shape": scope.shapes[0], "factors": SLOW_FACTORS, "threads": 1, "epochs": epochs}
         yield Task("explicit", contestant, settings, turn)
 
 
 def ceiling(scope: Scope) -> Steps:
     """Takes turns within one process."""
     for shape, threads in product(scope.shapes, scope.threads):
-        settings = {"shape": shape, "factors": list(scope.factors), "threads": threads, "turns": 3 * scope.rounds}
+        settings = {
+            "shape": shape,
+            "factors": list(scope.factors),
+            "threads": threads,
+            "turns": scope.rounds if shape == LARGE else 3 * scope.rounds,
+        }
         yield Task("ceiling", "fastmf", settings)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.peers.found import Found, label, number, share, table, times
 from benchmarks.peers.plots import plots
-from benchmarks.peers.tables import machine
+from benchmarks.peers.tables import machine, quiet, threads_of
 
 BLOCK = re.compile(r"<!-- peers -->\n.*?<!-- /peers -->", re.DOTALL)
 
@@ -33,14 +33,14 @@ def summary(found: dict[str, Any]) -> str:
     rows = [*_training(results), *_ceiling(results), *_quality(results), *_online(results), *_topk(results),
             *_memory(results)]  # fmt: skip
     head = ["measure", "fastmf", "peer", "fastmf is better by"]
-    return f"Measured on: {machine(found)}\n\n`python -m benchmarks.peers`:\n\n{table(head, rows)}"
+    return f"Measured on: {machine(found)} {quiet(results)}\n\n`python -m benchmarks.peers`:\n\n{table(head, rows)}"
 
 
 def _training(results: list[dict[str, Any]]) -> list[list[str]]:
     found, rows = Found(results, "explicit"), []
     for shape, factors, threads in found.keys("shape", "factors", "threads", contestant="libmf")[-8:]:
         where = {"shape": shape, "factors": factors, "threads": threads}
-        name = f"training on {shape}, {factors} factors, {_threads(threads)}, million ratings/s"
+        name = f"training on {shape}, {factors} factors, {threads_of(threads)}, million ratings/s"
         values = [number(found.value(who, "rate", **where)) for who in ("fastmf", "libmf")]
         rows.append([name, values[0], f"LIBMF {values[1]}", times(found.ratio("fastmf", "libmf", "rate", **where))])
     return rows
@@ -50,12 +50,8 @@ def _ceiling(results: list[dict[str, Any]]) -> list[list[str]]:
     rows = []
     for result in Found(results, "ceiling").rows[-2:]:
         for solver in ("SGD", "AdaGrad"):
-            shares = [
-                one["rates"]["fastmf"] / one["rates"][f"C {one['flight']}"]
-                for one in result["rows"]
-                if one["solver"] == solver
-            ]
-            name = f"{solver} kernel on {result['shape']}, {_threads(result['threads'])}, against the same work in C"
+            shares = [one["same"]["share"] for one in result["rows"] if one["solver"] == solver]
+            name = f"{solver} kernel on {result['shape']}, {threads_of(result['threads'])}, against the same work in C"
             factors = " / ".join(str(one["factors"]) for one in result["rows"] if one["solver"] == solver)
             rows.append([f"{name}, {factors} factors", " / ".join(map(share, shares)), "100%", ""])
     return rows
@@ -66,7 +62,7 @@ def _quality(results: list[dict[str, Any]]) -> list[list[str]]:
     for shape, threads in found.keys("shape", "threads", contestant="libmf errors"):
         where = {"shape": shape, "threads": threads}
         best, ours = (found.one(f"{who} errors", **where) or {} for who in ("libmf", "fastmf"))
-        name = f"{shape}, 32 factors, {_threads(threads)}"
+        name = f"{shape}, 32 factors, {threads_of(threads)}"
         seconds = [number(found.value(who, "seconds", **where)) for who in ("fastmf", "libmf")]
         ratio = times(found.ratio("libmf", "fastmf", "seconds", **where))
         rows.append(
@@ -99,7 +95,7 @@ def _topk(results: list[dict[str, Any]]) -> list[list[str]]:
             values = [number(found.value(who, "rate", **where)) for who in ("fastmf", peer)]
             ratio = times(found.ratio("fastmf", peer, "rate", **where))
             rows.append(
-                [f"top 10, users/s, {shape}, {_threads(threads)}", values[0], f"{label(peer)} {values[1]}", ratio]
+                [f"top 10, users/s, {shape}, {threads_of(threads)}", values[0], f"{label(peer)} {values[1]}", ratio]
             )
     return rows
 
@@ -111,7 +107,3 @@ def _memory(results: list[dict[str, Any]]) -> list[list[str]]:
     peer = f"LIBMF {number(found['libmf'])}" if "libmf" in found else ""
     ratio = times(found["libmf"] / found["fastmf"]) if "libmf" in found else ""
     return [["growth of memory in a fit, bytes an event", number(found["fastmf"]), peer, ratio]]
-
-
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"

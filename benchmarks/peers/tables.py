@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from statistics import median
 from typing import Any
 
 from benchmarks.peers.found import Found, label, number, share, table, times
@@ -15,7 +16,7 @@ OURS = ("fastmf", "fastmf SGD", "fastmf float16")
 def report(found: dict[str, Any]) -> str:
     """All tables, below the machine and the versions."""
     sections = [f"{title}\n\n{body}" for title, body in _sections(found["results"]) if body]
-    return "\n\n".join([machine(found), *sections, *_absent(found)])
+    return "\n\n".join([machine(found), quiet(found["results"]), *sections, *_absent(found)])
 
 
 def machine(found: dict[str, Any]) -> str:
@@ -24,6 +25,20 @@ def machine(found: dict[str, Any]) -> str:
     versions = found["versions"] | {"numba": described["numba"]}
     libraries = ", ".join(f"{label(name) if name == 'libmf' else name} {versions[name]}".strip() for name in versions)
     return f"{described['processor']}, {described['cores']} cores; {described['system']}; {libraries}."
+
+
+def quiet(results: list[dict[str, Any]]) -> str:
+    """How much of the machine the contestants had, as a sentence."""
+    held: dict[int, list[float]] = {}
+    for row in results:
+        if "cores" in row and "threads" in row:
+            held.setdefault(row["threads"], []).append(row["cores"])
+    parts = [f"{number(median(cores))} with {threads_of(threads)}" for threads, cores in sorted(held.items())]
+    return f"Cores held, median of all measurements: {', '.join(parts)}." if parts else ""
+
+
+def threads_of(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _sections(results: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -76,26 +91,20 @@ def _slow(found: Found) -> str:
 
 
 def ceiling(found: Found) -> str:
-    head = [
-        "log",
-        "threads",
-        "factors",
-        "solver",
-        "fastmf",
-        "C, same order",
-        "share",
-        "C, best order",
-        "share",
-        "cores",
-    ]
+    named = ["fastmf", "C, same order", "share", "C, best order", "in flight", "share", "cores held"]
     rows = []
     for cell, one in [(row, one) for row in found.rows for one in row["rows"]]:
-        rates = one["rates"]
-        same, best = rates[f"C {one['flight']}"], max(rates[name] for name in rates if name != "fastmf")
-        shares = [share(rates["fastmf"] / rate) for rate in (same, best)]
-        cells = [number(rates["fastmf"]), number(same), shares[0], number(best), shares[1], number(one["cores"])]
-        rows.append([cell["shape"], str(cell["threads"]), str(one["factors"]), one["solver"], *cells])
-    return table(head, rows)
+        same, best = one["same"], one["best"]
+        cells = [
+            number(same["rate"]),
+            share(same["share"]),
+            number(best["rate"]),
+            str(best["flight"]),
+            share(best["share"]),
+        ]
+        start = [cell["shape"], str(cell["threads"]), str(one["factors"]), one["solver"], number(one["rate"])]
+        rows.append([*start, *cells, number(one["cores"])])
+    return table(["log", "threads", "factors", "solver", *named], rows)
 
 
 def quality(found: Found) -> str:
