@@ -72,8 +72,8 @@ def prepare(folder: Path, shape: str) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     train, test = split(generate(SHAPES[shape]))
-    columns = {f"{part}_{name}": column for part, ratings in (("train", train), ("test", test))
-               for name, column in ratings._asdict().items()}  # fmt: skip
+    parts = {"train": train, "test": test}
+    columns = {f"{part}_{name}": column for part in parts for name, column in parts[part]._asdict().items()}
     unfinished = path.with_suffix(".partial.npz")
     np.savez(unfinished, **columns)
     unfinished.replace(path)

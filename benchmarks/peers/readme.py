@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.found import Found, label, number, share, table, times
 from benchmarks.peers.plots import plots
-from benchmarks.peers.tables import machine, quiet, threads_of
+from benchmarks.peers.tables import absent, machine, quiet, threads_of
 
 BLOCK = re.compile(r"<!-- peers -->\n.*?<!-- /peers -->", re.DOTALL)
+HEAD = ("measure", "fastmf", "peers", "fastmf to them")
+Row = Sequence[str]
 
 
-def renew(root: Path, found: dict[str, Any]) -> None:
+def renew(root: Path, run: dict[str, Any]) -> None:
     """Write table and plots."""
-    pictures = plots(found["results"])
+    pictures = plots(run["results"])
     for name, picture in pictures.items():
         (root / "docs" / name).write_text(picture, encoding="utf-8")
-    links = "\n\n".join(f"![{name.removesuffix('.svg').replace('-', ' ')}](docs/{name})" for name in pictures)
-    block = f"<!-- peers -->\n{summary(found)}\n\n{links}\n<!-- /peers -->"
+    links = (f"![{name.removesuffix('.svg').replace('-', ' ')}](docs/{name})" for name in pictures)
+    block = "\n\n".join([f"<!-- peers -->\n{summary(run)}", *links]) + "\n<!-- /peers -->"
     page = root / "README.md"
     text = page.read_text(encoding="utf-8")
     if not BLOCK.search(text):
@@ -27,83 +30,89 @@ def renew(root: Path, found: dict[str, Any]) -> None:
     page.write_text(BLOCK.sub(lambda _: block, text), encoding="utf-8")
 
 
-def summary(found: dict[str, Any]) -> str:
+def summary(run: dict[str, Any]) -> str:
     """One table, a line for each thing that a reader may want to know."""
-    results = found["results"]
-    rows = [*_training(results), *_ceiling(results), *_quality(results), *_online(results), *_topk(results),
-            *_memory(results)]  # fmt: skip
-    head = ["measure", "fastmf", "peer", "fastmf is better by"]
-    return f"Measured on: {machine(found)} {quiet(results)}\n\n`python -m benchmarks.peers`:\n\n{table(head, rows)}"
+    results = run["results"]
+    parts = (_training, _ceiling, _quality, _online, _topk, _memory)
+    rows = [row for part in parts for row in part(results)]
+    above = f"`python -m benchmarks.peers` on {machine(run)} {quiet(results)}"
+    return "\n\n".join([above, table(HEAD, rows), *absent(run)])
 
 
-def _training(results: list[dict[str, Any]]) -> list[list[str]]:
-    found, rows = Found(results, "explicit"), []
-    for shape, factors, threads in found.keys("shape", "factors", "threads", contestant="libmf")[-8:]:
-        where = {"shape": shape, "factors": factors, "threads": threads}
-        name = f"training on {shape}, {factors} factors, {threads_of(threads)}, million ratings/s"
-        values = [number(found.value(who, "rate", **where)) for who in ("fastmf", "libmf")]
-        rows.append([name, values[0], f"LIBMF {values[1]}", times(found.ratio("fastmf", "libmf", "rate", **where))])
-    return rows
+def _training(results: list[dict[str, Any]]) -> Iterator[Row]:
+    """A line for each log and number of threads, over all numbers of factors."""
+    found = Found(results, "explicit")
+    factors = [size for (size,) in found.keys("factors", contestant="libmf")]
+    for shape, threads in found.keys("shape", "threads", contestant="libmf"):
+        places = [{"shape": shape, "threads": threads, "factors": size} for size in factors]
+        ours, theirs = (
+            _joined(number(found.value(who, "rate", **where)) for where in places) for who in ("fastmf", "libmf")
+        )
+        ratios = _joined(times(found.ratio("fastmf", "libmf", "rate", **where)) for where in places)
+        place = _place(shape, threads, factors)
+        yield f"training, million ratings/s, {place}", ours, f"LIBMF {theirs}", ratios
 
 
-def _ceiling(results: list[dict[str, Any]]) -> list[list[str]]:
-    rows = []
-    for result in Found(results, "ceiling").rows[-2:]:
+def _ceiling(results: list[dict[str, Any]]) -> Iterator[Row]:
+    for result in Found(results, "ceiling").rows:
         for solver in ("SGD", "AdaGrad"):
-            shares = [one["same"]["share"] for one in result["rows"] if one["solver"] == solver]
-            name = f"{solver} kernel on {result['shape']}, {threads_of(result['threads'])}, against the same work in C"
-            factors = " / ".join(str(one["factors"]) for one in result["rows"] if one["solver"] == solver)
-            rows.append([f"{name}, {factors} factors", " / ".join(map(share, shares)), "100%", ""])
-    return rows
+            cells = [one for one in result["rows"] if one["solver"] == solver]
+            ours = _joined(number(one["rate"]) for one in cells)
+            same = _joined(number(one["same"]["rate"]) for one in cells)
+            shares = _joined(share(one["same"]["share"]) for one in cells)
+            place = _place(result["shape"], result["threads"], [one["factors"] for one in cells])
+            yield f"kernel of {solver}, million ratings/s, {place}", ours, f"the same work in C {same}", shares
 
 
-def _quality(results: list[dict[str, Any]]) -> list[list[str]]:
-    found, rows = Found(results, "quality"), []
+def _quality(results: list[dict[str, Any]]) -> Iterator[Row]:
+    found = Found(results, "quality")
     for shape, threads in found.keys("shape", "threads", contestant="libmf errors"):
         where = {"shape": shape, "threads": threads}
+        place = _place(shape, threads, [32])
         best, ours = (found.one(f"{who} errors", **where) or {} for who in ("libmf", "fastmf"))
-        name = f"{shape}, 32 factors, {threads_of(threads)}"
-        seconds = [number(found.value(who, "seconds", **where)) for who in ("fastmf", "libmf")]
-        ratio = times(found.ratio("libmf", "fastmf", "seconds", **where))
-        rows.append(
-            [f"seconds until within 1 % of LIBMF's best RMSE, {name}", seconds[0], f"LIBMF {seconds[1]}", ratio]
-        )
-        rows.append([f"test RMSE, {name}", f"{ours.get('final', 0):.4f}", f"LIBMF {best['best']:.4f}", ""])
-    return rows
+        yield f"test RMSE, {place}", f"{ours.get('final', 0):.4f}", f"LIBMF's best {best['best']:.4f}", ""
+        name = f"seconds until within 1 % of LIBMF's best, {place}"
+        yield _compared(found, name, "seconds", ["libmf"], where, lower=True)
 
 
-def _online(results: list[dict[str, Any]]) -> list[list[str]]:
-    found, rows = Found(results, "online"), []
-    measures = {"learn.p50": "one event learned, µs", "predict.p50": "one prediction, µs"}
+def _online(results: list[dict[str, Any]]) -> Iterator[Row]:
+    found = Found(results, "online")
     for (shape,) in found.keys("shape"):
-        for field, name in measures.items():
-            for peer in ("river",) if field.startswith("predict") else found.contestants(shape=shape):
-                if peer != "fastmf":
-                    values = [number(found.value(who, field, shape=shape)) for who in ("fastmf", peer)]
-                    ratio = times(found.ratio(peer, "fastmf", field, shape=shape))
-                    rows.append([f"{name}, p50, {shape}", values[0], f"{label(peer)} {values[1]}", ratio])
-        batch = number(found.value("fastmf", "batch", shape=shape))
-        rows.append([f"batches of 10,000 in a single pass, events/s, {shape}", batch, "", ""])
-    return rows
+        peers, where = [who for who in found.contestants(shape=shape) if who != "fastmf"], {"shape": shape}
+        yield _compared(found, f"one event learned, µs, median, {shape}", "learn.p50", peers, where, lower=True)
+        river = [who for who in peers if who == "river"]  # the others have no call for one prediction
+        yield _compared(found, f"one value predicted, µs, median, {shape}", "predict.p50", river, where, lower=True)
+        yield _compared(found, f"batches of 10,000 learned, events/s, {shape}", "batch", peers, where)
 
 
-def _topk(results: list[dict[str, Any]]) -> list[list[str]]:
-    found, rows = Found(results, "topk"), []
+def _topk(results: list[dict[str, Any]]) -> Iterator[Row]:
+    found = Found(results, "topk")
     for shape, threads in found.keys("shape", "threads"):
         where = {"shape": shape, "threads": threads}
-        for peer in (who for who in found.contestants(**where) if who != "fastmf"):
-            values = [number(found.value(who, "rate", **where)) for who in ("fastmf", peer)]
-            ratio = times(found.ratio("fastmf", peer, "rate", **where))
-            rows.append(
-                [f"top 10, users/s, {shape}, {threads_of(threads)}", values[0], f"{label(peer)} {values[1]}", ratio]
-            )
-    return rows
+        peers = [who for who in found.contestants(**where) if who != "fastmf"]
+        yield _compared(found, f"top 10, users/s, {shape}, {threads_of(threads)}", "rate", peers, where)
 
 
-def _memory(results: list[dict[str, Any]]) -> list[list[str]]:
-    found = {row["contestant"]: row["grown"] / row["events"] for row in Found(results, "memory").rows}
-    if "fastmf" not in found:
-        return []
-    peer = f"LIBMF {number(found['libmf'])}" if "libmf" in found else ""
-    ratio = times(found["libmf"] / found["fastmf"]) if "libmf" in found else ""
-    return [["growth of memory in a fit, bytes an event", number(found["fastmf"]), peer, ratio]]
+def _memory(results: list[dict[str, Any]]) -> Iterator[Row]:
+    found = Found([row | {"each": row["grown"] / row["events"]} for row in results if "grown" in row], "memory")
+    for (shape,) in found.keys("shape"):
+        name = f"growth of memory in a fit, bytes an event, {shape}"
+        yield _compared(found, name, "each", ["libmf"], {"shape": shape}, lower=True)
+
+
+def _compared(
+    found: Found, name: str, field: str, peers: Sequence[str], where: dict[str, Any], lower: bool = False
+) -> Row:
+    """fastmf beside peers; a ratio above 1 is in its favour, whether more is better or less."""
+    pairs = [(peer, "fastmf") if lower else ("fastmf", peer) for peer in peers]
+    theirs = "; ".join(f"{label(peer)} {number(found.value(peer, field, **where))}" for peer in peers)
+    ratios = "; ".join(times(found.ratio(*pair, field, **where)) for pair in pairs)
+    return name, number(found.value("fastmf", field, **where)), theirs, ratios
+
+
+def _place(shape: str, threads: int, factors: Sequence[int]) -> str:
+    return f"{shape}, {threads_of(threads)}, {_joined(factors)} factors"
+
+
+def _joined(cells: Any) -> str:
+    return " / ".join(map(str, cells))

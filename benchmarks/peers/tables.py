@@ -16,7 +16,7 @@ OURS = ("fastmf", "fastmf SGD", "fastmf float16")
 def report(found: dict[str, Any]) -> str:
     """All tables, below the machine and the versions."""
     sections = [f"{title}\n\n{body}" for title, body in _sections(found["results"]) if body]
-    return "\n\n".join([machine(found), quiet(found["results"]), *sections, *_absent(found)])
+    return "\n\n".join([machine(found), quiet(found["results"]), *sections, *absent(found)])
 
 
 def machine(found: dict[str, Any]) -> str:
@@ -56,7 +56,8 @@ def _sections(results: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
             yield title, body(found)
 
 
-def _absent(found: dict[str, Any]) -> Iterator[str]:
+def absent(found: dict[str, Any]) -> Iterator[str]:
+    """What was not measured, and why."""
     if found["missing"]:
         yield "Not installed: " + ", ".join(label(name) for name in found["missing"]) + "."
     for failure in found["failures"]:
