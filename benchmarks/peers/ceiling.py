@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.peers import data
-from benchmarks.peers.clocks import timed
+from benchmarks.peers.clocks import Time, timed
 from fastmf import losses, optimizers, regularizers
 from fastmf.engine import Objective, WorkingSet, freeze, shape_of
 from fastmf.factors import SIDES, Factors
@@ -31,6 +31,7 @@ from fastmf.plan import Plan
 SOURCE = Path(__file__).with_name("ceiling.c")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]
 FLIGHTS = (1, 2, 4)
+RECORD = 4  # floats beside a row: its bias, and its memory
 SOLVERS = {"SGD": optimizers.SGD(), "AdaGrad": optimizers.AdaGrad()}
 COLUMNS = (np.int32, np.int32, np.float32, np.float32)
 
@@ -91,6 +92,8 @@ class Pass(NamedTuple):
         order = np.arange(len(plan.bounds) - 1)
         columns = [np.ascontiguousarray(column, kind) for column, kind in zip(plan.events, COLUMNS, strict=False)]
         arrays = [*columns, *self.working.now["users"], *self.working.now["items"]]
+        if any(rows.records.shape[1] != RECORD for rows in self.working.now.values()):
+            raise RuntimeError(f"ceiling.c knows records of {RECORD} numbers")
         work = Work(
             *(array.ctypes.data for array in arrays),
             self.working.mean,
@@ -132,7 +135,7 @@ def _contest(one: Pass, library: ctypes.CDLL, turns: int) -> dict[str, Any]:
     one.kernel()  # compiles
     contest: dict[str, Callable[[], Any]] = {"fastmf": one.kernel}
     contest |= {f"C {flight}": partial(one.compiled, library, flight) for flight in FLIGHTS}
-    took = {contestant: [] for contestant in contest}
+    took: dict[str, list[Time]] = {contestant: [] for contestant in contest}
     for _ in range(turns):
         for contestant, run in contest.items():
             took[contestant].append(timed(run)[1])

@@ -67,7 +67,7 @@ def _field(row: dict[str, Any], path: str) -> float | None:
     value: Any = row
     for name in path.split("."):
         value = value.get(name) if value is not None else None
-    return value
+    return None if value is None else float(value)
 
 
 def label(contestant: str) -> str:

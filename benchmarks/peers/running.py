@@ -91,13 +91,13 @@ class Runner:
             return None
         began = time.perf_counter()
         row = {"suite": task.suite, "contestant": task.contestant, "round": task.round, **task.settings}
+        measured: dict[str, Any] | None = None
         try:
             measured = self._measure(task)
         except (RuntimeError, subprocess.TimeoutExpired) as failure:
             self.failures.append({**row, "error": str(failure)[:300]})
-            measured = None
         else:
-            self.results.append({**row, **measured})
+            self.results.append(row | measured)
         settings = " ".join(f"{name}={value}" for name, value in task.settings.items())
         outcome = "ok" if measured is not None else f"FAILED: {self.failures[-1]['error']}"
         print(

@@ -35,8 +35,8 @@ class Task(NamedTuple):
         number = np.full(split.size.users, -1, np.int32)
         number[chosen] = np.arange(chosen.size, dtype=np.int32)
         seen = split.train.take(number[split.train.users] >= 0)
-        tables = (rng.standard_normal((rows, factors), np.float32) for rows in (chosen.size, split.size.items))
-        return cls(*tables, seen._replace(users=number[seen.users]))
+        vectors, traits = (rng.standard_normal((rows, factors), np.float32) for rows in (chosen.size, split.size.items))
+        return cls(vectors, traits, seen._replace(users=number[seen.users]))
 
     def matrix(self) -> Any:
         from scipy.sparse import csr_matrix
