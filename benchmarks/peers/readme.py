@@ -40,17 +40,20 @@ def summary(run: dict[str, Any]) -> str:
 
 
 def _training(results: list[dict[str, Any]]) -> Iterator[Row]:
-    """A line for each log and number of threads, over all numbers of factors."""
+    """A line for each log, number of threads and optimizer, over all numbers of factors that were measured."""
     found = Found(results, "explicit")
-    factors = [size for (size,) in found.keys("factors", contestant="libmf")]
     for shape, threads in found.keys("shape", "threads", contestant="libmf"):
-        places = [{"shape": shape, "threads": threads, "factors": size} for size in factors]
-        ours, theirs = (
-            _joined(number(found.value(who, "rate", **where)) for where in places) for who in ("fastmf", "libmf")
-        )
-        ratios = _joined(times(found.ratio("fastmf", "libmf", "rate", **where)) for where in places)
-        place = _place(shape, threads, factors)
-        yield f"training, million ratings/s, {place}", ours, f"LIBMF {theirs}", ratios
+        where = {"shape": shape, "threads": threads}
+        for ours in ("fastmf", "fastmf SGD"):
+            measured = found.keys("shape", "threads", "factors", contestant=ours)
+            factors = [size for *place, size in measured if place == [shape, threads]]
+            rates = [
+                _joined(number(found.value(who, "rate", factors=size, **where)) for size in factors)
+                for who in (ours, "libmf")
+            ]
+            ratios = _joined(times(found.ratio(ours, "libmf", "rate", factors=size, **where)) for size in factors)
+            name = f"training, {label(ours).removeprefix('fastmf, ')}, million ratings/s"
+            yield f"{name}, {_place(shape, threads, factors)}", rates[0], f"LIBMF {rates[1]}", ratios
 
 
 def _ceiling(results: list[dict[str, Any]]) -> Iterator[Row]:
