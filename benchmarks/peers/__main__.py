@@ -48,7 +48,10 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     if given.libmf:
         libraries["libmf"] = Library(libraries["fastmf"].python, "")
     runner = Runner(libraries, given.data.absolute(), given.libmf and str(Path(given.libmf).absolute()))
-    plan.carry_out(given.suites, scope, runner.run)
+    try:
+        plan.carry_out(given.suites, scope, runner.run)
+    except KeyboardInterrupt:
+        print("stopped; this is what was measured so far")
     return {
         "machine": describe_machine(),
         "versions": {name: library.version for name, library in libraries.items()},
