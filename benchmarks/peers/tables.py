@@ -10,6 +10,7 @@ from benchmarks.peers.found import Found, label, number, share, table, times
 from benchmarks.peers.memory import PER_EVENT
 from benchmarks.peers.plan import SLOW_FACTORS, SLOW_PEERS
 
+BUSY = 0.85  # of the cores asked for: below, the machine was shared
 OURS = ("fastmf", "fastmf SGD", "fastmf float16")
 
 
@@ -33,8 +34,11 @@ def quiet(results: list[dict[str, Any]]) -> str:
     for row in results:
         if "cores" in row and "threads" in row:
             held.setdefault(row["threads"], []).append(row["cores"])
-    parts = [f"{number(median(cores))} with {threads_of(threads)}" for threads, cores in sorted(held.items())]
-    return f"Cores held, median of all measurements: {', '.join(parts)}." if parts else ""
+    medians = {threads: median(cores) for threads, cores in sorted(held.items())}
+    parts = [f"{number(cores)} with {threads_of(threads)}" for threads, cores in medians.items()]
+    busy = " and ".join(threads_of(threads) for threads, cores in medians.items() if cores < BUSY * threads)
+    warning = f" Other work had the rest of the machine: figures with {busy} say little." if busy else ""
+    return f"Cores held, median of all measurements: {', '.join(parts)}.{warning}" if parts else ""
 
 
 def threads_of(count: int) -> str:
