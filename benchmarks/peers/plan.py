@@ -80,7 +80,7 @@ def quality(scope: Scope) -> Steps:
         best = yield Task("quality", "libmf errors", settings)
         if best is None:
             continue
-        ours = yield Task("quality", "fastmf errors", {**settings, "target": best["target"]})
+        ours = yield Task("quality", "fastmf errors", {**settings, "target": best["target"]}, limit=600)  # many fits
         epochs = {"libmf": best["epochs"], "fastmf": ours and ours["epochs"]}
         for turn, contestant in product(range(scope.rounds), epochs):
             if epochs[contestant]:
