@@ -91,6 +91,13 @@ def test_ratios_are_those_within_a_round() -> None:
     assert training.ratio("fastmf", "cornac", "rate") is None
 
 
+def test_disturbed_rounds_count_where_there_is_no_other() -> None:
+    results = [rates("libmf", 10.0, 0), rates("libmf", 10.0, 1)]
+    results += [rates("fastmf", 30.0, 0), rates("fastmf", 5.0, 1) | {"cores": 0.5}]
+    assert found.Found(results, "explicit").ratio("fastmf", "libmf", "rate") == 3
+    assert found.Found(results[:2] + results[3:], "explicit").ratio("fastmf", "libmf", "rate") == 0.5
+
+
 def test_tables_say_what_is_missing_and_what_failed(tmp_path: Any) -> None:
     run = {
         "machine": {"processor": "P", "cores": "2", "system": "S", "numba": "1"},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
+ENOUGH = 0.85  # of the cores that were asked for
 LABELS = {
     "libmf": "LIBMF",
     "fastmf": "fastmf, AdaGrad",
@@ -44,19 +46,39 @@ class Found:
 
     def value(self, contestant: str, field: str, **settings: Any) -> float | None:
         """The median over rounds."""
-        values = self._by_round(contestant, field, settings).values()
-        return median(values) if values else None
+        values = self._by_round(contestant, field, settings) or self._by_round(contestant, field, settings, busy=True)
+        return median(values.values()) if values else None
 
     def ratio(self, above: str, below: str, field: str, **settings: Any) -> float | None:
-        """How many times `below` the contestant `above` is: the median of the ratios within a round."""
-        tops, bottoms = (self._by_round(contestant, field, settings) for contestant in (above, below))
-        ratios = [tops[turn] / bottoms[turn] for turn in tops if turn in bottoms]
+        """How many times `below` the contestant `above` is: the median of the ratios within a round.
+
+        Where no quiet round has both, the ratio of the medians over the quiet rounds of each; where one of them had
+        none, all rounds count.
+        """
+        quiet, every = (
+            [self._by_round(contestant, field, settings, busy) for contestant in (above, below)]
+            for busy in (False, True)
+        )
+        ratios = _ratios(*quiet)
+        if not ratios and all(quiet):
+            return median(quiet[0].values()) / median(quiet[1].values())
+        ratios = ratios or _ratios(*every)
         return median(ratios) if ratios else None
 
-    def _by_round(self, contestant: str, field: str, settings: dict[str, Any]) -> dict[int, float]:
+    def _by_round(self, contestant: str, field: str, settings: dict[str, Any], busy: bool = False) -> dict[int, float]:
+        """What each round brought; rounds in which other work had a part of the machine count where `busy` is set."""
         rows = [row for row in self.rows if _matches(row, {"contestant": contestant, **settings})]
-        values = {row["round"]: _field(row, field) for row in rows}
+        values = {row["round"]: _field(row, field) for row in rows if busy or not disturbed(row)}
         return {turn: value for turn, value in values.items() if value is not None}
+
+
+def _ratios(tops: dict[int, float], bottoms: dict[int, float]) -> list[float]:
+    return [tops[turn] / bottoms[turn] for turn in tops if turn in bottoms]
+
+
+def disturbed(row: dict[str, Any]) -> bool:
+    """Whether a measurement had less of the machine than its threads could use."""
+    return bool(row.get("cores", math.inf) < ENOUGH * row.get("threads", 1))
 
 
 def _matches(row: dict[str, Any], settings: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.peers.found import Found, label, number, share, table, times
 from benchmarks.peers.plots import plots
+from benchmarks.peers.quality import MOST_EPOCHS
 from benchmarks.peers.tables import absent, machine, quiet, threads_of
 
 BLOCK = re.compile(r"<!-- peers -->\n.*?<!-- /peers -->", re.DOTALL)
@@ -35,8 +36,9 @@ def summary(run: dict[str, Any]) -> str:
     results = run["results"]
     parts = (_training, _ceiling, _quality, _online, _topk, _memory)
     rows = [row for part in parts for row in part(results)]
-    above = f"`python -m benchmarks.peers` on {machine(run)} {quiet(results)}"
-    return "\n\n".join([above, table(HEAD, rows), *absent(run)])
+    title = "### Side by side\n\nfastmf and others in one run, on the same data ([how](benchmarks/README.md)):"
+    above = f"`python -m benchmarks.peers` on {machine(run)} {quiet(results)}".strip()
+    return "\n\n".join([title, above, table(HEAD, rows), *absent(run)])
 
 
 def _training(results: list[dict[str, Any]]) -> Iterator[Row]:
@@ -75,7 +77,10 @@ def _quality(results: list[dict[str, Any]]) -> Iterator[Row]:
         best, ours = (found.one(f"{who} errors", **where) or {} for who in ("libmf", "fastmf"))
         yield f"test RMSE, {place}", f"{ours.get('final', 0):.4f}", f"LIBMF's best {best['best']:.4f}", ""
         name = f"seconds until within 1 % of LIBMF's best, {place}"
-        yield _compared(found, name, "seconds", ["libmf"], where, lower=True)
+        if ours.get("epochs"):
+            yield _compared(found, name, "seconds", ["libmf"], where, lower=True)
+        else:
+            yield name, f"not in {MOST_EPOCHS} epochs", f"LIBMF {number(found.value('libmf', 'seconds', **where))}", ""
 
 
 def _online(results: list[dict[str, Any]]) -> Iterator[Row]:

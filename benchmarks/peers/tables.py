@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from statistics import median
 from typing import Any
 
-from benchmarks.peers.found import Found, label, number, share, table, times
+from benchmarks.peers.found import ENOUGH, Found, disturbed, label, number, share, table, times
 from benchmarks.peers.memory import PER_EVENT
 from benchmarks.peers.plan import SLOW_FACTORS, SLOW_PEERS
 
-BUSY = 0.85  # of the cores asked for: below, the machine was shared
 OURS = ("fastmf", "fastmf SGD", "fastmf float16")
 
 
 def report(found: dict[str, Any]) -> str:
     """All tables, below the machine and the versions."""
     sections = [f"{title}\n\n{body}" for title, body in _sections(found["results"]) if body]
-    return "\n\n".join([machine(found), quiet(found["results"]), *sections, *absent(found)])
+    parts = [machine(found), quiet(found["results"]), *sections, *absent(found)]
+    return "\n\n".join(filter(None, parts))
 
 
 def machine(found: dict[str, Any]) -> str:
@@ -30,15 +29,14 @@ def machine(found: dict[str, Any]) -> str:
 
 def quiet(results: list[dict[str, Any]]) -> str:
     """How much of the machine the contestants had, as a sentence."""
-    held: dict[int, list[float]] = {}
-    for row in results:
-        if "cores" in row and "threads" in row:
-            held.setdefault(row["threads"], []).append(row["cores"])
-    medians = {threads: median(cores) for threads, cores in sorted(held.items())}
-    parts = [f"{number(cores)} with {threads_of(threads)}" for threads, cores in medians.items()]
-    busy = " and ".join(threads_of(threads) for threads, cores in medians.items() if cores < BUSY * threads)
-    warning = f" Other work had the rest of the machine: figures with {busy} say little." if busy else ""
-    return f"Cores held, median of all measurements: {', '.join(parts)}.{warning}" if parts else ""
+    timed = [row for row in results if "cores" in row]
+    rest = sum(disturbed(row) for row in timed)
+    if not rest:
+        return ""
+    return (
+        f"Other work took part of the machine: {rest} of {len(timed)} measurements held less than {ENOUGH:.0%} of the "
+        "cores that they asked for, and count only where no round was quiet."
+    )
 
 
 def threads_of(count: int) -> str:
