@@ -108,7 +108,7 @@ def test_tables_say_what_is_missing_and_what_failed(tmp_path: Any) -> None:
     }
     report = tables.report(run)
     assert "| ml1m | 32 | 1 | 20 | 50 (2.50 x) |" in report
-    assert "Not installed: river, BiasedMF." in report
+    assert "Not installed: river." in report
     assert "cornac" in report
     assert "broken" in report
 

@@ -8,7 +8,7 @@ matrix, LightFM a matrix of one event.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,11 @@ def _calls(ratings: Ratings, count: int) -> list[tuple[int, int, float]]:
     return list(zip(*(column[:count].tolist() for column in ratings), strict=True))
 
 
-def _batches(ratings: Ratings) -> Iterable[Ratings]:
-    """The last events, so that single calls have other ones."""
-    count = min(BATCHES, ratings.users.size // BATCH)
-    first = ratings.users.size - count * BATCH
-    return (ratings.take(slice(first + n * BATCH, first + (n + 1) * BATCH)) for n in range(count))
+def _batches(ratings: Ratings) -> list[Ratings]:
+    """The last events, so that single calls have other ones; smaller batches where there are few."""
+    size = min(BATCH, ratings.users.size // BATCHES)
+    first = ratings.users.size - BATCHES * size
+    return [ratings.take(slice(start, start + size)) for start in range(first, ratings.users.size, size)]
 
 
 def _batch_speed(learn: Callable[[Ratings], Any], test: Ratings) -> float:
@@ -41,8 +41,8 @@ def _batch_speed(learn: Callable[[Ratings], Any], test: Ratings) -> float:
     for batch in _batches(test):
         began = time.perf_counter()
         learn(batch)
-        took.append(time.perf_counter() - began)
-    return BATCH / float(np.median(took[1:] or took))
+        took.append((time.perf_counter() - began) / batch.users.size)
+    return 1 / float(np.median(took[1:]))
 
 
 def fastmf(folder: Path, shape: str, factors: int) -> dict[str, Any]:

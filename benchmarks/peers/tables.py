@@ -61,7 +61,7 @@ def _sections(results: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 def absent(found: dict[str, Any]) -> Iterator[str]:
     """What was not measured, and why."""
     if found["missing"]:
-        yield "Not installed: " + ", ".join(label(name) for name in found["missing"]) + "."
+        yield "Not installed: " + ", ".join(found["missing"]) + "."
     for failure in found["failures"]:
         settings = {name: value for name, value in failure.items() if name not in ("suite", "contestant", "error")}
         yield f"Failed: {failure['suite']}, {failure['contestant']}, {settings}: {failure['error']}"
