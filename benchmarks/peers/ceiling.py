@@ -1,0 +1,161 @@
+"""fastmf's kernel against the same work in C, in one process, on the same plan and the same tables, turn by turn.
+
+The C (ceiling.c) is compiled when it is needed, for the machine at hand. It is run with as many events in flight as the
+plan says, for the ratio, and with 1, 2 and 4, for the best that this layout allows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.peers import data
+from benchmarks.peers.clocks import Time, timed
+from fastmf import losses, optimizers, regularizers
+from fastmf.engine import Objective, WorkingSet, freeze, shape_of
+from fastmf.factors import SIDES, Factors
+from fastmf.history import Events
+from fastmf.memory import default_budget
+from fastmf.plan import Plan
+
+SOURCE = Path(__file__).with_name("ceiling.c")
+FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]
+FLIGHTS = (1, 2, 4)
+RECORD = 4  # floats beside a row: its bias, and its memory
+SOLVERS = {"SGD": optimizers.SGD(), "AdaGrad": optimizers.AdaGrad()}
+COLUMNS = (np.int32, np.int32, np.float32, np.float32)
+
+
+class Work(ctypes.Structure):
+    """`Work` of ceiling.c."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("users", "items", "values", "weights")),
+        *((name, ctypes.c_void_p) for name in ("user_rows", "user_records", "item_rows", "item_records")),
+        *((name, ctypes.c_float) for name in ("mean", "rate", "initial", "penalty")),
+    ]
+
+
+def compiler() -> str | None:
+    """The system's C compiler."""
+    return shutil.which("cc")
+
+
+def compile_source() -> ctypes.CDLL:
+    """The library that ceiling.c makes on this machine."""
+    command = [compiler() or "cc", *FLAGS, str(SOURCE), "-lm", "-o"]
+    with tempfile.TemporaryDirectory() as folder:  # a loaded library outlives its file
+        target = Path(folder) / f"{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so"
+        subprocess.run([*command, str(target)], check=True, capture_output=True)
+        library = ctypes.CDLL(str(target))
+    library.epoch.restype = ctypes.c_double
+    library.epoch.argtypes = [ctypes.POINTER(Work), *[ctypes.c_void_p] * 3, ctypes.c_long, *[ctypes.c_int] * 4]
+    return library
+
+
+class Pass(NamedTuple):
+    """One pass of training, ready to be done by either side."""
+
+    plan: Plan
+    working: WorkingSet
+    objective: Objective
+    threads: int
+
+    @classmethod
+    def over(cls, plan: Plan, counts: tuple[int, int], factors: int, solver: Any, threads: int) -> Pass:
+        """From the start vectors of a fit with the default loss and regularizer."""
+        values = {"loss": losses.Squared(), "solver": solver, "regularizer": regularizers.L2()}
+        objective = Objective(*(freeze(value, role) for role, value in values.items()))
+        shape, mean = shape_of(factors, solver, True), float(plan.events.values.mean())
+        tables = Factors(shape, mean, "float32", default_budget(), seed=0, centre=0.0)
+        for side, count in zip(SIDES, counts, strict=True):
+            tables.tables[side].fill(count, tables.start(side))
+        return cls(plan, WorkingSet.over(tables), objective, threads)
+
+    def kernel(self) -> float:
+        """Let fastmf do it."""
+        return self.working.run(self.plan, self.objective, self.working.movable, None, self.threads)
+
+    def compiled(self, library: ctypes.CDLL, flight: int) -> float:
+        """Let the C do it."""
+        plan, solver = self.plan, self.objective.solver
+        order = np.arange(len(plan.bounds) - 1)
+        columns = [np.ascontiguousarray(column, kind) for column, kind in zip(plan.events, COLUMNS, strict=False)]
+        arrays = [*columns, *self.working.now["users"], *self.working.now["items"]]
+        if any(rows.records.shape[1] != RECORD for rows in self.working.now.values()):
+            raise RuntimeError(f"ceiling.c knows records of {RECORD} numbers")
+        work = Work(
+            *(array.ctypes.data for array in arrays),
+            self.working.mean,
+            solver.rate,
+            getattr(solver, "initial", 1.0),
+            self.objective.regularizer.weight,
+        )
+        blocks = [array.astype(np.int64, copy=False) for array in (plan.bounds, order, plan.strata)]
+        numbers = (len(plan.strata) - 1, self.working.shape.width, flight, hasattr(solver, "initial"), self.threads)
+        return float(library.epoch(ctypes.byref(work), *(array.ctypes.data for array in blocks), *numbers))
+
+
+def make_plan(train: data.Ratings, counts: tuple[int, int], threads: int) -> Plan:
+    """The plan that a fit on these ratings has."""
+    events = Events(*train, np.ones(train.users.size, np.float32))
+    return Plan.blocked(events, *counts, 1 if threads == 1 else 4 * threads, seed=0)
+
+
+def measure(folder: Path, shape: str, factors: list[int], threads: int, turns: int) -> dict[str, Any]:
+    """Every number of factors with both solvers, on one plan."""
+    split, library = data.load(folder, shape), compile_source()
+    counts = (split.size.users, split.size.items)
+    plan = make_plan(split.train, counts, threads)
+    return {
+        "rows": [
+            {
+                "factors": size,
+                "solver": name,
+                **_contest(Pass.over(plan, counts, size, solver, threads), library, turns),
+            }
+            for size in factors
+            for name, solver in SOLVERS.items()
+        ]
+    }
+
+
+def _contest(one: Pass, library: ctypes.CDLL, turns: int) -> dict[str, Any]:
+    """Million ratings per second of the kernel and of the C, in turn, and the kernel's share within a turn."""
+    one.kernel()  # compiles
+    contest: dict[str, Callable[[], Any]] = {"fastmf": one.kernel}
+    contest |= {f"C {flight}": partial(one.compiled, library, flight) for flight in FLIGHTS}
+    took: dict[str, list[Time]] = {contestant: [] for contestant in contest}
+    for _ in range(turns):
+        for contestant, run in contest.items():
+            took[contestant].append(timed(run)[1])
+    ratings = one.plan.events.users.size / 1e6
+    rates = {contestant: ratings / median(time.wall for time in times) for contestant, times in took.items()}
+    best = max(FLIGHTS, key=lambda flight: rates[f"C {flight}"])
+
+    def share(flight: int) -> float:
+        return median(c.wall / own.wall for c, own in zip(took[f"C {flight}"], took["fastmf"], strict=True))
+
+    return {
+        "rate": rates["fastmf"],
+        "same": {
+            "flight": one.plan.in_flight,
+            "rate": rates[f"C {one.plan.in_flight}"],
+            "share": share(one.plan.in_flight),
+        },
+        "best": {"flight": best, "rate": rates[f"C {best}"], "share": share(best)},
+        "cores": median(time.cores for time in took["fastmf"]),
+    }
+
+
+CONTESTANTS = {"fastmf": measure}

@@ -1,0 +1,52 @@
+"""Clocks of one process: how long something took, and how many cores it held meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Time(NamedTuple):
+    """Seconds on the wall, and of processor time of all threads."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Time:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, earlier: Time) -> Time:
+        return Time(self.wall - earlier.wall, self.cpu - earlier.cpu)
+
+    @property
+    def cores(self) -> float:
+        """How many cores were held: near the number of threads where the machine was quiet."""
+        return self.cpu / max(self.wall, 1e-9)
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, Time]:
+    """What a call returns, and how long it took."""
+    began = Time.now()
+    result = call()
+    return result, Time.now().since(began)
+
+
+def speed(amount: float, took: Time, unit: float = 1.0) -> dict[str, float]:
+    """An amount per second, and the cores held for it."""
+    return {"rate": amount / took.wall / unit, "cores": took.cores}
+
+
+def latencies(call: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> dict[str, float]:
+    """Median, 99th percentile and maximum of single calls, in microseconds."""
+    took, clock = [], time.perf_counter_ns
+    for arguments in calls:
+        began = clock()
+        call(*arguments)
+        took.append(clock() - began)
+    microseconds = np.array(took) / 1e3
+    p50, p99 = np.percentile(microseconds, [50, 99])
+    return {"p50": float(p50), "p99": float(p99), "max": float(microseconds.max()), "calls": len(took)}

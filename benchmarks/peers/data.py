@@ -1,0 +1,166 @@
+"""Synthetic rating logs shaped like MovieLens 100K, 1M and 20M, split at random, and kept in a folder.
+
+What is planted:
+
+* activity of users: 20 events plus a capped log-normal number, summing to the exact number of ratings;
+* popularity of items: a stretched exponential of the rank, ``exp(-a * rank**0.454)``, as in MovieLens 20M;
+* taste of rank 16 with a decaying spectrum, biases, noise; values are rounded to 0.5, 1.0, ..., 5.0;
+* exposure that is not random: an item is accepted the likelier the more the user likes it;
+* time: users and items come all along, and the taste of a user turns slowly.
+
+Only :func:`generate` needs Numba; interpreters of peers read what it has left.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Size(NamedTuple):
+    """Of a log: users, items, ratings, and the most ratings of one user."""
+
+    users: int
+    items: int
+    ratings: int
+    cap: int
+
+
+SHAPES = {
+    "ml100k": Size(943, 1_682, 100_000, 737),
+    "ml1m": Size(6_040, 3_706, 1_000_209, 2_314),
+    "ml20m": Size(138_493, 26_744, 20_000_263, 9_254),
+}
+LEAST = 20  # ratings of a user
+RANK = 16
+SEED = 20_260
+TEST_SHARE = 0.1
+
+
+class Ratings(NamedTuple):
+    """Columns of equal length: int32 ids from 0 on, float32 values."""
+
+    users: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+
+    def take(self, rows: Any) -> Ratings:
+        """Some of the ratings."""
+        return Ratings(*(column[rows] for column in self))
+
+
+class Split(NamedTuple):
+    """Nine tenths of a log to train on, in random order, and the rest to test on."""
+
+    size: Size
+    train: Ratings
+    test: Ratings
+
+
+def default_folder() -> Path:
+    """Where logs are kept unless a folder is named."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastmf-peers"
+
+
+def prepare(folder: Path, shape: str) -> None:
+    """Generate and split a log, unless the folder has it."""
+    path = folder / f"{shape}.npz"
+    if path.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    train, test = split(generate(SHAPES[shape]))
+    parts = {"train": train, "test": test}
+    columns = {f"{part}_{name}": column for part in parts for name, column in parts[part]._asdict().items()}
+    unfinished = path.with_suffix(".partial.npz")
+    np.savez(unfinished, **columns)
+    unfinished.replace(path)
+
+
+def load(folder: Path, shape: str) -> Split:
+    """What :func:`prepare` has left."""
+    with np.load(folder / f"{shape}.npz") as kept:
+        train, test = (Ratings(*(kept[f"{part}_{name}"] for name in Ratings._fields)) for part in ("train", "test"))
+    return Split(SHAPES[shape], train, test)
+
+
+def split(log: Ratings) -> tuple[Ratings, Ratings]:
+    """A random split; what is trained on is shuffled."""
+    tested = np.random.default_rng(7).random(log.users.size) < TEST_SHARE
+    kept = np.flatnonzero(~tested)
+    np.random.default_rng(1).shuffle(kept)
+    return log.take(kept), log.take(tested)
+
+
+# --- the generator --------------------------------------------------------------------------------------------------
+
+
+def generate(size: Size, seed: int = SEED) -> Ratings:
+    """A log in order of time."""
+    rng = np.random.default_rng(seed)
+    counts = activity(rng, size)
+    popularity = np.exp(-11.1 / size.items**0.454 * np.arange(size.items, dtype=np.float64) ** 0.454)
+    popularity = popularity[rng.permutation(size.items)]  # ids say nothing of popularity
+
+    spectrum = (np.arange(RANK) + 1.0) ** -0.5
+    spectrum *= np.sqrt(0.22 / np.sum(spectrum**2))  # the variance of a product of two vectors
+    taste, turned, traits = (
+        rng.standard_normal((rows, RANK)) * np.sqrt(spectrum) for rows in (size.users, size.users, size.items)
+    )
+    user_biases = rng.normal(0, 0.40, size.users)
+    trend = np.log(popularity) - np.log(popularity).mean()
+    item_biases = rng.normal(0, 0.40, size.items) + 0.10 * trend / np.log(popularity).std()
+
+    arrival = np.where(rng.random(size.users) < 0.3, 0.0, rng.random(size.users))
+    room = 1.0 - arrival
+    short = rng.random(size.users) < 0.5
+    stay = np.where(short, np.minimum(0.002, room), room * rng.random(size.users))
+    birth = np.where(rng.random(size.items) < 0.6, 0.0, rng.random(size.items) * 0.98)
+
+    from benchmarks.peers.events import draw_events
+
+    columns = draw_events(
+        seed,
+        counts,
+        (arrival, stay),
+        (*alias_table(popularity), birth),
+        (taste, turned, traits),
+        (user_biases, item_biases),
+    )
+    order = np.argsort(columns[3], kind="stable")
+    return Ratings(*(column[order] for column in columns[:3]))
+
+
+def activity(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """How many ratings each user gives."""
+    most, spare = size.cap - LEAST, size.ratings - LEAST * size.users
+    wanted = rng.lognormal(0.0, 1.45, size.users)
+    for _ in range(50):  # scaled to the sum, under the cap
+        wanted = np.minimum(wanted * spare / wanted.sum(), most)
+        if abs(wanted.sum() - spare) < 1:
+            break
+    counts = np.floor(wanted).astype(np.int64)
+    missing = int(spare - counts.sum())
+    np.add.at(counts, rng.choice(np.flatnonzero(counts < most - 1), size=missing, replace=True), 1)
+    counts = np.minimum(counts, most)
+    turn, order = 0, rng.permutation(size.users)
+    while counts.sum() < spare:  # what the cap has cut off
+        user = order[turn % size.users]
+        counts[user] += counts[user] < most
+        turn += 1
+    return counts + LEAST
+
+
+def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Walker's table: a number below the first, or else its alias, is drawn with these weights."""
+    share = weights / weights.sum() * len(weights)
+    accepted, alias = np.ones(len(weights)), np.arange(len(weights))
+    small, large = list(np.flatnonzero(share < 1)), list(np.flatnonzero(share >= 1))
+    while small and large:
+        low, high = small.pop(), large.pop()
+        accepted[low], alias[low] = share[low], high
+        share[high] -= 1 - share[low]
+        (small if share[high] < 1 else large).append(high)
+    return accepted, alias

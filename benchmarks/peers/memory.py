@@ -1,0 +1,51 @@
+"""How much a process grows while it fits, at its peak and beyond the caller's arrays (Linux only)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.data import Split, load
+
+STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+PER_EVENT = 40  # bytes that fastmf allows itself, next to twice the factors
+
+
+def growth(fit: Callable[[], Any]) -> int:
+    """Bytes by which the process grows."""
+    before = _resident("VmRSS")
+    FORGET.write_text("5")  # the peak starts over
+    kept = fit()
+    grown = _resident("VmHWM") - before
+    del kept
+    return grown
+
+
+def _resident(field: str) -> int:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) << 10
+
+
+def _measured(fit: Callable[[], Any], split: Split, factors: int) -> dict[str, Any]:
+    tables = (split.size.users + split.size.items) * factors * 4
+    return {"grown": growth(fit), "events": split.train.users.size, "tables": tables}
+
+
+def fastmf(folder: Path, shape: str, factors: int, threads: int) -> dict[str, Any]:
+    from benchmarks.peers import ours
+
+    split = load(folder, shape)
+    ours.warm_up(split.train, factors, threads)
+    model = ours.model(factors, threads)
+    return _measured(lambda: model.fit(ours.events(split.train), 2, progress=False), split, factors)
+
+
+def libmf(folder: Path, shape: str, factors: int, threads: int) -> dict[str, Any]:
+    from benchmarks.peers.libmf import LibMF, Settings
+
+    library, split = LibMF(), load(folder, shape)
+    return _measured(lambda: library.train(split.train, split.size, Settings(factors, threads), 2), split, factors)
+
+
+CONTESTANTS: dict[str, Callable[..., dict[str, Any]]] = {"fastmf": fastmf, "libmf": libmf}

@@ -1,0 +1,35 @@
+"""How fastmf is used in all measurements: the library's defaults, unless a constant here says otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.peers.data import Ratings
+from fastmf import MF, Interactions, Options, Update, optimizers
+
+SETTINGS: dict[str, Any] = {}  # of MF
+VARIANTS: dict[str, dict[str, Any]] = {
+    "fastmf": {},
+    "fastmf SGD": {"solver": optimizers.SGD()},
+    "fastmf float16": {},
+}
+SINGLE_PASS = Update(epochs=1, history_epochs=0)  # preset "new-events", one pass
+ENOUGH = 500_000  # events from which a fit uses more than one thread
+
+
+def model(factors: int, threads: int, variant: str = "fastmf", **others: Any) -> MF:
+    """An unfitted model."""
+    storage = "float16" if variant.endswith("float16") else "float32"
+    options = Options(threads=threads, storage=storage)
+    return MF(factors=factors, options=options, **{**SETTINGS, **VARIANTS[variant], **others})
+
+
+def events(ratings: Ratings) -> Interactions:
+    """Ratings as fastmf takes them."""
+    return Interactions(ratings.users, ratings.items, values=ratings.values)
+
+
+def warm_up(ratings: Ratings, factors: int, threads: int, variant: str = "fastmf") -> None:
+    """Have all kernels of a fit compiled."""
+    some = ratings.take(slice(0, ENOUGH if threads > 1 else 1_000))
+    model(factors, threads, variant).fit(events(some), epochs=1, progress=False)
