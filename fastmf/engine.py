@@ -22,7 +22,7 @@ from fastmf.kernels.pointwise import Shape
 from fastmf.memory import aligned
 from fastmf.plan import Plan
 
-__all__ = ["PARALLEL_FROM", "Objective", "WorkingSet", "freeze", "shape_of"]
+__all__ = ["Objective", "WorkingSet", "freeze", "shape_of"]
 
 _PROTOCOLS: dict[str, dict[str, list[str]]] = {
     "loss": {
@@ -35,7 +35,6 @@ _PROTOCOLS: dict[str, dict[str, list[str]]] = {
     "solver": {"state": ["k"], "step": ["row", "gradient", "memory"], "check": []},
     "regularizer": {"pull": ["row", "origin"], "check": []},
 }
-PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
 
 
 # --- values ---------------------------------------------------------------------------------------------------------

@@ -9,10 +9,14 @@ import numpy as np
 
 from fastmf.history import Events
 from fastmf.kernels.grouping import arrange, order_by
+from fastmf.kernels.pointwise import Shape, record_width
 from fastmf.kernels.rng import draw, mix
 
-__all__ = ["Plan"]
+__all__ = ["PARALLEL_FROM", "Plan"]
 
+PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
+_BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
+_CACHE = 1 << 20  # bytes of item rows in a band: what a core keeps close
 _PIECE = 1 << 20  # events between two chances for Ctrl-C
 
 
@@ -53,6 +57,16 @@ class Plan(NamedTuple):
         bounds = np.concatenate([first.bounds, self.bounds[1:] + past.users.size])
         whole = Events.concatenate([past, self.events])
         return Plan(whole, bounds, np.arange(bounds.size, dtype=np.int64))
+
+    @classmethod
+    def whole(cls, events: Events, by_user: tuple[np.ndarray, np.ndarray], items: int, shape: Shape, seed: int) -> Plan:
+        """The plan of a fit: blocks that depend on the events alone, so that any number of threads gives the same bits.
+
+        Parameters as in :meth:`blocked`. Wide rows leave registers for two events in flight, narrow ones for four.
+        """
+        size = 4 * items * (shape.width + record_width(shape.memory))
+        bands = min(max(_BANDS, -(-size // _CACHE)), _MOST_BANDS) if events.users.size >= PARALLEL_FROM else 1
+        return cls.blocked(events, by_user, items, bands, seed, in_flight=4 if shape.width <= 32 else 2)
 
     @classmethod
     def blocked(

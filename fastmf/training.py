@@ -9,22 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.delta import Delta
-from fastmf.engine import PARALLEL_FROM, Objective, WorkingSet
+from fastmf.engine import Objective, WorkingSet
 from fastmf.errors import DataError, DivergenceError, require_integer, require_number
 from fastmf.factors import SIDES, Rows
 from fastmf.history import Events
 from fastmf.ids import Staged
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.grouping import localize, order_by
-from fastmf.kernels.pointwise import record_width
 from fastmf.plan import Plan
 from fastmf.recipes import Update
 from fastmf.state import State
 
 __all__ = ["Schedule", "make_delta", "numbered", "train"]
 
-_BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
-_CACHE = 1 << 20  # bytes of item rows in a band: what a core keeps close
 _PATIENCE = 2  # epochs without improvement on the held-out events before training stops
 
 
@@ -106,15 +103,10 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
 
 
 def _plan(state: State, events: Events) -> Plan:
-    """Blocks that depend on the events alone, so that any number of threads gives the same bits."""
     users, items = state.counts
     whole = events.users.size == len(state.history)
     by_user = state.history.sorted_by("users", users) if whole else order_by(events.users, users)
-    shape = state.factors.shape
-    row_bytes = 4 * (shape.width + record_width(shape.memory))
-    bands = min(max(_BANDS, -(-items * row_bytes // _CACHE)), _MOST_BANDS) if events.users.size >= PARALLEL_FROM else 1
-    in_flight = 4 if shape.width <= 32 else 2
-    return Plan.blocked(events, by_user, items, bands, state.factors.seed, in_flight)
+    return Plan.whole(events, by_user, items, state.factors.shape, state.factors.seed)
 
 
 class _Best:

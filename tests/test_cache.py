@@ -103,7 +103,7 @@ print(slots[1::2].nonzero()[0][0])
     place = int(workshop.run(script, package=package)[1])
     losses.write_text(losses.read_text().replace("        return score\n", "        return score + score\n"))
     assert workshop.run(script, package=package) == ["10.0 miss", f"{place}"]
-    home = "slots.size // 2 - 1))"
+    home = "np.uint64(mask))"
     hashing.write_text(hashing.read_text().replace(home, f"{home} ^ np.int64(1)", 1))
     assert workshop.run(script, package=package) == ["10.0 miss", f"{place ^ 1}"]
 

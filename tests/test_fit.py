@@ -324,7 +324,7 @@ def test_progress(
 @pytest.fixture
 def small_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let parallel kernels start on the few events of a test."""
-    monkeypatch.setattr("fastmf.training.PARALLEL_FROM", 1_000)
+    monkeypatch.setattr("fastmf.plan.PARALLEL_FROM", 1_000)
     monkeypatch.setattr("fastmf.model.mf.PARALLEL_FROM", 1_000)
 
 

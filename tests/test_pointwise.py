@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from twins import COUNTS, Twins
 
-from fastmf import engine, losses, optimizers, regularizers
+from fastmf import losses, optimizers, regularizers
 from fastmf.history import Events
 from fastmf.kernels import pointwise
 from fastmf.kernels.grouping import order_by
@@ -151,7 +151,6 @@ def test_parallel_compilation_gives_the_bits_of_the_serial_one(monkeypatch: pyte
 
 
 def test_strata_on_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "PARALLEL_FROM", 0)
     one, two = Twins(17), Twins(17)
     plan = blocked(one.events(200_000), 4)
     for epoch in range(3):

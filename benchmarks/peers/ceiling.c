@@ -1,9 +1,9 @@
 /* What a compiled loop can do: one pass of stochastic gradient descent with biases and L2, the work of
- * fastmf/kernels/pointwise.py in the same order on the same arrays. Squared loss; SGD, or AdaGrad with its two sums a
- * row. Rows are 16, 32, 64 or 128 floats, aligned to 64 bytes; a record is [bias, memory, memory, unused].
+ * fastmf/kernels/pointwise.py in the same order on the same arrays. Squared loss; SGD, or AdaGrad with one sum a row.
+ * Rows are 16, 32, 64 or 128 floats, aligned to 64 bytes; a record is [bias, memory].
  *
- * A block is cut in `flight` equal parts; the events at the same place of all parts are read, then written, part by
- * part, which hides the latency of the sums. What is left over is done one by one.
+ * Events come in groups of `flight`: the slopes of all are taken, then their steps, the last event's first. What is
+ * left over at the end of a block is done one by one.
  */
 #include <math.h>
 
@@ -15,7 +15,7 @@ typedef float Lanes __attribute__((vector_size(64)));
 typedef float Half __attribute__((vector_size(32)));
 typedef float Quarter __attribute__((vector_size(16)));
 
-enum { MOST_FLIGHT = 4, MOST_CHUNKS = 8 };
+enum { MOST_FLIGHT = 4 };
 
 typedef struct {
     const int *users, *items;
@@ -24,87 +24,59 @@ typedef struct {
     float mean, rate, initial, penalty;
 } Work;
 
-typedef struct {
-    Lanes *row, old[MOST_CHUNKS];
-    float *record, bias, memory[2];
-} Side;
-
 INLINE Half low(Lanes x) { return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7); }
 INLINE Half high(Lanes x) { return __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15); }
-INLINE Lanes join(Half x, Half y) {
-    return __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-
 INLINE float total(Half x) {
     Quarter y = __builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7);
     return (y[0] + y[2]) + (y[1] + y[3]);
 }
 
-INLINE void read_side(Side *side, float *rows, float *records, int number, int chunks) {
-    side->row = (Lanes *)(rows + (long)number * chunks * 16);
-    side->record = records + (long)number * 4;
-    side->bias = side->record[0];
-    side->memory[0] = side->record[1];
-    side->memory[1] = side->record[2];
-    EACH(c, chunks) side->old[c] = side->row[c];
+INLINE Lanes *row_of(float *rows, long number, int chunks) { return (Lanes *)(rows + number * chunks * 16); }
+
+/* How far a row moves; its record steps with it. */
+INLINE float pace_of(float *record, float slope, const Work *work, int adagrad) {
+    float pace = adagrad ? work->rate / sqrtf(1 + record[1] * (1 / work->initial)) : work->rate;
+    float gradient = slope + 2 * work->penalty * record[0];
+    if (adagrad) record[1] += gradient * gradient;
+    record[0] -= pace * gradient;
+    return pace;
 }
 
-/* One row moves against its gradient, the slope times the other row plus the pull of L2, and so does its bias. */
-INLINE void write_side(const Side *side, const Side *other, float slope, const Work *work, int chunks, int adagrad) {
-    float first = work->rate, rest = work->rate, pull = 2 * work->penalty;
-    if (adagrad) {
-        first /= sqrtf(side->memory[0] + work->initial);
-        rest /= sqrtf(side->memory[1] + work->initial);
-    }
-    Half none = {0}, head = none;
-    Lanes squares = {0};
+INLINE void step(const Work *work, long event, float slope, int chunks, int adagrad) {
+    long user = work->users[event], item = work->items[event];
+    Lanes *p = row_of(work->user_rows, user, chunks), *q = row_of(work->item_rows, item, chunks);
+    float user_pace = pace_of(work->user_records + user * 2, slope, work, adagrad);
+    float item_pace = pace_of(work->item_records + item * 2, slope, work, adagrad);
+    float pull = 2 * work->penalty;
     EACH(c, chunks) {
-        Lanes gradient = slope * other->old[c] + pull * side->old[c], pace = {0};
-        pace += rest;
-        if (adagrad && c == 0) {
-            pace = join(none + first, none + rest);
-            head = low(gradient * gradient);
-            squares = join(none, high(gradient * gradient));
-        } else if (adagrad) {
-            squares += gradient * gradient;
-        }
-        side->row[c] = side->old[c] - pace * gradient;
-    }
-    side->record[0] = side->bias - first * (slope + pull * side->bias);
-    if (adagrad) {
-        side->record[1] = side->memory[0] + total(head) * (1.0f / 8);
-        side->record[2] = side->memory[1] + total(low(squares) + high(squares)) * (1.0f / (16 * chunks - 8));
+        Lanes old = p[c], other = q[c];
+        p[c] = old - user_pace * (slope * other + pull * old);
+        q[c] = other - item_pace * (slope * old + pull * other);
     }
 }
 
-/* The events at `first`, `first + stride`, ...: all are read, then all are written. */
-INLINE double step(const Work *work, long first, long stride, int flight, int chunks, int adagrad) {
-    Side user[MOST_FLIGHT], item[MOST_FLIGHT];
+INLINE double group(const Work *work, long first, int flight, int chunks, int adagrad) {
     float slope[MOST_FLIGHT];
     double lost = 0;
     EACH(f, flight) {
-        long event = first + f * stride;
-        read_side(&user[f], work->user_rows, work->user_records, work->users[event], chunks);
-        read_side(&item[f], work->item_rows, work->item_records, work->items[event], chunks);
-        Lanes products = user[f].old[0] * item[f].old[0];
-        EACH(c, chunks) if (c) products += user[f].old[c] * item[f].old[c];
-        float score = work->mean + user[f].bias + item[f].bias + total(low(products) + high(products));
-        float error = score - work->values[event], weight = work->weights[event];
-        lost += weight * error * error;
-        slope[f] = weight * (error + error);
+        long event = first + f, user = work->users[event], item = work->items[event];
+        Lanes *p = row_of(work->user_rows, user, chunks), *q = row_of(work->item_rows, item, chunks);
+        Lanes products = p[0] * q[0];
+        EACH(c, chunks) if (c) products += p[c] * q[c];
+        float score = work->mean + work->user_records[user * 2] + work->item_records[item * 2];
+        float error = score + total(low(products) + high(products)) - work->values[event];
+        lost += work->weights[event] * error * error;
+        slope[f] = work->weights[event] * (error + error);
     }
-    EACH(f, flight) {
-        write_side(&user[f], &item[f], slope[f], work, chunks, adagrad);
-        write_side(&item[f], &user[f], slope[f], work, chunks, adagrad);
-    }
+    EACH(f, flight) step(work, first + flight - 1 - f, slope[flight - 1 - f], chunks, adagrad);
     return lost;
 }
 
 INLINE double block(const Work *work, long begin, long end, int flight, int chunks, int adagrad) {
-    long part = (end - begin) / flight;
+    long event = begin;
     double lost = 0;
-    for (long event = begin; event < begin + part; event++) lost += step(work, event, part, flight, chunks, adagrad);
-    for (long event = begin + part * flight; event < end; event++) lost += step(work, event, 0, 1, chunks, adagrad);
+    for (; event + flight <= end; event += flight) lost += group(work, event, flight, chunks, adagrad);
+    for (; event < end; event++) lost += group(work, event, 1, chunks, adagrad);
     return lost;
 }
 

@@ -1,7 +1,7 @@
 """fastmf's kernel against the same work in C, in one process, on the same plan and the same tables, turn by turn.
 
-The C (ceiling.c) is compiled when it is needed, for the machine at hand. It is run with as many events in flight as the
-plan says, for the ratio, and with 1, 2 and 4, for the best that this layout allows.
+The C (ceiling.c) is compiled when it is needed, for the machine at hand. It is run by the kernel's own plan, for the
+ratio, and by plans with 1, 2 and 4 events in flight, for the best that blocks allow.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from fastmf import losses, optimizers, regularizers
 from fastmf.engine import Objective, WorkingSet, freeze, shape_of
 from fastmf.factors import SIDES, Factors
 from fastmf.history import Events
+from fastmf.kernels.grouping import order_by
+from fastmf.kernels.pointwise import Shape
 from fastmf.memory import default_budget
 from fastmf.plan import Plan
 
 SOURCE = Path(__file__).with_name("ceiling.c")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]
 FLIGHTS = (1, 2, 4)
-RECORD = 4  # floats beside a row: its bias, and its memory
+RECORD = 2  # floats beside a row: its bias, and its memory
 SOLVERS = {"SGD": optimizers.SGD(), "AdaGrad": optimizers.AdaGrad()}
 COLUMNS = (np.int32, np.int32, np.float32, np.float32)
 
@@ -86,9 +88,9 @@ class Pass(NamedTuple):
         """Let fastmf do it."""
         return self.working.run(self.plan, self.objective, self.working.movable, None, self.threads)
 
-    def compiled(self, library: ctypes.CDLL, flight: int) -> float:
-        """Let the C do it."""
-        plan, solver = self.plan, self.objective.solver
+    def compiled(self, library: ctypes.CDLL, plan: Plan | None = None) -> float:
+        """Let the C do it, by another plan where one is given."""
+        plan, solver = plan or self.plan, self.objective.solver
         order = np.arange(len(plan.bounds) - 1)
         columns = [np.ascontiguousarray(column, kind) for column, kind in zip(plan.events, COLUMNS, strict=False)]
         arrays = [*columns, *self.working.now["users"], *self.working.now["items"]]
@@ -102,39 +104,44 @@ class Pass(NamedTuple):
             self.objective.regularizer.weight,
         )
         blocks = [array.astype(np.int64, copy=False) for array in (plan.bounds, order, plan.strata)]
-        numbers = (len(plan.strata) - 1, self.working.shape.width, flight, hasattr(solver, "initial"), self.threads)
+        numbers = (
+            len(plan.strata) - 1,
+            self.working.shape.width,
+            plan.in_flight,
+            hasattr(solver, "initial"),
+            self.threads,
+        )
         return float(library.epoch(ctypes.byref(work), *(array.ctypes.data for array in blocks), *numbers))
 
 
-def make_plan(train: data.Ratings, counts: tuple[int, int], threads: int) -> Plan:
-    """The plan that a fit on these ratings has."""
+def make_plan(train: data.Ratings, counts: tuple[int, int], shape: Shape, flight: int | None = None) -> Plan:
+    """The plan that a fit on these ratings has, or the same with another number of events in flight."""
     events = Events(*train, np.ones(train.users.size, np.float32))
-    return Plan.blocked(events, *counts, 1 if threads == 1 else 4 * threads, seed=0)
+    by_user = order_by(events.users, counts[0])
+    plan = Plan.whole(events, by_user, counts[1], shape, seed=0)
+    bands = len(plan.strata) - 1
+    return plan if flight in (None, plan.in_flight) else Plan.blocked(events, by_user, counts[1], bands, 0, flight)
 
 
 def measure(folder: Path, shape: str, factors: list[int], threads: int, turns: int) -> dict[str, Any]:
-    """Every number of factors with both solvers, on one plan."""
-    split, library = data.load(folder, shape), compile_source()
+    """Every number of factors with both solvers; the plans of one number are the same for both."""
+    split, library, rows = data.load(folder, shape), compile_source(), []
     counts = (split.size.users, split.size.items)
-    plan = make_plan(split.train, counts, threads)
-    return {
-        "rows": [
-            {
-                "factors": size,
-                "solver": name,
-                **_contest(Pass.over(plan, counts, size, solver, threads), library, turns),
-            }
-            for size in factors
-            for name, solver in SOLVERS.items()
-        ]
-    }
+    for size in factors:
+        form = shape_of(size, optimizers.SGD(), True)
+        plans = {flight: make_plan(split.train, counts, form, flight) for flight in FLIGHTS}
+        own = make_plan(split.train, counts, form).in_flight
+        for name, solver in SOLVERS.items():
+            one = Pass.over(plans[own], counts, size, solver, threads)
+            rows.append({"factors": size, "solver": name, **_contest(one, plans, library, turns)})
+    return {"rows": rows}
 
 
-def _contest(one: Pass, library: ctypes.CDLL, turns: int) -> dict[str, Any]:
+def _contest(one: Pass, plans: dict[int, Plan], library: ctypes.CDLL, turns: int) -> dict[str, Any]:
     """Million ratings per second of the kernel and of the C, in turn, and the kernel's share within a turn."""
     one.kernel()  # compiles
     contest: dict[str, Callable[[], Any]] = {"fastmf": one.kernel}
-    contest |= {f"C {flight}": partial(one.compiled, library, flight) for flight in FLIGHTS}
+    contest |= {f"C {flight}": partial(one.compiled, library, plan) for flight, plan in plans.items()}
     took: dict[str, list[Time]] = {contestant: [] for contestant in contest}
     for _ in range(turns):
         for contestant, run in contest.items():

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
-from fastmf.engine import PARALLEL_FROM, Objective, freeze, shape_of
+from fastmf.engine import Objective, freeze, shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
 from fastmf.factors import Factors
 from fastmf.interactions import Interactions, columns
@@ -21,6 +21,7 @@ from fastmf.memory import default_budget
 from fastmf.model import given, saving
 from fastmf.model.answers import Answers
 from fastmf.model.options import Options
+from fastmf.plan import PARALLEL_FROM
 from fastmf.recipes import Update, presets
 from fastmf.state import State, commit
 from fastmf.training import Schedule, make_delta, numbered, train
