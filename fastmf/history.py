@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from fastmf.errors import CapacityError
 from fastmf.kernels import log
 from fastmf.kernels.grouping import order_by
-from fastmf.kernels.launch import side_by_side
+from fastmf.kernels.launch import at_once
 from fastmf.memory import reserve, row_capacity, use_huge_pages
 
 __all__ = ["Events", "History"]
@@ -60,6 +60,10 @@ class Events(NamedTuple):
             rows = getattr(self, name)
             if rows.size and not 0 <= rows.min() <= rows.max() < count:
                 raise ValueError(f"the history names {name} beyond the {count} that are known")
+
+
+def _call(work: Callable[[], None]) -> None:
+    work()
 
 
 class _Side:
@@ -169,8 +173,9 @@ class History:
         self._write(events)
         if events.times is not None:
             self.untimed = untimed
-        sides = {"users": (events.users, users), "items": (events.items, items)}
-        side_by_side(lambda side: self._sides[side].build(*sides[side]), threads)
+        users_side, items_side = self._sides["users"], self._sides["items"]
+        builds = (lambda: users_side.build(events.users, users)), (lambda: items_side.build(events.items, items))
+        at_once(_call, builds, threads)
 
     def sorted_by(self, side: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The order that sorts a log just built by the `count` rows of a side, and the start of each row in it."""

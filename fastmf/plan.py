@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmf.history import Events
-from fastmf.kernels.grouping import arrange, order_by
+from fastmf.kernels.grouping import arrange, count_blocks, order_by
+from fastmf.kernels.launch import at_once
 from fastmf.kernels.pointwise import Shape, record_width
 from fastmf.kernels.rng import draw, mix
 
@@ -59,18 +60,33 @@ class Plan(NamedTuple):
         return Plan(whole, bounds, np.arange(bounds.size, dtype=np.int64))
 
     @classmethod
-    def whole(cls, events: Events, by_user: tuple[np.ndarray, np.ndarray], items: int, shape: Shape, seed: int) -> Plan:
+    def whole(
+        cls,
+        events: Events,
+        by_user: tuple[np.ndarray, np.ndarray],
+        items: int,
+        shape: Shape,
+        seed: int,
+        threads: int = 1,
+    ) -> Plan:
         """The plan of a fit: blocks that depend on the events alone, so that any number of threads gives the same bits.
 
         Parameters as in :meth:`blocked`. Wide rows leave registers for two events in flight, narrow ones for four.
         """
         size = 4 * items * (shape.width + record_width(shape.memory))
         bands = min(max(_BANDS, -(-size // _CACHE)), _MOST_BANDS) if events.users.size >= PARALLEL_FROM else 1
-        return cls.blocked(events, by_user, items, bands, seed, in_flight=4 if shape.width <= 32 else 2)
+        return cls.blocked(events, by_user, items, bands, seed, 4 if shape.width <= 32 else 2, threads)
 
     @classmethod
     def blocked(
-        cls, events: Events, by_user: tuple[np.ndarray, np.ndarray], items: int, bands: int, seed: int, in_flight: int
+        cls,
+        events: Events,
+        by_user: tuple[np.ndarray, np.ndarray],
+        items: int,
+        bands: int,
+        seed: int,
+        in_flight: int,
+        threads: int = 1,
     ) -> Plan:
         """Block (a, b) holds the events of user band a and item band b, by user, its parts side by side.
 
@@ -84,10 +100,20 @@ class Plan(NamedTuple):
         """
         order, starts = by_user
         user_band = np.minimum(starts[:-1] * bands // max(order.size, 1), bands - 1).astype(np.int32)
-        bounds = np.empty(bands * bands + 1, np.int64)
-        arranged = Events(*(np.empty(order.size, column.dtype) for column in events[:4]))
         item_band = _deal(items, bands, seed)
-        arrange(order, starts, events[:4], user_band, item_band, bands, in_flight, bounds, arranged[:4])
+        edges = np.searchsorted(user_band, np.linspace(0, bands, min(threads, bands) + 1).round())  # a part per thread
+        places = np.linspace(0, order.size, edges.size).astype(np.int64)
+        counts = np.zeros((edges.size - 1, bands * bands), np.int64)
+
+        def count(part: int) -> None:
+            span = slice(places[part], places[part + 1])
+            count_blocks(events.users[span], events.items[span], user_band, item_band, bands, counts[part])
+
+        at_once(count, range(len(counts)), threads)
+        bounds = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
+        arranged = Events(*(np.empty(order.size, column.dtype) for column in events[:4]))
+        form = events[:4], user_band, item_band, bands, in_flight, bounds, arranged[:4]
+        at_once(lambda users: arrange(order, starts, users, *form), list(itertools.pairwise(edges)), threads)
         return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)
 
     def pieces(self) -> list[np.ndarray]:

@@ -25,10 +25,10 @@ __all__ = ["Schedule", "make_delta", "numbered", "train"]
 _PATIENCE = 2  # epochs without improvement on the held-out events before training stops
 
 
-def numbered(batch: Interactions, rows: dict[str, np.ndarray]) -> Events:
+def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
     """A batch with row numbers in place of ids, and a weight of 1 where it has none."""
     weights = np.broadcast_to(np.float32(1), len(batch)) if batch.weights is None else batch.weights
-    return Events(rows["users"], rows["items"], batch.values, weights, batch.times)
+    return Events(users, items, batch.values, weights, batch.times)
 
 
 # --- fit ------------------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
     """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
     working = WorkingSet.over(state.factors)
     kept, held = _hold_out(state.history.events, schedule.validation, state.factors.seed)
-    plan = _plan(state, kept)
+    plan = _plan(state, kept, threads)
     best = _Best(working) if held.users.size else None
     records: list[dict[str, Any]] = []
     with _bar(schedule) as bar:
@@ -102,11 +102,11 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
     return records
 
 
-def _plan(state: State, events: Events) -> Plan:
+def _plan(state: State, events: Events, threads: int) -> Plan:
     users, items = state.counts
     whole = events.users.size == len(state.history)
     by_user = state.history.sorted_by("users", users) if whole else order_by(events.users, users)
-    return Plan.whole(events, by_user, items, state.factors.shape, state.factors.seed)
+    return Plan.whole(events, by_user, items, state.factors.shape, state.factors.seed, threads)
 
 
 class _Best:
@@ -176,7 +176,7 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
     staged = {side: state.ids[side].stage(getattr(batch, side), side) for side in SIDES}
     for side in SIDES:
         state.factors.tables[side].require_room(len(state.ids[side]) + len(staged[side].fresh))
-    arrived = numbered(batch, {side: staged[side].rows for side in SIDES})
+    arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
     times = state.history.times_of(batch.times, len(batch))
     arrived = arrived._replace(weights=np.ascontiguousarray(arrived.weights), times=times)
     working, new, past = _gather(state, arrived, staged, recipe)

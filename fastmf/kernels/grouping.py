@@ -58,32 +58,37 @@ def _order_by(stamp):
 
 @njit
 def _block(user_band, item_band, bands):
-    """The block of two bands; those of stratum s are s * bands to s * bands + bands - 1."""
+    """The block of two bands, ``(item_band - user_band) % bands * bands + user_band``; a stratum is `bands` of them."""
     apart = np.int64(item_band) - np.int64(user_band)
     return (apart if apart >= 0 else apart + bands) * bands + user_band
 
 
+def _count_blocks(stamp):
+    @jit(stamp)
+    def count_blocks(users, items, user_band, item_band, bands, counts):
+        """counts[b] += how many of these events are in block b."""
+        stamp  # noqa: B018
+        for event in range(users.size):
+            counts[_block(user_band[users[event]], item_band[items[event]], bands)] += 1
+
+    return count_blocks
+
+
 def _arrange(stamp):
     @jit(stamp)
-    def arrange(order, starts, events, user_band, item_band, bands, in_flight, bounds, arranged):
-        """Lay out events block by block, user by user within a block, its parts interleaved.
+    def arrange(order, starts, users, events, user_band, item_band, bands, in_flight, bounds, arranged):
+        """Lay out the events of users[0] to users[1], which are whole bands: block by block, user by user within one.
 
-        Events ``order[starts[u]:starts[u + 1]]`` are those of user u. Block ``(item_band - user_band) % bands * bands +
-        user_band`` holds the events of two bands. It is cut into `in_flight` parts of equal length, and its layout is
-        the first of every part, the second of every part, and so on; what the parts leave over comes last.
-        ``bounds[b]`` becomes the start of block b.
+        Events ``order[starts[u]:starts[u + 1]]`` are those of user u, and ``bounds[b]`` is the start of block b. A
+        block is cut into `in_flight` parts of equal length, and its layout is the first of every part, the second of
+        every part, and so on; what the parts leave over comes last.
         """
         stamp  # noqa: B018
-        users, items, values, weights = events
+        _, items, values, weights = events
         new_users, new_items, new_values, new_weights = arranged
-        bounds[:] = 0
-        for event in range(users.size):
-            bounds[_block(user_band[users[event]], item_band[items[event]], bands) + 1] += 1
-        for block in range(bands * bands):
-            bounds[block + 1] += bounds[block]
         part, stride = np.zeros(bands * bands, np.int64), np.full(bands * bands, in_flight)
         place, left = bounds[:-1].copy(), (bounds[1:] - bounds[:-1]) // in_flight  # where the next event of a part goes
-        for user in range(starts.size - 1):
+        for user in range(users[0], users[1]):
             for n in range(starts[user], starts[user + 1]):
                 if n + _AHEAD < order.size:
                     prefetch(items, order[n + _AHEAD])
@@ -108,7 +113,8 @@ def _arrange(stamp):
     return arrange
 
 
-_localize_kernel, _order_kernel, arrange = _localize(stamp()), _order_by(stamp()), _arrange(stamp())
+_localize_kernel, _order_kernel = _localize(stamp()), _order_by(stamp())
+count_blocks, arrange = _count_blocks(stamp()), _arrange(stamp())
 
 
 def localize(rows: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numba
 
-_T = TypeVar("_T")
+_T, _R = TypeVar("_T"), TypeVar("_R")
 _lock = threading.Lock()
 _forked = False
 
@@ -48,10 +48,9 @@ def launch(serial: Callable[[], Any], parallel: Callable[[], Any], threads: int,
             numba.set_num_threads(before)
 
 
-def side_by_side(work: Callable[[str], _T], threads: int) -> dict[str, _T]:
-    """``work(side)`` for users and for items, at once where there are threads for it; for serial kernels."""
-    sides = ("users", "items")
+def at_once(work: Callable[[_T], _R], parts: Sequence[_T], threads: int) -> list[_R]:
+    """``work(part)`` for every part, on several threads where there are; for kernels without threads of their own."""
     if threads <= 1 or _forked:
-        return {side: work(side) for side in sides}
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(sides, pool.map(work, sides), strict=True))
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))

@@ -13,10 +13,10 @@ from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
 from fastmf.engine import Objective, freeze, shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
-from fastmf.factors import Factors
+from fastmf.factors import SIDES, Factors
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
-from fastmf.kernels.launch import side_by_side, usable_threads
+from fastmf.kernels.launch import at_once, usable_threads
 from fastmf.memory import default_budget
 from fastmf.model import given, saving
 from fastmf.model.answers import Answers
@@ -140,8 +140,8 @@ class MF(Answers):
         threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
         state = self._begin(events.values)
         state.history.require_room(len(events))
-        rows = side_by_side(lambda side: state.start_rows(side, getattr(events, side)), threads)
-        state.history.build(numbered(events, rows), *state.counts, threads=threads)
+        rows = at_once(lambda side: state.start_rows(side, getattr(events, side)), SIDES, threads)
+        state.history.build(numbered(events, *rows), *state.counts, threads=threads)
         del rows
         state.factors.see(events.values)
         records = train(state, self._objective, schedule, threads)
