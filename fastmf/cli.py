@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fastmf import __version__
 from fastmf.comparison import Settings, compare
@@ -14,8 +15,11 @@ from fastmf.errors import DataError, FastMFError
 from fastmf.evaluation import METRICS
 from fastmf.interactions import Interactions
 from fastmf.report import table, write
+from fastmf.warmup import warm_up
 
 __all__ = ["main"]
+
+_DEFAULT = "default: %(default)s"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        run_compare(options)
+        options.run(options)
     except (FastMFError, OSError) as error:
         print(f"fastmf: {error}", file=sys.stderr)
         return 2
@@ -51,6 +55,12 @@ def run_compare(options: argparse.Namespace) -> None:
     print(f"\nwrote {page} and {page.with_name('compare.json')}")
 
 
+def run_warmup(options: argparse.Namespace) -> None:
+    """`fastmf warmup`: compile and keep the kernels of common models."""
+    for size, loss, solver, storage in warm_up(options.factors, storage=options.storage):
+        print(f"{size} factors, {type(loss).__name__}, {type(solver).__name__}, {storage}", flush=True)
+
+
 def _events(options: argparse.Namespace) -> Interactions:
     if options.data is None:
         return load(options.dataset)
@@ -65,26 +75,43 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fastmf", description="Matrix factorisation that stays current.")
     parser.add_argument("--version", action="version", version=f"fastmf {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_compare(commands)
+    _add_warmup(commands)
+    return parser
+
+
+def _add_warmup(commands: Any) -> None:
+    command = commands.add_parser(
+        "warmup",
+        help="compile ahead for this machine",
+        description="Compile the kernels of common models, so that no process has to wait for that. They are kept "
+        "where Numba keeps them, or in the folder that NUMBA_CACHE_DIR names.",
+    )
+    command.add_argument("--factors", type=int, nargs="+", default=[16, 32, 64, 128], metavar="K", help=_DEFAULT)
+    command.add_argument("--storage", nargs="+", default=["float32"], choices=["float32", "float16"], help=_DEFAULT)
+    command.set_defaults(run=run_warmup)
+
+
+def _add_compare(commands: Any) -> None:
     command = commands.add_parser(
         "compare",
         help="race updating against full retraining",
         description="Race updating against never updating, warm starts and full retraining.",
     )
+    command.set_defaults(run=run_compare)
     default = Settings()
-    is_default = "default: %(default)s"
-    command.add_argument("dataset", nargs="?", default="synthetic", choices=NAMES, help=is_default)
-    command.add_argument("--metric", choices=METRICS, default=default.metric, help=is_default)
+    command.add_argument("dataset", nargs="?", default="synthetic", choices=NAMES, help=_DEFAULT)
+    command.add_argument("--metric", choices=METRICS, default=default.metric, help=_DEFAULT)
     command.add_argument(
-        "--block", type=float, default=default.block, help=f"share of the events in a block; {is_default}"
+        "--block", type=float, default=default.block, help=f"share of the events in a block; {_DEFAULT}"
     )
-    command.add_argument("--preset", default=default.preset, help=f"recipe of the updates; {is_default}")
-    command.add_argument("--factors", type=int, default=default.factors, metavar="K", help=is_default)
-    command.add_argument("--seeds", type=int, default=default.seeds, metavar="N", help=f"repetitions; {is_default}")
-    command.add_argument("--out", type=Path, default=Path("fastmf-compare"), metavar="DIR", help=is_default)
+    command.add_argument("--preset", default=default.preset, help=f"recipe of the updates; {_DEFAULT}")
+    command.add_argument("--factors", type=int, default=default.factors, metavar="K", help=_DEFAULT)
+    command.add_argument("--seeds", type=int, default=default.seeds, metavar="N", help=f"repetitions; {_DEFAULT}")
+    command.add_argument("--out", type=Path, default=Path("fastmf-compare"), metavar="DIR", help=_DEFAULT)
     own = command.add_argument_group("events of your own")
     own.add_argument("--data", type=Path, metavar="FILE", help="Parquet, or CSV with a header")
-    own.add_argument("--user", default="user", metavar="COLUMN", help=is_default)
-    own.add_argument("--item", default="item", metavar="COLUMN", help=is_default)
+    own.add_argument("--user", default="user", metavar="COLUMN", help=_DEFAULT)
+    own.add_argument("--item", default="item", metavar="COLUMN", help=_DEFAULT)
     own.add_argument("--value", metavar="COLUMN", help="default: every event counts 1")
     own.add_argument("--time", metavar="COLUMN", help="default: rows are in the order of time")
-    return parser

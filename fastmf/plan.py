@@ -11,7 +11,6 @@ from fastmf.history import Events
 from fastmf.kernels.grouping import arrange, count_blocks, order_by
 from fastmf.kernels.launch import at_once
 from fastmf.kernels.pointwise import Shape, record_width
-from fastmf.kernels.rng import draw, mix
 
 __all__ = ["PARALLEL_FROM", "Plan"]
 
@@ -128,13 +127,12 @@ class Plan(NamedTuple):
         strata = len(self.strata) - 1
         if strata == 1:
             return np.arange(len(self.bounds) - 1)
-        keys = [int(draw(seed, epoch, stratum)) for stratum in range(strata)]
         blocks = np.arange(len(self.bounds) - 1).reshape(strata, -1)
-        return blocks[np.argsort(keys)].ravel()
+        return blocks[np.random.default_rng([seed, epoch]).permutation(strata)].ravel()
 
 
 def _deal(rows: int, bands: int, seed: int) -> np.ndarray:
     """A band for every row: the rows in random order, cut into equal parts."""
     band = np.empty(rows, np.int32)
-    band[np.random.default_rng(int(mix(np.uint64(seed)))).permutation(rows)] = np.arange(rows) * bands // max(rows, 1)
+    band[np.random.default_rng(seed).permutation(rows)] = np.arange(rows) * bands // max(rows, 1)
     return band

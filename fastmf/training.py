@@ -16,7 +16,7 @@ from fastmf.history import Events
 from fastmf.ids import Staged
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.grouping import localize, order_by
-from fastmf.plan import Plan
+from fastmf.plan import PARALLEL_FROM, Plan
 from fastmf.recipes import Update
 from fastmf.state import State
 
@@ -170,7 +170,7 @@ def _mean(lost: float, events: Events) -> float:
 # --- update ---------------------------------------------------------------------------------------------------------
 
 
-def make_delta(state: State, batch: Interactions, recipe: Update, objective: Objective) -> Delta:
+def make_delta(state: State, batch: Interactions, recipe: Update, objective: Objective, threads: int = 1) -> Delta:
     """Train on a batch as the recipe says; the state stays as it is until the Delta is committed."""
     began = time.perf_counter()
     staged = {side: state.ids[side].stage(getattr(batch, side), side) for side in SIDES}
@@ -181,7 +181,7 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
     arrived = arrived._replace(weights=np.ascontiguousarray(arrived.weights), times=times)
     working, new, past = _gather(state, arrived, staged, recipe)
     before = working.measure(new, objective)
-    _train_update(working, new, past, recipe, objective)
+    _train_update(working, new, past, recipe, objective, threads)
     return Delta(
         lineage=state.lineage,
         parent=state.version,
@@ -264,11 +264,17 @@ def _chosen(
     return np.isin(rows, np.concatenate([state.ids[side].rows(ids), fresh]))
 
 
-def _train_update(working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective) -> None:
+def _train_update(
+    working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective, threads: int
+) -> None:
     if recipe.rate is not None:
         objective = _at_rate(objective, recipe.rate)
-    plan = Plan.single(new, len(working.rows["users"]), recipe.order)
-    _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size)
+    users, items = (len(working.rows[side]) for side in SIDES)
+    if recipe.order == "user" and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
+        plan = Plan.whole(new, order_by(new.users, users), items, working.shape, 0, threads)
+    else:
+        plan = Plan.single(new, users, recipe.order)
+    _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size, threads)
     if past is not None:
         plan = plan.after(past)
         objective = _at_rate(objective, float(objective.solver.rate) * recipe.history_rate)
@@ -281,13 +287,19 @@ def _at_rate(objective: Objective, rate: float) -> Objective:
 
 
 def _passes(
-    working: WorkingSet, plan: Plan, epochs: int, objective: Objective, movable: dict[str, int], batch_size: int
+    working: WorkingSet,
+    plan: Plan,
+    epochs: int,
+    objective: Objective,
+    movable: dict[str, int],
+    batch_size: int,
+    threads: int = 1,
 ) -> None:
     if not objective.solver.rate:  # nothing moves, and a memory that grew would slow later steps
         return
     for _ in range(epochs):
         if batch_size == 1:
-            working.run(plan, objective, movable)
+            working.run(plan, objective, movable, threads=threads if plan.in_flight > 1 else 1)
         else:
             working.run_batches(plan.events, objective, movable, batch_size)
 

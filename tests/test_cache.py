@@ -143,3 +143,17 @@ def test_without_a_writable_folder_there_is_one_notice(workshop: Workshop) -> No
     assert answer.stdout == "5.0 miss\n"
     assert answer.stderr.count("RuntimeWarning: kernels are compiled anew") == 1
     assert "set NUMBA_CACHE_DIR" in answer.stderr
+
+
+@pytest.mark.slow
+def test_after_a_warm_up_nothing_is_left_to_compile(workshop: Workshop) -> None:
+    script = """
+import fastmf
+from fastmf import losses, optimizers
+from fastmf.warmup import warm_up
+print(len(list(warm_up([8], [(losses.Squared(), optimizers.AdaGrad())]))))
+"""
+    first, second = (workshop.process(script) for _ in range(2))
+    assert first.stdout == second.stdout == "1\n"
+    assert "compiling" in first.stderr
+    assert not second.stderr

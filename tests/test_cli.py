@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastmf
-from fastmf import datasets
+from fastmf import datasets, losses, optimizers
 from fastmf.cli import main
 
 
@@ -127,3 +127,16 @@ def test_unknown_data_set_is_refused(capsys):
 def test_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "fastmf", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"fastmf {fastmf.__version__}\n"
+
+
+def test_warmup_names_what_it_compiles(monkeypatch, capsys):
+    asked = []
+
+    def warm_up(factors, storage):
+        asked.append((factors, storage))
+        yield 8, losses.Huber(), optimizers.SGD(), "float16"
+
+    monkeypatch.setattr("fastmf.cli.warm_up", warm_up)
+    assert main(["warmup", "--factors", "8", "24", "--storage", "float16"]) == 0
+    assert asked == [([8, 24], ["float16"])]
+    assert capsys.readouterr().out == "8 factors, Huber, SGD, float16\n"

@@ -305,3 +305,20 @@ def test_every_preset_beats_a_frozen_model(name: str, stream: Any, ends: tuple[M
     updated = prequential(model.copy(), stream[1], presets[name])
     least = 0.02 if presets[name].trainable == "new" else 0.4  # most events are of rows that were there
     assert (frozen - updated) / (frozen - full) > least
+
+
+def test_an_update_as_large_as_a_fit_goes_in_blocks_and_gives_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = some_events(20_000, users=300, items=200)
+    small = MF(factors=8).fit(events[:500])
+    expected = small.copy()
+    expected.update(events[500:])
+    monkeypatch.setattr("fastmf.plan.PARALLEL_FROM", 1_000)
+    monkeypatch.setattr("fastmf.training.PARALLEL_FROM", 1_000)
+    models = [small.copy() for _ in range(2)]
+    for model, threads in zip(models, (1, 2), strict=True):
+        model.options = Options(threads=threads)
+        delta = model.update(events[500:])
+        assert delta.loss_after < delta.loss_before
+    np.testing.assert_array_equal(models[0].user_factors, models[1].user_factors)
+    np.testing.assert_array_equal(models[0].item_biases, models[1].item_biases)
+    assert np.abs(models[0].user_factors - expected.user_factors).mean() < 0.05

@@ -186,7 +186,7 @@ class MF(Answers):
         if self._state is None and not len(batch):
             raise DataError("events: there are none; the first batch of a model needs at least one")
         state = self._state if self._state is not None else self._begin(batch.values)
-        delta = make_delta(state, batch, recipe, objective)
+        delta = make_delta(state, batch, recipe, objective, usable_threads(self.options.threads))
         self._commit(state, delta)
         self._state = state
         return delta

@@ -15,7 +15,8 @@ class Options(NamedTuple):
     Parameters
     ----------
     threads : int, optional
-        Threads of bulk ranking and of fits of half a million events or more; all cores by default. All else uses one.
+        Threads of bulk ranking, and of fits and updates of half a million events or more; all cores by default. All
+        else uses one.
     deterministic : bool
         Same seed, same bits, whatever the number of threads. All that there is to train so far keeps to this anyway.
     storage : {"float32", "float16"}

@@ -1,0 +1,87 @@
+"""Warm-up: compile ahead what a process would otherwise compile when it is first asked.
+
+Kernels are compiled for a number of factors (rounded up to 16 lanes), a class of loss and one of optimizer, and kept on
+disk. Warming up trains and asks throwaway models, large enough that every kernel is needed, those for several threads
+included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmf import losses, optimizers
+from fastmf.interactions import Interactions
+from fastmf.model import MF, Options
+from fastmf.plan import PARALLEL_FROM
+from fastmf.recipes import presets
+
+__all__ = ["COMMON", "warm_up"]
+
+_USERS, _ITEMS, _FEW = 8_000, 4_200, 20
+
+# Each loss with the default optimizer, and plain gradient descent with the default loss.
+COMMON: tuple[tuple[Any, Any], ...] = (
+    *((getattr(losses, name)(), optimizers.AdaGrad()) for name in losses.__all__),
+    (losses.Squared(), optimizers.SGD()),  # type: ignore[call-arg]
+)
+
+
+def warm_up(
+    factors: Sequence[int] = (16, 32, 64, 128),
+    pairs: Sequence[tuple[Any, Any]] = COMMON,
+    storage: Sequence[str] = ("float32",),
+) -> Iterator[tuple[int, Any, Any, str]]:
+    """Compile the kernels of every combination; yields each when it is done.
+
+    Parameters
+    ----------
+    factors : sequence of int
+    pairs : sequence of (loss, solver)
+        Their classes matter, not their fields.
+    storage : sequence of {"float32", "float16"}
+        As in Options.
+
+    Examples
+    --------
+    >>> from fastmf.warmup import warm_up
+    >>> for combination in warm_up(factors=[32]):
+    ...     print(combination)  # doctest: +SKIP
+    (32, Huber(delta=1.0), AdaGrad(rate=0.04, initial=100.0), 'float32')
+    """
+    for kept in storage:
+        for size in factors:
+            for loss, solver in pairs:
+                _use(MF(size, loss, solver, options=Options(storage=kept)))
+                yield size, loss, solver, kept
+
+
+def _use(model: MF) -> None:
+    """Everything that a model is asked in its life."""
+    events = _events(PARALLEL_FROM)
+    model.fit(events, epochs=1, validation=0.01)
+    for recipe in (*presets.values(), presets["default"]):
+        model.update(events[:_FEW], recipe)
+    model.update(events[:_FEW], batch_size=2)
+    one, other = int(events.users[0]), int(events.items[0])
+    model.learn_one(one, other)
+    model.predict_one(one, other)
+    model.rollback(model.flush())
+    model.predict(events.users[:_FEW], events.items[:_FEW])
+    everyone = np.arange(_USERS)
+    for users in [[one]] * _FEW:  # few queries are answered in a way of their own once there have been some
+        model.recommend(users)
+    model.recommend([one], items=events.items[:_FEW])
+    model.recommend(everyone)
+    model.similar_items([other])
+    lists = model.lists(5, users=everyone[:_FEW])
+    lists.refresh(model.update(events[:_FEW]))
+    model.copy()
+
+
+def _events(count: int) -> Interactions:
+    """Random events with values that every loss takes."""
+    rng = np.random.default_rng(0)
+    return Interactions(rng.integers(0, _USERS, count), rng.integers(0, _ITEMS, count), rng.integers(0, 2, count))
