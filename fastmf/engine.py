@@ -175,12 +175,13 @@ class WorkingSet:
         shape, classes, flight = self.shape, objective.classes, plan.in_flight
         sums = np.zeros(len(plan.bounds) - 1)
         order = np.arange(sums.size) if order is None else order
-        for strata in plan.pieces():
+        workers = min(threads, int(plan.strata[1]))
+        for first, last in plan.pieces(self.shape.width):
             launch(
                 lambda: pointwise.epoch(shape, classes, flight, False),
                 lambda: pointwise.epoch(shape, classes, flight, True),
-                threads,
-                (plan.bounds, order, strata),
+                workers,
+                (plan.bounds, order, int(plan.strata[1]), first, last),
                 plan.events[:4],
                 *self.now["users"],
                 *self.now["items"],
@@ -188,6 +189,7 @@ class WorkingSet:
                 (movable["users"], movable["items"]),
                 self.mean,
                 *objective,
+                workers,
                 sums,
             )
         return float(sums.sum())

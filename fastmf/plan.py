@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ __all__ = ["PARALLEL_FROM", "Plan"]
 PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
 _BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
 _CACHE = 1 << 20  # bytes of item rows in a band: what a core keeps close
-_PIECE = 1 << 20  # events between two chances for Ctrl-C
+_AT_ONCE = 1 << 28  # factors, events times width, between two chances for Ctrl-C
+_PIECE = 1 << 18  # events of a block where there are no others
 
 
 class Plan(NamedTuple):
@@ -30,7 +32,8 @@ class Plan(NamedTuple):
     bounds : int64[blocks + 1]
         Block b is ``events[bounds[b]:bounds[b + 1]]``.
     strata : int64[strata + 1]
-        Blocks ``strata[s]`` to ``strata[s + 1]`` share no row and may run at once; strata follow each other.
+        Blocks ``strata[s]`` to ``strata[s + 1]``, as many in each, share no row and may run at once; strata follow each
+        other.
     in_flight : int
         Events, one of each part of a block, whose slopes are taken before the first of their steps.
     """
@@ -115,12 +118,11 @@ class Plan(NamedTuple):
         at_once(lambda users: arrange(order, starts, users, *form), list(itertools.pairwise(edges)), threads)
         return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)
 
-    def pieces(self) -> list[np.ndarray]:
-        """The strata in pieces of about a million events, each with the end of its last: kernels hear no Ctrl-C."""
+    def pieces(self, width: int) -> Iterator[tuple[int, int]]:
+        """Places of `order` to launch at once: whole strata, some 50 ms of work. Kernels hear no Ctrl-C."""
         ends = self.bounds[self.strata]
-        firsts = np.unique(np.searchsorted(ends, np.arange(0, ends[-1], _PIECE), "right") - 1)
-        cuts = np.append(firsts, ends.size - 1)
-        return [self.strata[first : last + 1] for first, last in itertools.pairwise(cuts)]
+        firsts = np.unique(np.searchsorted(ends, np.arange(0, ends[-1], _AT_ONCE // width), "right") - 1)
+        return itertools.pairwise(self.strata[np.append(firsts, ends.size - 1)].tolist())
 
     def block_order(self, seed: int, epoch: int) -> np.ndarray:
         """The blocks in the order of one epoch: strata shuffled, so that no event is always the last word."""

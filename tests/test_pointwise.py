@@ -108,12 +108,14 @@ def test_a_plan_in_blocks_holds_every_event_once(bands: int, in_flight: int) -> 
 
 def test_pieces_cover_the_strata_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastmf.plan._PIECE", 100)
+    monkeypatch.setattr("fastmf.plan._AT_ONCE", 1_600)
     events = Twins(9).events(301)
     for plan in (blocked(events, 4), Plan.single(events, 13), Plan.single(events, 13).after(events)):
-        pieces = plan.pieces()
+        pieces = list(plan.pieces(16))
         assert len(pieces) > 1
-        assert [start for piece in pieces for start in piece[:-1]] == plan.strata[:-1].tolist()
-        assert pieces[-1][-1] == plan.strata[-1]
+        assert [first for first, _ in pieces[1:]] == [last for _, last in pieces[:-1]]
+        assert (pieces[0][0], pieces[-1][1]) == (0, len(plan.bounds) - 1)
+        assert set(itertools.chain(*pieces)) <= set(plan.strata.tolist())
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 4])

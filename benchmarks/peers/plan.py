@@ -49,7 +49,7 @@ def explicit(scope: Scope) -> Steps:
     """LIBMF and fastmf everywhere, with every variant; slow peers on the first shape alone."""
     cells = product(scope.shapes, scope.factors, scope.threads)
     for (shape, factors, threads), turn in product(cells, range(scope.rounds)):
-        epochs = [1, 4] if shape == LARGE else [2, 22]
+        epochs = [2, 10] if shape == LARGE else [2, 42]
         settings = {"shape": shape, "factors": factors, "threads": threads, "epochs": epochs}
         # A fit of the largest log is mostly set-up: variants have one turn there, with few and with many factors.
         thrifty = shape == LARGE and (turn > 0 or factors not in (32, 128))

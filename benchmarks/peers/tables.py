@@ -126,7 +126,7 @@ def quality(found: Found) -> str:
         where = {"shape": shape, "threads": threads}
         best, ours = (found.one(f"{who} errors", **where) or {} for who in ("libmf", "fastmf"))
         seconds = [number(found.value(who, "seconds", **where)) + " s" for who in ("libmf", "fastmf")]
-        errors = [f"{best['best']:.4f}", f"{ours.get('final', float('nan')):.4f}"]
+        errors = [f"{best['best']:.4f}", f"{ours.get('best', float('nan')):.4f}"]
         epochs = [str(best["epochs"]), str(ours.get("epochs") or "never")]
         ratio = times(found.ratio("libmf", "fastmf", "seconds", **where))
         rows.append([shape, str(threads), *errors, *epochs, *seconds, ratio])

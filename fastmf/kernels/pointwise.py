@@ -28,6 +28,7 @@ from fastmf.kernels import bridge
 from fastmf.kernels.borrowed import borrow
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import fma, load, single, store
+from fastmf.kernels.sharing import draw_number, read, write, yield_core
 
 
 class Shape(NamedTuple):
@@ -150,18 +151,30 @@ def _epoch(size, width, memory, biases, flight, parallel, stamp):
         loss,
         solver,
         penalty,
+        workers,
         sums,
     ):
-        """Train on all blocks; sums[b] becomes the loss of block b, each event measured before its own step.
+        """Train on some blocks; sums[b] becomes the loss of block b, each event measured before its own step.
 
-        blocks = (bounds, order, strata): events bounds[b] to bounds[b + 1] are block b; the blocks order[strata[s]] to
-        order[strata[s + 1]] share no movable row and may run at once.
+        blocks = (bounds, order, bands, first, last): block b is events bounds[b] to bounds[b + 1]; those to train on
+        are order[first:last], `bands` to a stratum, no two of which share a movable row. A worker takes the next block
+        and waits until those of the stratum before that share its users or its items are done, so that rows see their
+        events in one order whatever the number of workers, and nobody waits for a whole stratum.
         """
         stamp  # noqa: B018 - the cache key, see bridge
-        bounds, order, strata = blocks
-        for stratum in range(strata.size - 1):
-            for place in prange(strata[stratum], strata[stratum + 1]):
-                block = order[place]
+        bounds, order, bands, first, last = blocks
+        taken = np.full(1, first)
+        done_users, done_items = np.zeros(bands, np.int64), np.zeros(bands, np.int64)  # strata, for each band
+        for _ in prange(workers):
+            while True:
+                place = draw_number(taken)
+                if place >= last:
+                    break
+                block, stratum = order[place], (place - first) // bands
+                user_band = block % bands
+                item_band = (user_band + block // bands) % bands
+                while read(done_users, user_band) < stratum or read(done_items, item_band) < stratum:
+                    yield_core()
                 sums[block] = train_block(
                     flight,
                     size,
@@ -176,6 +189,8 @@ def _epoch(size, width, memory, biases, flight, parallel, stamp):
                     mean,
                     (loss, solver, penalty),
                 )
+                write(done_users, user_band, stratum + 1)
+                write(done_items, item_band, stratum + 1)
 
     return epoch
 

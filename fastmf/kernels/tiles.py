@@ -107,17 +107,6 @@ def at_least(typing: Any, scores: Any, limits: Any) -> Any:
 
 
 @intrinsic
-def draw_number(typing: Any, counter: Any) -> Any:
-    """The number in ``counter[0]``, which becomes one more: no two threads get the same."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = context.make_array(counter)(context, builder, arguments[0]).data
-        return builder.atomic_rmw("add", pointer, _LONG(1), "monotonic")
-
-    return types.int64(counter), generate
-
-
-@intrinsic
 def lowest(typing: Any, bits: Any) -> Any:
     """The place of the lowest bit set; there must be one."""
 

@@ -19,7 +19,8 @@ from numba import njit, prange
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import load, store
 from fastmf.kernels.pointwise import Shape, record_width
-from fastmf.kernels.tiles import TILE, above, column, draw_number, lowest, strip
+from fastmf.kernels.sharing import draw_number
+from fastmf.kernels.tiles import TILE, above, column, lowest, strip
 
 BLOCK = 64  # queries of a worker
 PANEL = 64  # rows that they meet at a time: a word of the mask
