@@ -37,6 +37,9 @@ _PROTOCOLS: dict[str, dict[str, list[str]]] = {
 }
 
 
+_AT_ONCE = 1 << 27  # factors, events times width, between two chances for Ctrl-C: kernels hear none
+
+
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
@@ -205,9 +208,21 @@ class WorkingSet:
             sides.append((*self.now[side], *self.before[side], sums, bias_sums, *room))
         kernel = minibatch.epoch(self.shape, objective.classes)
         limits = (movable["users"], movable["items"])
-        return float(kernel(events[:4], batch_size, *sides, limits, self.mean, *objective))
+        piece = -(-_AT_ONCE // (batch_size * self.shape.width)) * batch_size  # whole batches
+        return sum(
+            float(kernel(events.take(some)[:4], batch_size, *sides, limits, self.mean, *objective))
+            for some in _slices(events.users.size, piece)
+        )
 
     def measure(self, events: Events, objective: Objective) -> float:
         """The summed loss of events, moving nothing."""
         kernel = pointwise.measure(self.shape, objective.classes[:1])
-        return float(kernel(events[:4], *self.now["users"], *self.now["items"], self.mean, objective.loss))
+        now = *self.now["users"], *self.now["items"]
+        return sum(
+            float(kernel(events.take(some)[:4], *now, self.mean, objective.loss))
+            for some in _slices(events.users.size, _AT_ONCE // self.shape.width)
+        )
+
+
+def _slices(count: int, piece: int) -> list[slice]:
+    return [slice(first, first + piece) for first in range(0, count, piece)]

@@ -21,7 +21,8 @@ class Lists:
     """The best items of some users or of all, kept from one version of a model to the next.
 
     :meth:`fastmf.MF.lists` makes them; :meth:`refresh` takes them along with a Delta. They are then what
-    :meth:`fastmf.MF.recommend` would answer for the same users, to the bit.
+    :meth:`fastmf.MF.recommend` would answer for the same users, to the bit; what single events have changed since is
+    left to the Delta of the next ``flush``.
 
     Examples
     --------
@@ -102,8 +103,8 @@ class Lists:
         Parameters
         ----------
         delta : Delta
-            The next one after the version of the lists; single events are flushed into one first. Where the model has
-            gone on since, the lists wait for the Delta that leads to where it is now.
+            The next one after the version of the lists; for single events, that of ``flush``. Where the model has gone
+            on since, the lists wait for the Delta that leads to where it is now.
 
         Returns
         -------

@@ -8,9 +8,9 @@
 
 The learning rate is the field ``rate``. `row` and `gradient` are lanes: a whole row of factors, or a bias as a row of
 one lane. `memory` is a short row of ``state(k)`` lanes (one unused lane where ``state(k)`` is 0), all zero when the row
-is new, never negative, kept with the row across updates, saves and growth. A row and its bias share one memory: both
-step with it as it was before the event, and the bias's step says what it becomes. (Without biases too: it then steps a
-bias that is zero and stays so.)
+is new, never negative, kept with the row across updates, saves and growth. A row and its bias share one memory: a step
+of the bias, whose gradient is the slope of the loss, says what the memory becomes at an event (without biases too: of a
+bias that is zero and stays so); then the bias and the factors step with that, and no more is made of what they return.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class AdaGrad(NamedTuple):
     """A step that shrinks as a row gathers evidence, remembered in one number a row.
 
     ``row - rate * gradient / sqrt(1 + G / initial)``, where G sums the squared gradient of the row's bias: the slope of
-    the loss at every event of the row. (The usual sum over the gradient of the factors themselves needs a reduction
-    over each row and costs half the speed.) What a row has learned is protected by its memory: an old row takes small
-    steps, a new one large steps.
+    the loss at every event of the row, the present one included. (The usual sum over the gradient of the factors
+    themselves needs a reduction over each row and costs half the speed.) What a row has learned is protected by its
+    memory: an old row takes small steps, a new one large steps.
 
     Parameters
     ----------

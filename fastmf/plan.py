@@ -18,6 +18,7 @@ __all__ = ["PARALLEL_FROM", "Plan"]
 PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
 _BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
 _CACHE = 1 << 20  # bytes of item rows in a band: what a core keeps close
+_FEW_ROWS = 64  # of a side
 _AT_ONCE = 1 << 28  # factors, events times width, between two chances for Ctrl-C
 _PIECE = 1 << 18  # events of a block where there are no others
 
@@ -71,13 +72,18 @@ class Plan(NamedTuple):
         seed: int,
         threads: int = 1,
     ) -> Plan:
-        """The plan of a fit: blocks that depend on the events alone, so that any number of threads gives the same bits.
+        """The plan of a fit: blocks that depend on the events alone, so any number of threads gives the same bits.
 
-        Parameters as in :meth:`blocked`. Wide rows leave registers for two events in flight, narrow ones for four.
+        Parameters as in :meth:`blocked`. The wider the rows, the fewer events in flight fill a core; where rows are
+        few, events in flight would often share one.
         """
         size = 4 * items * (shape.width + record_width(shape.memory))
-        bands = min(max(_BANDS, -(-size // _CACHE)), _MOST_BANDS) if events.users.size >= PARALLEL_FROM else 1
-        return cls.blocked(events, by_user, items, bands, seed, 4 if shape.width <= 32 else 2, threads)
+        bands = max(_BANDS, -(-size // _CACHE), events.users.size >> 21)
+        bands = min(bands, _MOST_BANDS) if events.users.size >= PARALLEL_FROM else 1
+        in_flight = 8 if shape.width <= 32 else 4 if shape.width <= 64 else 2
+        if min(by_user[1].size - 1, items) < _FEW_ROWS:
+            in_flight = 1
+        return cls.blocked(events, by_user, items, bands, seed, in_flight, threads)
 
     @classmethod
     def blocked(

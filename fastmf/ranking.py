@@ -106,9 +106,9 @@ def renew(
     changed = np.zeros(max(items.count, int(touched[-1]) + 1) if touched.size else 0, np.bool_)
     changed[touched] = True
     moved, log = touched[touched < items.count], state.history.past("users")
-    at_once = max(_FEWEST * threads, _AT_ONCE // (items.shape.width * max(moved.size, 1)))
-    for first in range(0, users.size if touched.size else 0, at_once):
-        part = slice(first, first + at_once)
+    chunk = max(_FEWEST * threads, _AT_ONCE // (items.shape.width * max(moved.size, 1)))
+    for first in range(0, users.size if touched.size else 0, chunk):
+        part = slice(first, first + chunk)
         launch(
             lambda: renewal.renew(items.shape, False),
             lambda: renewal.renew(items.shape, True),
@@ -176,9 +176,9 @@ def _rank(
     (source, rows), (log, owners) = queries, past
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
     half = table.storage == "float16"
-    at_once = max(_FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))
-    for first in range(0, rows.size, at_once):
-        part = slice(first, first + at_once)
+    chunk = max(_FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))
+    for first in range(0, rows.size, chunk):
+        part = slice(first, first + chunk)
         workers = threads if rows[part].size * pool.places >= _PARALLEL_FROM else 1
         launch(
             lambda: topk.rank(table.shape, half, False),

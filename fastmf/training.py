@@ -270,7 +270,8 @@ def _train_update(
     if recipe.rate is not None:
         objective = _at_rate(objective, recipe.rate)
     users, items = (len(working.rows[side]) for side in SIDES)
-    if recipe.order == "user" and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
+    by_event = recipe.order == "user" and recipe.batch_size == 1
+    if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
         plan = Plan.whole(new, order_by(new.users, users), items, working.shape, 0, threads)
     else:
         plan = Plan.single(new, users, recipe.order)

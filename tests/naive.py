@@ -259,12 +259,13 @@ class Model:
         return halves
 
     def _step(self, side: Side, row: int, gradient: np.ndarray, bias_gradient: np.ndarray) -> None:
-        """Both step with the memory of the row as it was before; the bias's step says what it becomes."""
-        step, memory = self.objective.step, side.memory[row].copy()
+        """A step of the bias says what the memory becomes; with that both step."""
+        step = self.objective.step
+        side.memory[row] = step(side.biases[row], bias_gradient, side.memory[row].copy())[1]
+        memory = side.memory[row].copy()
         side.rows[row] = step(side.rows[row], gradient, memory)[0]
-        bias, side.memory[row] = step(side.biases[row], bias_gradient, memory)
         if self.objective.biases:
-            side.biases[row] = bias
+            side.biases[row] = step(side.biases[row], bias_gradient, memory)[0]
 
     def predict(self, users: np.ndarray, items: np.ndarray, low: float, high: float) -> np.ndarray:
         """Through the link and within [low, high]; a row of -1 is unknown and adds nothing."""

@@ -15,6 +15,7 @@ from fastmf.engine import WorkingSet
 from fastmf.errors import CapacityError, DataError, DivergenceError
 from fastmf.factors import Table
 from fastmf.history import History
+from fastmf.state import commit
 
 NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
 
@@ -179,3 +180,24 @@ def test_an_interrupt_in_reading_the_history_changes_nothing(monkeypatch: pytest
         model.update(NEW)
     monkeypatch.undo()
     unchanged(model, twin, before)
+
+
+def test_ctrl_c_held_back_by_a_commit_leaves_no_stale_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised when the commit is done; the journal of single events must not outlive the tables it points to."""
+    model = fitted()
+    model.learn_one(3, 5, 4.0)
+    model.flush()
+
+    def raised_at_last(state: Any, delta: Any) -> None:
+        commit(state, delta)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastmf.model.mf.commit", raised_at_last)
+    batch = Interactions(np.arange(100_000, 102_000), np.arange(2_000) % 40, np.full(2_000, 3.0))
+    with pytest.raises(KeyboardInterrupt):
+        model.update(batch)
+    monkeypatch.undo()
+    version = model.version
+    model.learn_one(100_001, 5, 4.0)
+    assert model.flush().events == 1
+    assert model.version == version + 1

@@ -414,3 +414,22 @@ def test_a_fit_beyond_the_memory_changes_nothing(events: Interactions) -> None:
     with pytest.raises(CapacityError, match="memory budget"):
         model.fit(events)
     assert_same(bits(model), before)
+
+
+@pytest.mark.parametrize("factors", [16, 64])
+def test_values_of_any_scale_are_no_divergence(factors: int) -> None:
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(0, 500, 20_000), rng.integers(0, 300, 20_000)
+    tastes = rng.normal(size=(500, 4)), rng.normal(size=(300, 4))
+    values = 50 + 10 * (tastes[0][users] * tastes[1][items]).sum(axis=1)
+    losses_ = [record["loss"] for record in MF(factors).fit(Interactions(users, items, values), epochs=4).history_]
+    assert losses_[-1] < losses_[0] < 2 * values.var()
+
+
+def test_few_rows_are_fitted_one_event_at_a_time() -> None:
+    """Events in flight that all share a row would make one step of many times the rate."""
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0, 10, 5_000)
+    items = np.zeros(5_000, np.int64)
+    model = MF(16, solver=optimizers.SGD(0.05)).fit(Interactions(rng.integers(0, 500, 5_000), items, values), 5)
+    assert model.history_[-1]["loss"] < 1.2 * values.var()

@@ -13,6 +13,7 @@ from fastmf.kernels.lanes import Row, fma, load, single, store
 from fastmf.memory import aligned
 
 SIZES = [1, 8, 9, 16, 17, 48]
+ODD = [3, 5, 6, 12]
 
 
 def table_of(size: int, rows: int = 3, seed: int = 0) -> np.ndarray:
@@ -51,6 +52,15 @@ def test_arithmetic_and_sums(size: int) -> None:
     expected.append(one / np.sqrt(p * p + number))
     np.testing.assert_array_equal(out, expected)
     assert sums.tolist() == [naive.total(p), naive.total(p * q)]
+
+
+@pytest.mark.parametrize("width", [*ODD, 20])
+def test_sums_of_any_width(width: int) -> None:
+    @njit
+    def kernel(table):
+        return load(table, 0, 0, width, width).total()
+
+    assert kernel(np.arange(1, width + 1, dtype=np.float32)[None, :]) == width * (width + 1) / 2
 
 
 def test_a_number_of_any_type_becomes_float32() -> None:

@@ -15,7 +15,7 @@ typedef float Lanes __attribute__((vector_size(64)));
 typedef float Half __attribute__((vector_size(32)));
 typedef float Quarter __attribute__((vector_size(16)));
 
-enum { MOST_FLIGHT = 4 };
+enum { MOST_FLIGHT = 8 };
 
 typedef struct {
     const int *users, *items;
@@ -33,11 +33,13 @@ INLINE float total(Half x) {
 
 INLINE Lanes *row_of(float *rows, long number, int chunks) { return (Lanes *)(rows + number * chunks * 16); }
 
-/* How far a row moves; its record steps with it. */
+/* The memory of a row takes the event in, and tells how far the bias and the row move. */
 INLINE float pace_of(float *record, float slope, const Work *work, int adagrad) {
-    float pace = adagrad ? work->rate / sqrtf(1 + record[1] * (1 / work->initial)) : work->rate;
-    float gradient = slope + 2 * work->penalty * record[0];
-    if (adagrad) record[1] += gradient * gradient;
+    float gradient = slope + 2 * work->penalty * record[0], pace = work->rate;
+    if (adagrad) {
+        record[1] += gradient * gradient;
+        pace /= sqrtf(1 + record[1] * (1 / work->initial));
+    }
     record[0] -= pace * gradient;
     return pace;
 }
@@ -89,11 +91,12 @@ typedef double Block(const Work *, long, long);
 #define OF_FLIGHT(flight)                                                                                    \
     VARIANT(flight, 1, 0) VARIANT(flight, 2, 0) VARIANT(flight, 4, 0) VARIANT(flight, 8, 0)                  \
     VARIANT(flight, 1, 1) VARIANT(flight, 2, 1) VARIANT(flight, 4, 1) VARIANT(flight, 8, 1)
-OF_FLIGHT(1) OF_FLIGHT(2) OF_FLIGHT(4)
+OF_FLIGHT(1) OF_FLIGHT(2) OF_FLIGHT(4) OF_FLIGHT(8)
 
 #define NAMES(flight, adagrad)                                                                               \
     { block_##flight##_1_##adagrad, block_##flight##_2_##adagrad, block_##flight##_4_##adagrad, block_##flight##_8_##adagrad }
-static Block *const BLOCKS[2][3][4] = {{NAMES(1, 0), NAMES(2, 0), NAMES(4, 0)}, {NAMES(1, 1), NAMES(2, 1), NAMES(4, 1)}};
+static Block *const BLOCKS[2][4][4] = {{NAMES(1, 0), NAMES(2, 0), NAMES(4, 0), NAMES(8, 0)},
+                                    {NAMES(1, 1), NAMES(2, 1), NAMES(4, 1), NAMES(8, 1)}};
 
 /* One pass over all blocks, `threads` at a time within a stratum; returns the loss, each event before its step. */
 double epoch(const Work *work, const long *bounds, const long *order, const long *strata, long n_strata, int width,

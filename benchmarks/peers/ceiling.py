@@ -1,7 +1,7 @@
 """fastmf's kernel against the same work in C, in one process, on the same plan and the same tables, turn by turn.
 
 The C (ceiling.c) is compiled when it is needed, for the machine at hand. It is run by the kernel's own plan, for the
-ratio, and by plans with 1, 2 and 4 events in flight, for the best that blocks allow.
+ratio, and by plans with 1, 2, 4 and 8 events in flight, for the best that blocks allow.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fastmf.plan import Plan
 
 SOURCE = Path(__file__).with_name("ceiling.c")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]
-FLIGHTS = (1, 2, 4)
+FLIGHTS = (1, 2, 4, 8)
 RECORD = 2  # floats beside a row: its bias, and its memory
 SOLVERS = {"SGD": optimizers.SGD(), "AdaGrad": optimizers.AdaGrad()}
 COLUMNS = (np.int32, np.int32, np.float32, np.float32)

@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import load, store
 from fastmf.kernels.pointwise import Shape, record_width
-from fastmf.kernels.tiles import _LANES, _LONG, _VECTOR, TILE, _shuffle, column, lowest, passes, totals
+from fastmf.kernels.tiles import LANES, LONG, TILE, VECTOR, column, lowest, passes, shuffle, totals
 from fastmf.kernels.topk import aligned_rows, bar_past, barred, finish, new_mask, sink
 
 STEPS = 127  # the largest code of a row
@@ -59,19 +59,19 @@ def _products(typing: Any, point: Any, codes: Any, first: Any, width: Any) -> An
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         own = context.make_array(point)(context, builder, arguments[0]).data
         start = builder.gep(
-            context.make_array(codes)(context, builder, arguments[1]).data, [builder.mul(arguments[2], _LONG(count))]
+            context.make_array(codes)(context, builder, arguments[1]).data, [builder.mul(arguments[2], LONG(count))]
         )
         sums: list[Any] = [None] * TILE
         for chunk in range(0, count, _CHUNK):
-            part = read(builder, builder.gep(own, [_LONG(chunk)]), 16)
+            part = read(builder, builder.gep(own, [LONG(chunk)]), 16)
             for row in range(TILE):
-                product = builder.mul(part, read(builder, builder.gep(start, [_LONG(row * count + chunk)]), 8))
-                even, odd = (_shuffle(builder, product, product, list(range(n, _CHUNK, 2))) for n in (0, 1))
+                product = builder.mul(part, read(builder, builder.gep(start, [LONG(row * count + chunk)]), 8))
+                even, odd = (shuffle(builder, product, product, list(range(n, _CHUNK, 2))) for n in (0, 1))
                 pairs = builder.add(even, odd)  # one instruction with the multiplication: pmaddwd
                 sums[row] = builder.add(sums[row], pairs) if chunk else pairs
-        return builder.sitofp(totals(builder, sums, "add"), _VECTOR)
+        return builder.sitofp(totals(builder, sums, "add"), VECTOR)
 
-    return _LANES(point, codes, types.int64, width), generate
+    return LANES(point, codes, types.int64, width), generate
 
 
 @functools.cache

@@ -162,18 +162,18 @@ def _number(stamp):
             if rows[position] < 0:
                 slot = home(mask, keys[position])
                 while True:
-                    n = scratch[2 * slot + 1] - 1
+                    n = table[2 * slot + 1] - 1
                     if n < 0:
                         break
-                    if scratch[2 * slot] == keys[position]:
+                    if table[2 * slot] == keys[position]:
                         if bounds.size == 0 or _same_text(given, cuts, seen[n], given, cuts, position):
                             break
                     slot = (slot + 1) & mask
                 if n < 0:
                     if new == first.size:
                         break
-                    scratch[2 * slot] = keys[position]
-                    scratch[2 * slot + 1] = new + 1
+                    table[2 * slot] = keys[position]
+                    table[2 * slot + 1] = new + 1
                     first[new] = position
                     n = new
                     new += 1

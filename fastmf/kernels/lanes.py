@@ -47,7 +47,7 @@ class _LanesModel(models.PrimitiveModel):
 # --- arithmetic ----------------------------------------------------------------------------------------------------
 
 
-def _broadcast(builder: Any, number: Any, width: int) -> Any:
+def broadcast(builder: Any, number: Any, width: int) -> Any:
     vector = ir.VectorType(_FLOAT, width)
     single = builder.insert_element(ir.Constant(vector, ir.Undefined), number, _INT(0))
     return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(_INT, width), [0] * width))
@@ -56,7 +56,7 @@ def _broadcast(builder: Any, number: Any, width: int) -> Any:
 def _as_vector(context: Any, builder: Any, kind: Any, value: Any, width: int) -> Any:
     if isinstance(kind, Lanes):
         return value
-    return _broadcast(builder, context.cast(builder, value, kind, types.float32), width)
+    return broadcast(builder, context.cast(builder, value, kind, types.float32), width)
 
 
 def _elementwise(instruction: str) -> Any:
@@ -136,7 +136,7 @@ def single(typing: Any, number: Any) -> Any:
     """A number as a row of one lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _broadcast(builder, arguments[0], 1)
+        return broadcast(builder, arguments[0], 1)
 
     return Lanes(1, 1)(types.float32), generate
 
@@ -144,20 +144,25 @@ def single(typing: Any, number: Any) -> Any:
 # --- sums ----------------------------------------------------------------------------------------------------------
 
 
-def _slice(builder: Any, vector: Any, start: int, count: int) -> Any:
+def part_of(builder: Any, vector: Any, start: int, count: int) -> Any:
     mask = ir.Constant(ir.VectorType(_INT, count), list(range(start, start + count)))
     return builder.shuffle_vector(vector, vector, mask)
 
 
 def _tree_sum(builder: Any, vector: Any, width: int) -> Any:
     """Chunks of 16 lanes are added from the left, the 16 (or fewer) that remain by halving."""
+    whole = -(-width // 16) * 16 if width > 16 else 1 << (width - 1).bit_length()
+    if whole > width:
+        zero = ir.Constant(vector.type, [0.0] * width)
+        mask = [min(lane, width) for lane in range(whole)]
+        vector, width = builder.shuffle_vector(vector, zero, ir.Constant(ir.VectorType(_INT, whole), mask)), whole
     chunk = min(width, 16)
-    total = _slice(builder, vector, 0, chunk) if width > chunk else vector
+    total = part_of(builder, vector, 0, chunk) if width > chunk else vector
     for start in range(chunk, width, chunk):
-        total = builder.fadd(total, _slice(builder, vector, start, chunk))
+        total = builder.fadd(total, part_of(builder, vector, start, chunk))
     while chunk > 1:
         chunk //= 2
-        total = builder.fadd(_slice(builder, total, 0, chunk), _slice(builder, total, chunk, chunk))
+        total = builder.fadd(part_of(builder, total, 0, chunk), part_of(builder, total, chunk, chunk))
     return builder.extract_element(total, _INT(0))
 
 
@@ -179,7 +184,7 @@ def _mean(typing: Any, lanes: Any, memory: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         share = ir.Constant(_FLOAT, float(np.float32(1.0 / lanes.size)))
         mean = builder.fmul(_tree_sum(builder, arguments[0], lanes.width), share)
-        return _broadcast(builder, mean, memory.width)
+        return broadcast(builder, mean, memory.width)
 
     return memory(lanes, memory), generate
 
@@ -187,7 +192,7 @@ def _mean(typing: Any, lanes: Any, memory: Any) -> Any:
 @intrinsic
 def _spread(typing: Any, memory: Any, lanes: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _broadcast(builder, builder.extract_element(arguments[0], _INT(0)), lanes.width)
+        return broadcast(builder, builder.extract_element(arguments[0], _INT(0)), lanes.width)
 
     return lanes(memory, lanes), generate
 

@@ -95,12 +95,13 @@ def _epoch(size, width, memory, biases, stamp):
                     row = named[n]
                     gradient = load(sums, row, 0, width, size) * share
                     held = load(records, row, 1, memory, memory)
-                    store(rows, row, 0, bridge.step(solver, load(rows, row, 0, width, size), gradient, held)[0])
                     bias_gradient = load(bias_sums, row, 0, 1, 1) * share
-                    bias, kept = bridge.step(solver, load(records, row, 0, 1, 1), bias_gradient, held)
+                    bias = load(records, row, 0, 1, 1)
+                    kept = bridge.step(solver, bias, bias_gradient, held)[1]
                     store(records, row, 1, kept)
                     if biases:
-                        store(records, row, 0, bias)
+                        store(records, row, 0, bridge.step(solver, bias, bias_gradient, kept)[0])
+                    store(rows, row, 0, bridge.step(solver, load(rows, row, 0, width, size), gradient, kept)[0])
                     sums[row, :] = 0.0
                     bias_sums[row, 0] = 0.0
                     seen[row] = 0

@@ -147,10 +147,12 @@ def _learn(size, width, memory, biases, half, stamp):
         score = mean + b.total() + c.total() + (p * q).total()
         slope = np.float32(bridge.slope(loss, score, target))
         kept_p, kept_q = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
-        new_p, _ = bridge.step(solver, p, fma(q, slope, bridge.pull(penalty, p, p)), kept_p)
-        new_q, _ = bridge.step(solver, q, fma(p, slope, bridge.pull(penalty, q, q)), kept_q)
-        new_b, next_p = bridge.step(solver, b, single(slope) + bridge.pull(penalty, b, b), kept_p)
-        new_c, next_q = bridge.step(solver, c, single(slope) + bridge.pull(penalty, c, c), kept_q)
+        slope_b, slope_c = single(slope) + bridge.pull(penalty, b, b), single(slope) + bridge.pull(penalty, c, c)
+        next_p, next_q = bridge.step(solver, b, slope_b, kept_p)[1], bridge.step(solver, c, slope_c, kept_q)[1]
+        new_b, _ = bridge.step(solver, b, slope_b, next_p)
+        new_c, _ = bridge.step(solver, c, slope_c, next_q)
+        new_p, _ = bridge.step(solver, p, fma(q, slope, bridge.pull(penalty, p, p)), next_p)
+        new_q, _ = bridge.step(solver, q, fma(p, slope, bridge.pull(penalty, q, q)), next_q)
         sizes = max((new_p * new_p).total(), (new_q * new_q).total())
         others = next_p.total() + next_q.total() + new_b.total() + new_c.total()
         if not (sizes <= limit and np.isfinite(others)):

@@ -5,8 +5,8 @@
     p_u <- step(p_u, g q_i + pull(p_u)),   b_u <- step(b_u, g + pull(b_u))
     q_i <- step(q_i, g p_u + pull(q_i)),   c_i <- step(c_i, g + pull(c_i))        all at the values before the step
 
-Tables hold factors (padded rows), records hold ``[bias, memory of the row]``. A row and its bias share one memory: both
-steps see it as it was before the event, and the bias's step says what it becomes.
+Tables hold factors (padded rows), records hold ``[bias, memory of the row]``. A row and its bias share one memory: a
+step of the bias says what it becomes, and with that the bias and the factors step.
 
 Events in flight: the slopes of a whole group are taken before its first step, so that none waits for the dot product of
 the one before it. The steps follow one by one, the last event's first.
@@ -78,23 +78,21 @@ def _train_group(flight, size, width, memory, biases, first, events, tables, mov
         p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         b, c = load(user_records, u, 0, 1, 1), load(item_records, i, 0, 1, 1)
         if u < movable[0]:
-            held = load(user_records, u, 1, memory, memory)
+            pull = bridge.pull(penalty, b, load(user_origin_records, u, 0, 1, 1))
+            held = bridge.step(solver, b, single(slope) + pull, load(user_records, u, 1, memory, memory))[1]
+            store(user_records, u, 1, held)
+            if biases:
+                store(user_records, u, 0, bridge.step(solver, b, single(slope) + pull, held)[0])
             pull = bridge.pull(penalty, p, load(user_origins, u, 0, width, size))
             store(user_rows, u, 0, bridge.step(solver, p, fma(q, slope, pull), held)[0])
-            pull = bridge.pull(penalty, b, load(user_origin_records, u, 0, 1, 1))
-            bias, kept = bridge.step(solver, b, single(slope) + pull, held)
-            store(user_records, u, 1, kept)
-            if biases:
-                store(user_records, u, 0, bias)
         if i < movable[1]:
-            held = load(item_records, i, 1, memory, memory)
+            pull = bridge.pull(penalty, c, load(item_origin_records, i, 0, 1, 1))
+            held = bridge.step(solver, c, single(slope) + pull, load(item_records, i, 1, memory, memory))[1]
+            store(item_records, i, 1, held)
+            if biases:
+                store(item_records, i, 0, bridge.step(solver, c, single(slope) + pull, held)[0])
             pull = bridge.pull(penalty, q, load(item_origins, i, 0, width, size))
             store(item_rows, i, 0, bridge.step(solver, q, fma(p, slope, pull), held)[0])
-            pull = bridge.pull(penalty, c, load(item_origin_records, i, 0, 1, 1))
-            bias, kept = bridge.step(solver, c, single(slope) + pull, held)
-            store(item_records, i, 1, kept)
-            if biases:
-                store(item_records, i, 0, bias)
         return lost + weight * bridge.value(loss, score, target)
 
     return group if others >= 0 else nothing

@@ -13,16 +13,16 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastmf.kernels.lanes import Lanes, _broadcast, _slice
+from fastmf.kernels.lanes import Lanes, broadcast, part_of
 
 TILE = 16
 
-_FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_VECTOR = ir.VectorType(_FLOAT, TILE)
-_LANES = Lanes(TILE, TILE)
+_FLOAT, _INT, LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+VECTOR = ir.VectorType(_FLOAT, TILE)
+LANES = Lanes(TILE, TILE)
 
 
-def _shuffle(builder: Any, one: Any, other: Any, mask: list[int]) -> Any:
+def shuffle(builder: Any, one: Any, other: Any, mask: list[int]) -> Any:
     return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_INT, len(mask)), mask))
 
 
@@ -35,7 +35,7 @@ def totals(builder: Any, sums: list[Any], add: str = "fadd") -> Any:
         left = [start + lane for start in starts for lane in range(half)]
         right = [lane + half for lane in left]
         sums = [
-            getattr(builder, add)(_shuffle(builder, *pair, left), _shuffle(builder, *pair, right))
+            getattr(builder, add)(shuffle(builder, *pair, left), shuffle(builder, *pair, right))
             for pair in zip(sums[:apart], sums[apart:], strict=True)
         ]
         lanes = half
@@ -51,14 +51,14 @@ def strip(typing: Any, query: Any, address: Any) -> Any:
         point, start = arguments[0], builder.inttoptr(arguments[1], _FLOAT.as_pointer())
         sums: list[Any] = [None] * TILE
         for chunk in range(0, width, TILE):
-            part = point if width == TILE else _slice(builder, point, chunk, TILE)
+            part = point if width == TILE else part_of(builder, point, chunk, TILE)
             for row in range(TILE):
-                pointer = builder.gep(start, [_LONG(row * width + chunk)])
-                product = builder.fmul(part, builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=64))
+                pointer = builder.gep(start, [LONG(row * width + chunk)])
+                product = builder.fmul(part, builder.load(builder.bitcast(pointer, VECTOR.as_pointer()), align=64))
                 sums[row] = builder.fadd(sums[row], product) if chunk else product
         return totals(builder, sums)
 
-    return _LANES(query, types.int64), generate
+    return LANES(query, types.int64), generate
 
 
 @intrinsic(prefer_literal=True)
@@ -70,11 +70,11 @@ def column(typing: Any, records: Any, first: Any, width: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         layout = context.make_array(records)(context, builder, arguments[0])
-        pointer = builder.gep(layout.data, [builder.mul(arguments[1], _LONG(stride))])
+        pointer = builder.gep(layout.data, [builder.mul(arguments[1], LONG(stride))])
         vector = builder.load(builder.bitcast(pointer, ir.VectorType(_FLOAT, TILE * stride).as_pointer()), align=4)
-        return _shuffle(builder, vector, vector, list(range(0, TILE * stride, stride)))
+        return shuffle(builder, vector, vector, list(range(0, TILE * stride, stride)))
 
-    return _LANES(records, types.int64, width), generate
+    return LANES(records, types.int64, width), generate
 
 
 def _compared(instruction: str) -> Any:
@@ -83,10 +83,10 @@ def _compared(instruction: str) -> Any:
     @intrinsic
     def compare(typing: Any, scores: Any, limit: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            greater = getattr(builder, instruction)(">", arguments[0], _broadcast(builder, arguments[1], TILE))
-            return builder.zext(builder.bitcast(greater, ir.IntType(TILE)), _LONG)
+            greater = getattr(builder, instruction)(">", arguments[0], broadcast(builder, arguments[1], TILE))
+            return builder.zext(builder.bitcast(greater, ir.IntType(TILE)), LONG)
 
-        return types.int64(_LANES, types.float32), generate
+        return types.int64(LANES, types.float32), generate
 
     return compare
 
@@ -101,9 +101,9 @@ def at_least(typing: Any, scores: Any, limits: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         reached = builder.fcmp_ordered(">=", *arguments)
-        return builder.zext(builder.bitcast(reached, ir.IntType(TILE)), _LONG)
+        return builder.zext(builder.bitcast(reached, ir.IntType(TILE)), LONG)
 
-    return types.int64(_LANES, _LANES), generate
+    return types.int64(LANES, LANES), generate
 
 
 @intrinsic

@@ -380,8 +380,8 @@ class MF(Answers):
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _commit(self, state: State, delta: Delta) -> None:
+        self._journal = None  # first: it holds addresses of tables that a commit may replace
         commit(state, delta)
-        self._journal = None
 
     def _open_journal(self, value: Any) -> Journal:
         """A journal for single events; of a new state, with the mean of this value, where the model is unfitted."""
