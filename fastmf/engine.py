@@ -35,9 +35,7 @@ _PROTOCOLS: dict[str, dict[str, list[str]]] = {
     "solver": {"state": ["k"], "step": ["row", "gradient", "memory"], "check": []},
     "regularizer": {"pull": ["row", "origin"], "check": []},
 }
-
-
-_AT_ONCE = 1 << 27  # factors, events times width, between two chances for Ctrl-C: kernels hear none
+_AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C: kernels hear none
 
 
 # --- values ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,10 +60,6 @@ class Events(NamedTuple):
             rows = getattr(self, name)
             if rows.size and not 0 <= rows.min() <= rows.max() < count:
                 raise ValueError(f"the history names {name} beyond the {count} that are known")
-
-
-def _call(work: Callable[[], None]) -> None:
-    work()
 
 
 class _Side:
@@ -173,9 +169,8 @@ class History:
         self._write(events)
         if events.times is not None:
             self.untimed = untimed
-        users_side, items_side = self._sides["users"], self._sides["items"]
-        builds = (lambda: users_side.build(events.users, users)), (lambda: items_side.build(events.items, items))
-        at_once(_call, builds, threads)
+        counts = {"users": users, "items": items}
+        at_once(lambda side: self._sides[side].build(getattr(events, side), counts[side]), list(counts), threads)
 
     def sorted_by(self, side: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The order that sorts a log just built by the `count` rows of a side, and the start of each row in it."""

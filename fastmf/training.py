@@ -300,7 +300,7 @@ def _passes(
         return
     for _ in range(epochs):
         if batch_size == 1:
-            working.run(plan, objective, movable, threads=threads if plan.in_flight > 1 else 1)
+            working.run(plan, objective, movable, threads=threads)
         else:
             working.run_batches(plan.events, objective, movable, batch_size)
 

@@ -127,7 +127,7 @@ def test_tables_say_what_is_missing_and_what_failed(tmp_path: Any) -> None:
 @pytest.mark.parametrize("flight", ceiling.FLIGHTS)
 def test_the_ceiling_does_the_work_of_the_kernel(small: data.Ratings, library: Any, solver: str, flight: int) -> None:
     counts, shape = data.SHAPES["ml100k"][:2], shape_of(32, ceiling.SOLVERS[solver], True)
-    order = ceiling.make_plan(small.take(slice(0, 20_000)), counts, shape, flight)
+    order = ceiling.make_plans(small.take(slice(0, 20_000)), counts, shape)[1][flight]
     assert order.in_flight == flight
     kernel, compiled = (ceiling.Pass.over(order, counts, 32, ceiling.SOLVERS[solver], 1) for _ in range(2))
     for _ in range(2):

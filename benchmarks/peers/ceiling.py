@@ -114,13 +114,14 @@ class Pass(NamedTuple):
         return float(library.epoch(ctypes.byref(work), *(array.ctypes.data for array in blocks), *numbers))
 
 
-def make_plan(train: data.Ratings, counts: tuple[int, int], shape: Shape, flight: int | None = None) -> Plan:
-    """The plan that a fit on these ratings has, or the same with another number of events in flight."""
+def make_plans(train: data.Ratings, counts: tuple[int, int], shape: Shape) -> tuple[Plan, dict[int, Plan]]:
+    """The plan that a fit on these ratings has, and the same with every number of events in flight."""
     events = Events(*train, np.ones(train.users.size, np.float32))
     by_user = order_by(events.users, counts[0])
-    plan = Plan.whole(events, by_user, counts[1], shape, seed=0)
-    bands = len(plan.strata) - 1
-    return plan if flight in (None, plan.in_flight) else Plan.blocked(events, by_user, counts[1], bands, 0, flight)
+    own = Plan.whole(events, by_user, counts[1], shape, seed=0)
+    others = [flight for flight in FLIGHTS if flight != own.in_flight]
+    bands = len(own.strata) - 1
+    return own, {own.in_flight: own} | {n: Plan.blocked(events, by_user, counts[1], bands, 0, n) for n in others}
 
 
 def measure(folder: Path, shape: str, factors: list[int], threads: int, turns: int) -> dict[str, Any]:
@@ -129,10 +130,9 @@ def measure(folder: Path, shape: str, factors: list[int], threads: int, turns: i
     counts = (split.size.users, split.size.items)
     for size in factors:
         form = shape_of(size, optimizers.SGD(), True)
-        plans = {flight: make_plan(split.train, counts, form, flight) for flight in FLIGHTS}
-        own = make_plan(split.train, counts, form).in_flight
+        own, plans = make_plans(split.train, counts, form)
         for name, solver in SOLVERS.items():
-            one = Pass.over(plans[own], counts, size, solver, threads)
+            one = Pass.over(own, counts, size, solver, threads)
             rows.append({"factors": size, "solver": name, **_contest(one, plans, library, turns)})
     return {"rows": rows}
 

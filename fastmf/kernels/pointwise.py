@@ -45,6 +45,35 @@ def record_width(memory: int) -> int:
     return -(-(1 + memory) // 2) * 2
 
 
+# --- one row of an event --------------------------------------------------------------------------------------------
+
+
+def move_row(size, width, memory, biases, table, row, factors, other, slope, solver, penalty):
+    """Let a row, its bias and its memory take a step: `factors` are its own, `other` those that they met. For kernels.
+
+    table = (rows, records, origins, origin records), borrowed; the fields of the shape are compile-time constants.
+    """
+
+
+@overload(move_row, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
+def _move_row(size, width, memory, biases, table, row, factors, other, slope, solver, penalty):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def move(size, width, memory, biases, table, row, factors, other, slope, solver, penalty):
+        rows, records, origins, origin_records = table
+        bias = load(records, row, 0, 1, 1)
+        gradient = single(slope) + bridge.pull(penalty, bias, load(origin_records, row, 0, 1, 1))
+        held = bridge.step(solver, bias, gradient, load(records, row, 1, memory, memory))[1]
+        store(records, row, 1, held)
+        if biases:
+            store(records, row, 0, bridge.step(solver, bias, gradient, held)[0])
+        pull = bridge.pull(penalty, factors, load(origins, row, 0, width, size))
+        store(rows, row, 0, bridge.step(solver, factors, fma(other, slope, pull), held)[0])
+
+    return move
+
+
 # --- one group of events --------------------------------------------------------------------------------------------
 
 
@@ -66,8 +95,9 @@ def _train_group(flight, size, width, memory, biases, first, events, tables, mov
 
     def group(flight, size, width, memory, biases, first, events, tables, movable, mean, values):
         users, items, targets, weights = events
-        (user_rows, user_records, item_rows, item_records), origins = tables
-        user_origins, user_origin_records, item_origins, item_origin_records = origins
+        user_table, item_table = tables
+        user_rows, user_records = user_table[:2]
+        item_rows, item_records = item_table[:2]
         loss, solver, penalty = values
         u, i, weight, target = np.int64(users[first]), np.int64(items[first]), weights[first], targets[first]
         product = load(user_rows, u, 0, width, size) * load(item_rows, i, 0, width, size)
@@ -76,23 +106,10 @@ def _train_group(flight, size, width, memory, biases, first, events, tables, mov
         slope = np.float32(weight * bridge.slope(loss, score, target))
         lost = train_group(others, size, width, memory, biases, first + 1, events, tables, movable, mean, values)
         p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
-        b, c = load(user_records, u, 0, 1, 1), load(item_records, i, 0, 1, 1)
         if u < movable[0]:
-            pull = bridge.pull(penalty, b, load(user_origin_records, u, 0, 1, 1))
-            held = bridge.step(solver, b, single(slope) + pull, load(user_records, u, 1, memory, memory))[1]
-            store(user_records, u, 1, held)
-            if biases:
-                store(user_records, u, 0, bridge.step(solver, b, single(slope) + pull, held)[0])
-            pull = bridge.pull(penalty, p, load(user_origins, u, 0, width, size))
-            store(user_rows, u, 0, bridge.step(solver, p, fma(q, slope, pull), held)[0])
+            move_row(size, width, memory, biases, user_table, u, p, q, slope, solver, penalty)
         if i < movable[1]:
-            pull = bridge.pull(penalty, c, load(item_origin_records, i, 0, 1, 1))
-            held = bridge.step(solver, c, single(slope) + pull, load(item_records, i, 1, memory, memory))[1]
-            store(item_records, i, 1, held)
-            if biases:
-                store(item_records, i, 0, bridge.step(solver, c, single(slope) + pull, held)[0])
-            pull = bridge.pull(penalty, q, load(item_origins, i, 0, width, size))
-            store(item_rows, i, 0, bridge.step(solver, q, fma(p, slope, pull), held)[0])
+            move_row(size, width, memory, biases, item_table, i, q, p, slope, solver, penalty)
         return lost + weight * bridge.value(loss, score, target)
 
     return group if others >= 0 else nothing
@@ -113,9 +130,9 @@ def _train_block(flight, size, width, memory, biases, bounds, events, tables, or
     def block(flight, size, width, memory, biases, bounds, events, tables, origins, movable, mean, values):
         users, items, targets, weights = events
         columns = borrow(users), borrow(items), borrow(targets), borrow(weights)
-        now = borrow(tables[0]), borrow(tables[1]), borrow(tables[2]), borrow(tables[3])
-        before = borrow(origins[0]), borrow(origins[1]), borrow(origins[2]), borrow(origins[3])
-        rows = now, before
+        user_table = borrow(tables[0]), borrow(tables[1]), borrow(origins[0]), borrow(origins[1])
+        item_table = borrow(tables[2]), borrow(tables[3]), borrow(origins[2]), borrow(origins[3])
+        rows = user_table, item_table
         first, last = bounds
         whole = last - (last - first) % flight
         lost = 0.0
