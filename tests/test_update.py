@@ -313,7 +313,7 @@ def test_an_update_as_large_as_a_fit_goes_in_blocks_and_gives_one_result(monkeyp
     expected = small.copy()
     expected.update(events[500:])
     monkeypatch.setattr("fastmf.plan.PARALLEL_FROM", 1_000)
-    monkeypatch.setattr("fastmf.training.PARALLEL_FROM", 1_000)
+    monkeypatch.setattr("fastmf.training.update.PARALLEL_FROM", 1_000)
     models = [small.copy() for _ in range(2)]
     for model, threads in zip(models, (1, 2), strict=True):
         model.options = Options(threads=threads)

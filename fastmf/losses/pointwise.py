@@ -1,4 +1,4 @@
-"""Losses: how wrong a score is.
+"""Pointwise losses: how wrong one score is against one value.
 
 A loss is a NamedTuple with plain methods and no Numba in sight; kernels are specialised on its class.
 

@@ -1,0 +1,5 @@
+"""Losses: how wrong a score is. One class each, in the file of its kind."""
+
+from fastmf.losses.pointwise import Huber, Logistic, Poisson, Squared
+
+__all__ = ["Huber", "Logistic", "Poisson", "Squared"]

@@ -1,0 +1,22 @@
+"""What a fit and an update share: batches in row numbers, and losses per event."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmf.history import Events
+from fastmf.interactions import Interactions
+
+__all__ = ["mean_loss", "numbered"]
+
+
+def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
+    """A batch with row numbers in place of ids, and a weight of 1 where it has none."""
+    weights = np.broadcast_to(np.float32(1), len(batch)) if batch.weights is None else batch.weights
+    return Events(users, items, batch.values, weights, batch.times)
+
+
+def mean_loss(lost: float, events: Events) -> float:
+    """A summed loss per unit of weight; 0 where there is none."""
+    total = float(events.weights.sum(dtype=np.float64))
+    return lost / total if total else 0.0

@@ -1,0 +1,184 @@
+"""The making of one update: a Delta, and nothing else changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.delta import Delta, Move
+from fastmf.engine import Objective, WorkingSet
+from fastmf.errors import DataError
+from fastmf.factors import SIDES
+from fastmf.history import Events
+from fastmf.ids import Staged
+from fastmf.interactions import Interactions, columns
+from fastmf.kernels.grouping import localize, order_by
+from fastmf.plan import PARALLEL_FROM, Plan
+from fastmf.recipes import Update
+from fastmf.state import State
+from fastmf.training.batch import mean_loss, numbered
+
+__all__ = ["make_delta"]
+
+
+class Learned(NamedTuple):
+    """What training on a batch came to: the rows that moved, and the mean loss of its events before and after."""
+
+    moves: dict[str, Move]
+    loss_before: float
+    loss_after: float
+
+
+def make_delta(state: State, batch: Interactions, recipe: Update, objective: Objective, threads: int = 1) -> Delta:
+    """Train on a batch as the recipe says; the state stays as it is until the Delta is committed."""
+    began = time.perf_counter()
+    staged = {side: state.ids[side].stage(getattr(batch, side), side) for side in SIDES}
+    for side in SIDES:
+        state.factors.tables[side].require_room(len(state.ids[side]) + len(staged[side].fresh))
+    arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
+    times = state.history.times_of(batch.times, len(batch))
+    arrived = arrived._replace(weights=np.ascontiguousarray(arrived.weights), times=times)
+    learned = _descend(state, arrived, staged, recipe, objective, threads)
+    return Delta(
+        lineage=state.lineage,
+        parent=state.version,
+        version=state.version + 1,
+        moves=learned.moves,
+        new_ids={side: staged[side].fresh for side in SIDES},
+        log=arrived,
+        scalars=_seen(state, batch.values),
+        loss_before=learned.loss_before,
+        loss_after=learned.loss_after,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _descend(
+    state: State, arrived: Events, staged: dict[str, Staged], recipe: Update, objective: Objective, threads: int
+) -> Learned:
+    """Gradient descent on a working set of the rows that the batch concerns."""
+    working, new, past = _gather(state, arrived, staged, recipe)
+    before = working.measure(new, objective)
+    _train_update(working, new, past, recipe, objective, threads)
+    return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(new, objective), new))
+
+
+def _gather(
+    state: State, arrived: Events, staged: dict[str, Staged], recipe: Update
+) -> tuple[WorkingSet, Events, Events | None]:
+    """The working set of a batch; the new events and the touched users' past events in its row numbers."""
+    tables, count = state.factors.tables, arrived.users.size
+    users, local_users = localize(arrived.users, tables["users"].marks)
+    users, local_users, movable_users = _movable_first(users, local_users, len(users), "users", state, staged, recipe)
+    item_rows, past = arrived.items, None
+    if recipe.history_epochs and movable_users:
+        past, _ = state.history.of("users", users[:movable_users], recipe.max_history)
+        if recipe.loss is not None:
+            _require_labels(past, recipe.loss)
+        item_rows = np.concatenate([arrived.items, past.items])
+    items, local_items = localize(item_rows, tables["items"].marks)
+    named = int(local_items[:count].max()) + 1 if count else 0
+    items, local_items, movable_items = _movable_first(items, local_items, named, "items", state, staged, recipe)
+    rows, movable = {"users": users, "items": items}, {"users": movable_users, "items": movable_items}
+    working = WorkingSet(state.factors, rows, movable)
+    new = arrived._replace(users=local_users, items=local_items[:count])
+    if past is not None:
+        past = past._replace(items=local_items[count:])
+    return working, new, past
+
+
+def _require_labels(past: Events, loss: Any) -> None:
+    """The labels of the history are in the domain of the model's loss, and need not be in that of another."""
+    try:
+        loss.check(past.values)
+    except DataError as error:
+        raise DataError(f"the history of the users does not suit this loss; try history_epochs=0 ({error})") from error
+
+
+def _movable_first(
+    rows: np.ndarray,
+    local: np.ndarray,
+    named: int,
+    side: str,
+    state: State,
+    staged: dict[str, Staged],
+    recipe: Update,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Renumber so that the rows that may move come first; only the first `named` rows, those of the batch, may."""
+    if recipe.trainable == "both":
+        return rows, local, named
+    may = np.zeros(rows.size, bool)
+    may[:named] = _chosen(rows[:named], side, state, staged[side], recipe.trainable)
+    order = np.argsort(~may, kind="stable")
+    place = np.empty(rows.size, np.int32)
+    place[order] = np.arange(rows.size, dtype=np.int32)
+    return rows[order], place[local], int(may.sum())
+
+
+def _chosen(
+    rows: np.ndarray, side: str, state: State, staged: Staged, trainable: str | Mapping[str, Any]
+) -> np.ndarray | bool:
+    known = len(state.ids[side])
+    if trainable == "new":
+        return rows >= known
+    if not isinstance(trainable, Mapping):
+        return trainable == side
+    if side not in trainable:
+        return False
+    ids = columns.ids(f"trainable {side}", trainable[side])
+    state.ids[side].require_kind(ids, f"trainable {side}")
+    fresh = known + np.flatnonzero(np.isin(staged.fresh, ids))
+    return np.isin(rows, np.concatenate([state.ids[side].rows(ids), fresh]))
+
+
+def _train_update(
+    working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective, threads: int
+) -> None:
+    if recipe.rate is not None:
+        objective = _at_rate(objective, recipe.rate)
+    users, items = (len(working.rows[side]) for side in SIDES)
+    by_event = recipe.order == "user" and recipe.batch_size == 1
+    if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
+        plan = Plan.whole(new, order_by(new.users, users), items, working.shape, 0, threads)
+    else:
+        plan = Plan.single(new, users, recipe.order)
+    _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size, threads)
+    if past is not None:
+        plan = plan.after(past)
+        objective = _at_rate(objective, float(objective.solver.rate) * recipe.history_rate)
+        frozen_items = {**working.movable, "items": 0}
+        _passes(working, plan, recipe.history_epochs, objective, frozen_items, recipe.batch_size)
+
+
+def _at_rate(objective: Objective, rate: float) -> Objective:
+    return objective._replace(solver=objective.solver._replace(rate=np.float32(rate)))
+
+
+def _passes(
+    working: WorkingSet,
+    plan: Plan,
+    epochs: int,
+    objective: Objective,
+    movable: dict[str, int],
+    batch_size: int,
+    threads: int = 1,
+) -> None:
+    if not objective.solver.rate:  # nothing moves, and a memory that grew would slow later steps
+        return
+    for _ in range(epochs):
+        if batch_size == 1:
+            working.run(plan, objective, movable, threads=threads)
+        else:
+            working.run_batches(plan.events, objective, movable, batch_size)
+
+
+def _seen(state: State, values: np.ndarray) -> dict[str, tuple[float, float]]:
+    """The range of values seen, before and after."""
+    before = state.scalars
+    if not values.size:
+        return {name: (number, number) for name, number in before.items()}
+    after = {"low": min(before["low"], float(values.min())), "high": max(before["high"], float(values.max()))}
+    return {name: (before[name], after[name]) for name in before}
