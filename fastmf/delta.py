@@ -5,13 +5,14 @@ from __future__ import annotations
 import bisect
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from fastmf.errors import StaleDelta
 from fastmf.factors import SIDES, Rows
+from fastmf.grams import Gram
 from fastmf.history import Events
 
 __all__ = ["Delta", "Move", "Trail"]
@@ -49,6 +50,8 @@ class Delta:
         Wall time of the change.
     rejected : int
         Events that were left out; 0 in this version, which takes a batch whole or not at all.
+    grams : dict of str to Gram
+        The Gram matrices before, where the model keeps any: whoever applies the Delta corrects their own.
     restores : int or None
         For the inverse of a Delta: the version whose state it brings back. Its new ids and events are then removed, not
         added.
@@ -66,6 +69,7 @@ class Delta:
     seconds: float
     rejected: int = 0
     restores: int | None = None
+    grams: dict[str, Gram] = field(default_factory=dict)
 
     @property
     def events(self) -> int:
@@ -91,7 +95,9 @@ class Delta:
     def nbytes(self) -> int:
         """Bytes of the arrays held."""
         rows = [part for move in self.moves.values() for part in (move.rows, *move.before, *move.after)]
-        return sum(array.nbytes for array in (*rows, *self.new_ids.values(), *(c for c in self.log if c is not None)))
+        grams = [array for gram in self.grams.values() for array in gram]
+        log = [column for column in self.log if column is not None]
+        return sum(array.nbytes for array in (*rows, *grams, *self.new_ids.values(), *log))
 
     def inverse(self, parent: int) -> Delta:
         """The Delta that takes this one back from a model that is at version `parent`."""
@@ -121,6 +127,7 @@ class Delta:
             loss_before=first.loss_before,
             seconds=sum(delta.seconds for delta in deltas),
             rejected=sum(delta.rejected for delta in deltas),
+            grams=first.grams,
         )
 
     def __str__(self) -> str:

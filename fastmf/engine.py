@@ -20,7 +20,9 @@ from fastmf.kernels import minibatch, pointwise
 from fastmf.kernels.launch import launch
 from fastmf.kernels.pointwise import Shape
 from fastmf.memory import aligned
+from fastmf.optimizers import ALS
 from fastmf.plan import Plan
+from fastmf.regularizers import L2
 
 __all__ = ["Objective", "WorkingSet", "freeze", "shape_of"]
 
@@ -52,6 +54,9 @@ def freeze(value: Any, role: str) -> Any:
         Where a field is not a finite number or the value's own check fails.
     """
     kind: Any = type(value)
+    if kind is ALS and role == "solver":  # never sees a kernel
+        value.check()
+        return value
     _require_protocol(kind, role)
     fields = []
     for name, number in zip(kind._fields, value, strict=True):
@@ -89,6 +94,28 @@ class Objective(NamedTuple):
     solver: Any
     regularizer: Any
 
+    @classmethod
+    def of(cls, loss: Any, solver: Any, regularizer: Any) -> Objective:
+        """An objective of values as the caller has them; TypeError or ValueError where they do not go together."""
+        return cls(freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer"))._checked()
+
+    def _checked(self) -> Objective:
+        solver, loss = (type(value).__name__ for value in (self.solver, self.loss))
+        if not self.closed_form:
+            if self.loss.kind == "whole":
+                raise ValueError(f"{loss} needs solver=optimizers.ALS(): {solver} would have to visit every pair")
+            return self
+        if not hasattr(self.loss, "quadratic"):
+            raise ValueError(f"{solver} solves losses that are quadratic, Squared and Confidence, not {loss}")
+        if not isinstance(self.regularizer, L2) or not self.regularizer.weight:
+            raise ValueError(f"{solver} needs a regularizer L2 with a weight > 0, got {self.regularizer!r}")
+        return self
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether rows are solved; they take steps otherwise."""
+        return isinstance(self.solver, ALS)
+
     @property
     def classes(self) -> tuple[Any, ...]:
         """What kernels are specialised on."""
@@ -101,7 +128,7 @@ class Objective(NamedTuple):
             changed = changed._replace(loss=freeze(loss, "loss"))
         if regularizer is not None:
             changed = changed._replace(regularizer=freeze(regularizer, "regularizer"))
-        return changed
+        return changed._checked()
 
 
 def shape_of(factors: int, solver: Any, biases: bool) -> Shape:

@@ -90,6 +90,15 @@ class _Side:
         self.used = log.collect(rows, bounds, *links, self.base, self.used, events)
         return events, bounds
 
+    def sample(self, rows: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """At most `limit` positions of each row, bounds, and how many events each position stands for."""
+        bounds = np.empty(rows.size + 1, np.int64)
+        events = np.empty(log.count(rows, limit, self.based, self.tailed, bounds), np.int64)
+        scales = np.ones(events.size, np.float32)
+        links = (self.start, self.based, self.head, self.tailed, self.previous)
+        self.used = log.sample(rows, bounds, limit, *links, self.base, self.used, events, scales)
+        return events, bounds, scales
+
 
 class History:
     """One log of events in order of arrival, indexed by user row and by item row.
@@ -196,6 +205,11 @@ class History:
             self.untimed = self.untimed if count > self.untimed else None
         self._size[0] = count
 
+    def counts(self, side: str, rows: np.ndarray | slice) -> np.ndarray:
+        """How many events some rows of a side have."""
+        index = self._sides[side]
+        return np.asarray(index.based[rows] + index.tailed[rows])
+
     def of(self, side: str, rows: np.ndarray, limit: int | None = None) -> tuple[Events, np.ndarray]:
         """The events of some rows of a side, row after row, oldest first.
 
@@ -214,13 +228,27 @@ class History:
             Row n has ``events[bounds[n]:bounds[n + 1]]``.
         """
         positions, bounds = self._sides[side].collect(rows, _NO_LIMIT if limit is None else limit)
+        return self._fetch(positions, side, bounds), bounds
+
+    def _fetch(self, positions: np.ndarray, side: str, bounds: np.ndarray) -> Events:
+        """Events at some positions of the log, with the place in `bounds` in place of rows of the side itself."""
         other = "items" if side == "users" else "users"
         found = np.empty(positions.size, np.int32)
         values, weights = np.empty(positions.size, np.float32), np.empty(positions.size, np.float32)
         columns = (getattr(self._log, other), self._log.values, self._log.weights)
         log.fetch(positions, *columns, found, values, weights)
-        places = np.repeat(np.arange(rows.size, dtype=np.int32), np.diff(bounds))
-        return Events(**{side: places, other: found}, values=values, weights=weights), bounds
+        places = np.repeat(np.arange(bounds.size - 1, dtype=np.int32), np.diff(bounds))
+        return Events(**{side: places, other: found}, values=values, weights=weights)
+
+    def sampled(self, side: str, rows: np.ndarray, limit: int) -> tuple[Events, np.ndarray, np.ndarray]:
+        """As :meth:`of`, but of rows with more events the newest half of `limit`, and a sample of those before.
+
+        Sampled events weigh as much as all that they stand for. Which rows were sampled comes third, as bools.
+        """
+        index, whole = self._sides[side], self.counts(side, rows)
+        positions, bounds, scales = index.sample(rows, limit)
+        events = self._fetch(positions, side, bounds)
+        return events._replace(weights=events.weights * scales), bounds, whole > limit
 
     def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:
         """The times that `count` events to be appended have: their own, else that of the newest, if any has one."""

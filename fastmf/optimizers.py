@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastmf.errors import require_number
+from fastmf.errors import require_integer, require_number
 
-__all__ = ["SGD", "AdaGrad"]
+__all__ = ["ALS", "SGD", "AdaGrad"]
 
 
 class SGD(NamedTuple):
@@ -82,3 +82,50 @@ class AdaGrad(NamedTuple):
     def check(self) -> None:
         require_number("AdaGrad.rate", self.rate)
         require_number("AdaGrad.initial", self.initial, positive=True)
+
+
+class ALS(NamedTuple):
+    """Alternating least squares: all rows of one side are solved with the other side fixed, then the other way round.
+
+    For losses that are quadratic, ``losses.Squared`` and ``losses.Confidence``, with ``regularizers.L2``. The penalty of
+    a row is ``weight * n**nu``, n being the summed confidence in its events (their weights, for ratings).
+
+    Parameters
+    ----------
+    method : {"cg", "cholesky", "eals"}
+        Conjugate gradients from where the row is, the normal equations, or passes over its coordinates.
+    steps : int
+        Of conjugate gradients, or passes over the coordinates; the normal equations need none.
+    nu : float
+        How the penalty grows with the evidence: 1 is a penalty per event, 0 one per row.
+    max_history : int
+        In an update, rows with more events are not solved anew: they take a step whose curvature is that of so many
+        events, the newest and a sample of the others.
+
+    References
+    ----------
+    Hu, Koren, Volinsky (2008), Collaborative Filtering for Implicit Feedback Datasets. Takács, Pilászy, Tikk (2011),
+    Applications of the conjugate gradient method for implicit feedback collaborative filtering. He, Zhang, Kan, Chua
+    (2016), Fast Matrix Factorization for Online Recommendation with Implicit Feedback. Rendle, Krichene, Zhang, Koren
+    (2022), Revisiting the Performance of iALS on Item Recommendation Benchmarks (the scaled penalty).
+
+    Examples
+    --------
+    >>> ALS(method="cholesky").state(32)
+    0
+    """
+
+    method: str = "cg"
+    steps: int = 3
+    nu: float = 1.0
+    max_history: int = 1_000
+
+    def state(self, k: int) -> int:
+        return 0
+
+    def check(self) -> None:
+        if self.method not in ("cg", "cholesky", "eals"):
+            raise ValueError(f'ALS.method must be "cg", "cholesky" or "eals", got {self.method!r}')
+        require_integer("ALS.steps", self.steps, 1)
+        require_number("ALS.nu", self.nu)
+        require_integer("ALS.max_history", self.max_history, 1)

@@ -18,6 +18,7 @@ import numpy as np
 from fastmf.delta import Delta, Trail
 from fastmf.errors import StaleDelta
 from fastmf.factors import SIDES, Factors
+from fastmf.grams import Gram, Grams
 from fastmf.history import Events, History
 from fastmf.ids import IdMap
 from fastmf.screen import Screen
@@ -38,6 +39,7 @@ class State:
     version: int = 0
     trail: Trail = field(default_factory=lambda: Trail(_TRAIL_BYTES))
     screen: Screen = field(default_factory=Screen)  # of the items
+    grams: Grams = field(default_factory=Grams)
 
     @classmethod
     def empty(cls, factors: Factors) -> State:
@@ -61,6 +63,7 @@ class State:
         """An independent state, of the same lineage and version."""
         other = State.empty(self.factors.like())
         other.lineage, other.version, other.trail = self.lineage, self.version, self.trail.copy()
+        other.grams = self.grams.copy()
         other.ids = {side: ids.copy() for side, ids in self.ids.items()}
         other.history.build(self.history.events, *self.counts, self.history.untimed or 0)
         return other
@@ -83,6 +86,8 @@ class State:
             table = self.factors.tables[side]
             found[f"{side}.factors"], found[f"{side}.records"] = table.values(), table.records[: table.count]
             found |= {f"{side}.{name}": array for name, array in self.ids[side].arrays().items()}
+        for side, kept in self.grams.kept.items():
+            found |= {f"gram.{side}.{name}": array for name, array in kept._asdict().items()}
         log = zip(Events._fields, self.history.events, strict=True)
         return found | {f"history.{name}": column for name, column in log if column is not None}
 
@@ -103,6 +108,9 @@ class State:
             own = {name: arrays[f"{side}.{name}"] for name in ("ids", "text", "bounds") if f"{side}.{name}" in arrays}
             self.ids[side] = IdMap.from_arrays(own, self.factors.budget, self.factors.capacity)
             self.factors.tables[side].load(arrays[f"{side}.factors"], arrays[f"{side}.records"], len(self.ids[side]))
+            kept = [arrays[f"gram.{side}.{name}"] for name in Gram._fields if f"gram.{side}.{name}" in arrays]
+            if kept:
+                self.grams.kept[side] = Gram(*kept).checked(self.factors.shape.width)
         log = Events(*(arrays.get(f"history.{name}") for name in Events._fields))  # type: ignore[arg-type]
         log.require(*self.counts)
         self.history.require_room(log.users.size)
@@ -137,7 +145,11 @@ def commit(state: State, delta: Delta) -> None:
         state.factors.tables[side].require_rows(move.rows, move.after, len(state.ids[side]) + len(delta.new_ids[side]))
     with uninterrupted():
         state.screen.before(state.history, delta.moves["items"].rows)
+        if delta.restores is None and not state.grams.kept:  # a copy that has asked for none goes by those of the first
+            state.grams.restore(delta.grams)
+        changed = {side: _reckoned(state, side, delta) for side in state.grams.kept}
         if delta.restores is None:
+            _leave_out(state, changed)
             _grow(state, delta)
         else:
             _shrink(state, delta)
@@ -148,11 +160,32 @@ def commit(state: State, delta: Delta) -> None:
                 table.scatter(move.rows, move.after)
             else:
                 table.scatter(move.rows[kept], move.after.take(kept))
+        _take_in(state, changed, delta)
         for name, (_, after) in delta.scalars.items():
             setattr(state.factors, name, after)
         state.screen.after(state.history, state.factors.items.count)
         state.version = delta.version
         state.trail.follow(delta)
+
+
+def _reckoned(state: State, side: str, delta: Delta) -> np.ndarray:
+    """The rows whose part in the Gram matrix of a side a Delta changes: those that move, or whose share does."""
+    moved, kept = delta.moves[side].rows, state.grams.kept.get(side)
+    return moved if kept is None or not kept.power else np.union1d(moved, getattr(delta.log, side))
+
+
+def _leave_out(state: State, changed: dict[str, np.ndarray]) -> None:
+    for side, rows in changed.items():
+        table = state.factors.tables[side]
+        state.grams.correct(side, table, state.history, rows[rows < table.count], -1.0)
+
+
+def _take_in(state: State, changed: dict[str, np.ndarray], delta: Delta) -> None:
+    if delta.restores is not None:
+        state.grams.restore(delta.grams)
+        return
+    for side, rows in changed.items():
+        state.grams.correct(side, state.factors.tables[side], state.history, rows, 1.0)
 
 
 def _grow(state: State, delta: Delta) -> None:

@@ -7,8 +7,10 @@ newest event and ``previous[e] - 1`` the one before event e; 0 ends the list. `t
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from fastmf.kernels.bridge import jit, stamp
+from fastmf.kernels.rng import draw
 
 MERGED_FROM = 16  # a tail shorter than this is not worth laying out
 
@@ -58,6 +60,30 @@ def _count(stamp):
     return count
 
 
+@njit
+def _read(row, first, last, start, based, head, previous, base, events):
+    """events[first:last] = the newest events of a row, oldest first; returns how many of them are of its base."""
+    event, place = head[row], last
+    while place > first and event > 0:
+        place -= 1
+        events[place] = event - 1
+        event = previous[event - 1]
+    end, older = start[row] + based[row], place - first
+    for k in range(older):
+        events[first + k] = base[end - older + k]
+    return older
+
+
+@njit
+def _lay_out(row, events, start, based, head, tailed, base, used):
+    """All events of a row, laid out behind the `used` positions of the base; returns how many are used then."""
+    for k in range(events.size):
+        base[used + k] = events[k]
+    start[row], based[row] = used, events.size
+    head[row], tailed[row] = 0, 0
+    return used + events.size
+
+
 def _collect(stamp):
     @jit(stamp)
     def collect(rows, bounds, start, based, head, tailed, previous, base, used, events):
@@ -69,24 +95,44 @@ def _collect(stamp):
         stamp  # noqa: B018
         for n in range(rows.size):
             row, first, last = rows[n], bounds[n], bounds[n + 1]
-            event, place = head[row], last
-            while place > first and event > 0:
-                place -= 1
-                events[place] = event - 1
-                event = previous[event - 1]
-            end = start[row] + based[row]
-            for k in range(place - first):
-                events[first + k] = base[end - (place - first) + k]
+            _read(row, first, last, start, based, head, previous, base, events)
             whole = last - first == based[row] + tailed[row]
             if whole and tailed[row] >= max(MERGED_FROM, based[row]) and used + last - first <= base.size:
-                for k in range(last - first):
-                    base[used + k] = events[first + k]
-                start[row], based[row] = used, last - first
-                head[row], tailed[row] = 0, 0
-                used += last - first
+                used = _lay_out(row, events[first:last], start, based, head, tailed, base, used)
         return used
 
     return collect
+
+
+def _sample(stamp):
+    @jit(stamp)
+    def sample(rows, bounds, limit, start, based, head, tailed, previous, base, used, events, scales):
+        """As collect, but of a row with more events: a sample of its older ones, then its newest limit - limit // 2.
+
+        Each sampled event stands for scales[n] events. A tail as long as its base is laid out first, so that the older
+        events are nearly all in the base; those in a longer tail are passed over.
+        """
+        stamp  # noqa: B018
+        for n in range(rows.size):
+            row, first, last = rows[n], bounds[n], bounds[n + 1]
+            count = np.int64(based[row] + tailed[row])
+            if tailed[row] >= max(MERGED_FROM, based[row]) and used + count <= base.size:
+                whole = np.empty(count, np.int64)
+                _read(row, 0, count, start, based, head, previous, base, whole)
+                used = _lay_out(row, whole, start, based, head, tailed, base, used)
+            drawn = 0 if count <= limit else limit // 2
+            older = _read(row, first + drawn, last, start, based, head, previous, base, events)
+            rest = based[row] - older  # of the base, which the newest events have left over
+            if drawn and rest <= 0:  # there was no room to lay it out
+                _read(row, first, last, start, based, head, previous, base, events)
+                continue
+            for k in range(drawn):
+                place = np.int64(draw(row, count, k) % np.uint64(rest))
+                events[first + k] = base[start[row] + place]
+                scales[first + k] = np.float32((count - limit + drawn) / drawn)
+        return used
+
+    return sample
 
 
 def _fetch(stamp):
@@ -101,4 +147,5 @@ def _fetch(stamp):
     return fetch
 
 
-append, retract, count, collect, fetch = (make(stamp()) for make in (_append, _retract, _count, _collect, _fetch))
+append, retract, count = _append(stamp()), _retract(stamp()), _count(stamp())
+collect, sample, fetch = _collect(stamp()), _sample(stamp()), _fetch(stamp())

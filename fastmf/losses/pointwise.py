@@ -12,6 +12,9 @@ A loss is a NamedTuple with plain methods and no Numba in sight; kernels are spe
 ``check(values)``               raises :class:`~fastmf.errors.DataError` on a label outside the domain
 ==============================  =================================================================
 
+A loss that ``optimizers.ALS`` can solve has ``quadratic(values)`` too, ``(weights, targets)``: an event's loss is
+``weight * (target - s)**2``; targets are None where all are 1.
+
 Methods that kernels call (``value``, ``slope``, ``link``) may use arithmetic, ``math`` and their own fields.
 They get float32 numbers; literals such as ``0.5`` would carry the arithmetic to float64 and cost time.
 """
@@ -64,6 +67,9 @@ class Squared(NamedTuple):
 
     def prior(self, values: np.ndarray) -> float:
         return float(np.mean(values, dtype=np.float64))
+
+    def quadratic(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        return np.ones_like(values), values
 
     def check(self, values: np.ndarray) -> None:
         require_domain(values, self.domain, "Squared")

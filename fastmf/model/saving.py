@@ -93,8 +93,12 @@ def _known(room: Any, value: Any) -> bool:
 def _described(value: Any) -> dict[str, Any]:
     return {
         "class": type(value).__name__,
-        "fields": {name: float(number) for name, number in value._asdict().items()},
+        "fields": {name: _plain(field) for name, field in value._asdict().items()},
     }
+
+
+def _plain(field: Any) -> str | int | float:
+    return field if isinstance(field, str | int) else float(field)
 
 
 def _revived(described: dict[str, Any], room: Any, classes: Sequence[type]) -> Any:

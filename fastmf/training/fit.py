@@ -15,7 +15,8 @@ from fastmf.history import Events
 from fastmf.kernels.grouping import order_by
 from fastmf.plan import Plan
 from fastmf.state import State
-from fastmf.training.batch import mean_loss
+from fastmf.training.alternating import alternate, prepare
+from fastmf.training.batch import mean_loss, require_steps
 
 __all__ = ["Schedule", "train"]
 
@@ -61,7 +62,7 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
     """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
     working = WorkingSet.over(state.factors)
     kept, held = _hold_out(state.history.events, schedule.validation, state.factors.seed)
-    learn = _descent(state, working, kept, objective, schedule.batch_size, threads)
+    learn = _learner(state, working, kept, objective, schedule.batch_size, threads)
     best = _Best(working) if held.users.size else None
     records: list[dict[str, Any]] = []
     with _bar(schedule) as bar:
@@ -82,7 +83,19 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
     if best is not None:
         best.restore()
     _store(state, working)
+    if objective.closed_form:
+        prepare(state, objective, threads)  # for the updates to come
     return records
+
+
+def _learner(
+    state: State, working: WorkingSet, events: Events, objective: Objective, batch_size: int, threads: int
+) -> Callable[[int], float]:
+    """One epoch, as a function of its number that returns the summed loss."""
+    if objective.closed_form:
+        require_steps(objective, None, batch_size)
+        return alternate(state, working, events, objective, threads)
+    return _descent(state, working, events, objective, batch_size, threads)
 
 
 def _descent(

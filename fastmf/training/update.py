@@ -19,7 +19,8 @@ from fastmf.kernels.grouping import localize, order_by
 from fastmf.plan import PARALLEL_FROM, Plan
 from fastmf.recipes import Update
 from fastmf.state import State
-from fastmf.training.batch import mean_loss, numbered
+from fastmf.training.alternating import System, Touched
+from fastmf.training.batch import mean_loss, numbered, require_steps
 
 __all__ = ["make_delta"]
 
@@ -41,7 +42,8 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
     arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
     times = state.history.times_of(batch.times, len(batch))
     arrived = arrived._replace(weights=np.ascontiguousarray(arrived.weights), times=times)
-    learned = _descend(state, arrived, staged, recipe, objective, threads)
+    learn = _solve if objective.closed_form else _descend
+    learned = learn(state, arrived, staged, recipe, objective, threads)
     return Delta(
         lineage=state.lineage,
         parent=state.version,
@@ -53,6 +55,7 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
         loss_before=learned.loss_before,
         loss_after=learned.loss_after,
         seconds=time.perf_counter() - began,
+        grams=state.grams.images(),
     )
 
 
@@ -66,6 +69,27 @@ def _descend(
     return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(new, objective), new))
 
 
+def _solve(
+    state: State, arrived: Events, staged: dict[str, Staged], recipe: Update, objective: Objective, threads: int
+) -> Learned:
+    """Alternating least squares: each row that the batch concerns is solved from its own history."""
+    require_steps(objective, recipe.rate, recipe.batch_size)
+    touched = {}
+    for side in SIDES:
+        rows, local = localize(getattr(arrived, side), state.factors.tables[side].marks)
+        named = _movable_first(rows, local, len(rows), side, state, staged, recipe)
+        touched[side] = Touched.of(side, state, arrived, named, objective.solver.max_history)
+    if recipe.loss is not None:
+        for one in touched.values():
+            _require_labels(one.values, recipe.loss)
+    system = System.of(state, touched, objective, threads)
+    new = arrived._replace(users=touched["users"].local, items=touched["items"].local)
+    before = system.working.measure(new, objective)
+    system.solve(recipe.epochs, objective, threads)
+    after = system.working.measure(new, objective)
+    return Learned(system.working.moves(), mean_loss(before, new), mean_loss(after, new))
+
+
 def _gather(
     state: State, arrived: Events, staged: dict[str, Staged], recipe: Update
 ) -> tuple[WorkingSet, Events, Events | None]:
@@ -77,7 +101,7 @@ def _gather(
     if recipe.history_epochs and movable_users:
         past, _ = state.history.of("users", users[:movable_users], recipe.max_history)
         if recipe.loss is not None:
-            _require_labels(past, recipe.loss)
+            _require_labels(past.values, recipe.loss)
         item_rows = np.concatenate([arrived.items, past.items])
     items, local_items = localize(item_rows, tables["items"].marks)
     named = int(local_items[:count].max()) + 1 if count else 0
@@ -90,10 +114,10 @@ def _gather(
     return working, new, past
 
 
-def _require_labels(past: Events, loss: Any) -> None:
+def _require_labels(values: np.ndarray, loss: Any) -> None:
     """The labels of the history are in the domain of the model's loss, and need not be in that of another."""
     try:
-        loss.check(past.values)
+        loss.check(values)
     except DataError as error:
         raise DataError(f"the history of the users does not suit this loss; try history_epochs=0 ({error})") from error
 

@@ -1,0 +1,133 @@
+"""Equations: the rows of one side that are to be solved, and all that each of them depends on."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.factors import Rows
+from fastmf.kernels import als, gram
+from fastmf.kernels.launch import launch
+from fastmf.kernels.pointwise import Shape
+from fastmf.memory import aligned
+
+__all__ = ["Equations", "Run", "correct", "gram_of", "solve"]
+
+_METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
+_AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C
+_NO_TARGETS, _NO_SHARES = np.empty(0, np.float32), np.empty(0)
+
+
+class Equations(NamedTuple):
+    """Rows of a table and their events, as kernels/als.py has them.
+
+    Attributes
+    ----------
+    numbers : int32[m]
+        Which rows.
+    bounds : int64[m + 1]
+        Row n has events ``bounds[n]`` to ``bounds[n + 1]``.
+    others, weights : int32[events], float32[events]
+        The rows of the other table that were met, and the confidence in each event.
+    targets : float32[events], optional
+        None where all are 1.
+    missing, penalties : float32[m]
+        Of each row.
+    fresh : int32[m], optional
+        How many of a row's events are new, if it is to take a step in place of being solved; else ANEW.
+    """
+
+    numbers: np.ndarray
+    bounds: np.ndarray
+    others: np.ndarray
+    weights: np.ndarray
+    targets: np.ndarray | None
+    missing: np.ndarray
+    penalties: np.ndarray
+    fresh: np.ndarray | None = None
+
+    def pieces(self, width: int) -> list[tuple[int, int]]:
+        """Rows to launch at once."""
+        ends = np.arange(0, self.bounds[-1], max(_AT_ONCE // width, 1))
+        firsts = np.unique(np.searchsorted(self.bounds, ends, "right") - 1)
+        return list(zip(firsts.tolist(), [*firsts[1:].tolist(), self.numbers.size], strict=True))
+
+
+class Run(NamedTuple):
+    """How rows are solved: by which solver, with which mean in every score, on how many threads."""
+
+    solver: Any
+    mean: Any
+    threads: int = 1
+
+
+def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed: np.ndarray | None, run: Run) -> float:
+    """Solve rows of the first of two tables in place; returns the summed loss of their events before.
+
+    `missed` is the Gram matrix of the other table, float64, its upper triangle; None where nothing is missing.
+    """
+    solver, mean, threads = run
+    explicit, workers = equations.targets is not None, max(1, min(threads, equations.numbers.size))
+    form = als.Form(shape, _METHODS[solver.method], explicit)
+    square = aligned(shape.width, shape.width)
+    square[:] = 0 if missed is None else missed + np.triu(missed, 1).T
+    fresh = equations.fresh
+    if fresh is None:
+        fresh = np.full(equations.numbers.size, als.ANEW, np.int32)
+    rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties)
+    events = (equations.others, equations.weights, _NO_TARGETS if equations.targets is None else equations.targets)
+    sums, scratch = np.zeros(equations.numbers.size), _scratch(form, workers, equations.bounds)
+    for span in equations.pieces(shape.width):
+        launch(
+            lambda: als.solve(form, False),
+            lambda: als.solve(form, True),
+            workers,
+            rows,
+            span,
+            events,
+            *tables[0],
+            *tables[1],
+            square,
+            np.float32(mean),
+            int(solver.steps),
+            scratch,
+            workers,
+            sums,
+        )
+    return float(sums.sum())
+
+
+def _scratch(form: als.Form, workers: int, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of lanes, a matrix, and columns for each worker."""
+    size, width = form.shape.size, form.shape.width
+    strips = -(-int(np.diff(bounds).max(initial=1)) // 16) * (size + 2) if form.method == als.EALS else 1
+    return (
+        aligned(workers * (als.ROOM + width), width).reshape(workers, -1, width),
+        np.empty((workers, size + 1, size + 1)),
+        aligned(workers * strips, 16).reshape(workers, strips, 16),
+    )
+
+
+def gram_of(shape: Shape, rows: np.ndarray, shares: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
+    """The Gram matrix of some rows, float64[width, width], its upper triangle; row r counts shares[r] times."""
+    sums = np.empty((gram.PARTS, shape.width, shape.width))
+    room = aligned(gram.PARTS * 4, shape.width).reshape(gram.PARTS, 4, shape.width)
+    launch(
+        lambda: gram.gram(shape, False),
+        lambda: gram.gram(shape, True),
+        threads,
+        rows,
+        len(rows),
+        _NO_SHARES if shares is None else shares,
+        room,
+        sums,
+    )
+    return np.asarray(sums.sum(axis=0))
+
+
+def correct(
+    shape: Shape, table: np.ndarray, rows: np.ndarray, shares: np.ndarray, sign: float, matrix: np.ndarray
+) -> None:
+    """Add some rows of a table to a Gram matrix with sign 1, take them away with -1; the upper triangle, in place."""
+    gram.correct(shape)(table, rows, shares, sign, aligned(1, shape.width), matrix)

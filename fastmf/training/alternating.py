@@ -1,0 +1,196 @@
+"""Alternating least squares: of everything in a fit, of the rows that a batch concerns in an update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.engine import Objective, WorkingSet
+from fastmf.equations import Equations, Run, correct, gram_of, solve
+from fastmf.factors import SIDES
+from fastmf.grams import Gram, shares_of
+from fastmf.history import Events
+from fastmf.kernels import als, log
+from fastmf.kernels.grouping import localize, order_by
+from fastmf.kernels.launch import at_once
+from fastmf.state import State
+
+__all__ = ["System", "Touched", "alternate", "prepare"]
+
+_LEAST = 1e-9  # a penalty, so that rows whose events all weigh nothing have a solution
+OTHER = {"users": "items", "items": "users"}
+
+
+def equations_of(
+    objective: Objective,
+    numbers: np.ndarray,
+    bounds: np.ndarray,
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray],
+    missing: np.ndarray | float,
+    fresh: np.ndarray | None = None,
+) -> Equations:
+    """The equations of rows whose events are (others, values, weights)."""
+    others, values, weights = columns
+    confidences, targets = objective.loss.quadratic(values)
+    confidences = confidences * weights
+    evidence = np.concatenate([[0.0], np.cumsum(confidences, dtype=np.float64)])
+    evidence = evidence[bounds[1:]] - evidence[bounds[:-1]]
+    penalties = float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu)
+    missing = np.broadcast_to(np.asarray(missing, np.float32), numbers.shape).copy()
+    penalties = np.maximum(penalties, _LEAST).astype(np.float32)
+    return Equations(numbers, bounds, others, confidences, targets, missing, penalties, fresh)
+
+
+# --- fit ------------------------------------------------------------------------------------------------------------
+
+
+def alternate(
+    state: State, working: WorkingSet, events: Events, objective: Objective, threads: int
+) -> Callable[[int], float]:
+    """One sweep over users, then items, as a function that returns the summed loss before it."""
+    equations = dict(
+        zip(SIDES, at_once(lambda side: _all_of(side, state, events, objective), SIDES, threads), strict=True)
+    )
+    shape, whole = working.shape, equations["users"].targets is None
+    shares, run = _item_shares(state, objective), Run(objective.solver, working.mean, threads)
+
+    def learn(_: int) -> float:
+        lost = []
+        for side in SIDES:
+            other = OTHER[side]
+            weighed = shares if other == "items" else None
+            missed = gram_of(shape, working.now[other].factors, weighed, threads) if whole else None
+            lost.append(solve(shape, (working.now[side], working.now[other]), equations[side], missed, run))
+        return lost[0]
+
+    return learn
+
+
+def _item_shares(state: State, objective: Objective) -> np.ndarray | None:
+    power = float(getattr(objective.loss, "popularity", 0.0))
+    return shares_of(state.history.counts("items", slice(state.counts[1])), power) if power else None
+
+
+def _all_of(side: str, state: State, events: Events, objective: Objective) -> Equations:
+    """The equations of all rows of a side."""
+    count = len(state.ids[side])
+    whole = events.users.size == len(state.history)
+    order, starts = state.history.sorted_by(side, count) if whole else order_by(getattr(events, side), count)
+    others = np.empty(order.size, np.int32)
+    values, weights = np.empty(order.size, np.float32), np.empty(order.size, np.float32)
+    log.fetch(order, getattr(events, OTHER[side]), events.values, events.weights, others, values, weights)
+    numbers, unobserved = np.arange(count, dtype=np.int32), getattr(objective.loss, "unobserved", 0.0)
+    shares = _item_shares(state, objective)
+    missing = unobserved if shares is None else unobserved * shares.size / shares.sum()
+    if side == "items" and shares is not None:
+        missing = missing * shares
+    return equations_of(objective, numbers, starts, (others, values, weights), missing)
+
+
+# --- update ---------------------------------------------------------------------------------------------------------
+
+
+def prepare(state: State, objective: Objective, threads: int) -> dict[str, Gram]:
+    """The Gram matrices of both tables, made where there are none; empty where the loss asks for no pair unmet."""
+    if not hasattr(objective.loss, "unobserved"):
+        return {}
+    powers = {"users": 0.0, "items": float(objective.loss.popularity)}
+    tables = state.factors.tables
+    return {side: state.grams.of(side, tables[side], state.history, powers[side], threads) for side in SIDES}
+
+
+class Touched(NamedTuple):
+    """The rows of a side that a batch concerns, those that may move first, and the whole past of these."""
+
+    rows: np.ndarray
+    local: np.ndarray  # the place of each event's row
+    movable: int
+    bounds: np.ndarray
+    others: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+    fresh: np.ndarray  # events that are new, of rows whose past is a sample; else ANEW
+
+    @classmethod
+    def of(
+        cls, side: str, state: State, arrived: Events, rows: tuple[np.ndarray, np.ndarray, int], limit: int
+    ) -> Touched:
+        """`rows` are those that the batch names, the place of each event's row, and how many may move."""
+        named, local, movable = rows
+        past, _, sampled = state.history.sampled(side, named[:movable], limit)
+        new = local < movable
+        other = OTHER[side]
+        places = np.concatenate([getattr(past, side), local[new]])
+        order, bounds = order_by(places, movable)  # stable: what is new comes last
+        others, values, weights = (
+            np.concatenate([before, after[new]])[order]
+            for before, after in (
+                (getattr(past, other), getattr(arrived, other)),
+                (past.values, arrived.values),
+                (past.weights, arrived.weights),
+            )
+        )
+        counts = np.bincount(local[new], minlength=movable)
+        fresh = np.where(sampled, counts, als.ANEW).astype(np.int32)
+        return cls(named, local, movable, bounds, others, values, weights, fresh)
+
+
+class System(NamedTuple):
+    """All that is solved in an update."""
+
+    state: State
+    working: WorkingSet
+    equations: dict[str, Equations]
+    grams: dict[str, Gram]
+
+    @classmethod
+    def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int) -> System:
+        """The rows that a batch concerns, and all that they have met."""
+        grams, rows, local = prepare(state, objective, threads), {}, {}
+        for side in SIDES:
+            met = np.concatenate([touched[side].rows, touched[OTHER[side]].others])
+            rows[side], local[side] = localize(met, state.factors.tables[side].marks)
+        working = WorkingSet(state.factors, rows, {side: touched[side].movable for side in SIDES})
+        equations = {}
+        for side in SIDES:
+            others = local[OTHER[side]][touched[OTHER[side]].rows.size :]
+            equations[side] = _equations(side, state, touched[side], others, grams, objective)
+        return cls(state, working, equations, grams)
+
+    def solve(self, times: int, objective: Objective, threads: int) -> None:
+        """Solve users, then items, so many times."""
+        run = Run(objective.solver, self.working.mean, threads)
+        for _ in range(times):
+            for side in SIDES:
+                rows = self.working.now[side], self.working.now[OTHER[side]]
+                missed = self._gram(OTHER[side]) if self.grams else None
+                solve(self.working.shape, rows, self.equations[side], missed, run)
+
+    def _gram(self, side: str) -> np.ndarray:
+        """The Gram matrix of a side with the rows of the working set in place of those of the table."""
+        working, history = self.working, self.state.history
+        matrix, movable = self.grams[side].matrix.copy(), working.movable[side]
+        rows, places = working.rows[side][:movable], np.arange(movable, dtype=np.int32)
+        shares = shares_of(history.counts(side, rows), self.grams[side].power)
+        old = places[rows < self.state.factors.tables[side].count]
+        correct(working.shape, working.before[side].factors, old, shares[old], -1.0, matrix)
+        correct(working.shape, working.now[side].factors, places, shares, 1.0, matrix)
+        return matrix
+
+
+def _equations(
+    side: str, state: State, touched: Touched, others: np.ndarray, grams: dict[str, Gram], objective: Objective
+) -> Equations:
+    """The equations of the rows of a side that may move."""
+    missing: Any = 0.0
+    if grams:
+        missing = float(objective.loss.unobserved) * len(state.ids["items"]) / grams["items"].shares
+        if side == "items" and grams["items"].power:
+            new = np.bincount(touched.local[touched.local < touched.movable], minlength=touched.movable)
+            counts = state.history.counts(side, touched.rows[: touched.movable]) + new
+            missing = missing * shares_of(counts, grams["items"].power)
+    numbers = np.arange(touched.movable, dtype=np.int32)
+    columns = (others, touched.values, touched.weights)
+    return equations_of(objective, numbers, touched.bounds, columns, missing, touched.fresh)
