@@ -50,9 +50,8 @@ def alternate(
     state: State, working: WorkingSet, events: Events, objective: Objective, threads: int
 ) -> Callable[[int], float]:
     """One sweep over users, then items, as a function that returns the summed loss before it."""
-    equations = dict(
-        zip(SIDES, at_once(lambda side: _all_of(side, state, events, objective), SIDES, threads), strict=True)
-    )
+    made: Any = at_once(lambda side: _all_of(side, state, events, objective), SIDES, threads)
+    equations: dict[str, Equations] = dict(zip(SIDES, made, strict=True))
     shape, whole = working.shape, equations["users"].targets is None
     shares, run = _item_shares(state, objective), Run(objective.solver, working.mean, threads)
 
