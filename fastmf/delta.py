@@ -6,24 +6,15 @@ import bisect
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 
 from fastmf.errors import StaleDelta
-from fastmf.factors import SIDES, Rows
+from fastmf.factors import SIDES, Move, Rows
 from fastmf.grams import Gram
 from fastmf.history import Events
 
 __all__ = ["Delta", "Move", "Trail"]
-
-
-class Move(NamedTuple):
-    """The rows of one group that moved (int32, ascending order not implied), before and after."""
-
-    rows: np.ndarray
-    before: Rows
-    after: Rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from fastmf.kernels.launch import launch
 from fastmf.kernels.pointwise import Shape
 from fastmf.memory import aligned
 
-__all__ = ["Equations", "Run", "correct", "gram_of", "solve"]
+__all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "room_of", "solve"]
 
 _METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
 _AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C
@@ -69,7 +69,7 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
     """
     solver, mean, threads = run
     explicit, workers = equations.targets is not None, max(1, min(threads, equations.numbers.size))
-    form = als.Form(shape, _METHODS[solver.method], explicit)
+    form = form_of(shape, solver, explicit)
     square = aligned(shape.width, shape.width)
     square[:] = 0 if missed is None else missed + np.triu(missed, 1).T
     fresh = equations.fresh
@@ -96,6 +96,25 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
             sums,
         )
     return float(sums.sum())
+
+
+def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
+    """What a kernel is compiled for."""
+    return als.Form(shape, _METHODS[solver.method], explicit)
+
+
+def room_of(form: als.Form, most: int) -> tuple[np.ndarray, ...]:
+    """Room to solve single rows of up to `most` events, as kernels/relearn.py has it."""
+    size, width = form.shape.size, form.shape.width
+    square = aligned(width, width)
+    square[:] = 0
+    floats = (np.empty(most, kind) for kind in (np.int64, np.float32, np.int32, np.float32, np.float32))
+    return aligned(als.ROOM + width, width), np.empty((size + 2, size + 1)), _columns(form, most), square, *floats
+
+
+def _columns(form: als.Form, longest: int) -> np.ndarray:
+    """Room for the turned rows of the other side, where the method needs them."""
+    return aligned(-(-longest // 16) * (form.shape.size + 2) if form.method == als.EALS else 1, 16)
 
 
 def _scratch(form: als.Form, workers: int, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

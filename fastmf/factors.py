@@ -12,7 +12,7 @@ from fastmf.kernels.pointwise import Shape, record_width
 from fastmf.kernels.tables import gather, scatter
 from fastmf.memory import ALIGNMENT, aligned, reserve, row_capacity, use_huge_pages
 
-__all__ = ["Factors", "Rows", "Table"]
+__all__ = ["Factors", "Move", "Rows", "Table"]
 
 SIDES = ("users", "items")
 _PIECE = 1 << 16  # rows that are started at once
@@ -34,6 +34,10 @@ class Rows(NamedTuple):
         factors[:] = self.factors
         return Rows(factors, self.records.copy())
 
+    def placed(self) -> Rows:
+        """These rows, or a copy of them where they are not aligned: they came through a pickle."""
+        return self if self.factors.__array_interface__["data"][0] % ALIGNMENT == 0 else self.copy()
+
     def take(self, places: np.ndarray) -> Rows:
         """Some of the rows, in memory of their own."""
         return Rows(self.factors[places], self.records[places]).copy()
@@ -48,6 +52,14 @@ class Rows(NamedTuple):
         with np.errstate(over="ignore"):
             finite = all(np.isfinite(np.dot(part, part)) for part in parts)
         return finite and (largest == np.inf or bool((np.abs(self.factors) <= largest).all()))
+
+
+class Move(NamedTuple):
+    """The rows of one group that moved (int32, ascending order not implied), before and after."""
+
+    rows: np.ndarray
+    before: Rows
+    after: Rows
 
 
 class Table:
@@ -95,9 +107,7 @@ class Table:
 
     def scatter(self, rows: np.ndarray, values: Rows) -> None:
         """Write rows; those from `count` on are new and must leave no gap."""
-        if values.factors.__array_interface__["data"][0] % ALIGNMENT:  # they came through a pickle
-            values = values.copy()
-        scatter(self.shape.width, self.shape.size)(self.factors, self.records, rows, *values)
+        scatter(self.shape.width, self.shape.size)(self.factors, self.records, rows, *values.placed())
 
     def fill(self, count: int, start: tuple[int, float, float]) -> None:
         """Start `count` rows in an empty table."""

@@ -7,10 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmf.equations import correct, gram_of
-from fastmf.factors import Table
+from fastmf.factors import Move, Table
 from fastmf.history import History
 
-__all__ = ["Gram", "Grams", "shares_of"]
+__all__ = ["NO_GRAM", "Gram", "Grams", "shares_of"]
+
+
+class _Shares(NamedTuple):
+    before: np.ndarray
+    after: np.ndarray
 
 
 class Gram(NamedTuple):
@@ -51,6 +56,9 @@ class Gram(NamedTuple):
         return self
 
 
+NO_GRAM = Gram(np.zeros((1, 1)), np.array([1.0, 0.0, 0.0]))  # where no pair unmet counts
+
+
 def shares_of(counts: np.ndarray, power: float) -> np.ndarray:
     """The shares of rows with so many events, float64; a row without any counts as one with one."""
     return np.asarray(np.maximum(counts, 1).astype(np.float64) ** power)
@@ -86,15 +94,48 @@ class Grams:
             kept = self.kept[side] = Gram(matrix, np.array([whole, 0.0, power]))
         return kept
 
-    def correct(self, side: str, table: Table, history: History, rows: np.ndarray, sign: float) -> None:
-        """Take rows away (-1) that are about to change or to have more events; take them in (1) as they are then."""
+    def take_in(self, side: str, table: Table, rows: np.ndarray) -> None:
+        """Add rows that are new, and have no events yet."""
         kept = self.kept.get(side)
-        if kept is None or not rows.size:
+        if kept is not None:
+            correct(table.shape, table.factors, rows, np.ones(rows.size), 1.0, kept.matrix)
+            kept.numbers[0] += rows.size
+
+    def follow(self, side: str, table: Table, history: History, move: Move, named: np.ndarray, known: int) -> None:
+        """Take in what a Delta did: the rows that moved, of which there were `known`, and those that have new events.
+
+        The table and the history are those after it.
+        """
+        kept = self.kept.get(side)
+        if kept is None:
             return
-        shares = shares_of(history.counts(side, rows), kept.power) if kept.power else np.ones(rows.size)
-        correct(table.shape, table.factors, rows, shares, sign, kept.matrix)
-        kept.numbers[0] += sign * float(shares.sum())
-        kept.numbers[1] += rows.size / 2
-        if sign > 0 and kept.numbers[1] > table.count:
+        rows, before = move.rows, move.before.placed().factors
+        rest = np.setdiff1d(named, rows) if kept.power else rows[:0]
+        new, old_rows = self._shares(side, history, rows, named), np.flatnonzero(rows < known).astype(np.int32)
+        correct(table.shape, before, old_rows, new.before[old_rows], -1.0, kept.matrix)
+        correct(table.shape, table.factors, rows, new.after, 1.0, kept.matrix)
+        kept.numbers[0] += float(new.after.sum() - new.before[old_rows].sum())
+        if rest.size:
+            more = self._shares(side, history, rest, named)
+            correct(table.shape, table.factors, rest, more.after - more.before, 1.0, kept.matrix)
+            kept.numbers[0] += float((more.after - more.before).sum())
+        kept.numbers[1] += rows.size
+        self.renew(side, table, history)
+
+    def renew(self, side: str, table: Table, history: History) -> None:
+        """Sum anew after as many corrections as there are rows."""
+        kept = self.kept.get(side)
+        if kept is not None and kept.numbers[1] > table.count:
             del self.kept[side]
             self.of(side, table, history, kept.power)
+
+    def _shares(self, side: str, history: History, rows: np.ndarray, named: np.ndarray) -> _Shares:
+        """The shares of rows before the newest events, which are those of the rows `named`, and after them."""
+        power = self.kept[side].power
+        if not power:
+            return _Shares(np.ones(rows.size), np.ones(rows.size))
+        after, (ordered, places) = history.counts(side, rows), np.unique(rows, return_inverse=True)
+        hits = np.searchsorted(ordered, named[np.isin(named, ordered)])
+        return _Shares(
+            shares_of(after - np.bincount(hits, minlength=ordered.size)[places], power), shares_of(after, power)
+        )

@@ -155,6 +155,11 @@ class History:
         index = self._sides[side]
         return getattr(self._log, side), index.head, index.tailed, index.previous
 
+    def base_of(self, side: str) -> tuple[np.ndarray, ...]:
+        """For kernels that read one row: start, based and base of a side."""
+        index = self._sides[side]
+        return index.start, index.based, index.base
+
     def items_since(self, first: int) -> np.ndarray:
         """The item rows of the events from number `first` on; a view."""
         return self._log.items[first : len(self)]

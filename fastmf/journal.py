@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastmf.delta import Delta, Move
+from fastmf.delta import Delta
 from fastmf.engine import Objective
+from fastmf.equations import form_of, room_of
 from fastmf.errors import DataError, DivergenceError
-from fastmf.factors import SIDES, Rows, Table
+from fastmf.factors import SIDES, Move, Rows, Table
+from fastmf.grams import NO_GRAM
 from fastmf.interactions import columns
-from fastmf.kernels import online
+from fastmf.kernels import online, relearn
 from fastmf.kernels.bridge import entry_point
 from fastmf.kernels.online import Entry
 from fastmf.kernels.pointwise import measure
 from fastmf.memory import reserve
-from fastmf.state import State, uninterrupted
+from fastmf.state import State, reckon, uninterrupted
 
 __all__ = ["Journal"]
 
@@ -49,9 +52,12 @@ class Journal:
         self._loss = np.zeros(1)
         self._ledger = np.zeros(online.LEDGER_SIZE, np.int64)
         half, start = factors.storage == "float16", (self._ledger, 0, 0)
-        learn = online.learn(factors.shape, half, objective.classes)
         predict = online.predict(factors.shape, half, objective.classes[0])
-        self._learn = entry_point(learn, *start, 0.0, self._mean, *objective)
+        if objective.closed_form:
+            self._learn = _solving(state, objective, (self._ledger, self._mean), half)
+        else:
+            learn = online.learn(factors.shape, half, objective.classes)
+            self._learn = entry_point(learn, *start, 0.0, self._mean, *objective)
         self._predict = entry_point(predict, *start, self._mean, objective.loss)
         self._measure(state.history.between(0, 0))  # compiled now, not in the middle of a stream
         self.open()
@@ -95,7 +101,7 @@ class Journal:
 
     def _learn_new(self, user: Any, item: Any, value: Any) -> bool:
         """Let the ids of an event in and learn it; where that fails they are out again."""
-        counts, events = self._state.counts, self.events
+        counts, events, grams = self._state.counts, self.events, self._state.grams.images()
         try:
             self._admit(user, item)
             return self.learn(user, item, value)
@@ -106,6 +112,7 @@ class Journal:
                 if len(self._state.ids[side]) > count:
                     self._state.ids[side].truncate(count)
                     self._state.factors.tables[side].count = count
+            self._state.grams.restore(grams)
             self._write_ledger()
             raise
 
@@ -138,6 +145,7 @@ class Journal:
                 table.scatter(staged.rows, table.gather(staged.rows, self._state.factors.start(side)))
                 ids.extend(staged.fresh)
                 table.count += 1
+                self._state.grams.take_in(side, table, staged.rows)
         self._write_ledger()
 
     # --- from flush to flush ------------------------------------------------------------------------------------------
@@ -147,7 +155,7 @@ class Journal:
         for part in _PARTS.values():
             self._ledger[part + Entry.JOURNAL_COUNT] = 0
         self._counts, self._events = self._state.counts, len(self._state.history)
-        self._range = self._state.scalars
+        self._range, self._grams = self._state.scalars, self._state.grams.images()
         self._loss[0] = 0.0
         self._began = time.perf_counter()
         self._write_ledger()
@@ -171,8 +179,11 @@ class Journal:
             loss_before=float(self._loss[0]) / max(count, 1),
             loss_after=self._measure(events) / max(count, 1),
             seconds=time.perf_counter() - self._began,
+            grams=self._grams,
         )
         with uninterrupted():
+            state.grams.restore(self._grams)  # as whoever applies the Delta has it
+            reckon(state, delta, self._counts)
             state.version = delta.version
             state.trail.follow(delta)
             self.open()
@@ -211,6 +222,7 @@ class Journal:
             rows = (table.factors, table.records, len(table.factors), table.marks)
             journal = (self._rows[side], kept.factors, kept.records, len(kept.factors))
             _enter(ledger, part, (*lookup, *rows, *state.history.column_of(side), *journal))
+            _enter(ledger, part + Entry.START, state.history.base_of(side))
         _enter(ledger, online.SHARED, (*state.history.columns, self._loss))
 
 
@@ -218,3 +230,25 @@ def _enter(ledger: np.ndarray, first: int, entries: tuple[Any, ...]) -> None:
     """Write numbers, and the addresses of arrays, from place `first` on."""
     for place, one in enumerate(entries, first):
         ledger[place] = one.ctypes.data if isinstance(one, np.ndarray) else int(one)
+
+
+def _solving(
+    state: State, objective: Objective, start: tuple[np.ndarray, np.float32], half: bool
+) -> Callable[..., int]:
+    """What learns one event by solving its rows, with the arguments of :func:`fastmf.kernels.online.learn`."""
+    loss, solver, regularizer = objective
+    shape, most = state.factors.shape, int(solver.max_history)
+    grams = state.gram_matrices(loss)
+    form, wide = form_of(shape, solver, not grams), state.history.base_of("users")[2].dtype == np.int64
+    arrays = room_of(form, most)
+    alpha, unobserved = float(getattr(loss, "alpha", 1.0)), float(getattr(loss, "unobserved", 0.0))
+    how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
+
+    def given() -> tuple[Any, ...]:
+        kept = state.grams.kept if grams else dict.fromkeys(SIDES, NO_GRAM)
+        missing = unobserved * len(state.ids["items"]) / kept["items"].shares
+        matrices = (kept["users"].matrix, kept["items"].matrix, kept["users"].numbers, kept["items"].numbers)
+        return (alpha, missing, *how), matrices, arrays
+
+    learn = entry_point(relearn.learn(form, half, wide), start[0], 0, 0, 0.0, start[1], *given())
+    return lambda ledger, user, item, value, mean, *_: learn(ledger, user, item, value, mean, *given())

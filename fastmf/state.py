@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from fastmf.history import Events, History
 from fastmf.ids import IdMap
 from fastmf.screen import Screen
 
-__all__ = ["State", "commit", "uninterrupted"]
+__all__ = ["State", "commit", "reckon", "uninterrupted"]
 
 _TRAIL_BYTES = 64 << 20  # of Deltas kept for walking back
 
@@ -67,6 +68,13 @@ class State:
         other.ids = {side: ids.copy() for side, ids in self.ids.items()}
         other.history.build(self.history.events, *self.counts, self.history.untimed or 0)
         return other
+
+    def gram_matrices(self, loss: Any, threads: int = 1) -> dict[str, Gram]:
+        """Those of both tables, made where there are none; empty for a loss that asks for no pair unmet."""
+        if not hasattr(loss, "unobserved"):
+            return {}
+        tables, powers = self.factors.tables, {"users": 0.0, "items": float(loss.popularity)}
+        return {side: self.grams.of(side, tables[side], self.history, powers[side], threads) for side in SIDES}
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -145,11 +153,8 @@ def commit(state: State, delta: Delta) -> None:
         state.factors.tables[side].require_rows(move.rows, move.after, len(state.ids[side]) + len(delta.new_ids[side]))
     with uninterrupted():
         state.screen.before(state.history, delta.moves["items"].rows)
-        if delta.restores is None and not state.grams.kept:  # a copy that has asked for none goes by those of the first
-            state.grams.restore(delta.grams)
-        changed = {side: _reckoned(state, side, delta) for side in state.grams.kept}
+        known = state.counts
         if delta.restores is None:
-            _leave_out(state, changed)
             _grow(state, delta)
         else:
             _shrink(state, delta)
@@ -160,7 +165,7 @@ def commit(state: State, delta: Delta) -> None:
                 table.scatter(move.rows, move.after)
             else:
                 table.scatter(move.rows[kept], move.after.take(kept))
-        _take_in(state, changed, delta)
+        reckon(state, delta, known)
         for name, (_, after) in delta.scalars.items():
             setattr(state.factors, name, after)
         state.screen.after(state.history, state.factors.items.count)
@@ -168,24 +173,16 @@ def commit(state: State, delta: Delta) -> None:
         state.trail.follow(delta)
 
 
-def _reckoned(state: State, side: str, delta: Delta) -> np.ndarray:
-    """The rows whose part in the Gram matrix of a side a Delta changes: those that move, or whose share does."""
-    moved, kept = delta.moves[side].rows, state.grams.kept.get(side)
-    return moved if kept is None or not kept.power else np.union1d(moved, getattr(delta.log, side))
-
-
-def _leave_out(state: State, changed: dict[str, np.ndarray]) -> None:
-    for side, rows in changed.items():
-        table = state.factors.tables[side]
-        state.grams.correct(side, table, state.history, rows[rows < table.count], -1.0)
-
-
-def _take_in(state: State, changed: dict[str, np.ndarray], delta: Delta) -> None:
+def reckon(state: State, delta: Delta, known: tuple[int, int]) -> None:
+    """Bring the Gram matrices up to date with a Delta that the state has been through, with `known` rows before it."""
     if delta.restores is not None:
         state.grams.restore(delta.grams)
         return
-    for side, rows in changed.items():
-        state.grams.correct(side, state.factors.tables[side], state.history, rows, 1.0)
+    if not state.grams.kept:  # a copy that has asked for none goes by those of the first
+        state.grams.restore(delta.grams)
+    for side, count in zip(SIDES, known, strict=True):
+        table, named = state.factors.tables[side], getattr(delta.log, side)
+        state.grams.follow(side, table, state.history, delta.moves[side], named, count)
 
 
 def _grow(state: State, delta: Delta) -> None:

@@ -30,7 +30,7 @@ import numpy as np
 from numba import njit, prange
 from numba.extending import overload
 
-from fastmf.kernels.borrowed import borrow, prefetch
+from fastmf.kernels.borrowed import borrow, narrow, prefetch
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import fma, load, store
 from fastmf.kernels.pointwise import Shape
@@ -39,7 +39,7 @@ from fastmf.kernels.sharing import draw_number
 METHODS = CHOLESKY, CG, EALS = 0, 1, 2
 ANEW = -1  # in place of a number of fresh events
 ROOM = 8  # rows of lanes that a worker needs besides a matrix
-_STEPS_ON_FRESH = 8  # of conjugate gradients, from no guess
+STEPS_ON_FRESH = 8  # of conjugate gradients, from no guess
 _AHEAD = 8  # events between a prefetch and its use
 _GROUP = 4  # events whose outer products are added at once
 
@@ -171,24 +171,22 @@ def _solve_positive(matrix, right, size):
         right[j] = value / matrix[j, j]
 
 
-def solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, blocks, scratch):
-    """Set one row to its minimum; returns the loss of its events before. For kernels only.
-
-    `blocks` is the other table as rows of 16 lanes.
-    """
+def solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+    """Set one row to its minimum; returns the loss of its events before. For kernels only."""
 
 
 @overload(solve_cholesky, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, blocks, scratch):
+def _solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
     if not hasattr(size, "literal_value"):
         return None
     parts = width.literal_value // 16
 
-    def solve(size, width, biased, explicit, number, tables, events, span, terms, blocks, scratch):
+    def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
         own, own_records, other, other_records = tables
         others, weights, targets = events
         gram, missing, penalty, mean = terms
         room, squares, matrix, right = scratch
+        blocks = narrow(other, 16)
         first, last = span
         old = load(own, number, 0, width, size)
         old_bias = own_records[number, 0] if biased else np.float32(0)
@@ -332,7 +330,6 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
         """
         stamp  # noqa: B018 - the cache key, see bridge
         taken = np.full(1, span[0])
-        other_parts = other.reshape((-1, 16))
         for worker in prange(workers):
             numbers, bounds, fresh, missing, penalties = rows
             columns = borrow(events[0]), borrow(events[1]), borrow(events[2])
@@ -348,15 +345,14 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                     continue
                 terms = borrow(gram), missing[n], penalties[n], mean
                 if method == CG or fresh[n] >= 0:
-                    times = steps if fresh[n] < 0 else _STEPS_ON_FRESH
+                    times = steps if fresh[n] < 0 else STEPS_ON_FRESH
                     sums[n] = solve_cg(
                         size, width, biased, explicit, number, tables, columns, part, fresh[n], terms, times, room
                     )
                 elif method == CHOLESKY:
                     buffers = room, squares, matrix, right
-                    blocks = borrow(other_parts)
                     sums[n] = solve_cholesky(
-                        size, width, biased, explicit, number, tables, columns, part, terms, blocks, buffers
+                        size, width, biased, explicit, number, tables, columns, part, terms, buffers
                     )
                 else:
                     for step in range(steps):

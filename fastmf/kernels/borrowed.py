@@ -62,6 +62,18 @@ def borrow_at(typing: Any, address: Any, dtype: Any, width: Any) -> Any:
     return borrowed(types.int64, dtype, types.int64), generate
 
 
+@intrinsic
+def narrow(typing: Any, array: Any, width: Any) -> Any:
+    """The same memory as rows of `width` elements; the rows of the array must have no gaps between them."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = cgutils.create_struct_proxy(array)(context, builder, value=arguments[0])
+        size = context.get_abi_sizeof(context.get_data_type(array.dtype))
+        return _make(context, builder, array, view.data, builder.mul(arguments[1], ir.IntType(64)(size)))
+
+    return array(array, types.int64), generate
+
+
 def address(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: Any) -> Any:
     """The address of an element of an array, borrowed or not, as LLVM sees it."""
     view = (

@@ -46,6 +46,9 @@ class Entry(IntEnum):
     JOURNAL_RECORDS = auto()
     JOURNAL_SIZE = auto()
     JOURNAL_COUNT = auto()
+    START = auto()
+    BASED = auto()
+    BASE = auto()
 
 
 # The ledger: the users' part, the items' part, then what both share.
@@ -54,31 +57,33 @@ VALUES, WEIGHTS, TIMES, TIMED, EVENTS, EVENTS_SIZE, LOSS, LEDGER_SIZE = (SHARED 
 
 _BY_ROW, _SLOTS, _SLOTS_SIZE, _OLDER, _OLDER_SIZE = (int(e) for e in list(Entry)[:5])
 _FACTORS, _RECORDS, _ROWS, _MARKS, _LOG, _HEAD, _TAILED, _PREVIOUS = (int(e) for e in list(Entry)[5:13])
-_JOURNAL_ROWS, _JOURNAL_FACTORS, _JOURNAL_RECORDS, _JOURNAL_SIZE, _JOURNAL_COUNT = (int(e) for e in list(Entry)[13:])
+_JOURNAL_ROWS, _JOURNAL_FACTORS, _JOURNAL_RECORDS, _JOURNAL_SIZE, _JOURNAL_COUNT = (int(e) for e in list(Entry)[13:18])
 
 
 @njit
-def _column(ledger, entry, dtype):
+def column(ledger, entry, dtype):
+    """The array whose address is at an entry of the ledger."""
     return borrow_at(ledger[entry], dtype, 1)
 
 
 @njit
-def _row_of(ledger, side, one):
+def row_of(ledger, side, one):
+    """The row of an id of a side, or -1."""
     if ledger[side + _BY_ROW]:
         return one
-    slots, older = _column(ledger, side + _SLOTS, np.int64), _column(ledger, side + _OLDER, np.int64)
+    slots, older = column(ledger, side + _SLOTS, np.int64), column(ledger, side + _OLDER, np.int64)
     return find(slots, ledger[side + _SLOTS_SIZE] // 2 - 1, older, ledger[side + _OLDER_SIZE] // 2 - 1, one)
 
 
 @njit
-def _remember(ledger, side, row, factors, records, width, record, stored):
+def remember(ledger, side, row, factors, records, width, record, stored):
     """Journal a row as it is, unless it is there already."""
-    marks = _column(ledger, side + _MARKS, np.int32)
+    marks = column(ledger, side + _MARKS, np.int32)
     if marks[row] != 0:
         return
     marks[row] = 1
     count = ledger[side + _JOURNAL_COUNT]
-    _column(ledger, side + _JOURNAL_ROWS, np.int32)[count] = row
+    column(ledger, side + _JOURNAL_ROWS, np.int32)[count] = row
     kept = borrow_at(ledger[side + _JOURNAL_FACTORS], stored, width)
     kept_records = borrow_at(ledger[side + _JOURNAL_RECORDS], np.float32, record)
     for factor in range(width):
@@ -89,25 +94,25 @@ def _remember(ledger, side, row, factors, records, width, record, stored):
 
 
 @njit
-def _link(ledger, side, row, event):
+def link(ledger, side, row, event):
     """Append the event to the row's tail, as kernels/log.py does."""
-    head = _column(ledger, side + _HEAD, np.int64)
-    _column(ledger, side + _LOG, np.int32)[event] = row
-    _column(ledger, side + _PREVIOUS, np.int64)[event] = head[row]
+    head = column(ledger, side + _HEAD, np.int64)
+    column(ledger, side + _LOG, np.int32)[event] = row
+    column(ledger, side + _PREVIOUS, np.int64)[event] = head[row]
     head[row] = event + 1
-    tailed = _column(ledger, side + _TAILED, np.int32)
+    tailed = column(ledger, side + _TAILED, np.int32)
     tailed[row] += 1
 
 
 @njit
-def _log(ledger, value):
+def note(ledger, value):
     """Write the columns that belong to no side; without a time of its own the event has that of the one before."""
-    event = _column(ledger, EVENTS, np.int64)
+    event = column(ledger, EVENTS, np.int64)
     position = event[0]
-    _column(ledger, VALUES, np.float32)[position] = value
-    _column(ledger, WEIGHTS, np.float32)[position] = np.float32(1)
+    column(ledger, VALUES, np.float32)[position] = value
+    column(ledger, WEIGHTS, np.float32)[position] = np.float32(1)
     if ledger[TIMED] and position:
-        times = _column(ledger, TIMES, np.int64)
+        times = column(ledger, TIMES, np.int64)
         times[position] = times[position - 1]
     event[0] = position + 1
     return position
@@ -129,10 +134,10 @@ def _learn(size, width, memory, biases, half, stamp):
         """Step the rows of one event; answers LEARNED, or why nothing was done."""
         stamp  # noqa: B018 - the cache key, see bridge
         ledger = borrow(ledger_array)
-        u, i = _row_of(ledger, USERS, user), _row_of(ledger, ITEMS, item)
+        u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         if u < 0 or i < 0:
             return UNKNOWN
-        if _column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
+        if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
             return FULL
         full = ledger[USERS + _JOURNAL_COUNT] >= ledger[USERS + _JOURNAL_SIZE]
         if full or ledger[ITEMS + _JOURNAL_COUNT] >= ledger[ITEMS + _JOURNAL_SIZE]:
@@ -157,8 +162,8 @@ def _learn(size, width, memory, biases, half, stamp):
         others = next_p.total() + next_q.total() + new_b.total() + new_c.total()
         if not (sizes <= limit and np.isfinite(others)):
             return NOT_FINITE
-        _remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
-        _remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
+        remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
+        remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
         store(user_rows, u, 0, new_p)
         store(item_rows, i, 0, new_q)
         store(user_records, u, 1, next_p)
@@ -166,10 +171,10 @@ def _learn(size, width, memory, biases, half, stamp):
         if biases:
             store(user_records, u, 0, new_b)
             store(item_records, i, 0, new_c)
-        event = _log(ledger, target)
-        _link(ledger, USERS, u, event)
-        _link(ledger, ITEMS, i, event)
-        lost = _column(ledger, LOSS, np.float64)
+        event = note(ledger, target)
+        link(ledger, USERS, u, event)
+        link(ledger, ITEMS, i, event)
+        lost = column(ledger, LOSS, np.float64)
         lost[0] += bridge.value(loss, score, target)
         return LEARNED
 
@@ -190,7 +195,7 @@ def _predict(size, width, record, half, stamp):
         """The prediction for a pair; an unknown side adds nothing."""
         stamp  # noqa: B018
         ledger = borrow(ledger_array)
-        u, i = _row_of(ledger, USERS, user), _row_of(ledger, ITEMS, item)
+        u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         score = mean
         if u >= 0:
             score += borrow_at(ledger[USERS + _RECORDS], np.float32, record)[u, 0]

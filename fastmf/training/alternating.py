@@ -17,7 +17,7 @@ from fastmf.kernels.grouping import localize, order_by
 from fastmf.kernels.launch import at_once
 from fastmf.state import State
 
-__all__ = ["System", "Touched", "alternate", "prepare"]
+__all__ = ["System", "Touched", "alternate"]
 
 _LEAST = 1e-9  # a penalty, so that rows whose events all weigh nothing have a solution
 OTHER = {"users": "items", "items": "users"}
@@ -91,15 +91,6 @@ def _all_of(side: str, state: State, events: Events, objective: Objective) -> Eq
 # --- update ---------------------------------------------------------------------------------------------------------
 
 
-def prepare(state: State, objective: Objective, threads: int) -> dict[str, Gram]:
-    """The Gram matrices of both tables, made where there are none; empty where the loss asks for no pair unmet."""
-    if not hasattr(objective.loss, "unobserved"):
-        return {}
-    powers = {"users": 0.0, "items": float(objective.loss.popularity)}
-    tables = state.factors.tables
-    return {side: state.grams.of(side, tables[side], state.history, powers[side], threads) for side in SIDES}
-
-
 class Touched(NamedTuple):
     """The rows of a side that a batch concerns, those that may move first, and the whole past of these."""
 
@@ -147,7 +138,7 @@ class System(NamedTuple):
     @classmethod
     def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int) -> System:
         """The rows that a batch concerns, and all that they have met."""
-        grams, rows, local = prepare(state, objective, threads), {}, {}
+        grams, rows, local = state.gram_matrices(objective.loss, threads), {}, {}
         for side in SIDES:
             met = np.concatenate([touched[side].rows, touched[OTHER[side]].others])
             rows[side], local[side] = localize(met, state.factors.tables[side].marks)

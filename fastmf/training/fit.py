@@ -15,7 +15,7 @@ from fastmf.history import Events
 from fastmf.kernels.grouping import order_by
 from fastmf.plan import Plan
 from fastmf.state import State
-from fastmf.training.alternating import alternate, prepare
+from fastmf.training.alternating import alternate
 from fastmf.training.batch import mean_loss, require_steps
 
 __all__ = ["Schedule", "train"]
@@ -84,7 +84,7 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
         best.restore()
     _store(state, working)
     if objective.closed_form:
-        prepare(state, objective, threads)  # for the updates to come
+        state.gram_matrices(objective.loss, threads)  # for the updates to come
     return records
 
 

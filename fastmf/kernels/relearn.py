@@ -1,0 +1,278 @@
+"""One event at a time for models that solve rows: log it, then solve its user and its item from all that they met.
+
+The ledger and the journal are those of online.py, the equations those of als.py. The Gram matrices are corrected by the
+two rows; where a row would not be finite, the event is taken back and nothing has changed.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+
+from fastmf.kernels.als import ANEW, CG, CHOLESKY, STEPS_ON_FRESH, Form, solve_cg, solve_cholesky, solve_eals
+from fastmf.kernels.borrowed import borrow, borrow_at
+from fastmf.kernels.bridge import jit, stamp
+from fastmf.kernels.lanes import load, store
+from fastmf.kernels.online import (
+    EVENTS,
+    EVENTS_SIZE,
+    FULL,
+    ITEMS,
+    LEARNED,
+    LOSS,
+    NOT_FINITE,
+    UNKNOWN,
+    USERS,
+    VALUES,
+    WEIGHTS,
+    Entry,
+    column,
+    link,
+    note,
+    remember,
+    row_of,
+)
+from fastmf.kernels.pointwise import record_width
+from fastmf.kernels.rng import draw
+
+_LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
+_START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
+_FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
+_COUNT, _SIZE = int(Entry.JOURNAL_COUNT), int(Entry.JOURNAL_SIZE)
+_LEAST = np.float32(1e-9)
+
+
+@njit
+def _count(ledger, side, row):
+    return np.int64(column(ledger, side + _BASED, np.int32)[row] + column(ledger, side + _TAILED, np.int32)[row])
+
+
+@njit
+def _events_of(ledger, side, row, limit, places, scales, position):
+    """Positions of a row's events, oldest first, and what each stands for; as log.sample chooses them, at most `limit`.
+
+    Returns how many.
+    """
+    previous, base = column(ledger, side + _PREVIOUS, np.int64), column(ledger, side + _BASE, position)
+    start = column(ledger, side + _START, np.int64)[row]
+    based, count = np.int64(column(ledger, side + _BASED, np.int32)[row]), _count(ledger, side, row)
+    drawn = 0 if count <= limit else limit // 2
+    taken = min(count, limit)
+    event, place = column(ledger, side + _HEAD, np.int64)[row], taken
+    while place > drawn and event > 0:
+        place -= 1
+        places[place], scales[place] = event - 1, 1.0
+        event = previous[event - 1]
+    while place > drawn:
+        place, based = place - 1, based - 1
+        places[place], scales[place] = base[start + based], 1.0
+    if drawn and based <= 0:  # all of the base is among the newest
+        for k in range(taken - drawn):
+            places[k], scales[k] = places[drawn + k], 1.0
+        return taken - drawn
+    for k in range(drawn):
+        places[k] = base[start + np.int64(draw(row, count, k) % np.uint64(based))]
+        scales[k] = (count - limit + drawn) / drawn
+    return taken
+
+
+# --- one row --------------------------------------------------------------------------------------------------------
+
+
+def solve_row(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room, position):
+    """Solve a row from all that it met. For kernels only.
+
+    sides = (its own, the other); terms = (gram, missing, mean); numbers and room as in `learn`. Where a row has more
+    events than are read, it takes a step on the newest.
+    """
+
+
+@overload(solve_row, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room, position):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def solve(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room, position):
+        lanes, squares, matrix, turned, _, places, scales, others, weights, targets = room
+        alpha, _, weight, nu, steps, most = numbers
+        gram, missing, mean = terms
+        count, evidence = _events_of(ledger, sides[0], row, most, places, scales, position), 0.0
+        met, values = column(ledger, sides[1] + _LOG, np.int32), column(ledger, VALUES, np.float32)
+        logged = column(ledger, WEIGHTS, np.float32)
+        for n in range(count):
+            place = places[n]
+            others[n], targets[n] = met[place], values[place]
+            weights[n] = logged[place] * scales[n] * (np.float32(1) if explicit else alpha * values[place])
+            evidence += weights[n]
+        penalty = max(np.float32(weight * evidence**nu), _LEAST)
+        columns, span = (borrow(others), borrow(weights), borrow(targets)), (0, count)
+        form = gram, missing, penalty, mean
+        if _count(ledger, sides[0], row) > most:
+            solve_cg(size, width, biased, explicit, row, tables, columns, span, 1, form, STEPS_ON_FRESH, lanes)
+        elif method == CG:
+            solve_cg(size, width, biased, explicit, row, tables, columns, span, ANEW, form, steps, lanes)
+        elif method == CHOLESKY:
+            solve_cholesky(
+                size,
+                width,
+                biased,
+                explicit,
+                row,
+                tables,
+                columns,
+                span,
+                form,
+                (lanes, squares, matrix, matrix[size + 1]),
+            )
+        else:
+            for _ in range(steps):
+                solve_eals(size, width, biased, explicit, row, tables, columns, span, form, (lanes, turned))
+
+    return solve
+
+
+@njit
+def _fill(square, gram, room, sign, size):
+    """Square = gram, mirrored; with row 1 of the room in place of its row 0 where `sign` is 1."""
+    for a in range(size):
+        for b in range(a, size):
+            entry = gram[a, b]
+            if sign:
+                entry += np.float64(room[1, a]) * room[1, b] - np.float64(room[0, a]) * room[0, b]
+            square[a, b] = square[b, a] = np.float32(entry)
+
+
+@njit
+def _replace(gram, room, shares, size):
+    """Gram += shares[1] * row 1 of the room, squared, - shares[0] * row 0, squared; the upper triangle."""
+    for a in range(size):
+        gone, come = shares[0] * room[0, a], shares[1] * room[1, a]
+        for b in range(a, size):
+            gram[a, b] += come * room[1, b] - gone * room[0, b]
+
+
+# --- one event ------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def learn(form: Form, half: bool, wide: bool) -> Any:
+    """The kernel that learns one event; `wide` is a history whose positions are int64."""
+    return _learn(*form.shape, form.method, form.explicit, half, wide, stamp())
+
+
+def _learn(size, width, memory, biases, method, explicit, half, wide, stamp):
+    record, biased = record_width(memory), biases and explicit
+    position = np.int64 if wide else np.int32
+    stored = np.uint16 if half else np.float32
+    limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
+
+    @jit(stamp)
+    def learn(ledger_array, user, item, value, mean, numbers, grams, arrays):
+        """Learn one event; answers LEARNED, or why nothing was done.
+
+        numbers = (alpha, missing, penalty, nu, steps, most): the confidence in an event of value 1, that in a pair
+        unmet, what the penalty grows from and with, steps, and how many events of a row are read. grams = (those of
+        users and items, the numbers of each), with ``missing`` per share. arrays = (rows of lanes, a matrix, columns,
+        a square, then columns of `most`: positions, scales, others, weights, targets).
+        """
+        stamp  # noqa: B018 - the cache key, see bridge
+        ledger, (gram_users, gram_items, user_numbers, item_numbers) = borrow(ledger_array), grams
+        u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
+        if u < 0 or i < 0:
+            return UNKNOWN
+        if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
+            return FULL
+        if ledger[USERS + _COUNT] >= ledger[USERS + _SIZE] or ledger[ITEMS + _COUNT] >= ledger[ITEMS + _SIZE]:
+            return FULL
+        user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
+        item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
+        user_records = borrow_at(ledger[USERS + _RECORDS], np.float32, record)
+        item_records = borrow_at(ledger[ITEMS + _RECORDS], np.float32, record)
+        old_p, old_q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
+        old_b, old_c = user_records[u, 0], item_records[i, 0]
+        event = note(ledger, np.float32(value))
+        link(ledger, USERS, u, event)
+        link(ledger, ITEMS, i, event)
+        power, popularity = item_numbers[2], np.float64(_count(ledger, ITEMS, i))
+        shares = max(popularity - 1.0, 1.0) ** power, popularity**power
+        lanes, matrix, turned, square = arrays[:4]
+        room = borrow(lanes), borrow(lanes.reshape((-1, 16))), matrix, borrow(turned), *arrays[3:]
+        remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
+        remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
+        both = (user_rows, user_records, item_rows, item_records), (item_rows, item_records, user_rows, user_records)
+        missing = np.float32(numbers[1])
+        if not explicit:
+            _fill(square, gram_items, lanes, False, size)
+        solve_row(
+            size,
+            width,
+            biased,
+            explicit,
+            method,
+            ledger,
+            (USERS, ITEMS),
+            u,
+            both[0],
+            (borrow(square), missing, mean),
+            numbers,
+            room,
+            position,
+        )
+        if not explicit:  # the user has moved
+            store(room[0], 0, 0, old_p)
+            store(room[0], 1, 0, load(user_rows, u, 0, width, size))
+            _fill(square, gram_users, lanes, True, size)
+        solve_row(
+            size,
+            width,
+            biased,
+            explicit,
+            method,
+            ledger,
+            (ITEMS, USERS),
+            i,
+            both[1],
+            (borrow(square), np.float32(missing * shares[1]), mean),
+            numbers,
+            room,
+            position,
+        )
+        p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
+        sizes = max((p * p).total(), (q * q).total())
+        if not (sizes <= limit and np.isfinite(user_records[u, 0] + item_records[i, 0])):
+            store(user_rows, u, 0, old_p)
+            store(item_rows, i, 0, old_q)
+            user_records[u, 0], item_records[i, 0] = old_b, old_c
+            _take_back(ledger, u, i, event)
+            return NOT_FINITE
+        if not explicit:
+            store(room[0], 0, 0, old_p)
+            store(room[0], 1, 0, p)
+            _replace(gram_users, lanes, (1.0, 1.0), size)
+            store(room[0], 0, 0, old_q)
+            store(room[0], 1, 0, q)
+            _replace(gram_items, lanes, shares, size)
+            item_numbers[0] += shares[1] - shares[0]
+            user_numbers[1] += 1.0
+            item_numbers[1] += 1.0
+        error = (value if explicit else 1.0) - (mean + old_b + old_c + (old_p * old_q).total())
+        lost = column(ledger, LOSS, np.float64)
+        lost[0] += (1.0 if explicit else numbers[0] * value) * error * error
+        return LEARNED
+
+    return learn
+
+
+@njit
+def _take_back(ledger, user, item, event):
+    """Take the newest event off the log."""
+    for side, row in ((USERS, user), (ITEMS, item)):
+        column(ledger, side + _HEAD, np.int64)[row] = column(ledger, side + _PREVIOUS, np.int64)[event]
+        tailed = column(ledger, side + _TAILED, np.int32)
+        tailed[row] -= 1
+    events = column(ledger, EVENTS, np.int64)
+    events[0] = event
