@@ -48,10 +48,10 @@ class Equations(NamedTuple):
     fresh: np.ndarray | None = None
 
     def pieces(self, width: int) -> list[tuple[int, int]]:
-        """Rows to launch at once."""
+        """Rows to launch at once; those before the first event have none."""
         ends = np.arange(0, self.bounds[-1], max(_AT_ONCE // width, 1))
         firsts = np.unique(np.searchsorted(self.bounds, ends, "right") - 1)
-        return list(zip(firsts.tolist(), [*firsts[1:].tolist(), self.numbers.size], strict=True))
+        return list(zip(firsts.tolist(), [*firsts[1:].tolist(), self.numbers.size], strict=False))
 
 
 class Run(NamedTuple):

@@ -110,15 +110,19 @@ class Grams:
         if kept is None:
             return
         rows, before = move.rows, move.before.placed().factors
-        rest = np.setdiff1d(named, rows) if kept.power else rows[:0]
-        new, old_rows = self._shares(side, history, rows, named), np.flatnonzero(rows < known).astype(np.int32)
-        correct(table.shape, before, old_rows, new.before[old_rows], -1.0, kept.matrix)
-        correct(table.shape, table.factors, rows, new.after, 1.0, kept.matrix)
-        kept.numbers[0] += float(new.after.sum() - new.before[old_rows].sum())
-        if rest.size:
-            more = self._shares(side, history, rest, named)
-            correct(table.shape, table.factors, rest, more.after - more.before, 1.0, kept.matrix)
-            kept.numbers[0] += float((more.after - more.before).sum())
+        old = np.flatnonzero(rows < known).astype(np.int32)
+        shares = self._shares(side, history, rows, named)
+        correct(table.shape, before, old, shares.before[old], -1.0, kept.matrix)
+        correct(table.shape, table.factors, rows, shares.after, 1.0, kept.matrix)
+        kept.numbers[0] += float(shares.after.sum() - shares.before[old].sum())
+        still = np.setdiff1d(np.arange(known, table.count, dtype=np.int32), rows)  # new, and not moved
+        if kept.power:
+            still = np.union1d(still, np.setdiff1d(named, rows))
+        if still.size:
+            shares = self._shares(side, history, still, named)
+            more = shares.after - np.where(still < known, shares.before, 0.0)
+            correct(table.shape, table.factors, still, more, 1.0, kept.matrix)
+            kept.numbers[0] += float(more.sum())
         kept.numbers[1] += rows.size
         self.renew(side, table, history)
 

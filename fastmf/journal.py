@@ -246,7 +246,7 @@ def _solving(
 
     def given() -> tuple[Any, ...]:
         kept = state.grams.kept if grams else dict.fromkeys(SIDES, NO_GRAM)
-        missing = unobserved * len(state.ids["items"]) / kept["items"].shares
+        missing = unobserved * len(state.ids["items"])
         matrices = (kept["users"].matrix, kept["items"].matrix, kept["users"].numbers, kept["items"].numbers)
         return (alpha, missing, *how), matrices, arrays
 

@@ -72,6 +72,8 @@ def bits(model: MF) -> dict[str, Any]:
         found[f"{side} ids"] = (ids.kind, ids.values.tolist())
         found[f"{side} known"] = ids.rows(ids.values).tolist()
         found[f"{side} marks"] = bool(table.marks[: table.count + 100].any())
+    for side, kept in state.grams.kept.items():
+        found[f"{side} gram"] = b"".join(array.tobytes() for array in kept)
     for name, column in state.history.events._asdict().items():
         found[f"history {name}"] = None if column is None else (str(column.dtype), column.tobytes())
     return found

@@ -174,10 +174,10 @@ def _learn(size, width, memory, biases, method, explicit, half, wide, stamp):
     def learn(ledger_array, user, item, value, mean, numbers, grams, arrays):
         """Learn one event; answers LEARNED, or why nothing was done.
 
-        numbers = (alpha, missing, penalty, nu, steps, most): the confidence in an event of value 1, that in a pair
-        unmet, what the penalty grows from and with, steps, and how many events of a row are read. grams = (those of
-        users and items, the numbers of each), with ``missing`` per share. arrays = (rows of lanes, a matrix, columns,
-        a square, then columns of `most`: positions, scales, others, weights, targets).
+        numbers = (alpha, missing, penalty, nu, steps, most): the confidence in an event of value 1, that in all pairs
+        of a user together, what the penalty grows from and with, steps, and how many events of a row are read. grams =
+        (those of users and items, the numbers of each). arrays = (rows of lanes, a matrix, columns, a square, then
+        columns of `most`: positions, scales, others, weights, targets).
         """
         stamp  # noqa: B018 - the cache key, see bridge
         ledger, (gram_users, gram_items, user_numbers, item_numbers) = borrow(ledger_array), grams
@@ -204,7 +204,7 @@ def _learn(size, width, memory, biases, method, explicit, half, wide, stamp):
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
         both = (user_rows, user_records, item_rows, item_records), (item_rows, item_records, user_rows, user_records)
-        missing = np.float32(numbers[1])
+        missing = np.float32(numbers[1] / (item_numbers[0] + shares[1] - shares[0]))
         if not explicit:
             _fill(square, gram_items, lanes, False, size)
         solve_row(

@@ -146,7 +146,7 @@ class System(NamedTuple):
         equations = {}
         for side in SIDES:
             others = local[OTHER[side]][touched[OTHER[side]].rows.size :]
-            equations[side] = _equations(side, state, touched[side], others, grams, objective)
+            equations[side] = _equations(side, state, touched, others, grams, objective)
         return cls(state, working, equations, grams)
 
     def solve(self, times: int, objective: Objective, threads: int) -> None:
@@ -170,17 +170,25 @@ class System(NamedTuple):
         return matrix
 
 
+def _shares_after(state: State, items: Touched, kept: Gram) -> tuple[float, np.ndarray]:
+    """The sum of all shares of items once a batch is in, and the shares of the items that it names."""
+    counts = state.history.counts("items", items.rows)
+    after = shares_of(counts + np.bincount(items.local, minlength=items.rows.size), kept.power)
+    before = np.where(items.rows < len(state.ids["items"]), shares_of(counts, kept.power), 0.0)
+    return kept.shares + float((after - before).sum()), after
+
+
 def _equations(
-    side: str, state: State, touched: Touched, others: np.ndarray, grams: dict[str, Gram], objective: Objective
+    side: str, state: State, both: dict[str, Touched], others: np.ndarray, grams: dict[str, Gram], objective: Objective
 ) -> Equations:
     """The equations of the rows of a side that may move."""
+    touched, items = both[side], both["items"]
     missing: Any = 0.0
     if grams:
-        missing = float(objective.loss.unobserved) * len(state.ids["items"]) / grams["items"].shares
-        if side == "items" and grams["items"].power:
-            new = np.bincount(touched.local[touched.local < touched.movable], minlength=touched.movable)
-            counts = state.history.counts(side, touched.rows[: touched.movable]) + new
-            missing = missing * shares_of(counts, grams["items"].power)
+        total, after = _shares_after(state, items, grams["items"])
+        missing = float(objective.loss.unobserved) * max(len(state.ids["items"]), int(items.rows.max()) + 1) / total
+        if side == "items":
+            missing = missing * after[: touched.movable]
     numbers = np.arange(touched.movable, dtype=np.int32)
     columns = (others, touched.values, touched.weights)
     return equations_of(objective, numbers, touched.bounds, columns, missing, touched.fresh)

@@ -1,0 +1,442 @@
+"""Alternating least squares: kernels against plain NumPy, then fits, updates and single events against exact solves."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import naive_als
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import assert_same, bits, content
+
+from fastmf import MF, Interactions, Options, load, losses, optimizers, regularizers
+from fastmf.equations import Equations, Run, correct, gram_of, solve
+from fastmf.errors import DataError, DivergenceError
+from fastmf.factors import Rows
+from fastmf.grams import Grams
+from fastmf.kernels.pointwise import Shape
+from fastmf.memory import aligned
+
+METHODS = ("cholesky", "cg", "eals")
+EXACT = {"cholesky": optimizers.ALS("cholesky"), "cg": optimizers.ALS("cg", 60), "eals": optimizers.ALS("eals", 400)}
+each_method = pytest.mark.parametrize("method", METHODS)
+
+
+def a_table(rows: int, size: int, seed: int, spread: float = 0.3) -> Rows:
+    table, rng = aligned(rows, -(-size // 16) * 16), np.random.default_rng(seed)
+    table[:] = 0
+    table[:, :size] = rng.normal(0, spread, (rows, size))
+    return Rows(table, np.column_stack([rng.normal(0, spread, rows), np.zeros(rows)]).astype(np.float32))
+
+
+def a_system(size: int, explicit: bool, biases: bool, seed: int = 0) -> tuple[Any, ...]:
+    """Five rows with 0, 1, 3, 18 and 200 events over thirty rows of the other side."""
+    rng, counts = np.random.default_rng(seed), np.array([0, 1, 3, 18, 200])
+    own, other = a_table(7, size, seed + 1), a_table(30, size, seed + 2)
+    if not (explicit and biases):
+        own.records[:, 0] = other.records[:, 0] = 0
+    total = counts.sum()
+    targets = rng.normal(3, 1, total).astype(np.float32) if explicit else None
+    equations = Equations(
+        np.array([4, 1, 6, 0, 3], np.int32),
+        np.concatenate([[0], np.cumsum(counts)]),
+        rng.integers(0, 30, total).astype(np.int32),
+        rng.random(total).astype(np.float32),
+        targets,
+        rng.random(5).astype(np.float32),
+        (0.1 + rng.random(5)).astype(np.float32),
+    )
+    shape = Shape(size, own.factors.shape[1], 1, biases)
+    missed = None if explicit else gram_of(shape, other.factors)
+    return shape, own, other, equations, missed
+
+
+def problems(shape: Shape, other: Rows, equations: Equations, missed: Any, mean: float) -> list[naive_als.Problem]:
+    """The same rows for plain NumPy; with biases, the last coordinate is the row's bias."""
+    found = []
+    biased = equations.targets is not None and shape.biases
+    for n, (first, last) in enumerate(itertools.pairwise(equations.bounds)):
+        met = equations.others[first:last]
+        vectors = other.factors[met, : shape.size].astype(np.float64)
+        targets, base = np.ones(met.size), np.zeros((shape.size + biased,) * 2)
+        if equations.targets is not None:
+            targets = equations.targets[first:last].astype(np.float64) - mean - other.records[met, 0]
+        else:
+            whole = missed + np.triu(missed, 1).T
+            base = float(equations.missing[n]) * whole[: shape.size, : shape.size]
+        if biased:
+            vectors = np.column_stack([vectors, np.ones(met.size)])
+        weights = equations.weights[first:last].astype(np.float64)
+        found.append(naive_als.Problem(vectors, weights, targets, base, float(equations.penalties[n])))
+    return found
+
+
+def rows_of(shape: Shape, own: Rows, numbers: np.ndarray, biased: bool) -> np.ndarray:
+    vectors = own.factors[numbers, : shape.size].astype(np.float64)
+    return np.column_stack([vectors, own.records[numbers, 0]]) if biased else vectors
+
+
+@each_method
+@pytest.mark.parametrize("size", [5, 16, 33])
+@pytest.mark.parametrize(("explicit", "biases"), [(False, False), (True, True), (True, False)])
+def test_rows_equal_plain_numpy(method: str, size: int, explicit: bool, biases: bool) -> None:
+    shape, own, other, equations, missed = a_system(size, explicit, biases)
+    mean, biased, steps = 3.0 if explicit else 0.0, explicit and biases, 2
+    before = rows_of(shape, own, equations.numbers, biased)
+    untouched = own.factors.copy(), own.records.copy()
+    lost = solve(shape, (own, other), equations, missed, Run(optimizers.ALS(method, steps), np.float32(mean)))
+    after = rows_of(shape, own, equations.numbers, biased)
+    expected, losses_before = [], 0.0
+    for row, problem in zip(before, problems(shape, other, equations, missed, mean), strict=True):
+        if not len(problem.met):  # nothing is known of a row without events
+            expected.append(row)
+            continue
+        losses_before += float(problem.weights @ (problem.targets - problem.met @ row) ** 2)
+        if method == "cholesky":
+            expected.append(naive_als.solved(problem))
+        elif method == "cg":
+            expected.append(naive_als.conjugate_gradients(problem, row, steps))
+        else:
+            expected.append(naive_als.coordinates(problem, row, steps, list(range(row.size))))
+    np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-5)
+    assert lost == pytest.approx(losses_before, rel=1e-4)
+    others = np.setdiff1d(np.arange(7), equations.numbers)
+    np.testing.assert_array_equal(own.factors[others], untouched[0][others])
+    np.testing.assert_array_equal(own.records[others], untouched[1][others])
+    assert not own.factors[:, size:].any()  # padding
+
+
+@each_method
+def test_every_method_comes_to_the_exact_solution(method: str) -> None:
+    shape, own, other, equations, missed = a_system(16, False, False, seed=9)
+    solve(shape, (own, other), equations, missed, Run(EXACT[method], np.float32(0)))
+    for row, problem in zip(
+        own.factors[equations.numbers].astype(np.float64), problems(shape, other, equations, missed, 0.0), strict=True
+    ):
+        if len(problem.met):
+            exact = naive_als.solved(problem)
+            assert np.abs(row - exact).max() <= 1e-4 * np.abs(exact).max()
+
+
+@each_method
+def test_any_number_of_threads_gives_the_same_bits(method: str) -> None:
+    answers = []
+    for threads in (1, 2):
+        shape, own, other, equations, missed = a_system(16, False, False)
+        solve(shape, (own, other), equations, missed, Run(optimizers.ALS(method), np.float32(0), threads))
+        answers.append(own.factors.tobytes())
+        answers.append(gram_of(shape, other.factors, None, threads).tobytes())
+    assert answers[:2] == answers[2:]
+
+
+# --- Gram matrices --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 16, 117])
+def test_a_gram_matrix_is_that_of_numpy(count: int) -> None:
+    table, shares = a_table(117, 21, 3).factors[:count], np.random.default_rng(0).random(count)
+    vectors = table[:, :21].astype(np.float64)
+    shape = Shape(21, 32, 1, False)
+    np.testing.assert_allclose(gram_of(shape, table)[:21, :21], np.triu(vectors.T @ vectors), atol=1e-12)
+    weighed = np.triu((vectors * shares[:, None]).T @ vectors)
+    np.testing.assert_allclose(gram_of(shape, table, shares)[:21, :21], weighed, atol=1e-12)
+
+
+def test_a_million_corrections_leave_a_gram_matrix_right() -> None:
+    rows, shape = a_table(1_000, 16, 0), Shape(16, 16, 1, False)
+    kept, rng = gram_of(shape, rows.factors), np.random.default_rng(1)
+    for _ in range(1_000):
+        moved, ones = rng.permutation(1_000)[:500].astype(np.int32), np.ones(500)
+        correct(shape, rows.factors, moved, ones, -1.0, kept)
+        rows.factors[moved] = rng.normal(0, 0.3, (500, 16))
+        correct(shape, rows.factors, moved, ones, 1.0, kept)
+    anew = gram_of(shape, rows.factors)
+    assert np.abs(kept - anew).max() <= 1e-9 * np.abs(anew).max()
+
+
+# --- fits and updates -----------------------------------------------------------------------------------------------
+
+USERS, ITEMS = 60, 40
+
+
+def purchases(count: int = 900, seed: int = 0, **columns: Any) -> Interactions:
+    rng = np.random.default_rng(seed)
+    users = rng.integers(0, USERS, count)
+    items = (users % 4 * 10 + rng.zipf(1.5, count)) % ITEMS  # four groups with tastes of their own
+    return Interactions(users, items, **columns)
+
+
+CASES = {
+    "whole": (losses.Confidence(alpha=2.0, unobserved=0.3), False),
+    "popularity": (losses.Confidence(popularity=0.5), False),
+    "ratings": (losses.Squared(), True),
+    "ratings without biases": (losses.Squared(), False),
+}
+each_case = pytest.mark.parametrize("case", CASES)
+
+
+def a_model(case: str, method: str = "cholesky", events: Interactions | None = None, **settings: Any) -> MF:
+    loss, biases = CASES[case]
+    if events is None:
+        events = some_of(case)
+    model = MF(8, loss, EXACT[method], regularizers.L2(0.1), biases, **settings)
+    return model.fit(events, epochs=6, progress=False)
+
+
+def some_of(case: str, count: int = 900, seed: int = 0) -> Interactions:
+    rng = np.random.default_rng(seed + 7)
+    if case.startswith("ratings"):
+        return purchases(count, seed, values=rng.integers(1, 6, count), weights=rng.random(count) + 0.5)
+    return purchases(count, seed, values=rng.integers(1, 3, count), weights=rng.random(count) + 0.5)
+
+
+def tables(model: MF) -> naive_als.Tables:
+    numbers = (model.user_factors, model.item_factors, model.user_biases, model.item_biases)
+    return naive_als.Tables(*(array.astype(np.float64) for array in numbers), model.global_mean)
+
+
+def log_of(model: MF) -> naive_als.Log:
+    events = model._state.history.events
+    return naive_als.Log(
+        events.users, events.items, events.values.astype(np.float64), events.weights.astype(np.float64)
+    )
+
+
+def exact_row(model: MF, side: str, row: int, fixed: naive_als.Tables) -> np.ndarray:
+    """What a row must be, given the other side; from the model's whole history."""
+    loss, log = model.loss, log_of(model)
+    if isinstance(loss, losses.Confidence):
+        settings = naive_als.Confidence(*loss, model.regularizer.weight, model.solver.nu)
+        return naive_als.implicit_row(side, row, fixed, log, settings)
+    return naive_als.explicit_row(side, row, fixed, log, model.regularizer.weight, model.solver.nu, model.biases)
+
+
+def row_of(model: MF, side: str, row: int) -> np.ndarray:
+    now = tables(model)
+    vectors, biases = (now.users, now.user_biases) if side == "users" else (now.items, now.item_biases)
+    explicit = isinstance(model.loss, losses.Squared)
+    return np.append(vectors[row], biases[row]) if explicit and model.biases else vectors[row]
+
+
+def close(found: np.ndarray, exact: np.ndarray, tolerance: float = 1e-4) -> bool:
+    return bool(np.abs(found - exact).max() <= tolerance * max(np.abs(exact).max(), 1e-3))
+
+
+@each_case
+def test_after_a_fit_every_item_is_at_its_minimum(case: str) -> None:
+    """Items are solved last."""
+    model = a_model(case)
+    for row in range(len(model.items)):
+        assert close(row_of(model, "items", row), exact_row(model, "items", row, tables(model)))
+
+
+@each_method
+@each_case
+def test_an_update_solves_the_rows_it_names_from_their_whole_history(case: str, method: str) -> None:
+    model = a_model(case, method)
+    before, batch = tables(model), some_of(case, 40, seed=1)
+    batch = Interactions([*batch.users, 1_000], [*batch.items, 1_000], [*batch.values, 1])
+    kept = model._state.factors.tables
+    factors = {side: table.factors[: table.count].copy() for side, table in kept.items()}
+    delta = model.update(batch, epochs=1)
+    now = tables(model)
+    for side in ("users", "items"):
+        rows = delta.moves[side].rows
+        assert set(rows.tolist()) == set(getattr(delta.log, side).tolist())
+        untouched = np.setdiff1d(np.arange(len(factors[side])), rows)
+        table = model._state.factors.tables[side].factors
+        assert table[untouched].tobytes() == factors[side][untouched].tobytes()
+    for row in delta.moves["items"].rows:
+        assert close(row_of(model, "items", row), exact_row(model, "items", row, now), 2e-4)
+    if case != "popularity":  # there, shares have changed since
+        known = before._replace(
+            items=np.vstack([before.items, delta.moves["items"].before.factors[-1:, :8]]),
+            item_biases=np.append(before.item_biases, 0.0),
+        )
+        named = {int(row) for row in delta.moves["users"].rows} - {len(before.users)}
+        for row in named:
+            exact = exact_row(model, "users", row, known)
+            assert close(row_of(model, "users", row), exact, 0.02 if case == "whole" else 2e-4)
+
+
+@each_case
+def test_undo_copies_and_files_hold_every_bit(case: str, tmp_path: Any) -> None:
+    model = a_model(case)
+    first, replica = content(model), model.copy()
+    deltas = [model.update(some_of(case, 30, seed)) for seed in (1, 2)]
+    deltas.append(model.update(Interactions([777], [888], [1])))
+    for delta in deltas:
+        replica.apply(delta)
+    assert_same(bits(model), bits(replica))
+    model.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert_same(bits(model), bits(again))
+    more = some_of(case, 25, seed=3)
+    for one in (model, replica, again):
+        one.update(more)
+    assert_same(bits(model), bits(replica))
+    assert_same(bits(model), bits(again))
+    model.rollback(to=0)
+    assert_same(content(model), first)
+
+
+@each_case
+@given(st.lists(st.tuples(st.integers(0, USERS + 3), st.integers(0, ITEMS + 3)), min_size=1, max_size=12))
+def test_gram_matrices_follow_any_update(case: str, pairs: list[tuple[int, int]]) -> None:
+    model = a_model(case) if case not in _KEPT else _KEPT[case].copy()
+    _KEPT.setdefault(case, model.copy())
+    model.update(Interactions(*zip(*pairs, strict=True)), trainable="users" if len(pairs) % 2 else "both")
+    state = model._state
+    assert bool(state.grams.kept) == (case in ("whole", "popularity"))
+    for side, kept in state.grams.kept.items():
+        anew = Grams().of(side, state.factors.tables[side], state.history, kept.power)
+        np.testing.assert_allclose(kept.matrix, anew.matrix, atol=1e-10)
+        assert kept.shares == pytest.approx(anew.shares)
+
+
+_KEPT: dict[str, MF] = {}
+
+
+@each_case
+@each_method
+def test_a_single_event_is_an_update_of_one(case: str, method: str) -> None:
+    model = a_model(case, method)
+    model.learn_one(5, 7, 2.0)
+    for side, row in (("users", model.users.rows(np.array([5]))[0]), ("items", model.items.rows(np.array([7]))[0])):
+        if side == "items":
+            assert close(row_of(model, side, int(row)), exact_row(model, side, int(row), tables(model)), 2e-4)
+    other = a_model(case, method)
+    other.update(Interactions([5], [7], [2.0]), epochs=1)
+    delta = model.flush()
+    assert delta.events == 1
+    for side in ("users", "items"):
+        assert delta.moves[side].rows.size == 1
+    np.testing.assert_allclose(model.user_factors, other.user_factors, atol=2e-3)
+    np.testing.assert_allclose(model.item_factors, other.item_factors, atol=2e-3)
+
+
+@each_case
+def test_single_events_can_be_undone_and_repeated(case: str) -> None:
+    model = a_model(case)
+    first, replica = content(model), model.copy()
+    for user, item in ((5, 7), (5, 8), (1_000, 7), (6, 1_000), (1_000, 1_000)):
+        model.learn_one(user, item, 1.0)
+    delta = model.flush()
+    replica.apply(delta)
+    assert_same(bits(model), bits(replica))
+    model.rollback(delta)
+    assert_same(content(model), first)
+
+
+def test_an_event_that_cannot_be_learned_changes_nothing() -> None:
+    model = a_model("whole", options=Options(storage="float16"))
+    model.learn_one(5, 7)
+    model.flush()
+    first = content(model)
+    with pytest.raises(DataError, match="-1"):
+        model.learn_one(5, 7, -1.0)
+    model.predict_one(5, 7)
+    assert_same(content(model), first)
+
+
+# --- what an update is for ------------------------------------------------------------------------------------------
+
+
+@each_method
+def test_a_new_event_leaves_the_old_taste(method: str) -> None:
+    """Handing a solver the new event alone would bring the scores of what a user liked to a fraction."""
+    model = a_model("whole", method, events=purchases())
+    user = 8
+    liked = np.unique(purchases().items[purchases().users == user])
+    before = model.predict(np.full(liked.size, user), liked).sum()
+    model.update(Interactions([user], [39]))
+    assert model.predict(np.full(liked.size, user), liked).sum() > 0.9 * before
+
+
+def test_a_row_with_a_long_past_takes_a_step_that_is_nearly_exact() -> None:
+    """Its error is small beside the change that the event brings, though it reads a fraction of the past."""
+    rng = np.random.default_rng(0)
+    users, items = np.zeros(20_000, int), rng.integers(0, 400, 20_000)
+    crowd = purchases(4_000, seed=3)
+    events = Interactions([*users, *crowd.users + 1], [*items, *crowd.items])
+    exact = MF(16, losses.Confidence(), optimizers.ALS("cholesky", max_history=100_000)).fit(events, 8, progress=False)
+    state = exact._state
+    short = MF(16, losses.Confidence(), optimizers.ALS("cholesky", max_history=500)).fit(events, 8, progress=False)
+    assert short.user_factors.tobytes() == exact.user_factors.tobytes()
+    for model in (exact, short):
+        model.update(Interactions([0], [7]), trainable="users", epochs=1)  # settles the row against the items
+    before = exact.user_factors[0].copy()
+    batch = Interactions([0] * 30, [7] * 30)
+    short._state.factors.users.factors[0] = exact._state.factors.users.factors[0]
+    short._state.grams.kept.clear()
+    for model in (exact, short):
+        model.update(batch, trainable="users", epochs=1)
+    change = np.linalg.norm(exact.user_factors[0] - before)
+    assert np.linalg.norm(short.user_factors[0] - exact.user_factors[0]) < 0.2 * change
+    assert state.history.counts("users", np.array([0]))[0] == 20_031
+
+
+# --- the door -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": losses.Confidence()}, "Confidence needs solver=optimizers.ALS"),
+        ({"loss": losses.Logistic(), "solver": optimizers.ALS()}, "quadratic, Squared and Confidence, not Logistic"),
+        ({"solver": optimizers.ALS(), "regularizer": regularizers.L2(0.0)}, "needs a regularizer L2 with a weight > 0"),
+        ({"solver": optimizers.ALS("qr")}, 'ALS.method must be "cg", "cholesky" or "eals"'),
+        ({"solver": optimizers.ALS(steps=0)}, "ALS.steps must be an integer >= 1"),
+        ({"solver": optimizers.ALS(max_history=0)}, "ALS.max_history must be an integer >= 1"),
+        ({"solver": optimizers.ALS(nu=-1.0)}, "ALS.nu must be a finite"),
+        ({"loss": losses.Confidence(alpha=0.0), "solver": optimizers.ALS()}, "Confidence.alpha must be"),
+        ({"loss": losses.Confidence(unobserved=0.0), "solver": optimizers.ALS()}, "Confidence.unobserved must be"),
+        ({"loss": losses.Confidence(popularity=-1.0), "solver": optimizers.ALS()}, "Confidence.popularity must be"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MF(**settings)
+
+
+def test_knobs_of_steps_are_refused() -> None:
+    model = a_model("whole")
+    first = content(model)
+    for knob in ({"rate": 0.1}, {"batch_size": 2}):
+        with pytest.raises(ValueError, match=f"ALS solves whole rows: it has no {next(iter(knob))}"):
+            model.update(purchases(20), **knob)
+    with pytest.raises(ValueError, match="quadratic"):
+        model.update(purchases(20), loss=losses.Logistic())
+    with pytest.raises(ValueError, match="batch_size"):
+        MF(8, losses.Confidence(), optimizers.ALS()).fit(purchases(), batch_size=2)
+    assert_same(content(model), first)
+
+
+def test_a_value_below_zero_is_refused() -> None:
+    with pytest.raises(DataError, match=r"values, row 1: -1.0 is outside \[0, inf\], the labels of Confidence"):
+        MF(8, losses.Confidence(), optimizers.ALS()).fit(Interactions([1, 2], [3, 4], [1, -1]))
+
+
+def test_events_that_all_weigh_nothing_leave_zero() -> None:
+    model = MF(8, losses.Confidence(), optimizers.ALS("cholesky")).fit(purchases(), epochs=2, progress=False)
+    model.update(Interactions([999], [5], values=[0.0]))
+    assert np.isfinite(model.user_factors).all()
+    assert abs(model.predict([999], [5])[0]) < 1e-3
+
+
+def test_numbers_too_large_change_nothing() -> None:
+    model = a_model("ratings")
+    first = content(model)
+    with pytest.raises(DivergenceError):
+        model.update(Interactions([1], [2], values=[3e38], weights=[3e38]))
+    assert_same(content(model), first)
+
+
+def test_scores_are_not_clipped_to_the_values_seen() -> None:
+    model = a_model("whole", events=purchases())
+    assert model.predict([1], [1])[0] == model.predict([1], [1], clip=False)[0]
+    assert model.predict_one(1, 1) == model.predict_one(1, 1, clip=False)
+    assert len(np.unique(model.predict(np.arange(20), np.arange(20)))) > 10
