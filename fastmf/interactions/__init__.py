@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastmf.errors import DataError
 from fastmf.interactions import columns, readers
+from fastmf.interactions.kinds import checked_kinds, kind_weights, weighed
 
 __all__ = ["Interactions"]
 
@@ -88,7 +89,7 @@ class Interactions:
     # ------------------------------------------------------------------------------------------ other sources
 
     @classmethod
-    def from_frame(
+    def from_frame(  # noqa: PLR0913 - a name for every column there can be
         cls,
         df: Any,
         user: str = "user",
@@ -96,6 +97,8 @@ class Interactions:
         value: str | None = None,
         time: str | None = None,
         weight: str | None = None,
+        event: str | None = None,
+        weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
         Events from the rows of a data frame.
@@ -109,6 +112,11 @@ class Interactions:
             Names of the columns that hold ids.
         value, time, weight : str, optional
             Names of the columns that hold these; what is not named is left out.
+        event : str, optional
+            Name of the column that holds the kind of each event, strings or integers.
+        weights : dict, optional
+            What an event of each kind weighs, such as ``{"view": 0.1, "buy": 1}``: finite, not below 0; times the
+            weight in the column `weight` where that is named too.
 
         Returns
         -------
@@ -118,19 +126,23 @@ class Interactions:
         Raises
         ------
         DataError
-            For a column that is not there or cannot be used.
+            For a column that is not there or cannot be used, a kind that `weights` lacks, or `event` or `weights`
+            without the other.
 
         Examples
         --------
         >>> df = {"who": [1, 2], "film": ["Alien", "Brazil"], "stars": [4.5, 5.0]}
         >>> Interactions.from_frame(df, user="who", item="film", value="stars")
         Interactions(2 events, int users, str items)
+        >>> df = {"user": [1, 2], "item": [5, 6], "event": ["view", "buy"]}
+        >>> Interactions.from_frame(df, event="event", weights={"view": 0.1, "buy": 1}).weights
+        array([0.1, 1. ], dtype=float32)
         """
-        names = (user, item, value, time, weight)
-        return cls._named(names, readers.frame_columns(df, _given(names)))
+        names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
+        return cls._named(names, readers.frame_columns(df, _given(names)), kinds)
 
     @classmethod
-    def from_parquet(
+    def from_parquet(  # noqa: PLR0913 - as from_frame
         cls,
         path: str | PathLike[str],
         user: str = "user",
@@ -138,6 +150,8 @@ class Interactions:
         value: str | None = None,
         time: str | None = None,
         weight: str | None = None,
+        event: str | None = None,
+        weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
         Events from the rows of a Parquet file.
@@ -146,8 +160,10 @@ class Interactions:
         ----------
         path : path
             The file.
-        user, item, value, time, weight : str, optional
+        user, item, value, time, weight, event : str, optional
             Names of columns, as in `from_frame`.
+        weights : dict, optional
+            What an event of each kind weighs, as in `from_frame`.
 
         Raises
         ------
@@ -156,11 +172,11 @@ class Interactions:
         MissingExtraError
             Where none of polars, pyarrow, duckdb and pandas is installed.
         """
-        names = (user, item, value, time, weight)
-        return cls._named(names, readers.parquet_columns(path, _given(names)))
+        names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
+        return cls._named(names, readers.parquet_columns(path, _given(names)), kinds)
 
     @classmethod
-    def from_csv(
+    def from_csv(  # noqa: PLR0913 - as from_frame
         cls,
         path: str | PathLike[str],
         user: str = "user",
@@ -168,6 +184,8 @@ class Interactions:
         value: str | None = None,
         time: str | None = None,
         weight: str | None = None,
+        event: str | None = None,
+        weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
         Events from the rows of a CSV file with a header.
@@ -180,8 +198,10 @@ class Interactions:
         ----------
         path : path
             The file.
-        user, item, value, time, weight : str, optional
+        user, item, value, time, weight, event : str, optional
             Names of columns, as in `from_frame`.
+        weights : dict, optional
+            What an event of each kind weighs, as in `from_frame`.
 
         Raises
         ------
@@ -190,13 +210,20 @@ class Interactions:
         MissingExtraError
             Where none of polars, pyarrow, duckdb and pandas is installed.
         """
-        names = (user, item, value, time, weight)
-        return cls._named(names, readers.csv_columns(path, _given(names), time))
+        names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
+        return cls._named(names, readers.csv_columns(path, _given(names), time), kinds)
 
     @classmethod
-    def _named(cls, names: Sequence[str | None], data: dict[str, Any]) -> Interactions:
+    def _named(cls, names: Sequence[str | None], data: dict[str, Any], kinds: Mapping[Any, float]) -> Interactions:
+        """Events of the columns of these names; the last of them holds the kinds, the one before it the weights."""
+        *names, event = names
         labels = [name or field for name, field in zip(names, columns.FIELDS, strict=True)]
-        return cls._trusted(*columns.checked(labels, [None if name is None else data[name] for name in names]))
+        arrays = columns.checked(labels, [None if name is None else data[name] for name in names])
+        if event is not None:
+            of_kinds = kind_weights(event, data[event], kinds)
+            columns.require_lengths([labels[0], event], [arrays[0], of_kinds])
+            arrays[-1] = weighed(names[-1], arrays[-1], of_kinds)
+        return cls._trusted(*arrays)
 
     @classmethod
     def from_sparse(cls, matrix: Any, users: Any = None, items: Any = None) -> Interactions:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fastmf.errors import DataError
 from fastmf.interactions.cells import fail, first, gather, is_missing, misfit, refuse_any
 
-__all__ = ["FIELDS", "checked", "ids", "numbers", "times"]
+__all__ = ["FIELDS", "checked", "ids", "numbers", "require_lengths", "times"]
 
 FIELDS = ("users", "items", "values", "times", "weights")
 
@@ -340,7 +340,13 @@ def checked(labels: Sequence[str], data: Sequence[Any]) -> list[NDArray[Any] | N
         None if data[3] is None else times(labels[3], data[3]),
         None if data[4] is None else numbers(labels[4], data[4], signed=False),
     ]
-    for label, array in zip(labels, arrays, strict=True):
-        if array is not None and len(array) != len(users):
-            raise DataError(f"column {label!r} has {len(array)} rows, column {labels[0]!r} has {len(users)}")
+    require_lengths(labels, arrays)
     return arrays
+
+
+def require_lengths(labels: Sequence[str], arrays: Sequence[NDArray[Any] | None]) -> None:
+    """Raise DataError unless all columns there are have as many rows as the first."""
+    rows = len(arrays[0])  # type: ignore[arg-type]
+    for label, array in zip(labels, arrays, strict=True):
+        if array is not None and len(array) != rows:
+            raise DataError(f"column {label!r} has {len(array)} rows, column {labels[0]!r} has {rows}")
