@@ -19,7 +19,7 @@ from fastmf.kernels.grouping import localize, order_by
 from fastmf.plan import PARALLEL_FROM, Plan
 from fastmf.recipes import Update
 from fastmf.state import State
-from fastmf.training.batch import mean_loss, numbered
+from fastmf.training.batch import decayed, mean_loss, newest, numbered, require_times
 
 __all__ = ["make_delta"]
 
@@ -35,6 +35,8 @@ class Learned(NamedTuple):
 def make_delta(state: State, batch: Interactions, recipe: Update, objective: Objective, threads: int = 1) -> Delta:
     """Train on a batch as the recipe says; the state stays as it is until the Delta is committed."""
     began = time.perf_counter()
+    if recipe.half_life is not None:
+        require_times(batch, state.history if recipe.history_epochs else None)
     staged = {side: state.ids[side].stage(getattr(batch, side), side) for side in SIDES}
     for side in SIDES:
         state.factors.tables[side].require_room(len(state.ids[side]) + len(staged[side].fresh))
@@ -61,6 +63,10 @@ def _descend(
 ) -> Learned:
     """Gradient descent on a working set of the rows that the batch concerns."""
     working, new, past = _gather(state, arrived, staged, recipe)
+    if recipe.half_life is not None and new.users.size:
+        now = newest(state.history, new.times)
+        new = decayed(new, now, recipe.half_life)
+        past = None if past is None else decayed(past, now, recipe.half_life)
     before = working.measure(new, objective)
     _train_update(working, new, past, recipe, objective, threads)
     return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(new, objective), new))
