@@ -139,7 +139,7 @@ class Interactions:
         array([0.1, 1. ], dtype=float32)
         """
         names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
-        return cls._named(names, readers.frame_columns(df, _given(names)), kinds)
+        return cls._named(names, readers.frame_columns(df, columns.named(names)), kinds)
 
     @classmethod
     def from_parquet(  # noqa: PLR0913 - as from_frame
@@ -173,7 +173,7 @@ class Interactions:
             Where none of polars, pyarrow, duckdb and pandas is installed.
         """
         names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
-        return cls._named(names, readers.parquet_columns(path, _given(names)), kinds)
+        return cls._named(names, readers.parquet_columns(path, columns.named(names)), kinds)
 
     @classmethod
     def from_csv(  # noqa: PLR0913 - as from_frame
@@ -211,7 +211,7 @@ class Interactions:
             Where none of polars, pyarrow, duckdb and pandas is installed.
         """
         names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
-        return cls._named(names, readers.csv_columns(path, _given(names), time), kinds)
+        return cls._named(names, readers.csv_columns(path, columns.named(names), time), kinds)
 
     @classmethod
     def _named(cls, names: Sequence[str | None], data: dict[str, Any], kinds: Mapping[Any, float]) -> Interactions:
@@ -257,8 +257,8 @@ class Interactions:
         (array(['ann', 'bob'], dtype=object), array([1, 0]), array([5., 3.], dtype=float32))
         """
         rows, positions, values = readers.entries(matrix)
-        user_ids = _ids_of_axis("users", users, matrix.shape[0])
-        item_ids = _ids_of_axis("items", items, matrix.shape[1])
+        user_ids = columns.ids_of_axis("users", users, matrix.shape[0])
+        item_ids = columns.ids_of_axis("items", items, matrix.shape[1])
         return cls._trusted(user_ids[rows], item_ids[positions], columns.numbers("matrix.data", values), None, None)
 
     @classmethod
@@ -295,7 +295,7 @@ class Interactions:
             raise DataError("some parts have times and some have none")
         if any(part.weights is not None for part in parts):
             parts = [part if part.weights is not None else part._weighing_one() for part in parts]
-        return cls._trusted(*map(_joined, zip(*(part._arrays() for part in parts), strict=True)))
+        return cls._trusted(*map(columns.joined, zip(*(part._arrays() for part in parts), strict=True)))
 
     # ------------------------------------------------------------------------------------------------- access
 
@@ -304,13 +304,13 @@ class Interactions:
 
     def __repr__(self) -> str:
         extras = [name for name in ("times", "weights") if getattr(self, name) is not None]
-        kinds = f"{_kind(self.users)} users, {_kind(self.items)} items"
+        kinds = f"{columns.kind(self.users)} users, {columns.kind(self.items)} items"
         return f"Interactions({len(self)} events, {kinds}{', with ' if extras else ''}{' and '.join(extras)})"
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any]) -> Interactions:
         """Events of a slice (which shares memory), or of an array of positions or of bools."""
         if not isinstance(rows, slice):
-            rows = _positions(rows)
+            rows = columns.positions(rows)
         return self._trusted(*(None if a is None else np.ascontiguousarray(a[rows]) for a in self._arrays()))
 
     def __reduce__(self) -> tuple[type[Interactions], tuple[NDArray[Any] | None, ...]]:
@@ -443,35 +443,3 @@ class Interactions:
             raise DataError(f"size must be a positive integer, not {size!r}")
         step = int(number)
         return (self[start : start + step] for start in range(0, len(self), step))
-
-
-# ---------------------------------------------------------------------------------------------------- helpers
-
-
-def _given(names: Sequence[str | None]) -> list[str]:
-    return [name for name in names if name is not None]
-
-
-def _ids_of_axis(name: str, data: Any, count: int) -> NDArray[Any]:
-    if data is None:
-        return np.arange(count, dtype=np.int64)
-    if len(ids := columns.ids(name, data)) != count:
-        raise DataError(f"column {name!r} has {len(ids)} ids, the matrix has {count} {name}")
-    return ids
-
-
-def _kind(ids: NDArray[Any]) -> str:
-    return "str" if ids.dtype == object else "int"
-
-
-def _positions(rows: Any) -> NDArray[Any]:
-    array = np.asarray(rows)
-    array = array.astype(np.intp) if array.size == 0 else array  # an empty list is of floats to NumPy
-    if array.ndim != 1 or array.dtype.kind not in "iub":
-        raise TypeError(f"events are picked by a slice, or an array of positions or bools, not {rows!r}")
-    return array
-
-
-def _joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-    present = [array for array in arrays if array is not None]
-    return np.concatenate(present) if present else None
