@@ -17,6 +17,8 @@ __all__ = ["Events", "History"]
 
 _NO_LIMIT = np.iinfo(np.int64).max
 _LARGEST = np.iinfo(np.int32).max
+_OLDEST = np.iinfo(np.int64).min
+_PIECE = 1 << 14  # events, the most that asking for the newest time looks at again
 _BYTES_PER_EVENT = 40  # two rows, value, weight, time, two links
 
 
@@ -126,6 +128,7 @@ class History:
         self._sides = {"users": _Side(rows, capacity), "items": _Side(rows, capacity)}
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
         self.untimed: int | None = None  # how many events came before the first with a time
+        self._highs: list[int] = []  # the newest time up to the end of each whole piece, as far as it was asked for
 
     def __len__(self) -> int:
         return int(self._size[0])
@@ -208,6 +211,7 @@ class History:
         if self.untimed is not None:
             gone.times[:] = 0  # type: ignore[index]
             self.untimed = self.untimed if count > self.untimed else None
+        del self._highs[count // _PIECE :]
         self._size[0] = count
 
     def counts(self, side: str, rows: np.ndarray | slice) -> np.ndarray:
@@ -228,7 +232,7 @@ class History:
         Returns
         -------
         events : Events
-            Without times; of the side itself, the place in `rows` instead of the row.
+            With times where the log has any; of the side itself, the place in `rows` instead of the row.
         bounds : int64[len(rows) + 1]
             Row n has ``events[bounds[n]:bounds[n + 1]]``.
         """
@@ -240,10 +244,11 @@ class History:
         other = "items" if side == "users" else "users"
         found = np.empty(positions.size, np.int32)
         values, weights = np.empty(positions.size, np.float32), np.empty(positions.size, np.float32)
-        columns = (getattr(self._log, other), self._log.values, self._log.weights)
-        log.fetch(positions, *columns, found, values, weights)
+        times = np.empty(positions.size if self._timed else 0, np.int64)
+        log.fetch(positions, getattr(self._log, other), *self._log[2:], found, values, weights, times)
         places = np.repeat(np.arange(bounds.size - 1, dtype=np.int32), np.diff(bounds))
-        return Events(**{side: places, other: found}, values=values, weights=weights)
+        known = times if self._timed else None
+        return Events(**{side: places, other: found}, values=values, weights=weights, times=known)
 
     def sampled(self, side: str, rows: np.ndarray, limit: int) -> tuple[Events, np.ndarray, np.ndarray]:
         """As :meth:`of`, but of rows with more events the newest half of `limit`, and a sample of those before.
@@ -254,6 +259,23 @@ class History:
         positions, bounds, scales = index.sample(rows, limit)
         events = self._fetch(positions, side, bounds)
         return events._replace(weights=events.weights * scales), bounds, whole > limit
+
+    @property
+    def newest(self) -> int | None:
+        """The newest time of all events, if any has one; costs a look at what came in since it was last asked."""
+        if self.untimed is None:
+            return None
+        while len(self._highs) < len(self) // _PIECE:
+            self._highs.append(self._high())
+        return self._high()
+
+    def _high(self) -> int:
+        """The newest time up to the end of the piece behind those that have been looked at, whole or not."""
+        assert self._log.times is not None
+        assert self.untimed is not None
+        first = len(self._highs) * _PIECE
+        times = self._log.times[max(first, self.untimed) : min(first + _PIECE, len(self))]
+        return int(times.max(initial=self._highs[-1] if self._highs else _OLDEST))
 
     def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:
         """The times that `count` events to be appended have: their own, else that of the newest, if any has one."""

@@ -45,6 +45,14 @@ class Update:
         or more are taken in blocks of users and items in place of the first, several in flight, as in a fit.
     loss, regularizer : optional
         In place of the model's, for this update.
+    half_life : float, optional
+        The age at which an event counts half: its weight times ``2 ** (-age / half_life)``, its age being its distance
+        from the newest time that the model or the batch knows, both in the unit of the times (microseconds for
+        datetimes). Late arrivals and the history pass decay alike; the weights in the history stay as they came in.
+
+    References
+    ----------
+    Ding, Li (2005), Time Weight Collaborative Filtering: `half_life`.
 
     Examples
     --------
@@ -62,6 +70,7 @@ class Update:
     order: str = "user"
     loss: Any = None
     regularizer: Any = None
+    half_life: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0)):
@@ -71,6 +80,8 @@ class Update:
         if self.rate is not None:
             require_number("Update.rate", self.rate)
         require_number("Update.history_rate", self.history_rate)
+        if self.half_life is not None:
+            require_number("Update.half_life", self.half_life, positive=True)
         if self.order not in ("user", "arrival"):
             raise ValueError(f'Update.order must be "user" or "arrival", got {self.order!r}')
         if isinstance(self.trainable, Mapping):

@@ -102,7 +102,7 @@ def assert_reads(model: MF, limit: int | None = None) -> None:
             places, part = np.flatnonzero(getattr(log, side) == row), slice(*bounds[row : row + 2])
             places = places if limit is None else places[-limit:]
             assert set(getattr(found, side)[part].tolist()) <= {row}
-            for name in (other, "values", "weights"):
+            for name in (other, "values", "weights", *(["times"] if log.times is not None else [])):
                 assert getattr(found, name)[part].tolist() == getattr(log, name)[places].tolist()
 
 

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import fastmf.history
 from fastmf.errors import CapacityError
 from fastmf.history import Events, History
 from fastmf.kernels.log import MERGED_FROM
 
 COUNTS = {"users": 5, "items": 3}  # few rows, so that their tails grow long
+PIECE = fastmf.history._PIECE
 
 
 def random_events(count: int, seed: int, timed: bool = False) -> Events:
@@ -21,7 +23,7 @@ def random_events(count: int, seed: int, timed: bool = False) -> Events:
         rng.integers(0, COUNTS["items"], count).astype(np.int32),
         rng.random(count, np.float32),
         rng.random(count, np.float32),
-        rng.integers(1, 100, count) if timed else None,
+        rng.integers(-100, 100, count) if timed else None,
     )
 
 
@@ -57,7 +59,7 @@ def assert_reads(history: History, log: Events, side: str, rows: np.ndarray, lim
     assert bounds.tolist() == np.cumsum([0, *map(len, positions)]).tolist()
     expected = log.take(np.concatenate([np.empty(0, np.int64), *positions]))
     places = np.repeat(np.arange(len(rows)), np.diff(bounds))
-    expected = expected._replace(times=None, **{side: places})
+    expected = expected._replace(**{side: places})
     for name, one, other in zip(Events._fields, found, expected, strict=True):
         np.testing.assert_array_equal(one, other, name)
 
@@ -67,6 +69,7 @@ class HistoryAgainstLists(RuleBasedStateMachine):
 
     @initialize(count=st.integers(0, 60), seed=st.integers(0, 99), built=st.booleans())
     def start(self, count: int, seed: int, built: bool) -> None:
+        fastmf.history._PIECE = 16  # so that there are many
         self.history, self.parts = History(max(COUNTS.values()), 40 * 2000), []
         if built:
             self.parts = [random_events(count, seed)]
@@ -95,6 +98,16 @@ class HistoryAgainstLists(RuleBasedStateMachine):
     def read_everything(self) -> None:
         for side, count in COUNTS.items():
             assert_reads(self.history, concatenated(self.parts), side, np.arange(count, dtype=np.int32), None)
+
+    @rule()
+    def ask_for_the_newest_time(self) -> None:
+        """Of those that have one; others have that of an event before them."""
+        timed = [n for n, part in enumerate(self.parts) if part.times is not None and part.times.size]
+        times = concatenated(self.parts[timed[0] :]).times if timed else None
+        assert self.history.newest == (None if times is None else times.max())
+
+    def teardown(self) -> None:
+        fastmf.history._PIECE = PIECE
 
     @invariant()
     def the_log_is_all_there(self) -> None:
@@ -127,6 +140,21 @@ def test_a_base_that_is_full_leaves_tails_as_they_are() -> None:
         assert_reads(history, events, "users", users, None)
         history.truncate(0)
     assert 250 < history._sides["users"].used <= 600
+
+
+def test_the_newest_time_costs_what_is_new() -> None:
+    """Whole pieces of the log are looked at once, whatever comes in or is taken off behind them."""
+    history = History(5, 40 * 4 * PIECE)
+    old = random_events(3 * PIECE, 0, timed=True)
+    history.build(old, *COUNTS.values())
+    assert history.newest == old.times.max()
+    history.events.times[: 3 * PIECE] = 1_000  # not looked at again
+    history.append(random_events(10, 1, timed=True)._replace(times=np.full(10, 500)))
+    assert history.newest == 500
+    history.truncate(3 * PIECE)
+    assert history.newest == old.times.max()
+    history.truncate(3 * PIECE - 1)  # now the last piece is not whole
+    assert history.newest == 1_000
 
 
 def test_a_full_log_refuses() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastmf.errors import DataError
 from fastmf.interactions import columns, readers
+from fastmf.interactions.kinds import checked_kinds, kind_weights, weighed
 
 __all__ = ["Interactions"]
 
@@ -88,7 +89,7 @@ class Interactions:
     # ------------------------------------------------------------------------------------------ other sources
 
     @classmethod
-    def from_frame(
+    def from_frame(  # noqa: PLR0913 - a name for every column there can be
         cls,
         df: Any,
         user: str = "user",
@@ -96,6 +97,8 @@ class Interactions:
         value: str | None = None,
         time: str | None = None,
         weight: str | None = None,
+        event: str | None = None,
+        weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
         Events from the rows of a data frame.
@@ -109,6 +112,11 @@ class Interactions:
             Names of the columns that hold ids.
         value, time, weight : str, optional
             Names of the columns that hold these; what is not named is left out.
+        event : str, optional
+            Name of the column that holds the kind of each event, strings or integers.
+        weights : dict, optional
+            What an event of each kind weighs, such as ``{"view": 0.1, "buy": 1}``: finite, not below 0; times the
+            weight in the column `weight` where that is named too.
 
         Returns
         -------
@@ -118,19 +126,23 @@ class Interactions:
         Raises
         ------
         DataError
-            For a column that is not there or cannot be used.
+            For a column that is not there or cannot be used, a kind that `weights` lacks, or `event` or `weights`
+            without the other.
 
         Examples
         --------
         >>> df = {"who": [1, 2], "film": ["Alien", "Brazil"], "stars": [4.5, 5.0]}
         >>> Interactions.from_frame(df, user="who", item="film", value="stars")
         Interactions(2 events, int users, str items)
+        >>> df = {"user": [1, 2], "item": [5, 6], "event": ["view", "buy"]}
+        >>> Interactions.from_frame(df, event="event", weights={"view": 0.1, "buy": 1}).weights
+        array([0.1, 1. ], dtype=float32)
         """
-        names = (user, item, value, time, weight)
-        return cls._named(names, readers.frame_columns(df, _given(names)))
+        names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
+        return cls._named(names, readers.frame_columns(df, columns.named(names)), kinds)
 
     @classmethod
-    def from_parquet(
+    def from_parquet(  # noqa: PLR0913 - as from_frame
         cls,
         path: str | PathLike[str],
         user: str = "user",
@@ -138,6 +150,8 @@ class Interactions:
         value: str | None = None,
         time: str | None = None,
         weight: str | None = None,
+        event: str | None = None,
+        weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
         Events from the rows of a Parquet file.
@@ -146,8 +160,10 @@ class Interactions:
         ----------
         path : path
             The file.
-        user, item, value, time, weight : str, optional
+        user, item, value, time, weight, event : str, optional
             Names of columns, as in `from_frame`.
+        weights : dict, optional
+            What an event of each kind weighs, as in `from_frame`.
 
         Raises
         ------
@@ -156,11 +172,11 @@ class Interactions:
         MissingExtraError
             Where none of polars, pyarrow, duckdb and pandas is installed.
         """
-        names = (user, item, value, time, weight)
-        return cls._named(names, readers.parquet_columns(path, _given(names)))
+        names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
+        return cls._named(names, readers.parquet_columns(path, columns.named(names)), kinds)
 
     @classmethod
-    def from_csv(
+    def from_csv(  # noqa: PLR0913 - as from_frame
         cls,
         path: str | PathLike[str],
         user: str = "user",
@@ -168,6 +184,8 @@ class Interactions:
         value: str | None = None,
         time: str | None = None,
         weight: str | None = None,
+        event: str | None = None,
+        weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
         Events from the rows of a CSV file with a header.
@@ -180,8 +198,10 @@ class Interactions:
         ----------
         path : path
             The file.
-        user, item, value, time, weight : str, optional
+        user, item, value, time, weight, event : str, optional
             Names of columns, as in `from_frame`.
+        weights : dict, optional
+            What an event of each kind weighs, as in `from_frame`.
 
         Raises
         ------
@@ -190,13 +210,20 @@ class Interactions:
         MissingExtraError
             Where none of polars, pyarrow, duckdb and pandas is installed.
         """
-        names = (user, item, value, time, weight)
-        return cls._named(names, readers.csv_columns(path, _given(names), time))
+        names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
+        return cls._named(names, readers.csv_columns(path, columns.named(names), time), kinds)
 
     @classmethod
-    def _named(cls, names: Sequence[str | None], data: dict[str, Any]) -> Interactions:
+    def _named(cls, names: Sequence[str | None], data: dict[str, Any], kinds: Mapping[Any, float]) -> Interactions:
+        """Events of the columns of these names; the last of them holds the kinds, the one before it the weights."""
+        *names, event = names
         labels = [name or field for name, field in zip(names, columns.FIELDS, strict=True)]
-        return cls._trusted(*columns.checked(labels, [None if name is None else data[name] for name in names]))
+        arrays = columns.checked(labels, [None if name is None else data[name] for name in names])
+        if event is not None:
+            of_kinds = kind_weights(event, data[event], kinds)
+            columns.require_lengths([labels[0], event], [arrays[0], of_kinds])
+            arrays[-1] = weighed(names[-1], arrays[-1], of_kinds)
+        return cls._trusted(*arrays)
 
     @classmethod
     def from_sparse(cls, matrix: Any, users: Any = None, items: Any = None) -> Interactions:
@@ -230,8 +257,8 @@ class Interactions:
         (array(['ann', 'bob'], dtype=object), array([1, 0]), array([5., 3.], dtype=float32))
         """
         rows, positions, values = readers.entries(matrix)
-        user_ids = _ids_of_axis("users", users, matrix.shape[0])
-        item_ids = _ids_of_axis("items", items, matrix.shape[1])
+        user_ids = columns.ids_of_axis("users", users, matrix.shape[0])
+        item_ids = columns.ids_of_axis("items", items, matrix.shape[1])
         return cls._trusted(user_ids[rows], item_ids[positions], columns.numbers("matrix.data", values), None, None)
 
     @classmethod
@@ -268,7 +295,7 @@ class Interactions:
             raise DataError("some parts have times and some have none")
         if any(part.weights is not None for part in parts):
             parts = [part if part.weights is not None else part._weighing_one() for part in parts]
-        return cls._trusted(*map(_joined, zip(*(part._arrays() for part in parts), strict=True)))
+        return cls._trusted(*map(columns.joined, zip(*(part._arrays() for part in parts), strict=True)))
 
     # ------------------------------------------------------------------------------------------------- access
 
@@ -277,13 +304,13 @@ class Interactions:
 
     def __repr__(self) -> str:
         extras = [name for name in ("times", "weights") if getattr(self, name) is not None]
-        kinds = f"{_kind(self.users)} users, {_kind(self.items)} items"
+        kinds = f"{columns.kind(self.users)} users, {columns.kind(self.items)} items"
         return f"Interactions({len(self)} events, {kinds}{', with ' if extras else ''}{' and '.join(extras)})"
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any]) -> Interactions:
         """Events of a slice (which shares memory), or of an array of positions or of bools."""
         if not isinstance(rows, slice):
-            rows = _positions(rows)
+            rows = columns.positions(rows)
         return self._trusted(*(None if a is None else np.ascontiguousarray(a[rows]) for a in self._arrays()))
 
     def __reduce__(self) -> tuple[type[Interactions], tuple[NDArray[Any] | None, ...]]:
@@ -416,35 +443,3 @@ class Interactions:
             raise DataError(f"size must be a positive integer, not {size!r}")
         step = int(number)
         return (self[start : start + step] for start in range(0, len(self), step))
-
-
-# ---------------------------------------------------------------------------------------------------- helpers
-
-
-def _given(names: Sequence[str | None]) -> list[str]:
-    return [name for name in names if name is not None]
-
-
-def _ids_of_axis(name: str, data: Any, count: int) -> NDArray[Any]:
-    if data is None:
-        return np.arange(count, dtype=np.int64)
-    if len(ids := columns.ids(name, data)) != count:
-        raise DataError(f"column {name!r} has {len(ids)} ids, the matrix has {count} {name}")
-    return ids
-
-
-def _kind(ids: NDArray[Any]) -> str:
-    return "str" if ids.dtype == object else "int"
-
-
-def _positions(rows: Any) -> NDArray[Any]:
-    array = np.asarray(rows)
-    array = array.astype(np.intp) if array.size == 0 else array  # an empty list is of floats to NumPy
-    if array.ndim != 1 or array.dtype.kind not in "iub":
-        raise TypeError(f"events are picked by a slice, or an array of positions or bools, not {rows!r}")
-    return array
-
-
-def _joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-    present = [array for array in arrays if array is not None]
-    return np.concatenate(present) if present else None

@@ -21,7 +21,19 @@ from numpy.typing import NDArray
 from fastmf.errors import DataError
 from fastmf.interactions.cells import fail, first, gather, is_missing, misfit, refuse_any
 
-__all__ = ["FIELDS", "checked", "ids", "numbers", "times"]
+__all__ = [
+    "FIELDS",
+    "checked",
+    "ids",
+    "ids_of_axis",
+    "joined",
+    "kind",
+    "named",
+    "numbers",
+    "positions",
+    "require_lengths",
+    "times",
+]
 
 FIELDS = ("users", "items", "values", "times", "weights")
 
@@ -340,7 +352,50 @@ def checked(labels: Sequence[str], data: Sequence[Any]) -> list[NDArray[Any] | N
         None if data[3] is None else times(labels[3], data[3]),
         None if data[4] is None else numbers(labels[4], data[4], signed=False),
     ]
-    for label, array in zip(labels, arrays, strict=True):
-        if array is not None and len(array) != len(users):
-            raise DataError(f"column {label!r} has {len(array)} rows, column {labels[0]!r} has {len(users)}")
+    require_lengths(labels, arrays)
     return arrays
+
+
+def require_lengths(labels: Sequence[str], arrays: Sequence[NDArray[Any] | None]) -> None:
+    """Raise DataError unless all columns there are have as many rows as the first."""
+    rows = len(arrays[0])  # type: ignore[arg-type]
+    for label, array in zip(labels, arrays, strict=True):
+        if array is not None and len(array) != rows:
+            raise DataError(f"column {label!r} has {len(array)} rows, column {labels[0]!r} has {rows}")
+
+
+# ---------------------------------------------------------------------------------------------------- helpers
+
+
+def named(names: Sequence[str | None]) -> list[str]:
+    """The names of the columns that there are."""
+    return [name for name in names if name is not None]
+
+
+def ids_of_axis(name: str, data: Any, count: int) -> NDArray[Any]:
+    """Ids of the rows or the columns of a matrix; by default 0, 1, 2, ..."""
+    if data is None:
+        return np.arange(count, dtype=np.int64)
+    if len(found := ids(name, data)) != count:
+        raise DataError(f"column {name!r} has {len(found)} ids, the matrix has {count} {name}")
+    return found
+
+
+def kind(column: NDArray[Any]) -> str:
+    """What a column of ids holds."""
+    return "str" if column.dtype == object else "int"
+
+
+def positions(rows: Any) -> NDArray[Any]:
+    """What picks events, as an array of positions or of bools."""
+    array = np.asarray(rows)
+    array = array.astype(np.intp) if array.size == 0 else array  # an empty list is of floats to NumPy
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        raise TypeError(f"events are picked by a slice, or an array of positions or bools, not {rows!r}")
+    return array
+
+
+def joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """Parts of one column, one after the other; None where there is no such column."""
+    present = [array for array in arrays if array is not None]
+    return np.concatenate(present) if present else None

@@ -137,12 +137,14 @@ def _sample(stamp):
 
 def _fetch(stamp):
     @jit(stamp)
-    def fetch(events, rows, values, weights, out_rows, out_values, out_weights):
-        """Three columns of the log at some positions, in one pass over it."""
+    def fetch(events, rows, values, weights, times, out_rows, out_values, out_weights, out_times):
+        """Four columns of the log at some positions, in one pass over it; without `out_times`, three."""
         stamp  # noqa: B018
         for n in range(events.size):
             event = events[n]
             out_rows[n], out_values[n], out_weights[n] = rows[event], values[event], weights[event]
+            if out_times.size > 0:
+                out_times[n] = times[event]
 
     return fetch
 

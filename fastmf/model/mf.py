@@ -24,7 +24,7 @@ from fastmf.model.options import Options
 from fastmf.plan import PARALLEL_FROM
 from fastmf.recipes import Update, presets
 from fastmf.state import State, commit
-from fastmf.training import Schedule, make_delta, numbered, train
+from fastmf.training import Schedule, make_delta, numbered, require_times, train
 
 __all__ = ["MF", "load"]
 
@@ -107,6 +107,7 @@ class MF(Answers):
         batch_size: int = 1,
         progress: bool | None = None,
         callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
+        half_life: float | None = None,
     ) -> MF:
         """Learn from zero; all events become the model's history. To go on from where the model is, :meth:`update`.
 
@@ -124,19 +125,24 @@ class MF(Answers):
             Show a bar; by default where standard error is a terminal.
         callbacks : sequence of callables
             Each gets the record of every epoch, as in ``history_``.
+        half_life : float, optional
+            The age at which an event counts half, in the unit of the times; as in :class:`fastmf.Update`.
 
         Raises
         ------
         DataError
-            Where there are no events or a value is outside the domain of the loss.
+            Where there are no events, a value is outside the domain of the loss, or `half_life` meets events without
+            times.
         DivergenceError
             Where the loss or a row stops being finite. The model is as it was before, then and on any other failure.
         """
         self._require_events(events)
         if not len(events):
             raise DataError("events: there are none; a fit needs at least one")
-        schedule = Schedule(epochs, validation, batch_size, progress, callbacks)
+        schedule = Schedule(epochs, validation, batch_size, progress, callbacks, half_life)
         schedule.check()
+        if half_life is not None:
+            require_times(events)
         threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
         state = self._begin(events.values)
         state.history.require_room(len(events))

@@ -20,6 +20,7 @@ from fastmf.state import State
 __all__ = ["System", "Touched", "alternate"]
 
 _LEAST = 1e-9  # a penalty, so that rows whose events all weigh nothing have a solution
+_NO_TIMES = np.empty(0, np.int64)
 OTHER = {"users": "items", "items": "users"}
 
 
@@ -79,7 +80,8 @@ def _all_of(side: str, state: State, events: Events, objective: Objective) -> Eq
     order, starts = state.history.sorted_by(side, count) if whole else order_by(getattr(events, side), count)
     others = np.empty(order.size, np.int32)
     values, weights = np.empty(order.size, np.float32), np.empty(order.size, np.float32)
-    log.fetch(order, getattr(events, OTHER[side]), events.values, events.weights, others, values, weights)
+    columns = getattr(events, OTHER[side]), events.values, events.weights
+    log.fetch(order, *columns, _NO_TIMES, others, values, weights, _NO_TIMES)
     numbers, unobserved = np.arange(count, dtype=np.int32), getattr(objective.loss, "unobserved", 0.0)
     shares = _item_shares(state, objective)
     missing = unobserved if shares is None else unobserved * shares.size / shares.sum()
@@ -105,11 +107,21 @@ class Touched(NamedTuple):
 
     @classmethod
     def of(
-        cls, side: str, state: State, arrived: Events, rows: tuple[np.ndarray, np.ndarray, int], limit: int
+        cls,
+        side: str,
+        state: State,
+        arrived: Events,
+        rows: tuple[np.ndarray, np.ndarray, int],
+        limit: int,
+        fade: Callable[[Events], Events],
     ) -> Touched:
-        """`rows` are those that the batch names, the place of each event's row, and how many may move."""
+        """`rows` are those that the batch names, the place of each event's row, and how many may move.
+
+        Of past events, weights are what `fade` leaves of them.
+        """
         named, local, movable = rows
         past, _, sampled = state.history.sampled(side, named[:movable], limit)
+        past = fade(past)
         new = local < movable
         other = OTHER[side]
         places = np.concatenate([getattr(past, side), local[new]])

@@ -1,20 +1,67 @@
-"""What a fit and an update share: batches in row numbers, and losses per event."""
+"""What a fit and an update share: batches in row numbers, weights that decay, and losses per event."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from fastmf.engine import Objective
-from fastmf.history import Events
+from fastmf.errors import DataError
+from fastmf.history import Events, History
 from fastmf.interactions import Interactions
 
-__all__ = ["mean_loss", "numbered", "require_steps"]
+__all__ = ["decayed", "mean_loss", "newest", "numbered", "require_steps", "require_times"]
 
 
 def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
     """A batch with row numbers in place of ids, and a weight of 1 where it has none."""
     weights = np.broadcast_to(np.float32(1), len(batch)) if batch.weights is None else batch.weights
     return Events(users, items, batch.values, weights, batch.times)
+
+
+def newest(history: History, times: np.ndarray | None = None) -> int:
+    """The newest time of a history and of new events; there must be one."""
+    known = [history.newest, None if times is None else int(times.max())]
+    return max(one for one in known if one is not None)
+
+
+def require_times(batch: Interactions, history: History | None = None) -> None:
+    """Raise DataError unless all events of a batch, and of a history that is to be read, have times to decay by."""
+    if batch.times is None and len(batch):
+        raise DataError("half_life needs times, and the events have none")
+    if history is None:
+        return
+    untimed = len(history) if history.untimed is None else history.untimed
+    if untimed:
+        raise DataError(
+            f"half_life needs times, and the first {untimed} events of the history have none; "
+            "fit with times, or leave the history out by history_epochs=0"
+        )
+
+
+def decayed(events: Events, now: int, half_life: float) -> Events:
+    """Events as they count in training: a weight halves with every `half_life` of its age at `now`, the newest time.
+
+    A weight too small for float32 becomes 0. Events, if there are any, must have times.
+
+    References
+    ----------
+    Ding, Li (2005), Time Weight Collaborative Filtering.
+
+    Examples
+    --------
+    >>> two, ones = np.zeros(2, np.int32), np.ones(2, np.float32)
+    >>> decayed(Events(two, two, ones, ones, np.array([20, 30])), 30, half_life=5).weights
+    array([0.25, 1.  ], dtype=float32)
+    """
+    if not events.users.size:
+        return events
+    assert events.times is not None
+    age = np.subtract(now, events.times).view(np.uint64)  # right however far apart: it wraps around into place
+    with np.errstate(over="ignore"):  # so old that nothing is left
+        fade = age / -float(half_life)
+    np.exp2(fade, out=fade)
+    fade *= events.weights
+    return events._replace(weights=fade.astype(np.float32))
 
 
 def mean_loss(lost: float, events: Events) -> float:

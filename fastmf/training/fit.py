@@ -16,7 +16,7 @@ from fastmf.kernels.grouping import order_by
 from fastmf.plan import Plan
 from fastmf.state import State
 from fastmf.training.alternating import alternate
-from fastmf.training.batch import mean_loss, require_steps
+from fastmf.training.batch import decayed, mean_loss, newest, require_steps
 
 __all__ = ["Schedule", "train"]
 
@@ -39,6 +39,8 @@ class Schedule(NamedTuple):
         Show a progress bar; by default where standard error is a terminal.
     callbacks : sequence of callables
         Each is called after every epoch with that epoch's record.
+    half_life : float, optional
+        As in Update.
     """
 
     epochs: int
@@ -46,6 +48,7 @@ class Schedule(NamedTuple):
     batch_size: int = 1
     progress: bool | None = None
     callbacks: Sequence[Callable[[dict[str, Any]], None]] = ()
+    half_life: float | None = None
 
     def check(self) -> None:
         """Raise ValueError for a schedule that makes no sense."""
@@ -54,6 +57,8 @@ class Schedule(NamedTuple):
         require_number("validation", self.validation)
         if self.validation >= 1.0:
             raise ValueError(f"validation must be a share in [0, 1), got {self.validation!r}")
+        if self.half_life is not None:
+            require_number("half_life", self.half_life, positive=True)
         if not isinstance(self.callbacks, Sequence) or not all(callable(one) for one in self.callbacks):
             raise ValueError(f"callbacks must be a list of callables, got {self.callbacks!r}")
 
@@ -61,7 +66,10 @@ class Schedule(NamedTuple):
 def train(state: State, objective: Objective, schedule: Schedule, threads: int) -> list[dict[str, Any]]:
     """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
     working = WorkingSet.over(state.factors)
-    kept, held = _hold_out(state.history.events, schedule.validation, state.factors.seed)
+    events = state.history.events
+    if schedule.half_life is not None:
+        events = decayed(events, newest(state.history), schedule.half_life)
+    kept, held = _hold_out(events, schedule.validation, state.factors.seed)
     learn = _learner(state, working, kept, objective, schedule.batch_size, threads)
     best = _Best(working) if held.users.size else None
     records: list[dict[str, Any]] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from fastmf.plan import PARALLEL_FROM, Plan
 from fastmf.recipes import Update
 from fastmf.state import State
 from fastmf.training.alternating import System, Touched
-from fastmf.training.batch import mean_loss, numbered, require_steps
+from fastmf.training.batch import decayed, mean_loss, newest, numbered, require_steps, require_times
 
 __all__ = ["make_delta"]
 
@@ -36,6 +37,8 @@ class Learned(NamedTuple):
 def make_delta(state: State, batch: Interactions, recipe: Update, objective: Objective, threads: int = 1) -> Delta:
     """Train on a batch as the recipe says; the state stays as it is until the Delta is committed."""
     began = time.perf_counter()
+    if recipe.half_life is not None:
+        require_times(batch, state.history if recipe.history_epochs or objective.closed_form else None)
     staged = {side: state.ids[side].stage(getattr(batch, side), side) for side in SIDES}
     for side in SIDES:
         state.factors.tables[side].require_room(len(state.ids[side]) + len(staged[side].fresh))
@@ -64,9 +67,18 @@ def _descend(
 ) -> Learned:
     """Gradient descent on a working set of the rows that the batch concerns."""
     working, new, past = _gather(state, arrived, staged, recipe)
+    fade = _fade(state, arrived, recipe)
+    new, past = fade(new), None if past is None else fade(past)
     before = working.measure(new, objective)
     _train_update(working, new, past, recipe, objective, threads)
     return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(new, objective), new))
+
+
+def _fade(state: State, arrived: Events, recipe: Update) -> Callable[[Events], Events]:
+    """What makes old events count less, if the recipe has them do so."""
+    if recipe.half_life is None or not arrived.users.size:
+        return lambda events: events
+    return functools.partial(decayed, now=newest(state.history, arrived.times), half_life=recipe.half_life)
 
 
 def _solve(
@@ -74,11 +86,12 @@ def _solve(
 ) -> Learned:
     """Alternating least squares: each row that the batch concerns is solved from its own history."""
     require_steps(objective, recipe.rate, recipe.batch_size)
-    touched = {}
+    fade, touched = _fade(state, arrived, recipe), {}
+    arrived = fade(arrived)
     for side in SIDES:
         rows, local = localize(getattr(arrived, side), state.factors.tables[side].marks)
         named = _movable_first(rows, local, len(rows), side, state, staged, recipe)
-        touched[side] = Touched.of(side, state, arrived, named, objective.solver.max_history)
+        touched[side] = Touched.of(side, state, arrived, named, objective.solver.max_history, fade)
     if recipe.loss is not None:
         for one in touched.values():
             _require_labels(one.values, recipe.loss)
