@@ -137,12 +137,13 @@ def _sample(stamp):
 
 def _fetch(stamp):
     @jit(stamp)
-    def fetch(events, rows, values, weights, out_rows, out_values, out_weights):
-        """Three columns of the log at some positions, in one pass over it."""
+    def fetch(events, rows, values, weights, unweighted, out_rows, out_values, out_weights):
+        """Three columns of the log at some positions, in one pass over it; its first `unweighted` events weigh 1."""
         stamp  # noqa: B018
         for n in range(events.size):
             event = events[n]
-            out_rows[n], out_values[n], out_weights[n] = rows[event], values[event], weights[event]
+            out_rows[n], out_values[n] = rows[event], values[event]
+            out_weights[n] = weights[event] if event >= unweighted else np.float32(1)
 
     return fetch
 

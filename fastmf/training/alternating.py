@@ -79,7 +79,8 @@ def _all_of(side: str, state: State, events: Events, objective: Objective) -> Eq
     order, starts = state.history.sorted_by(side, count) if whole else order_by(getattr(events, side), count)
     others = np.empty(order.size, np.int32)
     values, weights = np.empty(order.size, np.float32), np.empty(order.size, np.float32)
-    log.fetch(order, getattr(events, OTHER[side]), events.values, events.weights, others, values, weights)
+    columns = (getattr(events, OTHER[side]), events.values, events.weighed().weights, 0)
+    log.fetch(order, *columns, others, values, weights)
     numbers, unobserved = np.arange(count, dtype=np.int32), getattr(objective.loss, "unobserved", 0.0)
     shares = _item_shares(state, objective)
     missing = unobserved if shares is None else unobserved * shares.size / shares.sum()
@@ -124,7 +125,7 @@ class Touched(NamedTuple):
         places = np.concatenate([getattr(past, side), local[new]])
         order, bounds = order_by(places, movable)  # stable: what is new comes last
         others, values, weights = (
-            np.concatenate([before, after[new]])[order]
+            np.concatenate([before, after[new]])[order]  # type: ignore[index]
             for before, after in (
                 (getattr(past, other), getattr(arrived, other)),
                 (past.values, arrived.values),

@@ -12,14 +12,13 @@ __all__ = ["mean_loss", "numbered", "require_steps"]
 
 
 def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
-    """A batch with row numbers in place of ids, and a weight of 1 where it has none."""
-    weights = np.broadcast_to(np.float32(1), len(batch)) if batch.weights is None else batch.weights
-    return Events(users, items, batch.values, weights, batch.times)
+    """A batch with row numbers in place of ids."""
+    return Events(users, items, batch.values, batch.weights, batch.times)
 
 
 def mean_loss(lost: float, events: Events) -> float:
     """A summed loss per unit of weight; 0 where there is none."""
-    total = float(events.weights.sum(dtype=np.float64))
+    total = float(events.users.size if events.weights is None else events.weights.sum(dtype=np.float64))
     return lost / total if total else 0.0
 
 
