@@ -23,12 +23,12 @@ _BYTES_PER_EVENT = 40  # two rows, value, weight, time, two links
 
 
 class Events(NamedTuple):
-    """Events with row numbers in place of ids; the columns of the log."""
+    """Events with row numbers in place of ids; the columns of the log. Without weights, each event weighs 1."""
 
     users: np.ndarray
     items: np.ndarray
     values: np.ndarray
-    weights: np.ndarray
+    weights: np.ndarray | None
     times: np.ndarray | None = None
 
     def take(self, positions: np.ndarray | slice) -> Events:
@@ -42,21 +42,35 @@ class Events(NamedTuple):
     @classmethod
     def concatenate(cls, parts: Sequence[Events]) -> Events:
         """Events that follow each other; where some have times, the time of the others is 0, as it is in the log."""
-        users, items, values, weights = (np.concatenate(c) for c in zip(*(part[:4] for part in parts), strict=True))
-        if all(part.times is None for part in parts):
-            return cls(users, items, values, weights)
-        times = [np.zeros(part.users.size, np.int64) if part.times is None else part.times for part in parts]
-        return cls(users, items, values, weights, np.concatenate(times))
+        users, items, values = (np.concatenate(c) for c in zip(*(part[:3] for part in parts), strict=True))
+        weights = times = None
+        if any(part.weights is not None for part in parts):
+            weights = np.concatenate([part.weighed().weights for part in parts])
+        if any(part.times is not None for part in parts):
+            given = [np.zeros(part.users.size, np.int64) if part.times is None else part.times for part in parts]
+            times = np.concatenate(given)
+        return cls(users, items, values, weights, times)
+
+    def weighed(self) -> Events:
+        """The same with a weight for each event; those that have none get a read-only view of a single 1."""
+        if self.weights is not None:
+            return self
+        return self._replace(weights=np.broadcast_to(np.float32(1), self.users.size))
+
+    def contiguous(self) -> Events:
+        """The same columns, each in one piece."""
+        return Events(*(None if column is None else np.ascontiguousarray(column) for column in self))  # type: ignore[arg-type]
 
     def require(self, users: int, items: int) -> None:
         """ValueError unless these are columns of a log over so many user and item rows."""
         kinds = (np.int32, np.int32, np.float32, np.float32, np.int64)
         for name, column, kind in zip(self._fields, self, kinds, strict=True):
-            if column is None and name == "times":
+            if column is None and name in ("weights", "times"):
                 continue
             if column is None or column.dtype != kind or column.shape != self.users.shape or column.ndim != 1:
                 raise ValueError(f"the history's {name} are not a column of {np.dtype(kind).name}")
-        if not np.isfinite(self.values).all() or not (np.isfinite(self.weights).all() and (self.weights >= 0).all()):
+        weights = np.float32(1) if self.weights is None else self.weights
+        if not np.isfinite(self.values).all() or not (np.isfinite(weights).all() and (weights >= 0).all()):
             raise ValueError("the history's values and weights are not all finite, or a weight is negative")
         for name, count in (("users", users), ("items", items)):
             rows = getattr(self, name)
@@ -129,6 +143,7 @@ class History:
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
         self.untimed: int | None = None  # how many events came before the first with a time
         self._highs: list[int] = []  # the newest time up to the end of each whole piece, as far as it was asked for
+        self.unweighted: int | None = None  # how many came before the first with a weight: no weight of theirs is kept
 
     def __len__(self) -> int:
         return int(self._size[0])
@@ -138,20 +153,35 @@ class History:
         return self.untimed is not None
 
     @property
+    def _weighted(self) -> bool:
+        return self.unweighted is not None
+
+    @property
     def events(self) -> Events:
-        """The whole log, as views."""
+        """The whole log, as views; see :meth:`between`."""
         return self.between(0, len(self))
 
     def between(self, first: int, last: int) -> Events:
-        """Events `first` to `last` of the log, as views."""
-        log_view = self._log.take(slice(first, last))
-        return log_view if self._timed else log_view._replace(times=None)
+        """Events `first` to `last` of the log, as views; weights are a copy where only the later events have any."""
+        found = self._log.take(slice(first, last))
+        if not self._timed:
+            found = found._replace(times=None)
+        if self.unweighted is None or self.unweighted >= last:
+            return found._replace(weights=None)
+        if self.unweighted > first:
+            found = found._replace(weights=found.weights.copy())  # type: ignore[union-attr]
+            found.weights[: self.unweighted - first] = 1  # type: ignore[index]
+        return found
 
     @property
     def columns(self) -> tuple[Any, ...]:
-        """For kernels that append: values, weights, times, whether times count, the length as an array, capacity."""
-        log_view = self._log
-        return log_view.values, log_view.weights, log_view.times, self._timed, self._size, log_view.users.size
+        """For kernels that append: values, weights, times, whether either counts, the length as an array, capacity.
+
+        Last comes how many events weigh 1, whatever the column of weights has.
+        """
+        kept, counting = self._log, (self._weighted, self._timed)
+        unweighted = _NO_LIMIT if self.unweighted is None else self.unweighted
+        return kept.values, kept.weights, kept.times, *counting, self._size, kept.users.size, unweighted
 
     def column_of(self, side: str) -> tuple[np.ndarray, ...]:
         """For kernels that append: the rows of a side and their links, head, tailed and previous."""
@@ -178,14 +208,21 @@ class History:
         if len(self) + events > self._log.users.size:
             raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self._budget} bytes")
 
-    def build(self, events: Events, users: int, items: int, untimed: int = 0, threads: int = 1) -> None:
-        """Fill an empty history with the events of so many user and item rows; the first `untimed` have no time."""
+    def build(
+        self, events: Events, users: int, items: int, untimed: int = 0, unweighted: int = 0, threads: int = 1
+    ) -> None:
+        """Fill an empty history with the events of so many user and item rows.
+
+        The first `untimed` have no time, and the first `unweighted` no weight, where the events have any.
+        """
         for given, column in zip(events, self._log, strict=True):
             if given is not None and column is not None:
                 use_huge_pages(column, given.size)
         self._write(events)
         if events.times is not None:
             self.untimed = untimed
+        if events.weights is not None:
+            self.unweighted = unweighted
         counts = {"users": users, "items": items}
         at_once(lambda side: self._sides[side].build(getattr(events, side), counts[side]), list(counts), threads)
 
@@ -212,6 +249,8 @@ class History:
             gone.times[:] = 0  # type: ignore[index]
             self.untimed = self.untimed if count > self.untimed else None
         del self._highs[count // _PIECE :]
+        if self.unweighted is not None:
+            self.unweighted = self.unweighted if count > self.unweighted else None
         self._size[0] = count
 
     def counts(self, side: str, rows: np.ndarray | slice) -> np.ndarray:
@@ -232,7 +271,8 @@ class History:
         Returns
         -------
         events : Events
-            With times where the log has any; of the side itself, the place in `rows` instead of the row.
+            With weights, and with times where the log has any; of the side itself, the place in `rows` instead of the
+            row.
         bounds : int64[len(rows) + 1]
             Row n has ``events[bounds[n]:bounds[n + 1]]``.
         """
@@ -245,7 +285,9 @@ class History:
         found = np.empty(positions.size, np.int32)
         values, weights = np.empty(positions.size, np.float32), np.empty(positions.size, np.float32)
         times = np.empty(positions.size if self._timed else 0, np.int64)
-        log.fetch(positions, getattr(self._log, other), *self._log[2:], found, values, weights, times)
+        unweighted = len(self) if self.unweighted is None else self.unweighted
+        columns = (getattr(self._log, other), self._log.values, self._log.weights, unweighted, self._log.times)
+        log.fetch(positions, *columns, found, values, weights, times)
         places = np.repeat(np.arange(bounds.size - 1, dtype=np.int32), np.diff(bounds))
         known = times if self._timed else None
         return Events(**{side: places, other: found}, values=values, weights=weights, times=known)
@@ -286,8 +328,13 @@ class History:
 
     def _write(self, events: Events) -> None:
         first, last = len(self), len(self) + events.users.size
-        for name, column in zip(Events._fields[:4], events[:4], strict=True):
+        for name, column in zip(Events._fields[:3], events[:3], strict=True):
             getattr(self._log, name)[first:last] = column
+        if self.unweighted is None and events.weights is not None and last > first:
+            self.unweighted = first
+        if self._weighted:
+            assert self._log.weights is not None
+            self._log.weights[first:last] = 1 if events.weights is None else events.weights
         if self.untimed is None and events.times is not None and last > first:
             self.untimed = first
         if self._timed:

@@ -14,6 +14,7 @@ from fastmf.equations import form_of, room_of
 from fastmf.errors import DataError, DivergenceError
 from fastmf.factors import SIDES, Move, Rows, Table
 from fastmf.grams import NO_GRAM
+from fastmf.history import Events
 from fastmf.interactions import columns
 from fastmf.kernels import online, relearn
 from fastmf.kernels.bridge import entry_point
@@ -203,11 +204,11 @@ class Journal:
         whole = Rows(*(np.concatenate(pair) for pair in zip(before, fresh, strict=True))).copy()
         return Move(rows, whole, table.gather(rows, start))
 
-    def _measure(self, events: Any) -> float:
+    def _measure(self, events: Events) -> float:
         factors = self._state.factors
         tables = [part for table in factors.tables.values() for part in (table.factors, table.records)]
         kernel = measure(factors.shape, self._objective.classes[:1])
-        return float(kernel(events[:4], *tables, self._mean, self._objective.loss))
+        return float(kernel(events.weighed().contiguous()[:4], *tables, self._mean, self._objective.loss))
 
     def _write_ledger(self) -> None:
         """Tell the kernels where everything is now."""

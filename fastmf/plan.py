@@ -107,6 +107,7 @@ class Plan(NamedTuple):
         Gemulla, Nijkamp, Haas, Sismanis (2011), Large-scale Matrix Factorization with Distributed SGD.
         """
         order, starts = by_user
+        events = events.weighed()
         user_band = np.minimum(starts[:-1] * bands // max(order.size, 1), bands - 1).astype(np.int32)
         item_band = _deal(items, bands, seed)
         edges = np.searchsorted(user_band, np.linspace(0, bands, min(threads, bands) + 1).round())  # a part per thread
@@ -119,7 +120,7 @@ class Plan(NamedTuple):
 
         at_once(count, range(len(counts)), threads)
         bounds = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
-        arranged = Events(*(np.empty(order.size, column.dtype) for column in events[:4]))
+        arranged = Events(*(np.empty(order.size, column.dtype) for column in events[:4]))  # type: ignore[union-attr]
         form = events[:4], user_band, item_band, bands, in_flight, bounds, arranged[:4]
         at_once(lambda users: arrange(order, starts, users, *form), list(itertools.pairwise(edges)), threads)
         return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)

@@ -66,7 +66,8 @@ class State:
         other.lineage, other.version, other.trail = self.lineage, self.version, self.trail.copy()
         other.grams = self.grams.copy()
         other.ids = {side: ids.copy() for side, ids in self.ids.items()}
-        other.history.build(self.history.events, *self.counts, self.history.untimed or 0)
+        history = self.history
+        other.history.build(history.events, *self.counts, history.untimed or 0, history.unweighted or 0)
         return other
 
     def gram_matrices(self, loss: Any, threads: int = 1) -> dict[str, Gram]:
@@ -103,7 +104,8 @@ class State:
         """The numbers that go with the arrays, as text that keeps every bit (and infinity)."""
         factors = self.factors
         found = {name: repr(getattr(factors, name)) for name in ("global_mean", "centre", "low", "high")}
-        return found | {"untimed": str(self.history.untimed or 0)}
+        history = self.history
+        return found | {"untimed": str(history.untimed or 0), "unweighted": str(history.unweighted or 0)}
 
     def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
         """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
@@ -122,10 +124,11 @@ class State:
         log = Events(*(arrays.get(f"history.{name}") for name in Events._fields))  # type: ignore[arg-type]
         log.require(*self.counts)
         self.history.require_room(log.users.size)
-        untimed = int(numbers["untimed"])
-        if not 0 <= untimed <= log.users.size:
-            raise ValueError(f"{untimed} events without a time are not among {log.users.size}")
-        self.history.build(log, *self.counts, untimed)
+        without = {"time": int(numbers["untimed"]), "weight": int(numbers.get("unweighted", "0"))}
+        for name, count in without.items():
+            if not 0 <= count <= log.users.size:
+                raise ValueError(f"{count} events without a {name} are not among {log.users.size}")
+        self.history.build(log, *self.counts, *without.values())
 
 
 def commit(state: State, delta: Delta) -> None:

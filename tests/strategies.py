@@ -96,7 +96,7 @@ def assert_reads(model: MF, limit: int | None = None) -> None:
     """Each row's past, read through the index of the history, is what a scan of the log finds."""
     history = model._state.history
     for side, other in (SIDES, SIDES[::-1]):
-        log, count = history.events, len(model._state.ids[side])
+        log, count = history.events.weighed(), len(model._state.ids[side])
         found, bounds = history.of(side, np.arange(count, dtype=np.int32), limit)
         for row in range(count):
             places, part = np.flatnonzero(getattr(log, side) == row), slice(*bounds[row : row + 2])

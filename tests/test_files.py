@@ -18,18 +18,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
-from strategies import FACTORS, ITEMS, USERS, as_text, assert_reads, assert_same, bits, fitted, some_events
+from strategies import FACTORS, ITEMS, USERS, as_text, assert_reads, assert_same, bits, content, fitted, some_events
 
 import fastmf
 from fastmf import MF, Interactions, Options, files, losses, optimizers, regularizers
 from fastmf.errors import DivergenceError, FastMFError, FileFormatError
 
-NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2], times=[3, 4, 5, 6])
+NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2], times=[3, 4, 5, 6], weights=[1, 2, 1, 1])
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """The file of a model that has learned, with int ids and times."""
+    """The file of a model that has learned, with int ids, times and weights."""
     model = fitted()
     model.update(NEW)
     model.save(tmp_path / "model")
@@ -207,8 +207,8 @@ def flipped(whole: bytes, count: int = 400) -> Iterator[tuple[int, bytes]]:
 
 def test_a_flipped_bit_never_crashes(path: Path) -> None:
     """Whatever it hits: the file is refused, or there is a model that answers and learns."""
-    for place, content in flipped(path.read_bytes()):
-        path.write_bytes(content)
+    for place, damaged in flipped(path.read_bytes()):
+        path.write_bytes(damaged)
         try:
             model = fastmf.load(path)
         except FileFormatError:
@@ -226,8 +226,8 @@ def test_a_flipped_bit_never_crashes(path: Path) -> None:
 
 def test_a_flipped_bit_is_noticed(path: Path) -> None:
     unnoticed = []
-    for place, content in flipped(path.read_bytes()):
-        path.write_bytes(content)
+    for place, damaged in flipped(path.read_bytes()):
+        path.write_bytes(damaged)
         try:
             fastmf.load(path)
         except FileFormatError:
@@ -346,6 +346,7 @@ WRONG: dict[str, Callable[..., None]] = {
     "other storage": say("settings", "options", "storage", "float16"),
     "threads that are no number": say("settings", "options", "threads", "all"),
     "no numbers": say("numbers", {}),
+    "more events without a weight than there are": say("numbers", "unweighted", "100000"),
     "numbers of another kind": say("numbers", 5),
     "a mean that is not finite": say("numbers", "global_mean", "nan"),
     "a mean that is no number": say("numbers", "global_mean", "about 3"),
@@ -395,6 +396,37 @@ def test_text_ids_that_do_not_fit_are_refused(change: Callable[..., None], tmp_p
     repacked(tmp_path / "model", change)
     with pytest.raises(FileFormatError, match="model"):
         fastmf.load(tmp_path / "model")
+
+
+def test_a_file_that_does_not_say_how_many_events_came_before_the_weights(path: Path) -> None:
+    """As files were at first: with a weight for each event."""
+    expected = fastmf.load(path)
+
+    def change(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
+        metadata["numbers"].pop("unweighted")
+        arrays.setdefault("history.weights", np.ones(len(arrays["history.users"]), np.float32))
+
+    repacked(path, change)
+    found = fastmf.load(path)
+    before, after = (model._state.history.events.weighed().weights for model in (expected, found))
+    assert after.tolist() == before.tolist()
+    assert_reads(found)
+    batch = some_events(30)
+    assert found.update(batch).loss_after == expected.update(batch).loss_after
+
+
+def test_weights_of_only_the_later_events_are_kept(tmp_path: Path) -> None:
+    model = fitted()
+    before = content(model)
+    model.update(some_events(30, weights=np.linspace(0, 2, 30)))
+    model.save(tmp_path / "model")
+    loaded = fastmf.load(tmp_path / "model")
+    assert_same(bits(model), bits(loaded))
+    undone = model.copy()
+    assert_same(bits(model), bits(undone))
+    model.rollback(to=0)
+    assert_same(content(model), before)
+    assert model._state.history.events.weights is None
 
 
 def test_metadata_of_another_kind_is_refused(path: Path) -> None:

@@ -16,22 +16,30 @@ COUNTS = {"users": 5, "items": 3}  # few rows, so that their tails grow long
 PIECE = fastmf.history._PIECE
 
 
-def random_events(count: int, seed: int, timed: bool = False) -> Events:
+def random_events(count: int, seed: int, timed: bool = False, weighted: bool = True) -> Events:
     rng = np.random.default_rng(seed)
     return Events(
         rng.integers(0, COUNTS["users"], count).astype(np.int32),
         rng.integers(0, COUNTS["items"], count).astype(np.int32),
         rng.random(count, np.float32),
-        rng.random(count, np.float32),
+        rng.random(count, np.float32) if weighted else None,
         rng.integers(-100, 100, count) if timed else None,
     )
 
 
 def concatenated(parts: list[Events]) -> Events:
-    """One log of several; an event without a time has that of the event before it, and 0 before the first time."""
+    """One log of several; an event without a time has that of the event before it, and 0 before the first time.
+
+    Without any weight no event has one, else those of other parts weigh 1.
+    """
     if not parts:
-        return random_events(0, 0)
-    columns = (np.concatenate(column) for column in zip(*(part[:4] for part in parts), strict=True))
+        return random_events(0, 0, weighted=False)
+    columns = [np.concatenate(column) for column in zip(*(part[:3] for part in parts), strict=True)]
+    weights: list[float] = []
+    for part in parts:
+        weights += [1.0] * part.users.size if part.weights is None else part.weights.tolist()
+    given = any(part.weights is not None and part.weights.size for part in parts)
+    columns.append(np.array(weights, np.float32) if given else None)
     if all(part.times is None or not part.times.size for part in parts):
         return Events(*columns)
     times: list[int] = []
@@ -57,7 +65,7 @@ def assert_reads(history: History, log: Events, side: str, rows: np.ndarray, lim
     positions = [np.flatnonzero(column == row)[-limit if limit else None :] for row in rows]
     positions = [one[:0] if limit == 0 else one for one in positions]
     assert bounds.tolist() == np.cumsum([0, *map(len, positions)]).tolist()
-    expected = log.take(np.concatenate([np.empty(0, np.int64), *positions]))
+    expected = log.weighed().take(np.concatenate([np.empty(0, np.int64), *positions]))
     places = np.repeat(np.arange(len(rows)), np.diff(bounds))
     expected = expected._replace(**{side: places})
     for name, one, other in zip(Events._fields, found, expected, strict=True):
@@ -67,17 +75,17 @@ def assert_reads(history: History, log: Events, side: str, rows: np.ndarray, lim
 class HistoryAgainstLists(RuleBasedStateMachine):
     """`parts` are the events appended, batch by batch."""
 
-    @initialize(count=st.integers(0, 60), seed=st.integers(0, 99), built=st.booleans())
-    def start(self, count: int, seed: int, built: bool) -> None:
+    @initialize(count=st.integers(1, 60), seed=st.integers(0, 99), built=st.booleans(), weighted=st.booleans())
+    def start(self, count: int, seed: int, built: bool, weighted: bool) -> None:
         fastmf.history._PIECE = 16  # so that there are many
         self.history, self.parts = History(max(COUNTS.values()), 40 * 2000), []
         if built:
-            self.parts = [random_events(count, seed)]
+            self.parts = [random_events(count, seed, weighted=weighted)]
             self.history.build(self.parts[0], *COUNTS.values())
 
-    @rule(count=st.integers(0, 60), seed=st.integers(0, 99), timed=st.booleans())
-    def append(self, count: int, seed: int, timed: bool) -> None:
-        events = random_events(count, seed, timed)
+    @rule(count=st.integers(0, 60), seed=st.integers(0, 99), timed=st.booleans(), weighted=st.booleans())
+    def append(self, count: int, seed: int, timed: bool, weighted: bool) -> None:
+        events = random_events(count, seed, timed, weighted)
         self.history.append(events)
         self.parts.append(events)
 
@@ -179,6 +187,22 @@ def test_rolling_back_the_first_times_forgets_that_there_were_any() -> None:
     assert history.events.times[:30].tolist() == [0] * 30
 
 
+def test_weights_are_kept_from_the_first_event_that_has_one() -> None:
+    history, past = History(5, 40 * 1000), random_events(20, 0, weighted=False)
+    history.build(past, *COUNTS.values())
+    later = random_events(10, 1), random_events(5, 2, weighted=False)
+    for events in later:
+        history.append(events)
+    assert not history._log.weights[:20].any()
+    expected = concatenated([past, *later])
+    for first, last in ((0, 35), (0, 20), (15, 25), (20, 35), (32, 35)):
+        found = history.between(first, last).weighed().weights
+        assert found.tolist() == expected.weights[first:last].tolist()
+    history.truncate(20)
+    assert_same(history, past)
+    assert history.unweighted is None
+
+
 def test_an_event_without_a_time_has_that_of_the_newest() -> None:
     history = History(5, 40 * 1000)
     assert history.times_of(None, 3) is None
@@ -195,11 +219,11 @@ def test_an_event_without_a_time_has_that_of_the_newest() -> None:
 def test_columns_that_do_not_fit_are_refused() -> None:
     good = random_events(10, 0, timed=True)
     good.require(*COUNTS.values())
-    good._replace(times=None).require(*COUNTS.values())
+    good._replace(weights=None, times=None).require(*COUNTS.values())
     for name, column, message in (
         ("values", good.values.astype(np.float64), "values are not a column of float32"),
         ("items", good.items[:9], "items are not a column of int32"),
-        ("weights", None, "weights are not a column of float32"),
+        ("weights", good.weights.astype(np.float64), "weights are not a column of float32"),
         ("weights", -good.weights, "a weight is negative"),
         ("weights", good.weights * np.float32(np.inf), "not all finite"),
         ("values", good.values + np.float32(np.nan), "not all finite"),

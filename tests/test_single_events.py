@@ -48,6 +48,17 @@ def test_single_events_are_undone_and_repeated_as_one_delta() -> None:
     assert model.flush().new_users.tolist() == [100]
 
 
+@pytest.mark.parametrize("weights", [None, [2.0, 0.5, 1.0, 3.0]], ids=["unweighted", "weighted"])
+def test_single_events_weigh_one(weights: list[float] | None) -> None:
+    model = fitted()
+    model.update(Interactions(NEW.users, NEW.items, NEW.values, weights=weights))
+    model.learn_one(3, 5, 4.0)
+    model.flush()
+    found = model._state.history.events.weights
+    assert (found is None) if weights is None else found[-5:].tolist() == [*weights, 1.0]
+    assert_reads(model)
+
+
 def test_predict_one_is_predict() -> None:
     model = fitted()
     model.update(Interactions([3], [5], [5.0]), epochs=100)

@@ -51,6 +51,19 @@ class Settings(NamedTuple):
     penalty: float = 0.05
 
 
+class Problem(NamedTuple):
+    """Ratings in LIBMF's own form, and the array that it points to."""
+
+    structure: _Problem
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, ratings: Ratings, size: Size) -> Problem:
+        rows = np.empty(ratings.users.size, RATING)
+        rows["user"], rows["item"], rows["value"] = ratings
+        return cls(_Problem(size.users, size.items, rows.size, rows.ctypes.data), rows)
+
+
 class LibMF:
     """The library at $LIBMF_SO."""
 
@@ -62,31 +75,28 @@ class LibMF:
 
     def train(self, ratings: Ratings, size: Size, settings: Settings, epochs: int) -> None:
         """Train from the caller's arrays, and drop the model."""
-        self._run(ratings, size, settings, epochs, None)
+        self.train_on(Problem.of(ratings, size), settings, epochs)
+
+    def train_on(self, problem: Problem, settings: Settings, epochs: int) -> None:
+        """The same from ratings in LIBMF's own form."""
+        self._run(problem, settings, epochs, None)
 
     def errors(self, ratings: Ratings, test: Ratings, size: Size, settings: Settings, epochs: int) -> list[float]:
         """Test RMSE after every epoch, as LIBMF prints it."""
-        printed = _captured(lambda: self._run(ratings, size, settings, epochs, test))
+        given, asked = Problem.of(ratings, size), Problem.of(test, size)
+        printed = _captured(lambda: self._run(given, settings, epochs, asked))
         rows = [line.split() for line in printed.splitlines()]
         return [float(row[2]) for row in rows if row and row[0].isdigit()]
 
-    def _run(self, ratings: Ratings, size: Size, settings: Settings, epochs: int, test: Ratings | None) -> None:
-        given, _rows = _problem(ratings, size)
-        asked, _test_rows = _problem(test, size) if test is not None else (None, None)
+    def _run(self, given: Problem, settings: Settings, epochs: int, asked: Problem | None) -> None:
         parameter = self._library.mf_get_default_param()
         parameter.fun, parameter.k, parameter.nr_threads = 0, settings.factors, settings.threads
         parameter.nr_bins, parameter.nr_iters, parameter.eta = settings.bins, epochs, settings.rate
         parameter.lambda_p2 = parameter.lambda_q2 = settings.penalty
-        parameter.quiet, parameter.copy_data = test is None, False
-        model = self._library.mf_train_with_validation(given, asked, parameter)
+        parameter.quiet, parameter.copy_data = asked is None, False
+        test = asked.structure if asked is not None else None
+        model = self._library.mf_train_with_validation(given.structure, test, parameter)
         self._library.mf_destroy_model(ctypes.byref(model))
-
-
-def _problem(ratings: Ratings, size: Size) -> tuple[_Problem, np.ndarray]:
-    """LIBMF's view of ratings, and the array that it points to."""
-    rows = np.empty(ratings.users.size, RATING)
-    rows["user"], rows["item"], rows["value"] = ratings
-    return _Problem(size.users, size.items, rows.size, rows.ctypes.data), rows
 
 
 def _captured(call: Callable[[], Any]) -> str:

@@ -137,12 +137,16 @@ def _sample(stamp):
 
 def _fetch(stamp):
     @jit(stamp)
-    def fetch(events, rows, values, weights, times, out_rows, out_values, out_weights, out_times):
-        """Four columns of the log at some positions, in one pass over it; without `out_times`, three."""
+    def fetch(events, rows, values, weights, unweighted, times, out_rows, out_values, out_weights, out_times):
+        """Four columns of the log at some positions, in one pass over it; without `out_times`, three.
+
+        The first `unweighted` events of the log weigh 1.
+        """
         stamp  # noqa: B018
         for n in range(events.size):
             event = events[n]
-            out_rows[n], out_values[n], out_weights[n] = rows[event], values[event], weights[event]
+            out_rows[n], out_values[n] = rows[event], values[event]
+            out_weights[n] = weights[event] if event >= unweighted else np.float32(1)
             if out_times.size > 0:
                 out_times[n] = times[event]
 

@@ -53,7 +53,9 @@ class Entry(IntEnum):
 
 # The ledger: the users' part, the items' part, then what both share.
 USERS, ITEMS, SHARED = 0, len(Entry), 2 * len(Entry)
-VALUES, WEIGHTS, TIMES, TIMED, EVENTS, EVENTS_SIZE, LOSS, LEDGER_SIZE = (SHARED + n for n in range(8))
+VALUES, WEIGHTS, TIMES, WEIGHTED, TIMED, EVENTS, EVENTS_SIZE, UNWEIGHTED, LOSS, LEDGER_SIZE = (
+    SHARED + n for n in range(10)
+)
 
 _BY_ROW, _SLOTS, _SLOTS_SIZE, _OLDER, _OLDER_SIZE = (int(e) for e in list(Entry)[:5])
 _FACTORS, _RECORDS, _ROWS, _MARKS, _LOG, _HEAD, _TAILED, _PREVIOUS = (int(e) for e in list(Entry)[5:13])
@@ -106,11 +108,12 @@ def link(ledger, side, row, event):
 
 @njit
 def note(ledger, value):
-    """Write the columns that belong to no side; without a time of its own the event has that of the one before."""
+    """Write the columns that belong to no side; the event weighs 1, and its time is that of the one before."""
     event = column(ledger, EVENTS, np.int64)
     position = event[0]
     column(ledger, VALUES, np.float32)[position] = value
-    column(ledger, WEIGHTS, np.float32)[position] = np.float32(1)
+    if ledger[WEIGHTED]:
+        column(ledger, WEIGHTS, np.float32)[position] = np.float32(1)
     if ledger[TIMED] and position:
         times = column(ledger, TIMES, np.int64)
         times[position] = times[position - 1]

@@ -26,6 +26,7 @@ from fastmf.kernels.online import (
     LOSS,
     NOT_FINITE,
     UNKNOWN,
+    UNWEIGHTED,
     USERS,
     VALUES,
     WEIGHTS,
@@ -106,7 +107,8 @@ def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables
         for n in range(count):
             place = places[n]
             others[n], targets[n] = met[place], values[place]
-            weights[n] = logged[place] * scales[n] * (np.float32(1) if explicit else alpha * values[place])
+            kept = logged[place] if place >= ledger[UNWEIGHTED] else np.float32(1)
+            weights[n] = kept * scales[n] * (np.float32(1) if explicit else alpha * values[place])
             evidence += weights[n]
         penalty = max(np.float32(weight * evidence**nu), _LEAST)
         columns, span = (borrow(others), borrow(weights), borrow(targets)), (0, count)

@@ -20,7 +20,7 @@ from fastmf.state import State
 __all__ = ["System", "Touched", "alternate"]
 
 _LEAST = 1e-9  # a penalty, so that rows whose events all weigh nothing have a solution
-_NO_TIMES = np.empty(0, np.int64)
+_NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
 OTHER = {"users": "items", "items": "users"}
 
 
@@ -80,8 +80,9 @@ def _all_of(side: str, state: State, events: Events, objective: Objective) -> Eq
     order, starts = state.history.sorted_by(side, count) if whole else order_by(getattr(events, side), count)
     others = np.empty(order.size, np.int32)
     values, weights = np.empty(order.size, np.float32), np.empty(order.size, np.float32)
-    columns = getattr(events, OTHER[side]), events.values, events.weights
-    log.fetch(order, *columns, _NO_TIMES, others, values, weights, _NO_TIMES)
+    logged = (_NO_WEIGHTS, order.size) if events.weights is None else (events.weights, 0)
+    columns = (getattr(events, OTHER[side]), events.values, *logged, _NO_TIMES)
+    log.fetch(order, *columns, others, values, weights, _NO_TIMES)
     numbers, unobserved = np.arange(count, dtype=np.int32), getattr(objective.loss, "unobserved", 0.0)
     shares = _item_shares(state, objective)
     missing = unobserved if shares is None else unobserved * shares.size / shares.sum()
@@ -127,7 +128,7 @@ class Touched(NamedTuple):
         places = np.concatenate([getattr(past, side), local[new]])
         order, bounds = order_by(places, movable)  # stable: what is new comes last
         others, values, weights = (
-            np.concatenate([before, after[new]])[order]
+            np.concatenate([before, after[new]])[order]  # type: ignore[index]
             for before, after in (
                 (getattr(past, other), getattr(arrived, other)),
                 (past.values, arrived.values),

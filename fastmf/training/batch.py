@@ -13,9 +13,8 @@ __all__ = ["decayed", "mean_loss", "newest", "numbered", "require_steps", "requi
 
 
 def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
-    """A batch with row numbers in place of ids, and a weight of 1 where it has none."""
-    weights = np.broadcast_to(np.float32(1), len(batch)) if batch.weights is None else batch.weights
-    return Events(users, items, batch.values, weights, batch.times)
+    """A batch with row numbers in place of ids."""
+    return Events(users, items, batch.values, batch.weights, batch.times)
 
 
 def newest(history: History, times: np.ndarray | None = None) -> int:
@@ -60,13 +59,14 @@ def decayed(events: Events, now: int, half_life: float) -> Events:
     with np.errstate(over="ignore"):  # so old that nothing is left
         fade = age / -float(half_life)
     np.exp2(fade, out=fade)
-    fade *= events.weights
+    if events.weights is not None:
+        fade *= events.weights
     return events._replace(weights=fade.astype(np.float32))
 
 
 def mean_loss(lost: float, events: Events) -> float:
     """A summed loss per unit of weight; 0 where there is none."""
-    total = float(events.weights.sum(dtype=np.float64))
+    total = float(events.users.size if events.weights is None else events.weights.sum(dtype=np.float64))
     return lost / total if total else 0.0
 
 

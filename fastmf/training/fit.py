@@ -153,7 +153,7 @@ def _hold_out(events: Events, share: float, seed: int) -> tuple[Events, Events]:
     if count == events.users.size:
         raise ValueError(f"validation={share} of {count} events leaves none to train on")
     order = np.random.default_rng(seed).permutation(events.users.size)
-    return events.take(np.sort(order[count:])), events.take(np.sort(order[:count]))
+    return events.take(np.sort(order[count:])), events.take(np.sort(order[:count])).weighed().contiguous()
 
 
 def _require_finite(record: dict[str, Any]) -> None:

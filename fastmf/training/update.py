@@ -44,9 +44,9 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
         state.factors.tables[side].require_room(len(state.ids[side]) + len(staged[side].fresh))
     arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
     times = state.history.times_of(batch.times, len(batch))
-    arrived = arrived._replace(weights=np.ascontiguousarray(arrived.weights), times=times)
+    arrived = arrived._replace(times=times)
     learn = _solve if objective.closed_form else _descend
-    learned = learn(state, arrived, staged, recipe, objective, threads)
+    learned = learn(state, arrived.weighed().contiguous(), staged, recipe, objective, threads)
     return Delta(
         lineage=state.lineage,
         parent=state.version,
