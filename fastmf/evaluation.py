@@ -7,21 +7,25 @@ whose events are not independent, can be resampled.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, require_integer
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
-from fastmf.metrics import UNRANKED, ndcg_by_row, ranks
+from fastmf.metrics.errors import ERRORS, terms
+from fastmf.metrics.places import UNRANKED, candidates, ranks
+from fastmf.metrics.ranking import RANKINGS, Found
 
-__all__ = ["GROUPS", "METRICS", "Evaluation", "Log", "Tally", "bootstrap", "evaluate", "exam", "group_masks"]
+__all__ = ["GROUPS", "METRICS", "Evaluation", "Log", "Tally", "bootstrap", "evaluate", "exam", "group_masks", "sign"]
 
-Metric = Literal["rmse", "ndcg"]
-METRICS: tuple[Metric, ...] = ("rmse", "ndcg")
-USERS_AT_ONCE = 512  # bounds the memory of full-catalogue scores
+Metric = Literal[
+    "rmse", "mae", "logloss", "calibration", "ndcg", "recall", "precision", "map", "mrr", "hit_rate", "auc"
+]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+SCORES_AT_ONCE = 1 << 24  # bounds the memory of full-catalogue scores
 GROUPS = ("returning-user", "new-user", "new-item", "head", "tail")
 
 Codes = NDArray[np.int64]
@@ -95,7 +99,7 @@ class Tally(NamedTuple):
     ----------
     metric : str
     totals, counts : ndarray of float64, shape (1 + len(GROUPS), users)
-        Squared errors and events ("rmse"), or NDCG and rankings ("ndcg").
+        The metric is the ratio of their sums (rmse is its root): squared errors and events, say, or NDCG and rankings.
     """
 
     metric: Metric
@@ -115,7 +119,7 @@ class Tally(NamedTuple):
     def value(self, group: int = 0) -> float | None:
         """The metric over a group; None where it is empty."""
         count = self.counts[group].sum()
-        return float(_finish(self.metric, self.totals[group].sum() / count)) if count else None
+        return float(_finish(self.metric, self.totals[group].sum() / count)) if count > 0 else None
 
     def by_group(self) -> dict[str, float | None]:
         """The metric over each of `GROUPS`."""
@@ -132,14 +136,15 @@ def evaluate(
     model : MF
     events : Interactions
         What happened afterwards.
-    metric : {"rmse", "ndcg"}
-        Root mean squared error of the predicted values, or mean NDCG at `k` of the whole catalogue ranked for
-        each user, ties counting against the model; an event's value is its gain. "ndcg" leaves out pairs that
-        are in `past`.
+    metric : str
+        Of predicted values: "rmse", "mae", "logloss" or "calibration". Of the whole catalogue ranked for each user,
+        what is in `past` left out and ties counting against the model: "ndcg" (an event's value is its gain),
+        "recall", "precision", "map", "mrr", "hit_rate" or "auc" (an event of positive value is relevant). Each is
+        the function of that name in `fastmf.metrics`.
     past : Interactions, optional
         What the model was trained on: needed for the groups and for leaving out what a user has seen.
     k : int
-        Places that count for "ndcg".
+        Places that count in rankings, for all but "auc".
 
     Returns
     -------
@@ -151,17 +156,26 @@ def evaluate(
     Raises
     ------
     DataError
-        No events, or an unknown metric.
+        No events, none that count, or an unknown metric; values outside [0, 1] for "logloss".
+
+    Examples
+    --------
+    >>> import fastmf
+    >>> past = fastmf.Interactions([1, 2, 3], [10, 10, 20])
+    >>> model = fastmf.MF.from_factors([[1.0], [1.0]], [[3.0], [2.0], [1.0]], users=[1, 2], items=[10, 20, 30])
+    >>> evaluate(model, fastmf.Interactions([1, 2], [20, 30]), "mrr", past).value  # 10 is seen; 20, then 30 are not
+    0.75
     """
     if not len(events):
         raise DataError("events: there are none to evaluate on")
+    require_integer("k", k, 1)
     log = Log.of(events) if past is None else Log.of(past, events)
     known = 0 if past is None else len(past)
     questions = exam(log.part(slice(0, known)), log.part(slice(known, None)), metric, k)
     tally = questions.tally(model)
     value = tally.value()
     if value is None:
-        raise DataError("events: every pair is in the past already, or has no positive value")
+        raise DataError(f"events: {questions.nothing}")
     low, high = np.quantile(bootstrap([tally]), [0.025, 0.975])
     groups = {} if past is None else tally.by_group()
     shares = {} if past is None else questions.shares
@@ -204,9 +218,10 @@ def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | Ra
     ----------
     past, events : Log
         Under one numbering.
-    metric : {"rmse", "ndcg"}
+    metric : str
+        One of `METRICS`.
     k : int
-        Places that count for "ndcg".
+        Places that count in rankings.
 
     Returns
     -------
@@ -220,26 +235,32 @@ def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | Ra
     """
     if metric not in METRICS:
         raise DataError(f"metric: {metric!r} is none of {', '.join(METRICS)}")
-    if metric == "rmse":
-        return RatingExam(events, group_masks(past, events))
+    if metric in ERRORS:
+        return RatingExam(metric, events, group_masks(past, events))
     width = past.item_ids.size
     pairs = events.users * width + events.items
     theirs = np.bincount(events.users, minlength=past.user_ids.size)[past.users] > 0
     seen = np.sort(past.users[theirs] * width + past.items[theirs])
     latest = pairs.size - 1 - np.unique(pairs[::-1], return_index=True)[1]  # repeated pairs count once
-    fresh = latest[~np.isin(pairs[latest], seen) & (events.values[latest] > 0)]
+    fresh = latest[~_among(pairs[latest], seen) & (events.values[latest] > 0)]
     asked = events.part(fresh)
     askers, row = np.unique(asked.users, return_inverse=True)
-    seen = seen[np.isin(seen // width, askers)]  # in the order of the askers
+    seen = seen[_among(seen // width, askers)]  # in the order of the askers
     hidden = np.searchsorted(askers, seen // width), seen % width
-    return RankingExam(asked, group_masks(past, asked), row, askers, hidden, k)
+    return RankingExam(metric, asked, group_masks(past, asked), row, askers, hidden, k)
 
 
 class RatingExam(NamedTuple):
     """Asks for the value of each event."""
 
+    metric: Metric
     events: Log
     masks: dict[str, Mask]
+
+    @property
+    def nothing(self) -> str:
+        """Why there may be no answer."""
+        return f"their values do not add up to anything positive, by which {self.metric} divides"
 
     @property
     def shares(self) -> dict[str, float]:
@@ -247,20 +268,21 @@ class RatingExam(NamedTuple):
         return _shares(self.masks)
 
     def tally(self, model: Model) -> Tally:
-        """Squared errors of a model."""
+        """The errors of a model."""
         users, items, values, user_ids, item_ids = self.events
-        predicted = model.predict(user_ids[users], item_ids[items])
-        error = predicted.astype(np.float64) - values
+        sums = terms(self.metric, values, model.predict(user_ids[users], item_ids[items]))
         masks = [np.ones(users.size, np.bool_), *(self.masks[name] for name in GROUPS)]
-        size = user_ids.size
-        totals = [np.bincount(users[mask], error[mask] ** 2, minlength=size) for mask in masks]
-        counts = [np.bincount(users[mask], minlength=size) for mask in masks]
-        return Tally("rmse", np.array(totals, np.float64), np.array(counts, np.float64))
+        totals, counts = (
+            np.array([np.bincount(users[mask], part[mask], minlength=user_ids.size) for mask in masks], np.float64)
+            for part in sums
+        )
+        return Tally(self.metric, totals, counts)
 
 
 class RankingExam(NamedTuple):
     """Asks which items each user turned to next, of all that they had not seen."""
 
+    metric: Metric
     events: Log
     masks: dict[str, Mask]
     rows: Codes
@@ -269,41 +291,57 @@ class RankingExam(NamedTuple):
     k: int
 
     @property
+    def nothing(self) -> str:
+        """Why there may be no answer."""
+        return "every pair is in the past already, or has no positive value, or leaves nothing else to rank"
+
+    @property
     def shares(self) -> dict[str, float]:
         """Share of the events that each group holds."""
         return _shares(self.masks)
 
     def tally(self, model: Model) -> Tally:
-        """NDCG of a model, one ranking per user and group."""
+        """What the rankings of a model are worth, one per user and group."""
         # among relevant items that tie, the least relevant comes first
         order = np.lexsort((self.events.values, self.rows))
-        rows, items, gains = self.rows[order], self.events.items[order], self.events.values[order]
-        item_rows = model.items.rows(self.events.item_ids)  # of all items, -1 where the model has none
-        places = np.full(rows.size, UNRANKED)
-        for start in range(0, self.askers.size, USERS_AT_ONCE):
-            scores = self._scores(model, item_rows, start)
-            first, last = np.searchsorted(rows, [start, start + USERS_AT_ONCE])
-            answered = first + np.flatnonzero(item_rows[items[first:last]] >= 0)
-            places[answered] = ranks(scores, rows[answered] - start, item_rows[items[answered]])
-        tally = Tally.empty("ndcg", self.events.user_ids.size)
-        for group, mask in enumerate([np.ones(rows.size, np.bool_), *(self.masks[name] for name in GROUPS)]):
-            chosen = mask[order]
-            asked, values = ndcg_by_row(places[chosen], rows[chosen], gains[chosen], self.k)
-            tally.totals[group, self.askers[asked]] = values
-            tally.counts[group, self.askers[asked]] = 1.0
+        places, choice = self._answers(model, self.rows[order], self.events.items[order])
+        found = Found.of(places, self.rows[order], self.events.values[order])
+        tally = Tally.empty(self.metric, self.events.user_ids.size)
+        parts = [found, *(found.part(self.masks[name][order]) for name in GROUPS)]
+        for group, part in enumerate(parts):
+            values = RANKINGS[self.metric](part, self.k, choice)
+            defined = ~np.isnan(values)
+            asked = self.askers[part.names[defined]]
+            tally.totals[group, asked] = values[defined]
+            tally.counts[group, asked] = 1.0
         return tally
 
-    def _scores(self, model: Model, item_rows: Codes, start: int) -> NDArray[np.float32]:
+    def _answers(self, model: Model, rows: Codes, items: Codes) -> tuple[Codes, Codes]:
+        """The places of items in the rankings of askers, by ascending asker, and for auc how many items each ranks."""
+        item_rows = model.items.rows(self.events.item_ids)  # of all items, -1 where the model has none
+        places, choice = np.full(rows.size, UNRANKED), np.zeros(self.askers.size, np.int64)
+        at_once = max(1, SCORES_AT_ONCE // max(1, len(model.items)))
+        for start in range(0, self.askers.size, at_once):
+            stop = min(start + at_once, self.askers.size)
+            scores = self._scores(model, item_rows, start, stop)
+            first, last = np.searchsorted(rows, [start, stop])
+            answered = first + np.flatnonzero(item_rows[items[first:last]] >= 0)
+            places[answered] = ranks(scores, rows[answered] - start, item_rows[items[answered]])
+            if self.metric == "auc":  # no other asks
+                choice[start:stop] = candidates(scores)
+        return places, choice
+
+    def _scores(self, model: Model, item_rows: Codes, start: int, stop: int) -> NDArray[np.float32]:
         """Scores of the model's items for some askers; what a user has seen is no candidate.
 
         A user's own bias shifts a whole row and is left out; an unknown user has a zero vector.
         """
-        user_rows = model.users.rows(self.events.user_ids[self.askers[start : start + USERS_AT_ONCE]])
+        user_rows = model.users.rows(self.events.user_ids[self.askers[start:stop]])
         vectors = model.user_factors[user_rows] * (user_rows >= 0)[:, None]
         scores: NDArray[np.float32] = vectors @ model.item_factors.T
         scores += model.item_biases
         row, item = self.hidden
-        inside = slice(*np.searchsorted(row, [start, start + USERS_AT_ONCE]))
+        inside = slice(*np.searchsorted(row, [start, stop]))
         seen = item_rows[item[inside]]
         scores[row[inside][seen >= 0] - start, seen[seen >= 0]] = -np.inf
         return scores
@@ -336,11 +374,26 @@ def bootstrap(tallies: Sequence[Tally], draws: int = 1000, seed: int = 0) -> NDA
     drawn = np.empty((draws, sums.shape[1]))
     for draw in range(draws):
         drawn[draw] = np.bincount(random.integers(size, size=size), minlength=size) @ sums
-    return _finish(tallies[0].metric, drawn[:, 0::2] / np.maximum(drawn[:, 1::2], 1.0))
+    totals, counts = drawn[:, 0::2], drawn[:, 1::2]
+    ratios = np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0)
+    return _finish(tallies[0].metric, ratios)
+
+
+def sign(metric: str) -> float:
+    """1 where more is better, -1 where less is, 0 where neither is: calibration is best at 1."""
+    return 1.0 if metric in RANKINGS else 0.0 if metric == "calibration" else -1.0
 
 
 def _finish(metric: Metric, mean: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sqrt(mean) if metric == "rmse" else mean
+
+
+def _among(values: Codes, ascending: Codes) -> Mask:
+    """Which values are in an ascending array; searched, which takes a fraction of what hashing takes."""
+    if not ascending.size:
+        return np.zeros(values.size, np.bool_)
+    found: Mask = ascending[np.minimum(np.searchsorted(ascending, values), ascending.size - 1)] == values
+    return found
 
 
 def _shares(masks: dict[str, Mask]) -> dict[str, float]:

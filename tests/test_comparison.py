@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastmf import datasets
+from fastmf import datasets, metrics
 from fastmf.comparison import CONTESTANTS, Settings, compare
 from fastmf.comparison.race import EPOCHS, Stream, choose_epochs
 from fastmf.errors import DataError
-from fastmf.evaluation import GROUPS, Log, bootstrap, evaluate, exam, group_masks
+from fastmf.evaluation import GROUPS, METRICS, Log, bootstrap, evaluate, exam, group_masks
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
 from fastmf.report import page, table, write
@@ -163,6 +163,38 @@ class TestEvaluate:
         later = Interactions([0], [1], [5.0])
         assert evaluate(Means().fit(past), later, metric="ndcg", past=past).value == 0.0
 
+    @pytest.mark.parametrize("metric", METRICS[4:])
+    def test_rankings_by_hand(self, log, metric):
+        """Each is the mean over users of the function of that name, on the scores of what a user has not seen."""
+        past, later = log.split_by_time(0.8)
+        model = Means().fit(past, epochs=8)
+        values, seen = [], set(zip(past.users, past.items, strict=True))
+        for user in np.unique(later.users):
+            scores = model.item_biases.copy()
+            scores[[row for row, item in enumerate(model.items.values) if (user, item) in seen]] = -np.inf
+            asked = later[later.users == user]
+            asked = asked[np.array([(user, item) not in seen for item in asked.items])]
+            rows = model.items.rows(asked.items)
+            scores = np.append(scores, np.full((rows < 0).sum(), -np.inf))  # items that the model does not know
+            columns = np.where(rows < 0, scores.size - np.cumsum(rows < 0), rows)
+            gains = () if metric == "auc" else (5,)
+            one = getattr(metrics, metric)(scores[None], np.zeros(rows.size, int), columns, asked.values, *gains)
+            values += [] if np.isnan(one) else [one]
+        assert evaluate(model, later, metric, past, k=5).value == pytest.approx(np.mean(values))
+
+    @pytest.mark.parametrize("metric", METRICS[:4])
+    def test_predictions_by_hand(self, metric):
+        past, later = Interactions([1, 2], [10, 11], [5.0, 3.0]), Interactions([1, 3, 1], [11, 12, 10], [1.0, 0.5, 0.0])
+
+        class Chances(Means):
+            def predict(self, users, items):
+                return np.where(items == 11, 0.75, 0.25).astype(np.float32)
+
+        answer = evaluate(Chances().fit(past), later, metric, past)
+        assert answer.value == pytest.approx(getattr(metrics, metric)([1.0, 0.5, 0.0], [0.75, 0.25, 0.25]))
+        assert answer.by_group["new-item"] == pytest.approx(getattr(metrics, metric)([0.5], [0.25]))
+        assert answer.interval[0] <= answer.value <= answer.interval[1]
+
     def test_unknown_items_are_never_found(self):
         past = Interactions([1, 2], [10, 11], [5.0, 3.0])
         later = Interactions([1, 2], [12, 10], [5.0, 5.0])
@@ -183,7 +215,7 @@ class TestEvaluate:
         past, later = log.split_by_time(0.8)
         model = Means().fit(past)
         whole = evaluate(model, later, metric="ndcg", past=past)
-        monkeypatch.setattr("fastmf.evaluation.USERS_AT_ONCE", 7)
+        monkeypatch.setattr("fastmf.evaluation.SCORES_AT_ONCE", 1_000)
         assert evaluate(model, later, metric="ndcg", past=past) == whole
 
     def test_bad_questions(self, log):
@@ -194,6 +226,12 @@ class TestEvaluate:
             evaluate(model, log, metric="mse")
         with pytest.raises(DataError, match="in the past already"):
             evaluate(model, log, metric="ndcg", past=log)
+        with pytest.raises(DataError, match="outside \\[0, 1\\]"):
+            evaluate(model, log, metric="logloss")
+        with pytest.raises(DataError, match="add up to anything positive"):
+            evaluate(model, Interactions([1], [2], [0.0]), metric="calibration")
+        with pytest.raises(ValueError, match="k must be"):
+            evaluate(model, log, metric="ndcg", k=0)
 
     def test_bootstrap_is_paired_and_covers(self, log):
         past, later = log.split_by_time(0.5)
