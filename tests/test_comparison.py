@@ -215,7 +215,7 @@ class TestEvaluate:
         past, later = log.split_by_time(0.8)
         model = Means().fit(past)
         whole = evaluate(model, later, metric="ndcg", past=past)
-        monkeypatch.setattr("fastmf.evaluation.SCORES_AT_ONCE", 1_000)
+        monkeypatch.setattr("fastmf.evaluation.exams.SCORES_AT_ONCE", 1_000)
         assert evaluate(model, later, metric="ndcg", past=past) == whole
 
     def test_bad_questions(self, log):

@@ -1,32 +1,23 @@
-"""How good a model is on events it has not seen: as a whole, for five groups, and how sure that is.
-
-Everything is kept as sums per user (a `Tally`), so that blocks and seeds can be pooled, and whole users,
-whose events are not independent, can be resampled.
-"""
+"""The questions that events put to a model: what their values are, or which items each user turned to next."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmf.errors import DataError, require_integer
+from fastmf.errors import DataError
+from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
 from fastmf.metrics.places import UNRANKED, candidates, ranks
 from fastmf.metrics.ranking import RANKINGS, Found
 
-__all__ = ["GROUPS", "METRICS", "Evaluation", "Log", "Tally", "bootstrap", "evaluate", "exam", "group_masks", "sign"]
+__all__ = ["Log", "RankingExam", "RatingExam", "exam", "group_masks"]
 
-Metric = Literal[
-    "rmse", "mae", "logloss", "calibration", "ndcg", "recall", "precision", "map", "mrr", "hit_rate", "auc"
-]
-METRICS: tuple[Metric, ...] = get_args(Metric)
 SCORES_AT_ONCE = 1 << 24  # bounds the memory of full-catalogue scores
-GROUPS = ("returning-user", "new-user", "new-item", "head", "tail")
 
 Codes = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -46,28 +37,6 @@ class Model(Protocol):
     @property
     def item_biases(self) -> NDArray[np.float32]: ...
     def predict(self, users: NDArray[np.generic], items: NDArray[np.generic], /) -> NDArray[np.float32]: ...
-
-
-class Evaluation(NamedTuple):
-    """The answer of `evaluate`.
-
-    Attributes
-    ----------
-    metric : str
-    value : float
-    interval : (float, float)
-        95 % interval of the value, from resampling whole users.
-    by_group : dict
-        Value per group of events, None where there are none; empty when the past was not given.
-    shares : dict
-        Share of the events that each group holds.
-    """
-
-    metric: str
-    value: float
-    interval: tuple[float, float]
-    by_group: dict[str, float | None]
-    shares: dict[str, float]
 
 
 class Log(NamedTuple):
@@ -90,96 +59,6 @@ class Log(NamedTuple):
     def part(self, rows: slice | Mask | Codes) -> Log:
         """Some of the events, under the same numbering."""
         return self._replace(users=self.users[rows], items=self.items[rows], values=self.values[rows])
-
-
-class Tally(NamedTuple):
-    """Sums of a metric per group (row 0 is all events) and user; the sum of two tallies pools their events.
-
-    Attributes
-    ----------
-    metric : str
-    totals, counts : ndarray of float64, shape (1 + len(GROUPS), users)
-        The metric is the ratio of their sums (rmse is its root): squared errors and events, say, or NDCG and rankings.
-    """
-
-    metric: Metric
-    totals: NDArray[np.float64]
-    counts: NDArray[np.float64]
-
-    @classmethod
-    def empty(cls, metric: Metric, users: int) -> Tally:
-        """A tally of no events."""
-        shape = 1 + len(GROUPS), users
-        return cls(metric, np.zeros(shape), np.zeros(shape))
-
-    def add(self, other: Tally) -> Tally:
-        """The tally of both."""
-        return self._replace(totals=self.totals + other.totals, counts=self.counts + other.counts)
-
-    def value(self, group: int = 0) -> float | None:
-        """The metric over a group; None where it is empty."""
-        count = self.counts[group].sum()
-        return float(_finish(self.metric, self.totals[group].sum() / count)) if count > 0 else None
-
-    def by_group(self) -> dict[str, float | None]:
-        """The metric over each of `GROUPS`."""
-        return {name: self.value(row) for row, name in enumerate(GROUPS, 1)}
-
-
-def evaluate(
-    model: Model, events: Interactions, metric: Metric = "rmse", past: Interactions | None = None, k: int = 10
-) -> Evaluation:
-    """How good a model is on events it has not been trained on.
-
-    Parameters
-    ----------
-    model : MF
-    events : Interactions
-        What happened afterwards.
-    metric : str
-        Of predicted values: "rmse", "mae", "logloss" or "calibration". Of the whole catalogue ranked for each user,
-        what is in `past` left out and ties counting against the model: "ndcg" (an event's value is its gain),
-        "recall", "precision", "map", "mrr", "hit_rate" or "auc" (an event of positive value is relevant). Each is
-        the function of that name in `fastmf.metrics`.
-    past : Interactions, optional
-        What the model was trained on: needed for the groups and for leaving out what a user has seen.
-    k : int
-        Places that count in rankings, for all but "auc".
-
-    Returns
-    -------
-    Evaluation
-        Its groups: "returning-user" and "new-user" (in `past` or not), and "head", "tail" and "new-item": the
-        most popular items that together hold the first half of the past events, the other known items, and
-        unknown ones.
-
-    Raises
-    ------
-    DataError
-        No events, none that count, or an unknown metric; values outside [0, 1] for "logloss".
-
-    Examples
-    --------
-    >>> import fastmf
-    >>> past = fastmf.Interactions([1, 2, 3], [10, 10, 20])
-    >>> model = fastmf.MF.from_factors([[1.0], [1.0]], [[3.0], [2.0], [1.0]], users=[1, 2], items=[10, 20, 30])
-    >>> evaluate(model, fastmf.Interactions([1, 2], [20, 30]), "mrr", past).value  # 10 is seen; 20, then 30 are not
-    0.75
-    """
-    if not len(events):
-        raise DataError("events: there are none to evaluate on")
-    require_integer("k", k, 1)
-    log = Log.of(events) if past is None else Log.of(past, events)
-    known = 0 if past is None else len(past)
-    questions = exam(log.part(slice(0, known)), log.part(slice(known, None)), metric, k)
-    tally = questions.tally(model)
-    value = tally.value()
-    if value is None:
-        raise DataError(f"events: {questions.nothing}")
-    low, high = np.quantile(bootstrap([tally]), [0.025, 0.975])
-    groups = {} if past is None else tally.by_group()
-    shares = {} if past is None else questions.shares
-    return Evaluation(metric, value, (float(low), float(high)), groups, shares)
 
 
 def group_masks(past: Log, events: Log) -> dict[str, Mask]:
@@ -345,47 +224,6 @@ class RankingExam(NamedTuple):
         seen = item_rows[item[inside]]
         scores[row[inside][seen >= 0] - start, seen[seen >= 0]] = -np.inf
         return scores
-
-
-def bootstrap(tallies: Sequence[Tally], draws: int = 1000, seed: int = 0) -> NDArray[np.float64]:
-    """Values of tallies over resampled users.
-
-    A draw takes the same users for all tallies, so that their differences are paired.
-
-    Parameters
-    ----------
-    tallies : sequence of Tally
-        Over the same users.
-    draws : int
-    seed : int
-
-    Returns
-    -------
-    ndarray of float64, shape (draws, len(tallies))
-
-    References
-    ----------
-    Field, Welsh: Bootstrapping clustered data. J. R. Statist. Soc. B 69(3), 2007.
-    """
-    sums = np.stack([column for tally in tallies for column in (tally.totals[0], tally.counts[0])], axis=1)
-    sums = sums[sums.any(axis=1)]
-    random = np.random.default_rng(seed)
-    size = len(sums)
-    drawn = np.empty((draws, sums.shape[1]))
-    for draw in range(draws):
-        drawn[draw] = np.bincount(random.integers(size, size=size), minlength=size) @ sums
-    totals, counts = drawn[:, 0::2], drawn[:, 1::2]
-    ratios = np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0)
-    return _finish(tallies[0].metric, ratios)
-
-
-def sign(metric: str) -> float:
-    """1 where more is better, -1 where less is, 0 where neither is: calibration is best at 1."""
-    return 1.0 if metric in RANKINGS else 0.0 if metric == "calibration" else -1.0
-
-
-def _finish(metric: Metric, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt(mean) if metric == "rmse" else mean
 
 
 def _among(values: Codes, ascending: Codes) -> Mask:
