@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from fastmf import datasets, metrics
-from fastmf.comparison import CONTESTANTS, Settings, compare
-from fastmf.comparison.race import EPOCHS, Stream, choose_epochs
+from fastmf.comparison import CONTESTANTS, Settings, compare, contestants
+from fastmf.comparison.contestants import Popularity, regime
+from fastmf.comparison.race import Stream, choose_epochs
 from fastmf.errors import DataError
 from fastmf.evaluation import GROUPS, METRICS, Log, bootstrap, evaluate, exam, group_masks
 from fastmf.ids import IdMap
@@ -215,7 +216,7 @@ class TestEvaluate:
         past, later = log.split_by_time(0.8)
         model = Means().fit(past)
         whole = evaluate(model, later, metric="ndcg", past=past)
-        monkeypatch.setattr("fastmf.evaluation.exams.SCORES_AT_ONCE", 1_000)
+        monkeypatch.setattr("fastmf.metrics.places._AT_ONCE", 100_000)
         assert evaluate(model, later, metric="ndcg", past=past) == whole
 
     def test_bad_questions(self, log):
@@ -274,18 +275,20 @@ class TestProtocol:
         notes = []
         compare(log, Settings(block=0.1, seeds=1), build=lambda seed: Means(seed, notes))
         updates = [note for note in notes if note[0] == "update"][2:]  # two of the warm-up come first
-        assert [size for _, size, recipe, _ in updates if recipe is not None] == [400] * 4
-        assert [size for _, size, recipe, _ in updates if recipe is None] == [2_400, 2_800, 3_200, 3_600]
+        warm = regime("rmse").warm
+        assert [size for _, size, recipe, _ in updates if recipe != warm] == [400] * 4
+        assert [size for _, size, recipe, _ in updates if recipe == warm] == [2_400, 2_800, 3_200, 3_600]
         assert [note[1] for note in notes if note[0] == "fit"][-4:] == [2_400, 2_800, 3_200, 3_600]
 
     def test_epochs_are_the_cheapest_close_to_the_best(self, log):
         past, asked = log[:3_600], log[3_600:]
-        values = [evaluate(Means().fit(past, epochs=epochs), asked, past=past).value for epochs in EPOCHS]
-        close = [e for e, value in zip(EPOCHS, values, strict=True) if value <= 1.002 * min(values)]
+        choices = regime("rmse").epochs
+        values = [evaluate(Means().fit(past, epochs=epochs), asked, past=past).value for epochs in choices]
+        close = [e for e, value in zip(choices, values, strict=True) if value <= 1.002 * min(values)]
         assert choose_epochs(Means, log, "rmse") == close[0]
         notes = []
         choose_epochs(lambda seed: Means(seed, notes), log, "rmse")
-        assert notes == [("fit", 3_600, epochs) for epochs in EPOCHS]
+        assert notes == [("fit", 3_600, epochs) for epochs in choices]
 
     def test_unknown_presets_list_the_known_ones(self, log):
         with pytest.raises(DataError, match="default"):
@@ -337,10 +340,58 @@ class TestOutcomes:
         assert {outcome.recovery for outcome in result.contestants.values()} == {None}
         assert "no better" in page(result)
 
-    def test_ndcg_runs_too(self, log):
-        result = compare(log, Settings(metric="ndcg", block=0.1, seeds=1), build=Means)
+    @pytest.mark.parametrize("metric", ["mae", "ndcg", "recall", "auc"])
+    def test_other_metrics_run_too(self, log, metric):
+        result = compare(log, Settings(metric=metric, block=0.1, seeds=1), build=Means)
         assert 0 < result.contestants["full"].value < 1
-        assert "NDCG@10" in table(result)
+        assert tuple(result.contestants) == contestants(metric)
+        name = {"mae": "MAE", "ndcg": "NDCG@10", "recall": "recall@10", "auc": "AUC"}[metric]
+        assert name in table(result)
+        assert name in page(result)
+
+    def test_logloss_races_models_of_labels(self, log):
+        liked = Interactions(log.users, log.items, log.values > 3, log.times)
+        result = compare(liked, Settings(metric="logloss", block=0.2, seeds=1, factors=8))
+        assert 0 < result.contestants["update"].value < 1
+
+    def test_of_two_calibrations_neither_is_better(self, log):
+        with pytest.raises(DataError, match="calibration"):
+            compare(log, Settings(metric="calibration"), build=Means)
+
+    def test_blocks_are_what_suits_the_metric(self, log):
+        assert compare(log, Settings(metric="ndcg", seeds=1), build=Means).blocks == 9
+        assert compare(log, Settings(metric="mae", seeds=1), build=Means).blocks == 49
+
+
+class TestPopularity:
+    def test_counts_live(self):
+        popularity = Popularity.of(Interactions([1, 2, 3, 3], ["a", "b", "b", "b"]))
+        assert popularity.update(Interactions([1, 1, 4], ["c", "a", "c"])) == 2
+        assert popularity.items.values.tolist() == ["a", "b", "c"]
+        assert popularity.item_biases.tolist() == [2, 3, 2]
+
+    def test_ranks_what_was_not_seen_and_loses_ties(self):
+        past = Interactions([1, 1, 2, 2, 3, 4, 5], [10, 20, 10, 20, 10, 30, 40])
+        popularity = Popularity.of(past)
+        answer = evaluate(popularity, Interactions([3, 4, 4, 9], [20, 20, 50, 30]), "mrr", past)
+        # 3: 20 comes first of 20, 30, 40. 4: 10 is before 20, 50 is not known. 9: 10, 20, 40, and then 30.
+        assert answer.value == pytest.approx(np.mean([1, 1 / 2, 1 / 4]))
+        assert answer.by_group["new-user"] == pytest.approx(1 / 4)
+
+    def test_races_where_items_are_ranked(self, log):
+        result = compare(log, Settings(metric="ndcg", block=0.1, seeds=2), build=Means)
+        popular = result.contestants["popularity"]
+        assert popular.by_seed[0] == popular.by_seed[1] == pytest.approx(popular.value)
+        stream = Stream.of(log, 0.1)
+        wanted = [
+            evaluate(Popularity.of(stream.past(n)), stream.block(n + 1), "ndcg", stream.past(n)).value for n in range(4)
+        ]
+        assert popular.by_block == pytest.approx(wanted)
+        assert popular.cpu_seconds > 0
+        assert "popularity" in page(result)
+        lines = table(result).splitlines()
+        assert lines[2].split() == [*CONTESTANTS, "popularity"]
+        assert max(map(len, lines[1:-1])) <= 120
 
 
 class TestReports:

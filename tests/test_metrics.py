@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fastmf import metrics
 from fastmf.errors import DataError
 from fastmf.metrics import UNRANKED, mae, ndcg, ndcg_by_row, ranks, rmse
+from fastmf.metrics.places import ranks_of_products
 
 AT_K = ("ndcg", "recall", "precision", "map", "mrr", "hit_rate")
 
@@ -136,6 +137,43 @@ def test_scores_of_any_kind(dtype, order):
 def _tied_after(scores, rows, columns, n):
     later = [(r, c) for r, c in zip(rows[n + 1 :], columns[n + 1 :], strict=True) if r == rows[n]]
     return sum(scores[r, c] == scores[rows[n], columns[n]] for r, c in later)
+
+
+@pytest.mark.parametrize("factors", [0, 1, 5, 16, 40])
+@pytest.mark.parametrize("most", [None, 1, 5, 1_000])
+def test_products_rank_as_their_scores(factors, most):
+    """Whole numbers, so that every score is exact, and many tie."""
+    random = np.random.default_rng(factors)
+    points, vectors = random.integers(-1, 2, (70, factors)), random.integers(-1, 2, (150, factors))
+    biases = random.integers(-2, 3, 150)
+    kinds = random.choice(3, (70, 150), p=[0.8, 0.1, 0.1])
+    kinds[3], kinds[5] = 0, 1  # nobody asks for anything; everything is hidden
+    pairs, hidden = np.nonzero(kinds == 2), np.nonzero(kinds == 1)
+    scores = np.where(kinds == 1, -np.inf, points @ vectors.T + biases)
+    wanted = ranks(scores, *pairs)
+    if most:
+        wanted[wanted > most] = UNRANKED
+    found = ranks_of_products(points, (vectors, biases), pairs, hidden, most)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_products_that_are_no_numbers_are_not_found():
+    points, vectors = np.array([[1.0], [math.nan]]), np.array([[math.nan], [3.0], [2.0]])
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    pairs = np.array([0, 0, 1]), np.array([0, 2, 1])
+    found = ranks_of_products(points, (vectors, np.zeros(3)), pairs, nothing)
+    assert found.tolist() == [UNRANKED, 2, UNRANKED]
+
+
+def test_products_on_several_threads_and_in_pieces(monkeypatch):
+    random = np.random.default_rng(1)
+    points, vectors, biases = random.normal(size=(90, 20)), random.normal(size=(100, 20)), random.normal(size=100)
+    pairs = np.divmod(np.sort(random.permutation(9_000)[:700]), 100)
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    whole = ranks_of_products(points, (vectors, biases), pairs, nothing, 20, threads=1)
+    monkeypatch.setattr("fastmf.metrics.places._PARALLEL_FROM", 0)
+    monkeypatch.setattr("fastmf.metrics.places._AT_ONCE", 70_000)  # some twenty rows
+    np.testing.assert_array_equal(ranks_of_products(points, (vectors, biases), pairs, nothing, 20, threads=2), whole)
 
 
 def test_several_threads_count_the_same(monkeypatch):

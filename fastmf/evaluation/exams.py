@@ -12,12 +12,10 @@ from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
-from fastmf.metrics.places import UNRANKED, candidates, ranks
+from fastmf.metrics.places import UNRANKED, ranks_of_products
 from fastmf.metrics.ranking import RANKINGS, Found
 
 __all__ = ["Log", "RankingExam", "RatingExam", "exam", "group_masks"]
-
-SCORES_AT_ONCE = 1 << 24  # bounds the memory of full-catalogue scores
 
 Codes = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -120,6 +118,7 @@ def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | Ra
     pairs = events.users * width + events.items
     theirs = np.bincount(events.users, minlength=past.user_ids.size)[past.users] > 0
     seen = np.sort(past.users[theirs] * width + past.items[theirs])
+    seen = seen[np.diff(seen, prepend=-1) > 0]
     latest = pairs.size - 1 - np.unique(pairs[::-1], return_index=True)[1]  # repeated pairs count once
     fresh = latest[~_among(pairs[latest], seen) & (events.values[latest] > 0)]
     asked = events.part(fresh)
@@ -196,34 +195,25 @@ class RankingExam(NamedTuple):
         return tally
 
     def _answers(self, model: Model, rows: Codes, items: Codes) -> tuple[Codes, Codes]:
-        """The places of items in the rankings of askers, by ascending asker, and for auc how many items each ranks."""
-        item_rows = model.items.rows(self.events.item_ids)  # of all items, -1 where the model has none
-        places, choice = np.full(rows.size, UNRANKED), np.zeros(self.askers.size, np.int64)
-        at_once = max(1, SCORES_AT_ONCE // max(1, len(model.items)))
-        for start in range(0, self.askers.size, at_once):
-            stop = min(start + at_once, self.askers.size)
-            scores = self._scores(model, item_rows, start, stop)
-            first, last = np.searchsorted(rows, [start, stop])
-            answered = first + np.flatnonzero(item_rows[items[first:last]] >= 0)
-            places[answered] = ranks(scores, rows[answered] - start, item_rows[items[answered]])
-            if self.metric == "auc":  # no other asks
-                choice[start:stop] = candidates(scores)
-        return places, choice
-
-    def _scores(self, model: Model, item_rows: Codes, start: int, stop: int) -> NDArray[np.float32]:
-        """Scores of the model's items for some askers; what a user has seen is no candidate.
+        """The places of items in the rankings of askers, by ascending asker, and how many items each of these ranks.
 
         A user's own bias shifts a whole row and is left out; an unknown user has a zero vector.
         """
-        user_rows = model.users.rows(self.events.user_ids[self.askers[start:stop]])
+        item_rows = model.items.rows(self.events.item_ids).astype(np.int64)  # -1 where the model has none
+        user_rows = model.users.rows(self.events.user_ids[self.askers])
         vectors = model.user_factors[user_rows] * (user_rows >= 0)[:, None]
-        scores: NDArray[np.float32] = vectors @ model.item_factors.T
-        scores += model.item_biases
-        row, item = self.hidden
-        inside = slice(*np.searchsorted(row, [start, stop]))
-        seen = item_rows[item[inside]]
-        scores[row[inside][seen >= 0] - start, seen[seen >= 0]] = -np.inf
-        return scores
+        asked, hidden = ((row, item_rows[item]) for row, item in ((rows, items), self.hidden))
+        known, barred = asked[1] >= 0, hidden[1] >= 0
+        hidden = hidden[0][barred], hidden[1][barred]
+        places = np.full(rows.size, UNRANKED)
+        places[known] = ranks_of_products(
+            vectors,
+            (model.item_factors, model.item_biases),
+            (rows[known], asked[1][known]),
+            hidden,
+            None if self.metric == "auc" else self.k,
+        )
+        return places, len(model.items) - np.bincount(hidden[0], minlength=self.askers.size)
 
 
 def _among(values: Codes, ascending: Codes) -> Mask:

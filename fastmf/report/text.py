@@ -23,7 +23,18 @@ __all__ = [
     "table",
 ]
 
-METRIC_NAMES = {"rmse": "RMSE", "ndcg": "NDCG@10"}
+METRIC_NAMES = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "logloss": "log loss",
+    "ndcg": "NDCG@10",
+    "recall": "recall@10",
+    "precision": "precision@10",
+    "map": "MAP@10",
+    "mrr": "MRR@10",
+    "hit_rate": "hit rate@10",
+    "auc": "AUC",
+}
 GROUP_NAMES = {
     "returning-user": "returning users",
     "new-user": "new users",
@@ -132,7 +143,7 @@ def count(size: int, noun: str) -> str:
 
 def interval(bounds: tuple[float, float], form: str = ".4f") -> str:
     """Two bounds, or a dash where both are zero."""
-    return f"{bounds[0]:{form}} to {bounds[1]:{form}}" if any(bounds) else NOTHING
+    return f"{bounds[0]:{form}}…{bounds[1]:{form}}" if any(bounds) else NOTHING
 
 
 def seconds(value: float) -> str:
