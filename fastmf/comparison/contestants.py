@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf import losses
-from fastmf.evaluation import Metric
+from fastmf.evaluation import Metric, ranks_items
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
-from fastmf.metrics.ranking import RANKINGS
 from fastmf.model import MF, Options
 from fastmf.recipes import Update
 
@@ -48,12 +47,12 @@ _RANKING = Regime(block=0.05, epochs=(1, 2, 4, 8, 16), warm=_WARM)
 
 def regime(metric: Metric) -> Regime:
     """How contestants are trained for a metric."""
-    return _RANKING if metric in RANKINGS else _PREDICTING
+    return _RANKING if ranks_items(metric) else _PREDICTING
 
 
 def contestants(metric: Metric) -> tuple[str, ...]:
     """Who races for a metric: where items are ranked, popularity too."""
-    return (*CONTESTANTS, "popularity") if metric in RANKINGS else CONTESTANTS
+    return (*CONTESTANTS, "popularity") if ranks_items(metric) else CONTESTANTS
 
 
 def default_build(factors: int, metric: Metric) -> Build:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastmf.errors import DataError, require_integer
 from fastmf.evaluation.exams import Log, Model, RankingExam, RatingExam, exam, group_masks
-from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally, bootstrap, sign
+from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally, bootstrap, ranks_items, sign
 from fastmf.interactions import Interactions
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "evaluate",
     "exam",
     "group_masks",
+    "ranks_items",
     "sign",
 ]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastmf.metrics.ranking import RANKINGS
 
-__all__ = ["GROUPS", "METRICS", "Metric", "Tally", "bootstrap", "sign"]
+__all__ = ["GROUPS", "METRICS", "Metric", "Tally", "bootstrap", "ranks_items", "sign"]
 
 Metric = Literal[
     "rmse", "mae", "logloss", "calibration", "ndcg", "recall", "precision", "map", "mrr", "hit_rate", "auc"
@@ -85,9 +85,14 @@ def bootstrap(tallies: Sequence[Tally], draws: int = 1000, seed: int = 0) -> NDA
     return _finish(tallies[0].metric, ratios)
 
 
+def ranks_items(metric: str) -> bool:
+    """Whether a metric asks for rankings, not for values."""
+    return metric in RANKINGS
+
+
 def sign(metric: str) -> float:
     """1 where more is better, -1 where less is, 0 where neither is: calibration is best at 1."""
-    return 1.0 if metric in RANKINGS else 0.0 if metric == "calibration" else -1.0
+    return 1.0 if ranks_items(metric) else 0.0 if metric == "calibration" else -1.0
 
 
 def _finish(metric: Metric, mean: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from fastmf.comparison import Comparison
 from fastmf.evaluation import sign
 from fastmf.report.charts import cost_chart, gain_chart, line, quality_chart
 from fastmf.report.text import METRIC_NAMES, count, describe, doubt, number, percent, rows, summary
 
-__all__ = ["page"]
+__all__ = ["cover", "page"]
 
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 
@@ -74,6 +76,30 @@ def page(comparison: Comparison) -> str:
     ]
     title = escape(f"{comparison.dataset} · fastmf compare")
     return PAGE.format(title=title, style=STYLE, body="\n".join(sections))
+
+
+def cover(comparisons: Sequence[Comparison]) -> str:
+    """A page that leads to those of some comparisons, in folders that bear their names.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+
+    Returns
+    -------
+    str
+    """
+    sections = ["<h1>Updating against full retraining</h1>"]
+    for one in comparisons:
+        name, target = escape(one.dataset), escape(quote(one.dataset))
+        sections += [
+            f'<h2><a href="{target}/index.html">{name}</a></h2>',
+            f"<p>{escape(summary(one))}</p>",
+            f'<p class="soft">{escape(describe(one))}.</p>',
+            _tiles(one),
+            _table(one),
+        ]
+    return PAGE.format(title="fastmf compare", style=STYLE, body="\n".join(sections))
 
 
 def _tiles(comparison: Comparison) -> str:
