@@ -429,6 +429,14 @@ class TestReports:
         assert "not clear of zero" in table(unsure)
         assert "not clear of zero" in page(unsure)
 
+    def test_a_model_that_loses_to_popularity_is_called_so(self, result):
+        popular = result.contestants["full"]
+        for value, said in ((2.0, True), (0.1, False)):
+            contestants = result.contestants | {"popularity": popular._replace(value=value)}
+            ranked = result._replace(metric="ndcg", contestants=contestants)
+            assert ("Live popularity ranks better" in table(ranked)) == said
+            assert ("Live popularity ranks better" in page(ranked)) == said
+
     def test_page_is_self_contained_and_well_formed(self, result):
         text = page(result)
         assert not re.search(r"<script|https?://|src=|@import|url\(", text)

@@ -111,13 +111,16 @@ def describe(comparison: Comparison) -> str:
 
 
 def summary(comparison: Comparison) -> str:
-    """The result in a sentence."""
-    update = comparison.contestants["update"]
+    """The result in a sentence, or two where popularity wins."""
+    update, popular = comparison.contestants["update"], comparison.contestants.get("popularity")
     times = number(update.speedup, ",.0f" if (update.speedup or 0) >= 10 else ".1f")
     if update.recovery is None:
-        return f"Full retraining is no better here than never updating; updating takes {times} times less time."
-    gain = f"Updating recovers {percent(update.recovery)} of what full retraining gains over never updating"
-    return f"{gain}{doubt(comparison)}, in {times} times less CPU time."
+        result = f"Full retraining is no better here than never updating; updating takes {times} times less time."
+    else:
+        gain = f"Updating recovers {percent(update.recovery)} of what full retraining gains over never updating"
+        result = f"{gain}{doubt(comparison)}, in {times} times less CPU time."
+    wins = popular is not None and popular.value > update.value
+    return f"{result} Live popularity ranks better." if wins else result
 
 
 def doubt(comparison: Comparison) -> str:
