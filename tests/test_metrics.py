@@ -157,6 +157,15 @@ def test_products_rank_as_their_scores(factors, most):
     np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("factors", [3, 32, 50])
+def test_items_alike_tie_to_the_bit(factors):
+    """Wherever an item stands, its score is the same; products of matrices do not promise that."""
+    random = np.random.default_rng(factors)
+    points, vectors = random.normal(size=(40, factors)), np.tile(random.normal(size=factors), (77, 1))
+    pairs, nothing = (np.arange(40), np.arange(40)), (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    assert (ranks_of_products(points, (vectors, np.full(77, 0.1)), pairs, nothing) == 77).all()
+
+
 def test_products_that_are_no_numbers_are_not_found():
     points, vectors = np.array([[1.0], [math.nan]]), np.array([[math.nan], [3.0], [2.0]])
     nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
