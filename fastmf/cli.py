@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fastmf import __version__
-from fastmf.comparison import Settings, compare
-from fastmf.datasets import NAMES, load
+from fastmf.comparison import COMPARED, Settings, compare
+from fastmf.datasets import NAMES, PURCHASES, load
 from fastmf.errors import DataError, FastMFError
-from fastmf.evaluation import METRICS
+from fastmf.evaluation import Metric, ranks_items
 from fastmf.interactions import Interactions
 from fastmf.report import table, write
 from fastmf.warmup import warm_up
@@ -20,6 +20,7 @@ from fastmf.warmup import warm_up
 __all__ = ["main"]
 
 _DEFAULT = "default: %(default)s"
+_REAL_AND_SYNTHETIC = "complete-journey", "synthetic"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,14 +46,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_compare(options: argparse.Namespace) -> None:
-    """`fastmf compare`: race the contestants, print the table, write the page."""
-    name = options.dataset if options.data is None else options.data.stem
-    events = _events(options)
-    settings = Settings(options.metric, options.block, options.preset, options.seeds, options.factors)
-    comparison = compare(events, settings, name)
-    print(table(comparison))
-    page = write(comparison, options.out)
-    print(f"\nwrote {page} and {page.with_name('compare.json')}")
+    """`fastmf compare`: race the contestants on each log, print the tables, write the pages."""
+    comparisons = []
+    for name, metric in _races(options):
+        events = _events(options, name, metric)
+        settings = Settings(metric, options.block, options.preset, options.seeds, options.factors)
+        comparisons.append(compare(events, settings, name))
+        print(table(comparisons[-1]), end="\n\n", flush=True)
+    page = write(comparisons[0], options.out, comparisons[1:])
+    print(f"wrote {page} and {page.with_name('compare.json')}")
+
+
+def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
+    """Names of logs, and the metric to race for on each: what is asked for, or else what is natural."""
+    if options.data is not None:
+        return [(options.data.stem, options.metric or ("rmse" if options.value else "ndcg"))]
+    if options.dataset is not None:
+        return [(options.dataset, options.metric or _natural(options.dataset))]
+    if options.metric is None:
+        return [(name, _natural(name)) for name in _REAL_AND_SYNTHETIC]
+    return [
+        (name, options.metric)
+        for name in _REAL_AND_SYNTHETIC
+        if ranks_items(_natural(name)) == ranks_items(options.metric)
+    ]
+
+
+def _natural(name: str) -> Metric:
+    return "ndcg" if name in PURCHASES else "rmse"
 
 
 def run_warmup(options: argparse.Namespace) -> None:
@@ -61,11 +82,11 @@ def run_warmup(options: argparse.Namespace) -> None:
         print(f"{size} factors, {type(loss).__name__}, {type(solver).__name__}, {storage}", flush=True)
 
 
-def _events(options: argparse.Namespace) -> Interactions:
+def _events(options: argparse.Namespace, name: str, metric: Metric) -> Interactions:
     if options.data is None:
-        return load(options.dataset)
-    if options.metric == "rmse" and options.value is None:
-        raise DataError("rmse compares values: name their column with --value")
+        return load(name)
+    if options.value is None and not ranks_items(metric):
+        raise DataError(f"{metric} compares values: name their column with --value")
     parquet = options.data.suffix.lower() in (".parquet", ".pq")
     read = Interactions.from_parquet if parquet else Interactions.from_csv
     return read(options.data, user=options.user, item=options.item, value=options.value, time=options.time)
@@ -100,10 +121,10 @@ def _add_compare(commands: Any) -> None:
     )
     command.set_defaults(run=run_compare)
     default = Settings()
-    command.add_argument("dataset", nargs="?", default="synthetic", choices=NAMES, help=_DEFAULT)
-    command.add_argument("--metric", choices=METRICS, default=default.metric, help=_DEFAULT)
+    command.add_argument("dataset", nargs="?", choices=NAMES, help=f"default: {' and then '.join(_REAL_AND_SYNTHETIC)}")
+    command.add_argument("--metric", choices=COMPARED, help="default: rmse for ratings, ndcg for purchases")
     command.add_argument(
-        "--block", type=float, default=default.block, help=f"share of the events in a block; {_DEFAULT}"
+        "--block", type=float, help="share of the events in a block; default: 0.01, and 0.05 where items are ranked"
     )
     command.add_argument("--preset", default=default.preset, help=f"recipe of the updates; {_DEFAULT}")
     command.add_argument("--factors", type=int, default=default.factors, metavar="K", help=_DEFAULT)
@@ -113,5 +134,5 @@ def _add_compare(commands: Any) -> None:
     own.add_argument("--data", type=Path, metavar="FILE", help="Parquet, or CSV with a header")
     own.add_argument("--user", default="user", metavar="COLUMN", help=_DEFAULT)
     own.add_argument("--item", default="item", metavar="COLUMN", help=_DEFAULT)
-    own.add_argument("--value", metavar="COLUMN", help="default: every event counts 1")
+    own.add_argument("--value", metavar="COLUMN", help="default: every event counts 1, and items are ranked")
     own.add_argument("--time", metavar="COLUMN", help="default: rows are in the order of time")

@@ -25,7 +25,7 @@ from fastmf import files
 from fastmf.errors import DataError, DatasetError, MissingExtraError
 from fastmf.interactions import Interactions
 
-__all__ = ["NAMES", "complete_journey", "load", "movielens", "synthetic"]
+__all__ = ["NAMES", "PURCHASES", "complete_journey", "load", "movielens", "synthetic"]
 
 YEAR = 365 * 24 * 3600  # seconds
 FIRST_SECOND = 1_577_836_800  # 2020-01-01 00:00 UTC
@@ -215,6 +215,7 @@ _LOADERS: dict[str, Callable[[], Interactions]] = {
     "complete-journey": complete_journey,
 }
 NAMES = tuple(_LOADERS)
+PURCHASES = ("complete-journey",)  # events say what was chosen, not how it was liked: a case for ranking
 
 
 def load(name: str = "synthetic") -> Interactions:

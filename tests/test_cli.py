@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 import fastmf
 from fastmf import datasets, losses, optimizers
 from fastmf.cli import main
+from fastmf.comparison import contestants
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_compare_own_events(csv, tmp_path, capsys, metric):
     assert printed.err == ""  # no progress bar away from a terminal
     read = json.loads((out / "compare.json").read_text())
     assert (read["dataset"], read["metric"], read["block"]) == ("my ratings", metric, 0.1)
-    assert set(read["contestants"]) == {"frozen", "update", "warm", "full"}
+    assert tuple(read["contestants"]) == contestants(metric)
     for outcome in read["contestants"].values():
         assert len(outcome["by_block"]) == 4
         assert np.isfinite(outcome["value"])
@@ -81,7 +83,9 @@ def test_compare_reads_parquet_and_a_preset(small, tmp_path):
     [
         (["--value", "points"], "points"),
         (["--value", "stars", "--user", "nobody"], "nobody"),
-        ([], "--value"),
+        (["--metric", "rmse"], "--value"),
+        (["--metric", "logloss"], "--value"),
+        (["--metric", "logloss", "--value", "stars"], "[0, 1]"),
         (["--value", "stars", "--preset", "magic"], "magic"),
         (["--value", "stars", "--block", "0.9"], "block"),
         (["--value", "stars", "--seeds", "0"], "seeds"),
@@ -98,6 +102,43 @@ def test_errors_are_one_line_and_status_2(csv, tmp_path, capsys, arguments, mess
     assert message in printed.err
     assert printed.out == ""
     assert not out.exists()
+
+
+def test_events_without_values_are_ranked(csv, tmp_path):
+    columns = ["--user", "who", "--item", "what", "--time", "when", "--seeds", "1", "--factors", "8", "--block", "0.2"]
+    assert main(["compare", "--data", str(csv), *columns, "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "compare.json").read_text())["metric"] == "ndcg"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "races"),
+    [
+        ([], [("complete-journey", "ndcg"), ("synthetic", "rmse")]),
+        (["--metric", "recall"], [("complete-journey", "recall")]),
+        (["--metric", "mae"], [("synthetic", "mae")]),
+        (["complete-journey"], [("complete-journey", "ndcg")]),
+        (["movielens-100k"], [("movielens-100k", "rmse")]),
+        (["synthetic", "--metric", "ndcg"], [("synthetic", "ndcg")]),
+    ],
+)
+def test_what_runs_where_nothing_is_said(small, tmp_path, capsys, monkeypatch, arguments, races):
+    monkeypatch.setattr("fastmf.cli.load", lambda name: small)
+    tiny = ["--seeds", "1", "--factors", "8", "--block", "0.2", "--out", str(tmp_path)]
+    assert main(["compare", *arguments, *tiny]) == 0
+    printed = capsys.readouterr().out
+    first = json.loads((tmp_path / "compare.json").read_text())
+    folders = [tmp_path / name for name, _ in races] if len(races) > 1 else [tmp_path]
+    for folder, race in zip(folders, races, strict=True):
+        read = json.loads((folder / "compare.json").read_text())
+        assert (read["dataset"], read["metric"]) == race
+        assert (folder / "index.html").exists()
+        assert f"{race[0]}: 3,000 events" in printed
+    assert (first["dataset"], first["metric"]) == races[0]
+    assert first.get("also", []) == [f"{name}/compare.json" for name, _ in races[1:]]
+    for path in first.get("also", []):
+        assert (tmp_path / path).exists()
+    leads = re.findall(r'href="([^"]*)"', (tmp_path / "index.html").read_text())
+    assert leads == ([f"{name}/index.html" for name, _ in races] if len(races) > 1 else [])
 
 
 def test_a_file_that_is_not_there(tmp_path, capsys):

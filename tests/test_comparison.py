@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastmf import datasets
-from fastmf.comparison import CONTESTANTS, Settings, compare
-from fastmf.comparison.race import EPOCHS, Stream, choose_epochs
+from fastmf import datasets, metrics
+from fastmf.comparison import CONTESTANTS, Settings, compare, contestants
+from fastmf.comparison.contestants import Popularity, regime
+from fastmf.comparison.race import Stream, choose_epochs
 from fastmf.errors import DataError
-from fastmf.evaluation import GROUPS, Log, bootstrap, evaluate, exam, group_masks
+from fastmf.evaluation import GROUPS, METRICS, Log, bootstrap, evaluate, exam, group_masks
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
 from fastmf.report import page, table, write
@@ -163,6 +164,38 @@ class TestEvaluate:
         later = Interactions([0], [1], [5.0])
         assert evaluate(Means().fit(past), later, metric="ndcg", past=past).value == 0.0
 
+    @pytest.mark.parametrize("metric", METRICS[4:])
+    def test_rankings_by_hand(self, log, metric):
+        """Each is the mean over users of the function of that name, on the scores of what a user has not seen."""
+        past, later = log.split_by_time(0.8)
+        model = Means().fit(past, epochs=8)
+        values, seen = [], set(zip(past.users, past.items, strict=True))
+        for user in np.unique(later.users):
+            scores = model.item_biases.copy()
+            scores[[row for row, item in enumerate(model.items.values) if (user, item) in seen]] = -np.inf
+            asked = later[later.users == user]
+            asked = asked[np.array([(user, item) not in seen for item in asked.items])]
+            rows = model.items.rows(asked.items)
+            scores = np.append(scores, np.full((rows < 0).sum(), -np.inf))  # items that the model does not know
+            columns = np.where(rows < 0, scores.size - np.cumsum(rows < 0), rows)
+            gains = () if metric == "auc" else (5,)
+            one = getattr(metrics, metric)(scores[None], np.zeros(rows.size, int), columns, asked.values, *gains)
+            values += [] if np.isnan(one) else [one]
+        assert evaluate(model, later, metric, past, k=5).value == pytest.approx(np.mean(values))
+
+    @pytest.mark.parametrize("metric", METRICS[:4])
+    def test_predictions_by_hand(self, metric):
+        past, later = Interactions([1, 2], [10, 11], [5.0, 3.0]), Interactions([1, 3, 1], [11, 12, 10], [1.0, 0.5, 0.0])
+
+        class Chances(Means):
+            def predict(self, users, items):
+                return np.where(items == 11, 0.75, 0.25).astype(np.float32)
+
+        answer = evaluate(Chances().fit(past), later, metric, past)
+        assert answer.value == pytest.approx(getattr(metrics, metric)([1.0, 0.5, 0.0], [0.75, 0.25, 0.25]))
+        assert answer.by_group["new-item"] == pytest.approx(getattr(metrics, metric)([0.5], [0.25]))
+        assert answer.interval[0] <= answer.value <= answer.interval[1]
+
     def test_unknown_items_are_never_found(self):
         past = Interactions([1, 2], [10, 11], [5.0, 3.0])
         later = Interactions([1, 2], [12, 10], [5.0, 5.0])
@@ -183,7 +216,7 @@ class TestEvaluate:
         past, later = log.split_by_time(0.8)
         model = Means().fit(past)
         whole = evaluate(model, later, metric="ndcg", past=past)
-        monkeypatch.setattr("fastmf.evaluation.USERS_AT_ONCE", 7)
+        monkeypatch.setattr("fastmf.metrics.places._AT_ONCE", 100_000)
         assert evaluate(model, later, metric="ndcg", past=past) == whole
 
     def test_bad_questions(self, log):
@@ -194,6 +227,12 @@ class TestEvaluate:
             evaluate(model, log, metric="mse")
         with pytest.raises(DataError, match="in the past already"):
             evaluate(model, log, metric="ndcg", past=log)
+        with pytest.raises(DataError, match="outside \\[0, 1\\]"):
+            evaluate(model, log, metric="logloss")
+        with pytest.raises(DataError, match="add up to anything positive"):
+            evaluate(model, Interactions([1], [2], [0.0]), metric="calibration")
+        with pytest.raises(ValueError, match="k must be"):
+            evaluate(model, log, metric="ndcg", k=0)
 
     def test_bootstrap_is_paired_and_covers(self, log):
         past, later = log.split_by_time(0.5)
@@ -236,18 +275,20 @@ class TestProtocol:
         notes = []
         compare(log, Settings(block=0.1, seeds=1), build=lambda seed: Means(seed, notes))
         updates = [note for note in notes if note[0] == "update"][2:]  # two of the warm-up come first
-        assert [size for _, size, recipe, _ in updates if recipe is not None] == [400] * 4
-        assert [size for _, size, recipe, _ in updates if recipe is None] == [2_400, 2_800, 3_200, 3_600]
+        warm = regime("rmse").warm
+        assert [size for _, size, recipe, _ in updates if recipe != warm] == [400] * 4
+        assert [size for _, size, recipe, _ in updates if recipe == warm] == [2_400, 2_800, 3_200, 3_600]
         assert [note[1] for note in notes if note[0] == "fit"][-4:] == [2_400, 2_800, 3_200, 3_600]
 
     def test_epochs_are_the_cheapest_close_to_the_best(self, log):
         past, asked = log[:3_600], log[3_600:]
-        values = [evaluate(Means().fit(past, epochs=epochs), asked, past=past).value for epochs in EPOCHS]
-        close = [e for e, value in zip(EPOCHS, values, strict=True) if value <= 1.002 * min(values)]
+        choices = regime("rmse").epochs
+        values = [evaluate(Means().fit(past, epochs=epochs), asked, past=past).value for epochs in choices]
+        close = [e for e, value in zip(choices, values, strict=True) if value <= 1.002 * min(values)]
         assert choose_epochs(Means, log, "rmse") == close[0]
         notes = []
         choose_epochs(lambda seed: Means(seed, notes), log, "rmse")
-        assert notes == [("fit", 3_600, epochs) for epochs in EPOCHS]
+        assert notes == [("fit", 3_600, epochs) for epochs in choices]
 
     def test_unknown_presets_list_the_known_ones(self, log):
         with pytest.raises(DataError, match="default"):
@@ -299,10 +340,58 @@ class TestOutcomes:
         assert {outcome.recovery for outcome in result.contestants.values()} == {None}
         assert "no better" in page(result)
 
-    def test_ndcg_runs_too(self, log):
-        result = compare(log, Settings(metric="ndcg", block=0.1, seeds=1), build=Means)
+    @pytest.mark.parametrize("metric", ["mae", "ndcg", "recall", "auc"])
+    def test_other_metrics_run_too(self, log, metric):
+        result = compare(log, Settings(metric=metric, block=0.1, seeds=1), build=Means)
         assert 0 < result.contestants["full"].value < 1
-        assert "NDCG@10" in table(result)
+        assert tuple(result.contestants) == contestants(metric)
+        name = {"mae": "MAE", "ndcg": "NDCG@10", "recall": "recall@10", "auc": "AUC"}[metric]
+        assert name in table(result)
+        assert name in page(result)
+
+    def test_logloss_races_models_of_labels(self, log):
+        liked = Interactions(log.users, log.items, log.values > 3, log.times)
+        result = compare(liked, Settings(metric="logloss", block=0.2, seeds=1, factors=8))
+        assert 0 < result.contestants["update"].value < 1
+
+    def test_of_two_calibrations_neither_is_better(self, log):
+        with pytest.raises(DataError, match="calibration"):
+            compare(log, Settings(metric="calibration"), build=Means)
+
+    def test_blocks_are_what_suits_the_metric(self, log):
+        assert compare(log, Settings(metric="ndcg", seeds=1), build=Means).blocks == 9
+        assert compare(log, Settings(metric="mae", seeds=1), build=Means).blocks == 49
+
+
+class TestPopularity:
+    def test_counts_live(self):
+        popularity = Popularity.of(Interactions([1, 2, 3, 3], ["a", "b", "b", "b"]))
+        assert popularity.update(Interactions([1, 1, 4], ["c", "a", "c"])) == 2
+        assert popularity.items.values.tolist() == ["a", "b", "c"]
+        assert popularity.item_biases.tolist() == [2, 3, 2]
+
+    def test_ranks_what_was_not_seen_and_loses_ties(self):
+        past = Interactions([1, 1, 2, 2, 3, 4, 5], [10, 20, 10, 20, 10, 30, 40])
+        popularity = Popularity.of(past)
+        answer = evaluate(popularity, Interactions([3, 4, 4, 9], [20, 20, 50, 30]), "mrr", past)
+        # 3: 20 comes first of 20, 30, 40. 4: 10 is before 20, 50 is not known. 9: 10, 20, 40, and then 30.
+        assert answer.value == pytest.approx(np.mean([1, 1 / 2, 1 / 4]))
+        assert answer.by_group["new-user"] == pytest.approx(1 / 4)
+
+    def test_races_where_items_are_ranked(self, log):
+        result = compare(log, Settings(metric="ndcg", block=0.1, seeds=2), build=Means)
+        popular = result.contestants["popularity"]
+        assert popular.by_seed[0] == popular.by_seed[1] == pytest.approx(popular.value)
+        stream = Stream.of(log, 0.1)
+        wanted = [
+            evaluate(Popularity.of(stream.past(n)), stream.block(n + 1), "ndcg", stream.past(n)).value for n in range(4)
+        ]
+        assert popular.by_block == pytest.approx(wanted)
+        assert popular.cpu_seconds > 0
+        assert "popularity" in page(result)
+        lines = table(result).splitlines()
+        assert lines[2].split() == [*CONTESTANTS, "popularity"]
+        assert max(map(len, lines[1:-1])) <= 120
 
 
 class TestReports:
@@ -339,6 +428,14 @@ class TestReports:
         unsure = result._replace(contestants=result.contestants | {"frozen": frozen})
         assert "not clear of zero" in table(unsure)
         assert "not clear of zero" in page(unsure)
+
+    def test_a_model_that_loses_to_popularity_is_called_so(self, result):
+        popular = result.contestants["full"]
+        for value, said in ((2.0, True), (0.1, False)):
+            contestants = result.contestants | {"popularity": popular._replace(value=value)}
+            ranked = result._replace(metric="ndcg", contestants=contestants)
+            assert ("Live popularity ranks better" in table(ranked)) == said
+            assert ("Live popularity ranks better" in page(ranked)) == said
 
     def test_page_is_self_contained_and_well_formed(self, result):
         text = page(result)

@@ -13,10 +13,9 @@ import numpy as np
 
 from fastmf import __version__
 from fastmf.errors import DataError
-from fastmf.evaluation import Metric, Tally, bootstrap
-from fastmf.model import MF
+from fastmf.evaluation import Metric, Tally, bootstrap, sign
 
-__all__ = ["Comparison", "Cost", "Outcome", "Record", "describe_machine", "outcomes", "sign"]
+__all__ = ["Comparison", "Cost", "Outcome", "Record", "describe_machine", "outcomes"]
 
 
 class Outcome(NamedTuple):
@@ -112,7 +111,7 @@ class Cost(NamedTuple):
 class Record:
     """Everything seen of one contestant: per seed its model, tally and cost, and the tally of each block."""
 
-    def __init__(self, metric: Metric, users: int, models: Sequence[MF]) -> None:
+    def __init__(self, metric: Metric, users: int, models: Sequence[Any]) -> None:
         self.models = list(models)
         self.tallies = [Tally.empty(metric, users) for _ in models]
         self.costs = [Cost() for _ in models]
@@ -181,11 +180,6 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def sign(metric: str) -> float:
-    """1 where more is better, -1 where less is."""
-    return -1.0 if metric == "rmse" else 1.0
 
 
 def _recovery(value: float, frozen: float, reference: float, metric: str) -> float | None:

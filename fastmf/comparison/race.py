@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes, sign
+from fastmf.comparison.contestants import CONTESTANTS, Build, Popularity, contestants, default_build, regime
+from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
 from fastmf.errors import DataError
-from fastmf.evaluation import Log, Metric, RankingExam, RatingExam, exam
+from fastmf.evaluation import METRICS, Log, Metric, RankingExam, RatingExam, exam, sign
 from fastmf.interactions import Interactions
-from fastmf.model import MF, Options
+from fastmf.model import MF
 from fastmf.recipes import Update, presets
 
-__all__ = ["CONTESTANTS", "EPOCHS", "Settings", "Stream", "choose_epochs", "compare"]
+__all__ = ["COMPARED", "Settings", "Stream", "choose_epochs", "compare"]
 
-CONTESTANTS = ("frozen", "update", "warm", "full")
-EPOCHS = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40)
+COMPARED = tuple(metric for metric in METRICS if sign(metric))  # of two values one has to be the better
 TOLERANCE = 0.002  # the cheapest number of epochs this close to the best is taken
 
-Build = Callable[[int], MF]
+Model = MF | Popularity
 Exam = RatingExam | RankingExam
 
 
@@ -30,9 +30,11 @@ class Settings(NamedTuple):
 
     Parameters
     ----------
-    metric : {"rmse", "ndcg"}
-    block : float
-        Share of all events in a block.
+    metric : str
+        One of `fastmf.evaluation.METRICS`, but for "calibration", of which neither more nor less is better. Rankings
+        count 10 places.
+    block : float, optional
+        Share of all events in a block; by default 0.01 where values are predicted and 0.05 where items are ranked.
     preset : str
         Name of the recipe of the contestant "update", one of `fastmf.recipes.presets`.
     seeds : int
@@ -42,7 +44,7 @@ class Settings(NamedTuple):
     """
 
     metric: Metric = "rmse"
-    block: float = 0.01
+    block: float | None = None
     preset: str = "default"
     seeds: int = 3
     factors: int = 32
@@ -103,8 +105,8 @@ def compare(
     dataset : str
         A name for the report.
     build : callable, optional
-        Makes the unfitted model of a seed; by default `MF` with its defaults on one thread, so that CPU
-        seconds are comparable.
+        Makes the unfitted model of a seed; by default `MF` with its defaults (for "logloss" with the loss
+        `Logistic`) on one thread, so that CPU seconds are comparable.
     progress : bool, optional
         Show a progress bar; by default where standard error is a terminal.
 
@@ -117,17 +119,20 @@ def compare(
     DataError
         An unknown metric or preset, or too few events for two blocks.
     """
+    if settings.metric not in COMPARED:
+        raise DataError(f"metric: {settings.metric!r} is none of {', '.join(COMPARED)}")
     if settings.preset not in presets:
         raise DataError(f"preset: {settings.preset!r} is none of {', '.join(presets)}")
     if settings.seeds < 1:
         raise DataError(f"seeds: {settings.seeds} is not a positive number")
     recipe = presets[settings.preset]
-    build = build or _default_build(settings.factors)
+    build = build or default_build(settings.factors, settings.metric)
     try:
         build(0)
     except ValueError as error:  # a setting that the model refuses
         raise DataError(str(error)) from error
-    stream = Stream.of(events, settings.block)
+    block = regime(settings.metric).block if settings.block is None else settings.block
+    stream = Stream.of(events, block)
     epochs = choose_epochs(build, stream.past(-1), settings.metric)
     race = Race(stream, settings, recipe, build, epochs)
     race.warm_up()
@@ -135,7 +140,7 @@ def compare(
     return Comparison(
         dataset=dataset,
         metric=settings.metric,
-        block=settings.block,
+        block=block,
         events=len(events),
         seeds=list(range(settings.seeds)),
         machine=describe_machine(),
@@ -158,25 +163,35 @@ class Race(NamedTuple):
     build: Build
     epochs: int
 
-    def advance(self, name: str, model: MF, step: int, seed: int) -> tuple[MF, Cost]:
+    def advance(self, name: str, model: Model, step: int, seed: int) -> tuple[Model, Cost]:
         """Bring one contestant's model up to date with a block, and say what it took."""
         past, block = self.stream.past(step), self.stream.block(step)
         # Of this thread alone: the linear algebra of the questions leaves other threads spinning for a while.
         cpu, wall, rows = time.thread_time(), time.perf_counter(), 0
-        if name == "update":
+        if isinstance(model, Popularity):
+            rows = model.update(block)
+        elif name == "update":
             rows = model.update(block, self.recipe).rows_moved
         elif name == "warm":
-            rows = model.update(past, epochs=1, history_epochs=0).rows_moved
+            rows = model.update(past, regime(self.settings.metric).warm).rows_moved
         elif name == "full":
             model = self.build(seed).fit(past, epochs=self.epochs, progress=False)
             rows = len(model.users) + len(model.items)
         return model, Cost(time.thread_time() - cpu, time.perf_counter() - wall, rows)
 
-    def first_models(self) -> list[MF]:
-        """The models that all contestants start from, one per seed."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Who races."""
+        return contestants(self.settings.metric)
+
+    def first_models(self) -> dict[str, list[Model]]:
+        """The models that contestants start from, one per seed."""
         past = self.stream.past(-1)
-        seeds = range(self.settings.seeds)
-        return [self.build(seed).fit(past, epochs=self.epochs, progress=False) for seed in seeds]
+        first = [self.build(seed).fit(past, epochs=self.epochs, progress=False) for seed in range(self.settings.seeds)]
+        return {
+            name: [Popularity.of(past) if name == "popularity" else model.copy() for model in first]
+            for name in self.names
+        }
 
     def warm_up(self) -> None:
         """Run every contestant once for nothing, so that no clock counts compilation."""
@@ -186,8 +201,8 @@ class Race(NamedTuple):
 
     def run(self, progress: bool | None) -> tuple[dict[str, Record], dict[str, float]]:
         """All blocks; the record of each contestant, and the share of events in each group."""
-        metric, users, first = self.settings.metric, self.stream.log.user_ids.size, self.first_models()
-        records = {name: Record(metric, users, [model.copy() for model in first]) for name in CONTESTANTS}
+        metric, users = self.settings.metric, self.stream.log.user_ids.size
+        records = {name: Record(metric, users, models) for name, models in self.first_models().items()}
         shares: list[dict[str, float]] = []
         for step in _progress_bar(self.stream.steps, progress):
             questions = self.stream.exam(step, metric)
@@ -204,20 +219,15 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
     cut = len(events) - len(events) // 10
     log = Log.of(events)
     questions = exam(log.part(slice(0, cut)), log.part(slice(cut, None)), metric)
-    values = []
-    for epochs in EPOCHS:
+    values, choices = [], regime(metric).epochs
+    for epochs in choices:
         value = questions.tally(build(0).fit(events[:cut], epochs=epochs, progress=False)).value()
         if value is None:
             raise DataError("events: the last tenth of the first half holds nothing to ask about")
         values.append(value)
     quality = np.array(values) * sign(metric)
     good_enough = quality >= quality.max() - TOLERANCE * abs(quality.max())
-    return EPOCHS[int(np.argmax(good_enough))]
-
-
-def _default_build(factors: int) -> Build:
-    options = Options(threads=1)
-    return lambda seed: MF(factors=factors, seed=seed, options=options)
+    return choices[int(np.argmax(good_enough))]
 
 
 def _progress_bar(steps: int, progress: bool | None) -> Iterator[int]:

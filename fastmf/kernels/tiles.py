@@ -77,14 +77,14 @@ def column(typing: Any, records: Any, first: Any, width: Any) -> Any:
     return LANES(records, types.int64, width), generate
 
 
-def _compared(instruction: str) -> Any:
+def _compared(instruction: str, relation: str = ">") -> Any:
     """The intrinsic that tells for which lanes of scores a number is passed: bit m for lane m."""
 
     @intrinsic
     def compare(typing: Any, scores: Any, limit: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            greater = getattr(builder, instruction)(">", arguments[0], broadcast(builder, arguments[1], TILE))
-            return builder.zext(builder.bitcast(greater, ir.IntType(TILE)), LONG)
+            passed = getattr(builder, instruction)(relation, arguments[0], broadcast(builder, arguments[1], TILE))
+            return builder.zext(builder.bitcast(passed, ir.IntType(TILE)), LONG)
 
         return types.int64(LANES, types.float32), generate
 
@@ -93,6 +93,7 @@ def _compared(instruction: str) -> Any:
 
 above = _compared("fcmp_ordered")  # NaN is not above
 passes = _compared("fcmp_unordered")  # NaN passes
+reaches = _compared("fcmp_ordered", ">=")  # NaN does not
 
 
 @intrinsic
@@ -112,5 +113,15 @@ def lowest(typing: Any, bits: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def ones(typing: Any, bits: Any) -> Any:
+    """How many bits are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
 
     return types.int64(types.int64), generate

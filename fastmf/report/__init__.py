@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastmf import files
 from fastmf.comparison import Comparison
-from fastmf.report.page import page
+from fastmf.report.page import cover, page
 from fastmf.report.text import table
 
 __all__ = ["page", "table", "write"]
 
 
-def write(comparison: Comparison, folder: str | Path) -> Path:
+def write(comparison: Comparison, folder: str | Path, others: Sequence[Comparison] = ()) -> Path:
     """Write `compare.json` and `index.html`.
 
     Parameters
@@ -21,6 +22,9 @@ def write(comparison: Comparison, folder: str | Path) -> Path:
     comparison : Comparison
     folder : path
         Made where it does not exist.
+    others : sequence of Comparison
+        Of other data sets. Each comparison then has these files in a folder below that bears its name; `compare.json`
+        is the first one's, with the paths of the others under "also", and `index.html` leads to all of them.
 
     Returns
     -------
@@ -28,9 +32,18 @@ def write(comparison: Comparison, folder: str | Path) -> Path:
         The page.
     """
     folder = Path(folder)
+    if not others:
+        return _write(folder, comparison.as_dict(), page(comparison))
+    for one in (comparison, *others):
+        _write(folder / one.dataset, one.as_dict(), page(one))
+    also = [f"{one.dataset}/compare.json" for one in others]
+    return _write(folder, comparison.as_dict() | {"also": also}, cover([comparison, *others]))
+
+
+def _write(folder: Path, figures: dict[str, object], text: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(comparison.as_dict(), indent=1, allow_nan=False)
-    files.write(folder / "compare.json", f"{text}\n".encode())
+    json_text = json.dumps(figures, indent=1, allow_nan=False)
+    files.write(folder / "compare.json", f"{json_text}\n".encode())
     target = folder / "index.html"
-    files.write(target, page(comparison).encode())
+    files.write(target, text.encode())
     return target

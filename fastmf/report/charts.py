@@ -9,11 +9,12 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from fastmf.comparison import Comparison
+from fastmf.evaluation import sign
 from fastmf.report.text import METRIC_NAMES, number, seconds
 
 __all__ = ["Axis", "cost_chart", "gain_chart", "line", "quality_chart"]
 
-DASHES = {"frozen": "2 5", "update": "", "warm": "7 5", "full": "12 4 2 4"}
+DASHES = {"frozen": "2 5", "update": "", "warm": "7 5", "full": "12 4 2 4", "popularity": "1 3 6 3"}
 WIDTH, HEIGHT = 760, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 42
 
@@ -50,12 +51,12 @@ def quality_chart(comparison: Comparison) -> str:
 
 def gain_chart(comparison: Comparison) -> str:
     """How much better than the frozen model, as the mean of the blocks so far."""
-    sign = -1.0 if comparison.metric == "rmse" else 1.0
+    better = sign(comparison.metric)
     frozen = comparison.contestants["frozen"].by_block
     series = {
         name: _running_mean(
             [
-                None if value is None or base is None else sign * (value - base)
+                None if value is None or base is None else better * (value - base)
                 for value, base in zip(result.by_block, frozen, strict=True)
             ]
         )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from fastmf.comparison import Comparison
+from fastmf.evaluation import sign
 from fastmf.report.charts import cost_chart, gain_chart, line, quality_chart
 from fastmf.report.text import METRIC_NAMES, count, describe, doubt, number, percent, rows, summary
 
-__all__ = ["page"]
+__all__ = ["cover", "page"]
 
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 
@@ -43,14 +46,14 @@ def page(comparison: Comparison) -> str:
     str
     """
     metric = METRIC_NAMES[comparison.metric]
-    better = "lower is better" if comparison.metric == "rmse" else "higher is better"
+    better, corner = ("higher", "upper") if sign(comparison.metric) > 0 else ("lower", "lower")
     sections = [
         f"<h1>{escape(summary(comparison))}</h1>",
         f'<p class="soft">{escape(comparison.dataset)}: {escape(describe(comparison))}.</p>',
         _tiles(comparison),
         "<h2>Quality over time</h2>",
         _key(comparison),
-        _figure(quality_chart(comparison), f"{metric} on the block that comes next; {better}."),
+        _figure(quality_chart(comparison), f"{metric} on the block that comes next; {better} is better."),
         "<h2>Gain over never updating</h2>",
         _key(comparison),
         _figure(
@@ -61,8 +64,8 @@ def page(comparison: Comparison) -> str:
         "<h2>Cost against quality</h2>",
         _figure(
             cost_chart(comparison),
-            f"CPU seconds for all blocks, on a logarithmic scale, and {metric}: the best place is at the "
-            f"{'lower' if comparison.metric == 'rmse' else 'upper'} left. The frozen model costs nothing.",
+            f"CPU seconds for all blocks, on a logarithmic scale, and {metric}: the best place is at the {corner} "
+            "left. The frozen model costs nothing.",
         ),
         "<h2>All figures</h2>",
         _table(comparison),
@@ -73,6 +76,30 @@ def page(comparison: Comparison) -> str:
     ]
     title = escape(f"{comparison.dataset} · fastmf compare")
     return PAGE.format(title=title, style=STYLE, body="\n".join(sections))
+
+
+def cover(comparisons: Sequence[Comparison]) -> str:
+    """A page that leads to those of some comparisons, in folders that bear their names.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+
+    Returns
+    -------
+    str
+    """
+    sections = ["<h1>Updating against full retraining</h1>"]
+    for one in comparisons:
+        name, target = escape(one.dataset), escape(quote(one.dataset))
+        sections += [
+            f'<h2><a href="{target}/index.html">{name}</a></h2>',
+            f"<p>{escape(summary(one))}</p>",
+            f'<p class="soft">{escape(describe(one))}.</p>',
+            _tiles(one),
+            _table(one),
+        ]
+    return PAGE.format(title="fastmf compare", style=STYLE, body="\n".join(sections))
 
 
 def _tiles(comparison: Comparison) -> str:
@@ -120,6 +147,7 @@ def _explanation(comparison: Comparison) -> dict[str, str]:
         f"A new model fitted to everything so far, for {count(comparison.epochs, 'epoch')}: the fewest that "
         "come within 0.2 % of the best on the last tenth of the first half."
     )
+    popularity = "Items by the number of their events so far, counted on with each block: the same for every user."
     recovery = (
         "(frozen - value) / (frozen - full). 0 % is never updating, 100 % is full retraining, more is better "
         "than full retraining. Not defined where full is no better than frozen."
@@ -138,6 +166,7 @@ def _explanation(comparison: Comparison) -> dict[str, str]:
         "update": f"One update per block, with the recipe {comparison.preset}.",
         "warm": "Its own last model, and one pass over everything so far.",
         "full": full,
+        **({"popularity": popularity} if "popularity" in comparison.contestants else {}),
         "recovery": recovery,
         "against the best": "The same with the better of full and warm in place of full.",
         "seconds": seconds,

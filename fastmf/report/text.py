@@ -23,7 +23,18 @@ __all__ = [
     "table",
 ]
 
-METRIC_NAMES = {"rmse": "RMSE", "ndcg": "NDCG@10"}
+METRIC_NAMES = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "logloss": "log loss",
+    "ndcg": "NDCG@10",
+    "recall": "recall@10",
+    "precision": "precision@10",
+    "map": "MAP@10",
+    "mrr": "MRR@10",
+    "hit_rate": "hit rate@10",
+    "auc": "AUC",
+}
 GROUP_NAMES = {
     "returning-user": "returning users",
     "new-user": "new users",
@@ -100,13 +111,16 @@ def describe(comparison: Comparison) -> str:
 
 
 def summary(comparison: Comparison) -> str:
-    """The result in a sentence."""
-    update = comparison.contestants["update"]
+    """The result in a sentence, or two where popularity wins."""
+    update, popular = comparison.contestants["update"], comparison.contestants.get("popularity")
     times = number(update.speedup, ",.0f" if (update.speedup or 0) >= 10 else ".1f")
     if update.recovery is None:
-        return f"Full retraining is no better here than never updating; updating takes {times} times less time."
-    gain = f"Updating recovers {percent(update.recovery)} of what full retraining gains over never updating"
-    return f"{gain}{doubt(comparison)}, in {times} times less CPU time."
+        result = f"Full retraining is no better here than never updating; updating takes {times} times less time."
+    else:
+        gain = f"Updating recovers {percent(update.recovery)} of what full retraining gains over never updating"
+        result = f"{gain}{doubt(comparison)}, in {times} times less CPU time."
+    wins = popular is not None and popular.value > update.value
+    return f"{result} Live popularity ranks better." if wins else result
 
 
 def doubt(comparison: Comparison) -> str:
@@ -132,7 +146,7 @@ def count(size: int, noun: str) -> str:
 
 def interval(bounds: tuple[float, float], form: str = ".4f") -> str:
     """Two bounds, or a dash where both are zero."""
-    return f"{bounds[0]:{form}} to {bounds[1]:{form}}" if any(bounds) else NOTHING
+    return f"{bounds[0]:{form}}…{bounds[1]:{form}}" if any(bounds) else NOTHING
 
 
 def seconds(value: float) -> str:

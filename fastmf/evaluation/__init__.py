@@ -1,0 +1,111 @@
+"""How good a model is on events it has not seen: as a whole, for five groups, and how sure that is.
+
+Everything is kept as sums per user (a `Tally`), so that blocks and seeds can be pooled, and whole users,
+whose events are not independent, can be resampled.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmf.errors import DataError, require_integer
+from fastmf.evaluation.exams import Log, Model, RankingExam, RatingExam, exam, group_masks
+from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally, bootstrap, ranks_items, sign
+from fastmf.interactions import Interactions
+
+__all__ = [
+    "GROUPS",
+    "METRICS",
+    "Evaluation",
+    "Log",
+    "Metric",
+    "RankingExam",
+    "RatingExam",
+    "Tally",
+    "bootstrap",
+    "evaluate",
+    "exam",
+    "group_masks",
+    "ranks_items",
+    "sign",
+]
+
+
+class Evaluation(NamedTuple):
+    """The answer of `evaluate`.
+
+    Attributes
+    ----------
+    metric : str
+    value : float
+    interval : (float, float)
+        95 % interval of the value, from resampling whole users.
+    by_group : dict
+        Value per group of events, None where there are none; empty when the past was not given.
+    shares : dict
+        Share of the events that each group holds.
+    """
+
+    metric: str
+    value: float
+    interval: tuple[float, float]
+    by_group: dict[str, float | None]
+    shares: dict[str, float]
+
+
+def evaluate(
+    model: Model, events: Interactions, metric: Metric = "rmse", past: Interactions | None = None, k: int = 10
+) -> Evaluation:
+    """How good a model is on events it has not been trained on.
+
+    Parameters
+    ----------
+    model : MF
+    events : Interactions
+        What happened afterwards.
+    metric : str
+        Of predicted values: "rmse", "mae", "logloss" or "calibration". Of the whole catalogue ranked for each user,
+        what is in `past` left out and ties counting against the model: "ndcg" (an event's value is its gain),
+        "recall", "precision", "map", "mrr", "hit_rate" or "auc" (an event of positive value is relevant). Each is
+        the function of that name in `fastmf.metrics`.
+    past : Interactions, optional
+        What the model was trained on: needed for the groups and for leaving out what a user has seen.
+    k : int
+        Places that count in rankings, for all but "auc".
+
+    Returns
+    -------
+    Evaluation
+        Its groups: "returning-user" and "new-user" (in `past` or not), and "head", "tail" and "new-item": the
+        most popular items that together hold the first half of the past events, the other known items, and
+        unknown ones.
+
+    Raises
+    ------
+    DataError
+        No events, none that count, or an unknown metric; values outside [0, 1] for "logloss".
+
+    Examples
+    --------
+    >>> import fastmf
+    >>> past = fastmf.Interactions([1, 2, 3], [10, 10, 20])
+    >>> model = fastmf.MF.from_factors([[1.0], [1.0]], [[3.0], [2.0], [1.0]], users=[1, 2], items=[10, 20, 30])
+    >>> evaluate(model, fastmf.Interactions([1, 2], [20, 30]), "mrr", past).value  # 10 is seen; 20, then 30 are not
+    0.75
+    """
+    if not len(events):
+        raise DataError("events: there are none to evaluate on")
+    require_integer("k", k, 1)
+    log = Log.of(events) if past is None else Log.of(past, events)
+    known = 0 if past is None else len(past)
+    questions = exam(log.part(slice(0, known)), log.part(slice(known, None)), metric, k)
+    tally = questions.tally(model)
+    value = tally.value()
+    if value is None:
+        raise DataError(f"events: {questions.nothing}")
+    low, high = np.quantile(bootstrap([tally]), [0.025, 0.975])
+    groups = {} if past is None else tally.by_group()
+    shares = {} if past is None else questions.shares
+    return Evaluation(metric, value, (float(low), float(high)), groups, shares)

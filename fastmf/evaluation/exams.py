@@ -1,0 +1,228 @@
+"""The questions that events put to a model: what their values are, or which items each user turned to next."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmf.errors import DataError
+from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally
+from fastmf.ids import IdMap
+from fastmf.interactions import Interactions
+from fastmf.metrics.errors import ERRORS, terms
+from fastmf.metrics.places import UNRANKED, ranks_of_products
+from fastmf.metrics.ranking import RANKINGS, Found
+
+__all__ = ["Log", "RankingExam", "RatingExam", "exam", "group_masks"]
+
+Codes = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+class Model(Protocol):
+    """What an evaluation asks of a model."""
+
+    @property
+    def users(self) -> IdMap: ...
+    @property
+    def items(self) -> IdMap: ...
+    @property
+    def user_factors(self) -> NDArray[np.float32]: ...
+    @property
+    def item_factors(self) -> NDArray[np.float32]: ...
+    @property
+    def item_biases(self) -> NDArray[np.float32]: ...
+    def predict(self, users: NDArray[np.generic], items: NDArray[np.generic], /) -> NDArray[np.float32]: ...
+
+
+class Log(NamedTuple):
+    """Events whose ids are replaced by their positions among the distinct ids, in the order of the rows."""
+
+    users: Codes
+    items: Codes
+    values: NDArray[np.float32]
+    user_ids: NDArray[np.generic]
+    item_ids: NDArray[np.generic]
+
+    @classmethod
+    def of(cls, *parts: Interactions) -> Log:
+        """The log of some interactions, one after the other."""
+        user_ids, users = np.unique(np.concatenate([part.users for part in parts]), return_inverse=True)
+        item_ids, items = np.unique(np.concatenate([part.items for part in parts]), return_inverse=True)
+        values = np.concatenate([part.values for part in parts])
+        return cls(users, items, values, user_ids, item_ids)
+
+    def part(self, rows: slice | Mask | Codes) -> Log:
+        """Some of the events, under the same numbering."""
+        return self._replace(users=self.users[rows], items=self.items[rows], values=self.values[rows])
+
+
+def group_masks(past: Log, events: Log) -> dict[str, Mask]:
+    """Which events fall into each of `GROUPS`, seen from the end of the past.
+
+    Parameters
+    ----------
+    past, events : Log
+        Under one numbering.
+
+    Returns
+    -------
+    dict of ndarray of bool
+        The two groups of users cover all events, as do the three groups of items.
+    """
+    user_known = np.bincount(past.users, minlength=past.user_ids.size) > 0
+    popularity = np.bincount(past.items, minlength=past.item_ids.size)
+    order = np.argsort(-popularity, kind="stable")
+    before = np.cumsum(popularity[order]) - popularity[order]  # events of more popular items
+    head = np.zeros(popularity.size, np.bool_)
+    head[order[2 * before < popularity.sum()]] = True
+    returning, known, top = user_known[events.users], popularity[events.items] > 0, head[events.items]
+    return {
+        "returning-user": returning,
+        "new-user": ~returning,
+        "new-item": ~known,
+        "head": top,
+        "tail": known & ~top,
+    }
+
+
+def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | RankingExam:
+    """The questions that some events put to any model; prepared once, put to many.
+
+    Parameters
+    ----------
+    past, events : Log
+        Under one numbering.
+    metric : str
+        One of `METRICS`.
+    k : int
+        Places that count in rankings.
+
+    Returns
+    -------
+    RatingExam or RankingExam
+        With `tally(model)` and `shares`.
+
+    Raises
+    ------
+    DataError
+        An unknown metric.
+    """
+    if metric not in METRICS:
+        raise DataError(f"metric: {metric!r} is none of {', '.join(METRICS)}")
+    if metric in ERRORS:
+        return RatingExam(metric, events, group_masks(past, events))
+    width = past.item_ids.size
+    pairs = events.users * width + events.items
+    theirs = np.bincount(events.users, minlength=past.user_ids.size)[past.users] > 0
+    seen = np.sort(past.users[theirs] * width + past.items[theirs])
+    seen = seen[np.diff(seen, prepend=-1) > 0]
+    latest = pairs.size - 1 - np.unique(pairs[::-1], return_index=True)[1]  # repeated pairs count once
+    fresh = latest[~_among(pairs[latest], seen) & (events.values[latest] > 0)]
+    asked = events.part(fresh)
+    askers, row = np.unique(asked.users, return_inverse=True)
+    seen = seen[_among(seen // width, askers)]  # in the order of the askers
+    hidden = np.searchsorted(askers, seen // width), seen % width
+    return RankingExam(metric, asked, group_masks(past, asked), row, askers, hidden, k)
+
+
+class RatingExam(NamedTuple):
+    """Asks for the value of each event."""
+
+    metric: Metric
+    events: Log
+    masks: dict[str, Mask]
+
+    @property
+    def nothing(self) -> str:
+        """Why there may be no answer."""
+        return f"their values do not add up to anything positive, by which {self.metric} divides"
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the events that each group holds."""
+        return _shares(self.masks)
+
+    def tally(self, model: Model) -> Tally:
+        """The errors of a model."""
+        users, items, values, user_ids, item_ids = self.events
+        sums = terms(self.metric, values, model.predict(user_ids[users], item_ids[items]))
+        masks = [np.ones(users.size, np.bool_), *(self.masks[name] for name in GROUPS)]
+        totals, counts = (
+            np.array([np.bincount(users[mask], part[mask], minlength=user_ids.size) for mask in masks], np.float64)
+            for part in sums
+        )
+        return Tally(self.metric, totals, counts)
+
+
+class RankingExam(NamedTuple):
+    """Asks which items each user turned to next, of all that they had not seen."""
+
+    metric: Metric
+    events: Log
+    masks: dict[str, Mask]
+    rows: Codes
+    askers: Codes
+    hidden: tuple[Codes, Codes]
+    k: int
+
+    @property
+    def nothing(self) -> str:
+        """Why there may be no answer."""
+        return "every pair is in the past already, or has no positive value, or leaves nothing else to rank"
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the events that each group holds."""
+        return _shares(self.masks)
+
+    def tally(self, model: Model) -> Tally:
+        """What the rankings of a model are worth, one per user and group."""
+        # among relevant items that tie, the least relevant comes first
+        order = np.lexsort((self.events.values, self.rows))
+        places, choice = self._answers(model, self.rows[order], self.events.items[order])
+        found = Found.of(places, self.rows[order], self.events.values[order])
+        tally = Tally.empty(self.metric, self.events.user_ids.size)
+        parts = [found, *(found.part(self.masks[name][order]) for name in GROUPS)]
+        for group, part in enumerate(parts):
+            values = RANKINGS[self.metric](part, self.k, choice)
+            defined = ~np.isnan(values)
+            asked = self.askers[part.names[defined]]
+            tally.totals[group, asked] = values[defined]
+            tally.counts[group, asked] = 1.0
+        return tally
+
+    def _answers(self, model: Model, rows: Codes, items: Codes) -> tuple[Codes, Codes]:
+        """The places of items in the rankings of askers, by ascending asker, and how many items each of these ranks.
+
+        A user's own bias shifts a whole row and is left out; an unknown user has a zero vector.
+        """
+        item_rows = model.items.rows(self.events.item_ids).astype(np.int64)  # -1 where the model has none
+        user_rows = model.users.rows(self.events.user_ids[self.askers])
+        vectors = model.user_factors[user_rows] * (user_rows >= 0)[:, None]
+        asked, hidden = ((row, item_rows[item]) for row, item in ((rows, items), self.hidden))
+        known, barred = asked[1] >= 0, hidden[1] >= 0
+        hidden = hidden[0][barred], hidden[1][barred]
+        places = np.full(rows.size, UNRANKED)
+        places[known] = ranks_of_products(
+            vectors,
+            (model.item_factors, model.item_biases),
+            (rows[known], asked[1][known]),
+            hidden,
+            None if self.metric == "auc" else self.k,
+        )
+        return places, len(model.items) - np.bincount(hidden[0], minlength=self.askers.size)
+
+
+def _among(values: Codes, ascending: Codes) -> Mask:
+    """Which values are in an ascending array; searched, which takes a fraction of what hashing takes."""
+    if not ascending.size:
+        return np.zeros(values.size, np.bool_)
+    found: Mask = ascending[np.minimum(np.searchsorted(ascending, values), ascending.size - 1)] == values
+    return found
+
+
+def _shares(masks: dict[str, Mask]) -> dict[str, float]:
+    return {name: float(mask.mean()) if mask.size else 0.0 for name, mask in masks.items()}

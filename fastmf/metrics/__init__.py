@@ -1,0 +1,29 @@
+"""How wrong a prediction is, how good a ranking is, and how much of a catalogue is shown.
+
+Ties count against a ranking: an item that scores the same as a relevant one is placed before it. Otherwise a model that
+gives every item the same score would be perfect.
+"""
+
+from fastmf.metrics.catalogue import coverage, novelty
+from fastmf.metrics.errors import calibration, logloss, mae, rmse
+from fastmf.metrics.places import UNRANKED, ranks
+from fastmf.metrics.ranking import auc, hit_rate, map, mrr, ndcg, ndcg_by_row, precision, recall
+
+__all__ = [
+    "UNRANKED",
+    "auc",
+    "calibration",
+    "coverage",
+    "hit_rate",
+    "logloss",
+    "mae",
+    "map",
+    "mrr",
+    "ndcg",
+    "ndcg_by_row",
+    "novelty",
+    "precision",
+    "ranks",
+    "recall",
+    "rmse",
+]

@@ -1,0 +1,74 @@
+"""How much of a catalogue recommendation lists show, and how far off the beaten track they lead."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["coverage", "novelty"]
+
+
+def coverage(recommended: ArrayLike, catalogue: ArrayLike) -> float:
+    """Share of a catalogue that occurs in the recommendations of anyone [1]_.
+
+    Parameters
+    ----------
+    recommended : array_like of ids, any shape
+        Such as ``model.recommend(users).ids``. What is not in the catalogue, such as the padding of short lists, does
+        not count.
+    catalogue : array_like of ids
+        Such as ``model.items.values``.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN for an empty catalogue.
+
+    References
+    ----------
+    .. [1] Ge, Delgado-Battenfeld, Jannach: Beyond accuracy: evaluating recommender systems by coverage and
+       serendipity. RecSys 2010.
+
+    Examples
+    --------
+    >>> coverage([[1, 2], [2, -1]], catalogue=[1, 2, 3, 4])
+    0.5
+    """
+    known = np.unique(np.asarray(catalogue))
+    return float(np.isin(known, np.unique(np.asarray(recommended))).mean()) if known.size else float("nan")
+
+
+def novelty(recommended: ArrayLike, past: ArrayLike) -> float:
+    """Mean self-information of the recommended items: -log2 of the share of the past events that an item holds [1]_.
+
+    Parameters
+    ----------
+    recommended : array_like of ids, any shape
+        Such as ``model.recommend(users).ids``. What never occurs in the past, such as the padding of short lists, does
+        not count.
+    past : array_like of ids
+        The item of each event so far.
+
+    Returns
+    -------
+    float
+        In bits: what is recommended is on average as rare as one event in 2 to this power. NaN where nothing counts.
+
+    References
+    ----------
+    .. [1] Zhou, Kuscsik, Liu, et al.: Solving the apparent diversity-accuracy dilemma of recommender systems. PNAS
+       107(10), 2010.
+
+    Examples
+    --------
+    >>> novelty([[1, 2]], past=[1, 1, 2, 3])
+    1.5
+    """
+    items, events = np.unique(np.asarray(past), return_counts=True)
+    shown = np.asarray(recommended).ravel()
+    if not items.size or not shown.size:
+        return float("nan")
+    place = np.minimum(np.searchsorted(items, shown), items.size - 1)
+    known = items[place] == shown
+    bits = np.log2(events.sum() / events[place[known]])
+    return float(bits.mean()) if bits.size else float("nan")

@@ -1,0 +1,178 @@
+"""The places that relevant items take in rankings of the whole catalogue."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastmf.errors import DataError
+from fastmf.kernels import places
+from fastmf.kernels.launch import launch, usable_threads
+from fastmf.kernels.tiles import TILE
+from fastmf.memory import aligned
+
+__all__ = ["UNRANKED", "ranks", "ranks_of_products"]
+
+UNRANKED = np.iinfo(np.int64).max
+_PARALLEL_FROM = 1 << 24  # comparisons, a millisecond of work
+_AT_ONCE = 1 << 32  # products in one launch, some 100 ms on a core: Ctrl-C waits for it
+
+Codes = NDArray[np.int64]
+
+
+def ranks(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, threads: int | None = None) -> Codes:
+    """Place of each relevant (row, column) pair when its row of scores is sorted downwards.
+
+    Ties count against it: of two items with one score the relevant one comes second.
+
+    Parameters
+    ----------
+    scores : array_like of float, shape (queries, items)
+        The whole catalogue, not a sample of it. An item whose score is -inf or NaN is no candidate: so are items left
+        out that a user has seen.
+    rows, columns : array_like of int, shape (n,)
+        The relevant pairs, each once.
+    threads : int, optional
+        The most to use; all cores by default.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        1 is the best place; pairs that are no candidates get the largest int64. Relevant pairs that tie with
+        one another follow in the order given.
+
+    Raises
+    ------
+    DataError
+        Scores that are no table, or a pair outside it.
+
+    References
+    ----------
+    Krichene, Rendle: On sampled metrics for item recommendation. KDD 2020 (why the whole catalogue).
+
+    Examples
+    --------
+    >>> ranks([[0.1, 0.9, 0.1]], rows=[0, 0], columns=[0, 1])
+    array([3, 1])
+    """
+    table, rows, columns = _table(scores), np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+    if rows.shape != columns.shape or rows.ndim != 1:
+        raise DataError(f"rows has shape {rows.shape}, columns {columns.shape}: one of each per pair")
+    for name, given, size in (("rows", rows, table.shape[0]), ("columns", columns, table.shape[1])):
+        bad = (given < 0) | (given >= size)
+        if bad.any():
+            place = int(np.argmax(bad))
+            raise DataError(f"{name}, row {place}: {given[place]} is outside scores of shape {table.shape}")
+    not_below = np.empty(rows.size, np.int64)
+    large = rows.size * table.shape[1] >= _PARALLEL_FROM
+    workers = usable_threads(threads) if large else 1
+    launch(lambda: places.count(False), lambda: places.count(True), workers, table, rows, columns, not_below)
+    own = table[rows, columns]
+    return np.where(own > -np.inf, not_below - _tied_later(rows, own), UNRANKED)
+
+
+def ranks_of_products(
+    points: NDArray[np.floating],
+    items: tuple[NDArray[np.floating], NDArray[np.floating]],
+    pairs: tuple[Codes, Codes],
+    hidden: tuple[Codes, Codes],
+    most: int | None = None,
+    threads: int | None = None,
+) -> Codes:
+    """What `ranks` says of the scores ``points @ vectors.T + biases``, which are never held, nor all of them made.
+
+    Parameters
+    ----------
+    points : ndarray, shape (queries, factors)
+    items : (ndarray, shape (items, factors); ndarray, shape (items,))
+        Vectors and biases.
+    pairs, hidden : (ndarray of int64, ndarray of int64)
+        Row and column of each relevant pair, and of each that is no candidate; rows ascend, a pair comes once.
+    most : int, optional
+        Places beyond this are not told apart: they are UNRANKED.
+    threads : int, optional
+        The most to use; all cores by default.
+
+    Returns
+    -------
+    ndarray of int64
+    """
+    rows, size = pairs[0], len(points)
+    table, biases = _tiles(*items)
+    queries = _padded(points, size)
+    own, not_below = np.empty(rows.size, np.float32), np.empty(rows.size, np.int64)
+    limit = UNRANKED // 2 if most is None else most
+    launches = max(1, _AT_ONCE // max(1, table.size))
+    for first in range(0, size, launches):
+        stop = min(first + launches, size)
+        asked, barred = (_part(*listed, first, stop) for listed in (pairs, hidden))
+        start, end = np.searchsorted(rows, [first, stop])
+        width = table.shape[1]
+        launch(
+            functools.partial(places.score_and_count, width, False),
+            functools.partial(places.score_and_count, width, True),
+            usable_threads(threads) if (stop - first) * len(table) >= _PARALLEL_FROM else 1,
+            queries[first:stop],
+            table,
+            biases,
+            asked,
+            barred,
+            limit,
+            own[start:end],
+            not_below[start:end],
+        )
+    found: Codes = np.where(own > -np.inf, not_below - _tied_later(rows, own), UNRANKED)
+    return found if most is None else np.where(found > most, UNRANKED, found)
+
+
+def candidates(scores: ArrayLike) -> Codes:
+    """How many candidates each row of scores has."""
+    counts: Codes = np.count_nonzero(_table(scores) > -np.inf, axis=1)
+    return counts
+
+
+def _table(scores: ArrayLike) -> NDArray[np.floating]:
+    table = np.asarray(scores)
+    if table.ndim != 2:
+        raise DataError(f"scores has shape {table.shape}: one row per query and one column per item")
+    kind = np.float32 if table.dtype == np.float32 else np.float64
+    return np.ascontiguousarray(table, kind)
+
+
+def _padded(vectors: NDArray[np.floating], count: int) -> NDArray[np.float32]:
+    """So many rows, zero beyond the vectors, of whole lanes."""
+    table = aligned(count, max(1, -(-vectors.shape[1] // TILE)) * TILE)
+    table[: len(vectors), : vectors.shape[1]] = vectors
+    table[: len(vectors), vectors.shape[1] :] = 0
+    table[len(vectors) :] = 0
+    return table
+
+
+def _tiles(
+    vectors: NDArray[np.floating], biases: NDArray[np.floating]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Items in whole tiles, filled up with ones that come last."""
+    count = -(-len(vectors) // TILE)
+    addends = aligned(count, TILE)
+    addends.ravel()[: len(vectors)] = biases
+    addends.ravel()[len(vectors) :] = -np.inf
+    return _padded(vectors, count * TILE), addends
+
+
+def _part(rows: Codes, columns: Codes, first: int, stop: int) -> tuple[Codes, Codes]:
+    """Where each of some rows begins, and the columns of all of them."""
+    starts = np.searchsorted(rows, np.arange(first, stop + 1))
+    return starts - starts[0], columns[starts[0] : starts[-1]]
+
+
+def _tied_later(rows: Codes, own: NDArray[np.floating]) -> Codes:
+    """For each pair, how many later ones have its row and score."""
+    order = np.lexsort((own, rows))  # stable: pairs that tie keep their order
+    new = np.ones(order.size + 1, np.bool_)
+    new[1:-1] = (np.diff(rows[order]) != 0) | (own[order[1:]] != own[order[:-1]])
+    starts = np.flatnonzero(new)
+    later = np.empty(order.size, np.int64)
+    later[order] = np.repeat(starts[1:], np.diff(starts)) - 1 - np.arange(order.size)
+    return later

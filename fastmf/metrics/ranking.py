@@ -1,0 +1,376 @@
+"""How good rankings are, from the places that their relevant items take.
+
+Every metric is defined per row (one ranking) and its mean is over the rows that have a relevant item. With m relevant
+items of a row at places r_1 < r_2 < ... < r_m, of which h are at k or better:
+
+=============  =========================================================================================
+``ndcg``       discounted gains at k, over those of the best order
+``recall``     h / m
+``precision``  h / k
+``map``        average precision: the sum of j / r_j over these h, over m
+``mrr``        1 / r_1, or 0 where h is 0
+``hit_rate``   1, or 0 where h is 0
+``auc``        share of all pairs of a relevant and another item in which the relevant one is placed before
+=============  =========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastmf.errors import DataError, require_integer
+from fastmf.metrics.places import UNRANKED, candidates, ranks
+
+__all__ = ["RANKINGS", "Found", "auc", "hit_rate", "map", "mrr", "ndcg", "ndcg_by_row", "precision", "recall"]
+
+Codes = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Found(NamedTuple):
+    """The relevant items of some rankings, row by row and the best place first.
+
+    Attributes
+    ----------
+    names : ndarray of int64, shape (m,)
+        The rows, ascending; each has a relevant item.
+    line, places, gains : ndarray, shape (n,)
+        For each item the index of its row in `names`, its place (see `ranks`), and how relevant it is.
+    order : ndarray of int64, shape (n,)
+        Which of the items given each one is.
+    """
+
+    names: Codes
+    line: Codes
+    places: Codes
+    gains: Floats
+    order: Codes
+
+    @classmethod
+    def of(cls, places: ArrayLike, rows: ArrayLike, gains: ArrayLike | None = None) -> Found:
+        """From places and rows in any order; what has a gain that is not positive is not relevant."""
+        places, rows = np.asarray(places, np.int64), np.asarray(rows, np.int64)
+        worth = np.ones(rows.size) if gains is None else np.asarray(gains, np.float64)
+        order = np.lexsort((places, rows))
+        order = order[worth[order] > 0]
+        return cls(*_numbered(rows[order]), places[order], worth[order], order)
+
+    def part(self, given: NDArray[np.bool_]) -> Found:
+        """Some of the items, by a mask over those given; the others count as not relevant."""
+        mask = given[self.order]
+        rows = self.names[self.line[mask]]
+        return Found(*_numbered(rows), self.places[mask], self.gains[mask], self.order[mask])
+
+    @property
+    def sizes(self) -> Codes:
+        """Relevant items of each row."""
+        return np.bincount(self.line, minlength=self.names.size)
+
+    @property
+    def nth(self) -> Codes:
+        """1 for the first item of a row, 2 for the second, ..."""
+        return np.arange(1, self.line.size + 1) - np.searchsorted(self.line, self.line)
+
+    def total(self, amounts: NDArray[np.generic]) -> Floats:
+        """Sums of an amount per item over the items of each row."""
+        return np.bincount(self.line, amounts, minlength=self.names.size).astype(np.float64)
+
+
+def _numbered(rows: Codes) -> tuple[Codes, Codes]:
+    """The distinct ones among ascending rows, and the number of each."""
+    new = np.diff(rows, prepend=rows[:1] - 1) != 0
+    return rows[new], np.cumsum(new) - 1
+
+
+def _ndcg(found: Found, k: int, _: Codes) -> Floats:
+    ideal = found._replace(places=found.nth, gains=found.gains[np.lexsort((-found.gains, found.line))])
+    share: Floats = _discounted(found, k) / _discounted(ideal, k)
+    return share
+
+
+def _discounted(found: Found, k: int) -> Floats:
+    return found.total(np.where(found.places <= k, found.gains / np.log2(1.0 + found.places), 0.0))
+
+
+def _recall(found: Found, k: int, _: Codes) -> Floats:
+    share: Floats = found.total(found.places <= k) / found.sizes
+    return share
+
+
+def _precision(found: Found, k: int, _: Codes) -> Floats:
+    share: Floats = found.total(found.places <= k) / k
+    return share
+
+
+def _map(found: Found, k: int, _: Codes) -> Floats:
+    mean: Floats = found.total(np.where(found.places <= k, found.nth / found.places, 0.0)) / found.sizes
+    return mean
+
+
+def _mrr(found: Found, k: int, _: Codes) -> Floats:
+    first = found.places[found.nth == 1]
+    values: Floats = np.where(first <= k, 1.0 / first, 0.0)
+    return values
+
+
+def _hit_rate(found: Found, k: int, _: Codes) -> Floats:
+    return np.where(found.places[found.nth == 1] <= k, 1.0, 0.0)
+
+
+def _auc(found: Found, _: int, candidates: Codes) -> Floats:
+    ranked = found.places < UNRANKED
+    others = candidates[found.names] - found.total(ranked)
+    before = np.where(ranked, found.places - found.nth, others[found.line])  # other items placed before this one
+    pairs = others * found.sizes
+    won = pairs - found.total(before)
+    share: Floats = np.divide(won, pairs, out=np.full(pairs.size, np.nan), where=pairs > 0)
+    return share
+
+
+# Values of the rows of `found`, at k, where row r has candidates[r] candidates; NaN where a row has none. Only auc
+# asks for the candidates.
+RANKINGS: dict[str, Callable[[Found, int, Codes], Floats]] = {
+    "ndcg": _ndcg,
+    "recall": _recall,
+    "precision": _precision,
+    "map": _map,
+    "mrr": _mrr,
+    "hit_rate": _hit_rate,
+    "auc": _auc,
+}
+
+
+def ndcg_by_row(places: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 10) -> tuple[Codes, Floats]:
+    """Normalised discounted cumulative gain of each row, from the places of its relevant items.
+
+    The gain of an item at place r <= k is divided by log2(1 + r); the sum is divided by the sum of the best
+    order [1]_.
+
+    Parameters
+    ----------
+    places, rows : array_like of int, shape (n,)
+        Place (see `ranks`) and row of each relevant item.
+    gains : array_like of float, shape (n,)
+        How relevant it is; what is not positive is not relevant.
+    k : int
+        Places that count.
+
+    Returns
+    -------
+    (ndarray of int64, ndarray of float64), shape (m,)
+        The rows that have a relevant item, ascending, and their values between 0 and 1.
+
+    References
+    ----------
+    .. [1] Järvelin, Kekäläinen: Cumulated gain-based evaluation of IR techniques. ACM TOIS 20(4), 2002.
+
+    Examples
+    --------
+    >>> ndcg_by_row(places=[1, 3], rows=[4, 5], gains=[1, 1])
+    (array([4, 5]), array([1. , 0.5]))
+    """
+    require_integer("k", k, 1)
+    found = Found.of(places, rows, gains)
+    return found.names, _ndcg(found, k, found.names)
+
+
+def ndcg(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
+    """Mean NDCG at k of full-catalogue scores over the rows that have a relevant item; ties count against it.
+
+    Parameters
+    ----------
+    scores : array_like of float, shape (queries, items)
+        See `ranks`.
+    rows, columns : array_like of int, shape (n,)
+        The relevant pairs, each once.
+    gains : array_like of float, shape (n,), optional
+        How relevant each pair is; 1 when not given. What is not positive is not relevant.
+    k : int
+        Places that count.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without relevant pairs. So do all metrics here.
+
+    Raises
+    ------
+    DataError
+        See `ranks`.
+
+    Examples
+    --------
+    >>> ndcg([[0.3, 0.2, 0.1]], rows=[0], columns=[0])
+    1.0
+    >>> ndcg([[0.0, 0.0, 0.0]], rows=[0], columns=[0])      # every tie lost
+    0.5
+    """
+    return _mean("ndcg", scores, rows, columns, gains, k)
+
+
+def recall(
+    scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
+) -> float:
+    """Mean share of a row's relevant items that are among the first k.
+
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As for `ndcg`; only whether a gain is positive counts.
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    Manning, Raghavan, Schütze: Introduction to information retrieval, chapter 8, 2008; for the others here too.
+
+    Examples
+    --------
+    >>> recall([[0.3, 0.2, 0.1]], rows=[0, 0], columns=[0, 2], k=2)
+    0.5
+    """
+    return _mean("recall", scores, rows, columns, gains, k)
+
+
+def precision(
+    scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
+) -> float:
+    """Mean share of the first k places that hold relevant items, be there as many or not.
+
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As for `ndcg`; only whether a gain is positive counts.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> precision([[0.4, 0.3, 0.2, 0.1]], rows=[0], columns=[1], k=4)
+    0.25
+    """
+    return _mean("precision", scores, rows, columns, gains, k)
+
+
+def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
+    """Mean average precision: the precision at each relevant item among the first k, 0 for the others.
+
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As for `ndcg`; only whether a gain is positive counts.
+
+    Returns
+    -------
+    float
+        The mean is over all relevant items of a row, as in trec_eval, so that more than k of them cannot give 1.
+
+    Examples
+    --------
+    >>> map([[0.4, 0.3, 0.2, 0.1]], rows=[0, 0], columns=[0, 3])
+    0.75
+    """
+    return _mean("map", scores, rows, columns, gains, k)
+
+
+def mrr(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
+    """Mean reciprocal rank: one over the place of the first relevant item, 0 where it is beyond k.
+
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As for `ndcg`; only whether a gain is positive counts.
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    Voorhees: The TREC-8 question answering track report. TREC 1999.
+
+    Examples
+    --------
+    >>> mrr([[0.4, 0.3, 0.2, 0.1]], rows=[0, 0], columns=[1, 3])
+    0.5
+    """
+    return _mean("mrr", scores, rows, columns, gains, k)
+
+
+def hit_rate(
+    scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
+) -> float:
+    """Share of the rows that have a relevant item among the first k.
+
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As for `ndcg`; only whether a gain is positive counts.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> hit_rate([[0.4, 0.3], [0.3, 0.4]], rows=[0, 1], columns=[0, 0], k=1)
+    0.5
+    """
+    return _mean("hit_rate", scores, rows, columns, gains, k)
+
+
+def auc(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None) -> float:
+    """Mean area under the ROC curve of each row: how often a relevant item is placed before another candidate.
+
+    Parameters
+    ----------
+    scores, rows, columns, gains
+        As for `ndcg`; only whether a gain is positive counts.
+
+    Returns
+    -------
+    float
+        0.5 for random scores, but 0 where all are equal, since ties count against it. Relevant items that are no
+        candidates come last. Rows whose candidates are all relevant are left out.
+
+    References
+    ----------
+    Hanley, McNeil: The meaning and use of the area under a receiver operating characteristic curve. Radiology 143,
+    1982.
+
+    Examples
+    --------
+    >>> auc([[0.4, 0.3, 0.2]], rows=[0], columns=[1])
+    0.5
+    """
+    return _mean("auc", scores, rows, columns, gains)
+
+
+def _mean(
+    metric: str,
+    scores: ArrayLike,
+    rows: ArrayLike,
+    columns: ArrayLike,
+    gains: ArrayLike | None,
+    k: int = 10,
+) -> float:
+    rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+    worth = np.ones(rows.shape) if gains is None else np.asarray(gains, np.float64)
+    require_integer("k", k, 1)
+    if not rows.shape == columns.shape == worth.shape:
+        raise DataError(f"rows has shape {rows.shape}, columns {columns.shape}, gains {worth.shape}")
+    order = np.argsort(worth, kind="stable")  # among relevant ties the least relevant comes first
+    rows, columns, worth = rows[order], columns[order], worth[order]
+    found = Found.of(ranks(scores, rows, columns), rows, worth)
+    choice = candidates(scores) if metric == "auc" else found.names
+    values = RANKINGS[metric](found, k, choice)
+    values = values[~np.isnan(values)]
+    return float(np.mean(values)) if values.size else float("nan")
