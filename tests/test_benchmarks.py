@@ -70,7 +70,7 @@ def test_contestants_take_turns() -> None:
     asked = tasks(["explicit"], plan.Scope(["ml1m"], [32], [1], rounds=2), {})
     first_round = [task.contestant for task in asked[:4]]
     assert first_round == ["libmf", "fastmf", "fastmf SGD", "fastmf float16"]
-    assert [task.contestant for task in asked[4:8]] == first_round
+    assert [task.contestant for task in asked[4:7]] == first_round[:3]
     assert {task.library for task in asked} == {"libmf", "fastmf", *plan.SLOW_PEERS}
 
 

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 LARGE = "ml20m"
 SLOW_PEERS = ("cornac", "surprise", "torch", "river")
-SLOW_FACTORS = 32
+SLOW_FACTORS, MANY_FACTORS = 32, 128
 RANKING = {  # contestants of each way to learn from implicit feedback, fastmf first, and the epochs that are compared
     "ALS": (("fastmf ALS", "implicit ALS", "buffalo ALS", "irspack iALS"), [1, 9]),
     "BPR": (("fastmf BPR", "implicit BPR"), [1, 7]),
     "WARP": (("fastmf WARP", "lightfm WARP"), [1, 4]),
 }
-RANKING_FACTORS = (32, 64, 128)  # of ALS; the others have the first alone
+RANKING_FACTORS = (SLOW_FACTORS, 64, MANY_FACTORS)  # of ALS; the others have the first alone
+AT_MANY_FACTORS = ("fastmf ALS", "implicit ALS", "irspack iALS")
 LIGHTFM_PART = 2_000_000  # positives of the large log, whose epochs would take a minute each
 RANKING_EPOCHS = {  # that do well on the ml1m shape
     "numpy popularity": 0,
@@ -31,7 +32,6 @@ RANKING_EPOCHS = {  # that do well on the ml1m shape
     "fastmf WARP": 15,
     "lightfm WARP": 15,
 }
-COLLAPSING = 128  # factors, at which the defaults of some fall apart
 
 
 class Task(NamedTuple):
@@ -72,13 +72,15 @@ Steps = Generator[Task, dict[str, Any] | None, None]
 def explicit(scope: Scope) -> Steps:
     """LIBMF and fastmf everywhere, with every variant; slow peers on the first shape alone."""
     for shape, factors, threads in product(scope.shapes, scope.factors, scope.threads):
-        epochs = [2, 10] if shape == LARGE else [2, 42]
-        settings = {"shape": shape, "factors": factors, "threads": threads, "epochs": epochs}
-        for turn in scope.turns(shape):
-            # A fit of the largest log is mostly set-up: variants have one turn there, with few and with many factors.
-            thrifty = shape == LARGE and (turn > 0 or factors not in (32, 128))
-            for contestant in ("libmf", "fastmf", *(() if thrifty else ("fastmf SGD", "fastmf float16"))):
-                yield Task("explicit", contestant, settings, turn)
+        large = shape == LARGE  # a fit of it is mostly set-up: one turn, but for one number of factors
+        settings = {"shape": shape, "factors": factors, "threads": threads, "epochs": [2, 8] if large else [2, 42]}
+        for turn in scope.turns(shape) if not large or factors == SLOW_FACTORS else range(1):
+            yield Task("explicit", "libmf", settings, turn)
+            yield Task("explicit", "fastmf", settings, turn)
+            if not large or (turn == 0 and factors in (SLOW_FACTORS, MANY_FACTORS)):
+                yield Task("explicit", "fastmf SGD", settings, turn)
+            if turn == 0 and (not large or factors == MANY_FACTORS):
+                yield Task("explicit", "fastmf float16", settings)
     for contestant in SLOW_PEERS:  # one turn: ratios are far from 1
         epochs = [2, 22] if contestant == "cornac" else [1, 3]
         settings = {"shape": scope.shapes[0], "factors": SLOW_FACTORS, "threads": 1, "epochs": epochs}
@@ -92,7 +94,7 @@ def ceiling(scope: Scope) -> Steps:
             "shape": shape,
             "factors": list(scope.factors),
             "threads": threads,
-            "turns": scope.rounds if shape == LARGE else 3 * scope.rounds,
+            "turns": len(scope.turns(shape)) * (1 if shape == LARGE else 3),
         }
         yield Task("ceiling", "fastmf", settings)
 
@@ -133,25 +135,25 @@ def memory(scope: Scope) -> Steps:
 
 
 def ranking(scope: Scope) -> Steps:
-    """All peers on small logs; one turn on the large one, without buffalo, which would read it as a text file."""
+    """One turn on the large log and with other numbers of factors, and without buffalo, which reads logs as text."""
     for shape, threads, method in product(scope.shapes, scope.threads, RANKING):
         large, (contestants, epochs) = shape == LARGE, RANKING[method]
         thrifty = method != "ALS" or (large and threads < max(scope.threads))
         for factors in RANKING_FACTORS[:1] if thrifty else RANKING_FACTORS:
             settings = {"shape": shape, "factors": factors, "threads": threads, "epochs": [1, 2] if large else epochs}
-            turns = range(1) if large or factors not in RANKING_FACTORS[:1] else range(min(2, scope.rounds))
-            for turn, contestant in product(turns, contestants):
+            whole = not large and factors == SLOW_FACTORS
+            for turn, contestant in product(range(min(2, scope.rounds) if whole else 1), contestants):
                 part = {"positives": LIGHTFM_PART} if large and contestant == "lightfm WARP" else {}
-                if factors in scope.factors and not (large and contestant == "buffalo ALS"):
+                if factors in scope.factors and (whole or contestant != "buffalo ALS"):
                     yield Task("ranking", contestant, settings | part, turn)
 
 
 def ranking_quality(scope: Scope) -> Steps:
-    """On the first shape."""
-    for factors, contestants in ((SLOW_FACTORS, RANKING_EPOCHS), (COLLAPSING, RANKING["ALS"][0])):
-        for contestant in contestants:
-            settings = {"shape": scope.shapes[0], "factors": factors, "threads": max(scope.threads)}
-            yield Task("ranking_quality", contestant, settings | {"epochs": RANKING_EPOCHS[contestant]})
+    """On the first shape; with many factors some defaults fall apart."""
+    cells = [(SLOW_FACTORS, who) for who in RANKING_EPOCHS] + [(MANY_FACTORS, who) for who in AT_MANY_FACTORS]
+    for factors, contestant in cells:
+        settings = {"shape": scope.shapes[0], "factors": factors, "threads": max(scope.threads)}
+        yield Task("ranking_quality", contestant, settings | {"epochs": RANKING_EPOCHS[contestant]})
 
 
 def incremental(scope: Scope) -> Steps:
