@@ -40,6 +40,15 @@ def speed(amount: float, took: Time, unit: float = 1.0) -> dict[str, float]:
     return {"rate": amount / took.wall / unit, "cores": took.cores}
 
 
+def between(first: Time, second: Time, ratings: int, short: int, long: int) -> dict[str, float]:
+    """The speed, in millions, of the epochs by which one fit is longer than another, and the set-up of either."""
+    more = second.since(first)
+    if more.wall <= 0:
+        raise RuntimeError("the longer fit took no longer: the machine is too busy")
+    setup = first.wall - short * more.wall / (long - short)
+    return {**speed((long - short) * ratings, more, 1e6), "setup": setup}
+
+
 def latencies(call: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> dict[str, float]:
     """Median, 99th percentile and maximum of single calls, in microseconds."""
     took, clock = [], time.perf_counter_ns

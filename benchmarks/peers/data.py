@@ -67,21 +67,40 @@ def default_folder() -> Path:
 
 def prepare(folder: Path, shape: str) -> None:
     """Generate and split a log, unless the folder has it."""
-    path = folder / f"{shape}.npz"
-    if path.exists():
+    whole, parts = _log_file(folder, shape), _split_file(folder, shape)
+    if whole.exists() and parts.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    train, test = split(generate(SHAPES[shape]))
-    parts = {"train": train, "test": test}
-    columns = {f"{part}_{name}": column for part in parts for name, column in parts[part]._asdict().items()}
+    log = generate(SHAPES[shape])
+    _save(whole, log._asdict())
+    train, test = split(log)
+    named = {"train": train, "test": test}
+    _save(parts, {f"{part}_{name}": column for part in named for name, column in named[part]._asdict().items()})
+
+
+def _log_file(folder: Path, shape: str) -> Path:
+    return folder / f"{shape}.log.npz"
+
+
+def _split_file(folder: Path, shape: str) -> Path:
+    return folder / f"{shape}.npz"
+
+
+def _save(path: Path, columns: dict[str, np.ndarray]) -> None:
     unfinished = path.with_suffix(".partial.npz")
     np.savez(unfinished, **columns)
     unfinished.replace(path)
 
 
+def load_log(folder: Path, shape: str) -> Ratings:
+    """All that :func:`prepare` has generated, in order of time."""
+    with np.load(_log_file(folder, shape)) as kept:
+        return Ratings(*(kept[name] for name in Ratings._fields))
+
+
 def load(folder: Path, shape: str) -> Split:
-    """What :func:`prepare` has left."""
-    with np.load(folder / f"{shape}.npz") as kept:
+    """What :func:`prepare` has split."""
+    with np.load(_split_file(folder, shape)) as kept:
         train, test = (Ratings(*(kept[f"{part}_{name}"] for name in Ratings._fields)) for part in ("train", "test"))
     return Split(SHAPES[shape], train, test)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.clocks import Time, speed, timed
+from benchmarks.peers.clocks import Time, between, speed, timed
 from benchmarks.peers.data import load
 
 RATE, PENALTY = 0.01, 0.05  # of peers that have no good default
@@ -26,15 +26,7 @@ def two_points(fit: Callable[[int], Any], ratings: int, short: int, long: int) -
     """The speed of the epochs by which one fit is longer than another."""
     fit(1)  # imports what is imported late, and finds its memory
     first, second = timed(lambda: fit(short))[1], timed(lambda: fit(long))[1]
-    return _between(first, second, ratings, short, long)
-
-
-def _between(first: Time, second: Time, ratings: int, short: int, long: int) -> dict[str, float]:
-    more = second.since(first)
-    if more.wall <= 0:
-        raise RuntimeError("the longer fit took no longer: the machine is too busy")
-    setup = first.wall - short * more.wall / (long - short)
-    return {**speed((long - short) * ratings, more, 1e6), "setup": setup}
+    return between(first, second, ratings, short, long)
 
 
 def fastmf(folder: Path, shape: str, factors: int, threads: int, epochs: list[int], variant: str) -> dict[str, Any]:
@@ -47,7 +39,7 @@ def fastmf(folder: Path, shape: str, factors: int, threads: int, epochs: list[in
     began = Time.now()
     model = ours.model(factors, threads, variant)
     model.fit(ours.events(train), long, progress=False, callbacks=[lambda _: ends.append(Time.now())])
-    return _between(ends[short - 1].since(began), ends[-1].since(began), train.users.size, short, long)
+    return between(ends[short - 1].since(began), ends[-1].since(began), train.users.size, short, long)
 
 
 def libmf(folder: Path, shape: str, factors: int, threads: int, epochs: list[int]) -> dict[str, Any]:

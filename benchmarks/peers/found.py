@@ -22,6 +22,16 @@ LABELS = {
     "implicit": "implicit, ALS",
     "faiss": "faiss, seen removed",
     "faiss seen kept": "faiss, seen kept",
+    "numpy popularity": "popularity",
+    "fastmf ALS": "fastmf, ALS",
+    "fastmf BPR": "fastmf, BPR",
+    "fastmf WARP": "fastmf, WARP",
+    "implicit ALS": "implicit, ALS",
+    "implicit BPR": "implicit, BPR",
+    "lightfm WARP": "LightFM, WARP",
+    "buffalo ALS": "buffalo, ALS",
+    "irspack iALS": "irspack, iALS",
+    "cmfrec iALS": "cmfrec, iALS",
 }
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.clocks import latencies
-from benchmarks.peers.data import Ratings, Split, load
+from benchmarks.peers.data import Ratings, load
+from benchmarks.peers.recommenders import matrix
 
 CALLS = 20_000
 WARM_UP = 1_000  # calls that are not counted
@@ -85,18 +86,18 @@ def lightfm(folder: Path, shape: str, factors: int) -> dict[str, Any]:
 
     split = load(folder, shape)
 
-    def matrix(ratings: Ratings) -> Any:
+    def pairs(ratings: Ratings) -> Any:
         ones = np.ones(ratings.users.size, np.float32)
         return coo_matrix((ones, ratings[:2]), shape=split.size[:2])
 
     model = LightFM(no_components=factors, loss="warp", random_state=1)
-    model.fit_partial(matrix(split.train), epochs=1)
-    singles = [(matrix(split.test.take(slice(n, n + 1))),) for n in range(SLOW_CALLS)]
-    pairs = [(split.test.users[n : n + 1], split.test.items[n : n + 1]) for n in range(SLOW_CALLS)]
+    model.fit_partial(pairs(split.train), epochs=1)
+    singles = [(pairs(split.test.take(slice(n, n + 1))),) for n in range(SLOW_CALLS)]
+    asked = [(split.test.users[n : n + 1], split.test.items[n : n + 1]) for n in range(SLOW_CALLS)]
     return {
         "learn": latencies(model.fit_partial, singles),
-        "predict": latencies(model.predict, pairs),
-        "batch": _batch_speed(lambda batch: model.fit_partial(matrix(batch)), split.test),
+        "predict": latencies(model.predict, asked),
+        "batch": _batch_speed(lambda batch: model.fit_partial(pairs(batch)), split.test),
     }
 
 
@@ -104,7 +105,7 @@ def implicit(folder: Path, shape: str, factors: int) -> dict[str, Any]:
     from implicit.als import AlternatingLeastSquares
 
     split = load(folder, shape)
-    by_user = _matrix(split)
+    by_user = matrix(split.train, split)
     by_item = by_user.T.tocsr()
     model = AlternatingLeastSquares(factors=factors, iterations=1, num_threads=1, use_gpu=False, random_state=1)
     model.fit(by_user, show_progress=False)
@@ -122,13 +123,6 @@ def implicit(folder: Path, shape: str, factors: int) -> dict[str, Any]:
 
     predict = latencies(lambda user, item: model.user_factors[user] @ model.item_factors[item], pairs)
     return {"learn": latencies(learn, rows), "predict": predict, "batch": _batch_speed(batch, split.test)}
-
-
-def _matrix(split: Split) -> Any:
-    from scipy.sparse import csr_matrix
-
-    ones = np.ones(split.train.users.size, np.float32)
-    return csr_matrix((ones, split.train[:2]), shape=split.size[:2])
 
 
 CONTESTANTS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.peers.data import Ratings
-from fastmf import MF, Interactions, Options, Update, optimizers, regularizers
+from fastmf import MF, Interactions, Options, Update, losses, optimizers, regularizers
 
 SETTINGS: dict[str, Any] = {}  # of MF
 # In the race for quality, where LIBMF has settings chosen by hand for these logs too: chosen on logs of another seed.
@@ -17,6 +17,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fastmf": {},
     "fastmf SGD": {"solver": optimizers.SGD()},
     "fastmf float16": {},
+    "fastmf ALS": {"loss": losses.Confidence(), "solver": optimizers.ALS(), "biases": False},
+    "fastmf BPR": {"loss": losses.BPR()},
+    "fastmf WARP": {"loss": losses.WARP()},
 }
 SINGLE_PASS = Update(epochs=1, history_epochs=0)  # preset "new-events", one pass
 ENOUGH = 500_000  # events from which a fit uses more than one thread
@@ -32,6 +35,11 @@ def model(factors: int, threads: int, variant: str = "fastmf", **others: Any) ->
 def events(ratings: Ratings) -> Interactions:
     """Ratings as fastmf takes them."""
     return Interactions(ratings.users, ratings.items, values=ratings.values)
+
+
+def positives(ratings: Ratings) -> Interactions:
+    """The same without values: all that counts is who met what."""
+    return Interactions(ratings.users, ratings.items)
 
 
 def warm_up(ratings: Ratings, factors: int, threads: int, variant: str = "fastmf") -> None:

@@ -11,7 +11,27 @@ from typing import Any, NamedTuple
 
 LARGE = "ml20m"
 SLOW_PEERS = ("cornac", "surprise", "torch", "river")
-SLOW_FACTORS = 32
+SLOW_FACTORS, MANY_FACTORS = 32, 128
+RANKING = {  # contestants of each way to learn from implicit feedback, fastmf first, and the epochs that are compared
+    "ALS": (("fastmf ALS", "implicit ALS", "buffalo ALS", "irspack iALS"), [1, 9]),
+    "BPR": (("fastmf BPR", "implicit BPR"), [1, 7]),
+    "WARP": (("fastmf WARP", "lightfm WARP"), [1, 4]),
+}
+RANKING_FACTORS = (SLOW_FACTORS, 64, MANY_FACTORS)  # of ALS; the others have the first alone
+AT_MANY_FACTORS = ("fastmf ALS", "implicit ALS", "irspack iALS")
+LIGHTFM_PART = 2_000_000  # positives of the large log, whose epochs would take a minute each
+RANKING_EPOCHS = {  # that do well on the ml1m shape
+    "numpy popularity": 0,
+    "fastmf ALS": 15,
+    "implicit ALS": 15,
+    "buffalo ALS": 15,
+    "irspack iALS": 15,
+    "cmfrec iALS": 15,
+    "fastmf BPR": 15,
+    "implicit BPR": 15,
+    "fastmf WARP": 15,
+    "lightfm WARP": 15,
+}
 
 
 class Task(NamedTuple):
@@ -41,24 +61,30 @@ class Scope(NamedTuple):
     def largest(self) -> str:
         return self.shapes[-1]
 
+    def turns(self, shape: str) -> range:
+        """Rounds on a log: one fewer on the large one, where a fit takes long and noise evens out."""
+        return range(max(1, self.rounds - (shape == LARGE)))
+
 
 Steps = Generator[Task, dict[str, Any] | None, None]
 
 
 def explicit(scope: Scope) -> Steps:
     """LIBMF and fastmf everywhere, with every variant; slow peers on the first shape alone."""
-    cells = product(scope.shapes, scope.factors, scope.threads)
-    for (shape, factors, threads), turn in product(cells, range(scope.rounds)):
-        epochs = [2, 10] if shape == LARGE else [2, 42]
-        settings = {"shape": shape, "factors": factors, "threads": threads, "epochs": epochs}
-        # A fit of the largest log is mostly set-up: variants have one turn there, with few and with many factors.
-        thrifty = shape == LARGE and (turn > 0 or factors not in (32, 128))
-        for contestant in ("libmf", "fastmf", *(() if thrifty else ("fastmf SGD", "fastmf float16"))):
-            yield Task("explicit", contestant, settings, turn)
-    for turn, contestant in product(range(scope.rounds), SLOW_PEERS):
+    for shape, factors, threads in product(scope.shapes, scope.factors, scope.threads):
+        large = shape == LARGE  # a fit of it is mostly set-up: one turn, but for one number of factors
+        settings = {"shape": shape, "factors": factors, "threads": threads, "epochs": [2, 8] if large else [2, 42]}
+        for turn in scope.turns(shape) if not large or factors == SLOW_FACTORS else range(1):
+            yield Task("explicit", "libmf", settings, turn)
+            yield Task("explicit", "fastmf", settings, turn)
+            if not large or (turn == 0 and factors in (SLOW_FACTORS, MANY_FACTORS)):
+                yield Task("explicit", "fastmf SGD", settings, turn)
+            if turn == 0 and (not large or factors == MANY_FACTORS):
+                yield Task("explicit", "fastmf float16", settings)
+    for contestant in SLOW_PEERS:  # one turn: ratios are far from 1
         epochs = [2, 22] if contestant == "cornac" else [1, 3]
         settings = {"shape": scope.shapes[0], "factors": SLOW_FACTORS, "threads": 1, "epochs": epochs}
-        yield Task("explicit", contestant, settings, turn)
+        yield Task("explicit", contestant, settings)
 
 
 def ceiling(scope: Scope) -> Steps:
@@ -68,7 +94,7 @@ def ceiling(scope: Scope) -> Steps:
             "shape": shape,
             "factors": list(scope.factors),
             "threads": threads,
-            "turns": scope.rounds if shape == LARGE else 3 * scope.rounds,
+            "turns": len(scope.turns(shape)) * (1 if shape == LARGE else 3),
         }
         yield Task("ceiling", "fastmf", settings)
 
@@ -82,22 +108,22 @@ def quality(scope: Scope) -> Steps:
             continue
         ours = yield Task("quality", "fastmf errors", {**settings, "target": best["target"]}, limit=600)  # many fits
         epochs = {"libmf": best["epochs"], "fastmf": ours and ours["epochs"]}
-        for turn, contestant in product(range(scope.rounds), epochs):
+        for turn, contestant in product(scope.turns(shape), epochs):
             if epochs[contestant]:
                 yield Task("quality", contestant, {**settings, "epochs": epochs[contestant]}, turn)
 
 
 def online(scope: Scope) -> Steps:
     """LightFM and implicit on the first shape alone: on a large one each of their calls costs the whole table."""
-    for shape, turn in product(scope.shapes, range(scope.rounds)):
+    for shape in scope.shapes:
         peers = ("lightfm", "implicit") if shape == scope.shapes[0] else ()
-        for contestant in ("river", "fastmf", *peers):
+        for turn, contestant in product(scope.turns(shape), ("river", "fastmf", *peers)):
             yield Task("online", contestant, {"shape": shape, "factors": 32}, turn)
 
 
 def topk(scope: Scope) -> Steps:
     contestants = ("numpy matmul", "fastmf", "implicit", "faiss seen kept", "faiss")
-    for threads, turn, contestant in product(scope.threads, range(scope.rounds), contestants):
+    for threads, turn, contestant in product(scope.threads, scope.turns(scope.largest), contestants):
         users = 2_000 if scope.quick else 20_000
         settings = {"shape": scope.largest, "factors": 64, "threads": threads, "users": users}
         yield Task("topk", contestant, settings, turn)
@@ -108,8 +134,42 @@ def memory(scope: Scope) -> Steps:
         yield Task("memory", contestant, {"shape": scope.largest, "factors": 32, "threads": 1})
 
 
+def ranking(scope: Scope) -> Steps:
+    """One turn on the large log and with other numbers of factors, and without buffalo, which reads logs as text."""
+    for shape, threads, method in product(scope.shapes, scope.threads, RANKING):
+        large, (contestants, epochs) = shape == LARGE, RANKING[method]
+        thrifty = method != "ALS" or (large and threads < max(scope.threads))
+        for factors in RANKING_FACTORS[:1] if thrifty else RANKING_FACTORS:
+            settings = {"shape": shape, "factors": factors, "threads": threads, "epochs": [1, 2] if large else epochs}
+            whole = not large and factors == SLOW_FACTORS
+            for turn, contestant in product(range(min(2, scope.rounds) if whole else 1), contestants):
+                part = {"positives": LIGHTFM_PART} if large and contestant == "lightfm WARP" else {}
+                if factors in scope.factors and (whole or contestant != "buffalo ALS"):
+                    yield Task("ranking", contestant, settings | part, turn)
+
+
+def ranking_quality(scope: Scope) -> Steps:
+    """On the first shape; with many factors some defaults fall apart."""
+    cells = [(SLOW_FACTORS, who) for who in RANKING_EPOCHS] + [(MANY_FACTORS, who) for who in AT_MANY_FACTORS]
+    for factors, contestant in cells:
+        settings = {"shape": scope.shapes[0], "factors": factors, "threads": max(scope.threads)}
+        yield Task("ranking_quality", contestant, settings | {"epochs": RANKING_EPOCHS[contestant]})
+
+
+def incremental(scope: Scope) -> Steps:
+    """Blocks of implicit on the first shape alone: two of its fits of the large log would take minutes."""
+    for shape in scope.shapes:
+        settings = {"shape": shape, "factors": SLOW_FACTORS}
+        for contestant in ("fastmf ALS", "implicit ALS"):
+            yield Task("incremental", contestant, settings | {"threads": 1})
+        whole = settings | {"threads": max(scope.threads), "epochs": RANKING_EPOCHS["fastmf ALS"]}
+        for contestant in ("fastmf ALS block", *(["implicit ALS block"] if shape == scope.shapes[0] else [])):
+            yield Task("incremental", contestant, whole)
+
+
 SUITES: dict[str, Callable[[Scope], Steps]] = {
-    suite.__name__: suite for suite in (explicit, ceiling, quality, online, topk, memory)
+    suite.__name__: suite
+    for suite in (explicit, ceiling, quality, online, topk, memory, ranking, ranking_quality, incremental)
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import product
 from typing import Any, NamedTuple
 
 from benchmarks.peers.found import Found, label, number
@@ -30,7 +31,11 @@ class Group(NamedTuple):
 
 def plots(results: list[dict[str, Any]]) -> dict[str, str]:
     """Every plot that the results allow, by file name."""
-    drawn = {"peers-training.svg": training(results), "peers-top-10.svg": topk(results)}
+    drawn = {
+        "peers-training.svg": training(results),
+        "peers-top-10.svg": topk(results),
+        "peers-ranking.svg": ranking(results),
+    }
     return {name: picture for name, picture in drawn.items() if picture}
 
 
@@ -55,12 +60,29 @@ def topk(results: list[dict[str, Any]]) -> str:
     """Users per second of every contestant."""
     found, groups = Found(results, "topk"), []
     for shape, threads in found.keys("shape", "threads"):
-        where = {"shape": shape, "threads": threads}
-        for who in found.contestants(**where):
-            colour = COLOURS[0] if who == "fastmf" else COLOURS[1]
-            name = f"{'fastmf' if who == 'fastmf' else label(who)}, {threads}"
-            groups.append(Group(name, [Bar(found.value(who, "rate", **where) or 0.0, colour)]))
+        groups += _contest(found, {"shape": shape, "threads": threads}, f", {threads}")
     return _bars("Top 10 of all items: users per second, by threads", groups, []) if groups else ""
+
+
+def ranking(results: list[dict[str, Any]]) -> str:
+    """Positives per second of every contestant, on the smallest log with the fewest factors."""
+    found, groups = Found(results, "ranking"), []
+    cells = found.keys("shape", "factors")[:1]
+    for (shape, factors), (threads,) in product(cells, found.keys("threads")):
+        groups += _contest(found, {"shape": shape, "factors": factors, "threads": threads}, f", {threads}")
+    title = "".join(f"Training for ranking on {shape}, {factors} factors" for shape, factors in cells)
+    return _bars(f"{title}: million positives per second, by threads", groups, []) if groups else ""
+
+
+def _contest(found: Found, where: dict[str, Any], suffix: str) -> list[Group]:
+    """A bar for each contestant, those of fastmf in their own colour."""
+    groups = []
+    for who in found.contestants(**where):
+        ours = who.startswith("fastmf")
+        name = "fastmf" if who == "fastmf" else label(who)  # its optimizer says nothing here
+        bar = Bar(found.value(who, "rate", **where) or 0.0, COLOURS[0] if ours else COLOURS[1])
+        groups.append(Group(name + suffix, [bar]))
+    return groups
 
 
 def _bars(title: str, groups: Sequence[Group], legend: Sequence[tuple[str, str]]) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.found import Found, label, number, share, table, times
+from benchmarks.peers.plan import RANKING
 from benchmarks.peers.plots import plots
 from benchmarks.peers.quality import TRIED
-from benchmarks.peers.tables import absent, machine, quiet, threads_of
+from benchmarks.peers.tables import absent, machine, ours_for, quiet, threads_of
 
 BLOCK = re.compile(r"<!-- peers -->\n.*?<!-- /peers -->", re.DOTALL)
 HEAD = ("measure", "fastmf", "peers", "fastmf to them")
@@ -34,7 +36,7 @@ def renew(root: Path, run: dict[str, Any]) -> None:
 def summary(run: dict[str, Any]) -> str:
     """One table, a line for each thing that a reader may want to know."""
     results = run["results"]
-    parts = (_training, _ceiling, _quality, _online, _topk, _memory)
+    parts = (_training, _ceiling, _quality, _online, _topk, _memory, _ranking, _ranking_quality, _incremental)
     rows = [row for part in parts for row in part(results)]
     title = "### Side by side\n\nfastmf and others in one run, on the same data ([how](benchmarks/README.md)):"
     above = f"`python -m benchmarks.peers` on {machine(run)} {quiet(results)}".strip()
@@ -47,14 +49,10 @@ def _training(results: list[dict[str, Any]]) -> Iterator[Row]:
     for shape, threads in found.keys("shape", "threads", contestant="libmf"):
         where = {"shape": shape, "threads": threads}
         for ours in ("fastmf", "fastmf SGD"):
-            measured = found.keys("shape", "threads", "factors", contestant=ours)
-            factors = [size for *place, size in measured if place == [shape, threads]]
-            rates = [
-                _joined(number(found.value(who, "rate", factors=size, **where)) for size in factors)
-                for who in (ours, "libmf")
-            ]
-            ratios = _joined(times(found.ratio(ours, "libmf", "rate", factors=size, **where)) for size in factors)
+            factors = _factors(found, ours, where)
             name = f"training, {label(ours).removeprefix('fastmf, ')}, million ratings/s"
+            rates = [_rates(found, who, factors, where) for who in (ours, "libmf")]
+            ratios = _ratios(found, ours, "libmf", factors, where)
             yield f"{name}, {_place(shape, threads, factors)}", rates[0], f"LIBMF {rates[1]}", ratios
 
 
@@ -108,14 +106,77 @@ def _memory(results: list[dict[str, Any]]) -> Iterator[Row]:
         yield _compared(found, name, "each", ["libmf"], {"shape": shape}, lower=True)
 
 
+def _ranking(results: list[dict[str, Any]]) -> Iterator[Row]:
+    """A line for each log, number of threads and method, over all numbers of factors that were measured."""
+    found = Found(results, "ranking")
+    for (shape, threads), method in product(found.keys("shape", "threads"), RANKING):
+        where, ours = {"shape": shape, "threads": threads}, f"fastmf {method}"
+        factors = _factors(found, ours, where)
+        peers = [who for who in found.contestants(**where) if ours_for(who) == ours != who]
+        theirs = "; ".join(f"{label(who)} {_rates(found, who, factors, where)}" for who in peers)
+        ratios = "; ".join(_ratios(found, ours, who, factors, where) for who in peers)
+        if factors:
+            name = f"training, {method}, million positives/s, {_place(shape, threads, factors)}"
+            yield name, _rates(found, ours, factors, where), theirs, ratios
+
+
+def _ranking_quality(results: list[dict[str, Any]]) -> Iterator[Row]:
+    found = Found(results, "ranking_quality")
+    for (shape, factors), method in product(found.keys("shape", "factors"), RANKING):
+        where, ours = {"shape": shape, "factors": factors}, f"fastmf {method}"
+        peers = [who for who in found.contestants(**where) if who != ours and ours_for(who) in (ours, "")]
+        if found.one(ours, **where):
+            yield _compared(found, f"NDCG@10, {method}, {shape}, {factors} factors", "ndcg", peers, where, ours=ours)
+
+
+def _incremental(results: list[dict[str, Any]]) -> Iterator[Row]:
+    found, ours = Found(results, "incremental"), "fastmf ALS"
+    for (shape,) in found.keys("shape"):
+        where, several = {"shape": shape}, found.contestants(shape=shape)
+        for kind, rows in (("short", "of at most 1,000 events"), ("long", "one of them longer")):
+            peers = [who for who in several if who != ours and found.value(who, f"{kind}.p50", **where)]
+            if found.value(ours, f"{kind}.p50", **where):
+                name = f"one event learned, ALS, rows {rows}, µs, median, {shape}"
+                yield _compared(found, name, f"{kind}.p50", peers, where, lower=True, ours=ours)
+        block, peers = f"{ours} block", [who for who in several if who == "implicit ALS block"]
+        if block in several:
+            what = f"a block of 5 % taken in, against a retrain, {shape}"
+            yield _compared(found, f"{what}: NDCG@10, updated to retrained", "quality", peers, where, ours=block)
+            yield _compared(found, f"{what}: times less processor time", "less", peers, where, ours=block)
+
+
 def _compared(
-    found: Found, name: str, field: str, peers: Sequence[str], where: dict[str, Any], lower: bool = False
+    found: Found,
+    name: str,
+    field: str,
+    peers: Sequence[str],
+    where: dict[str, Any],
+    lower: bool = False,
+    ours: str = "fastmf",
 ) -> Row:
     """fastmf beside peers; a ratio above 1 is in its favour, whether more is better or less."""
-    pairs = [(peer, "fastmf") if lower else ("fastmf", peer) for peer in peers]
-    theirs = "; ".join(f"{label(peer)} {number(found.value(peer, field, **where))}" for peer in peers)
+    pairs = [(peer, ours) if lower else (ours, peer) for peer in peers]
+    theirs = "; ".join(f"{_name(peer)} {number(found.value(peer, field, **where))}" for peer in peers)
     ratios = "; ".join(times(found.ratio(*pair, field, **where)) for pair in pairs)
-    return name, number(found.value("fastmf", field, **where)), theirs, ratios
+    return name, number(found.value(ours, field, **where)), theirs, ratios
+
+
+def _name(contestant: str) -> str:
+    return label(contestant.removesuffix(" block"))
+
+
+def _factors(found: Found, contestant: str, where: dict[str, Any]) -> list[int]:
+    """The numbers of factors that a contestant was measured with."""
+    rows = found.keys(*where, "factors", contestant=contestant)
+    return [size for *place, size in rows if place == list(where.values())]
+
+
+def _rates(found: Found, contestant: str, factors: Sequence[int], where: dict[str, Any]) -> str:
+    return _joined(number(found.value(contestant, "rate", factors=size, **where)) for size in factors)
+
+
+def _ratios(found: Found, above: str, below: str, factors: Sequence[int], where: dict[str, Any]) -> str:
+    return _joined(times(found.ratio(above, below, "rate", factors=size, **where)) for size in factors)
 
 
 def _place(shape: str, threads: int, factors: Sequence[int]) -> str:

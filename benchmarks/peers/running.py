@@ -25,6 +25,9 @@ MODULES = {  # by the name of the library
     "faiss": "faiss",
     "cornac": "cornac",
     "torch": "torch",
+    "buffalo": "buffalo",
+    "irspack": "irspack",
+    "cmfrec": "cmfrec",
 }
 DISTRIBUTIONS = {"fastmf": "fastmf-rec", "surprise": "scikit-surprise", "faiss": "faiss-cpu"}
 PROBE = """

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.peers.found import ENOUGH, Found, disturbed, label, number, share, table, times
 from benchmarks.peers.memory import PER_EVENT
-from benchmarks.peers.plan import SLOW_FACTORS, SLOW_PEERS
+from benchmarks.peers.plan import RANKING, SLOW_FACTORS, SLOW_PEERS
 
 OURS = ("fastmf", "fastmf SGD", "fastmf float16")
 
@@ -51,6 +51,9 @@ def _sections(results: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
         "online": ("**Online**: single events and batches of 10,000, p50 / p99 / max in µs", online),
         "topk": ("**Top 10** of all items, seen ones removed", topk),
         "memory": ("**Memory** of a fit, beyond the caller's arrays", memory),
+        "ranking": ("**Training for ranking**: million positives times epochs in a second, set-up taken out", ranking),
+        "ranking_quality": ("**Ranking**: the whole catalogue, items of the training set left out", ranking_quality),
+        "incremental": ("**Kept current**: one event, both rows solved anew, p50 / p99 / max in µs", incremental),
     }
     for suite, (title, body) in suites.items():
         found = Found(results, suite)
@@ -175,3 +178,58 @@ def memory(found: Found) -> str:
         ratios = [number(row["grown"] / row["tables"]), share(row["grown"] / allowed)]
         rows.append([row["shape"], str(row["factors"]), name, *cells, *ratios])
     return table(head, rows)
+
+
+def ranking(found: Found) -> str:
+    """A line for each contestant, beside the fastmf that learns in the same way."""
+    head = ["log", "threads", "factors", "library", "rate", "fastmf to it", "set-up", "cores held"]
+    rows = []
+    for shape, threads, factors in found.keys("shape", "threads", "factors"):
+        where = {"shape": shape, "threads": threads, "factors": factors}
+        for who in found.contestants(**where):
+            ratio = times(found.ratio(ours_for(who), who, "rate", **where))
+            rate, setup, cores = (number(found.value(who, field, **where)) for field in ("rate", "setup", "cores"))
+            rows.append([shape, str(threads), str(factors), label(who), rate, ratio, f"{setup} s", cores])
+    return table(head, rows)
+
+
+def ours_for(contestant: str) -> str:
+    """The fastmf that learns as a contestant does."""
+    return next((f"fastmf {method}" for method in RANKING if contestant.endswith(method)), "")
+
+
+def ranking_quality(found: Found) -> str:
+    head = ["log", "factors", "library", "NDCG@10", "fastmf to it", "Recall@20", "epochs", "fit"]
+    rows = []
+    for shape, factors in found.keys("shape", "factors"):
+        where = {"shape": shape, "factors": factors}
+        for who in found.contestants(**where):
+            ndcg, recall = (f"{found.value(who, field, **where):.4f}" for field in ("ndcg", "recall"))
+            ratio = times(found.ratio(ours_for(who), who, "ndcg", **where))
+            epochs, seconds = (number(found.value(who, field, **where)) for field in ("epochs", "seconds"))
+            rows.append([shape, str(factors), label(who), ndcg, ratio, recall, epochs, f"{seconds} s"])
+    return table(head, rows)
+
+
+def incremental(found: Found) -> str:
+    head = ["log", "library", "rows of at most 1,000 events", "fastmf to it", "a longer row", "fastmf to it"]
+    rows = []
+    for shape, who in [cell for cell in found.keys("shape", "contestant") if not cell[1].endswith("block")]:
+        cells = []
+        for kind in ("short", "long"):
+            parts = (number(found.value(who, f"{kind}.{part}", shape=shape)) for part in ("p50", "p99", "max"))
+            cells += [" / ".join(parts), times(found.ratio(who, ours_for(who), f"{kind}.p50", shape=shape))]
+        rows.append([shape, label(who), *cells])
+    return "\n\n".join(filter(None, [table(head, rows) if rows else "", _blocks(found)]))
+
+
+def _blocks(found: Found) -> str:
+    """A block of events taken in, against a retrain."""
+    measured = ["NDCG@10 before", "updated", "retrained", "updated to retrained", "update, CPU", "retrain, CPU", "less"]
+    rows = []
+    for row in [row for row in found.rows if row["contestant"].endswith("block")]:
+        ranked = [f"{row[stage]:.4f}" for stage in ("before", "updated", "retrained")]
+        cost = [f"{number(row['update'])} s", f"{number(row['retrain'])} s", times(row["less"])]
+        name = label(row["contestant"].removesuffix(" block"))
+        rows.append([row["shape"], name, number(row["events"]), *ranked, f"{row['quality']:.1%}", *cost])
+    return table(["log", "library", "events", *measured], rows) if rows else ""

@@ -1,0 +1,37 @@
+"""Implicit feedback: million positives in a second for each epoch or sweep (users and items once), set-up taken out.
+
+Every library tells when an epoch has ended, so that one fit has both points. WARP looks for negatives the longer the
+better it ranks, so contestants are compared over the same epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks.peers.clocks import Time, between
+from benchmarks.peers.data import load
+from benchmarks.peers.recommenders import RECOMMENDERS, Recommender
+
+
+def measure(
+    recommender: Recommender,
+    folder: Path,
+    shape: str,
+    factors: int,
+    threads: int,
+    epochs: list[int],
+    positives: int | None = None,
+) -> dict[str, float]:
+    """Of the epochs by which the second number exceeds the first; on some of the positives where a number is given."""
+    split, ticks = load(folder, shape), list[Time]()
+    split = split._replace(train=split.train.take(slice(0, positives)))
+    recommender(split, factors, threads, epochs[1], lambda: ticks.append(Time.now()))
+    first, second = (ticks[count].since(ticks[0]) for count in epochs)
+    return between(first, second, split.train.users.size, *epochs)
+
+
+CONTESTANTS: dict[str, Callable[..., dict[str, float]]] = {
+    name: partial(measure, recommender) for name, recommender in RECOMMENDERS.items()
+}
