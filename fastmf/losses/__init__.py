@@ -1,5 +1,6 @@
 """Losses: how wrong a score is. One class each, in the file of its kind."""
 
 from fastmf.losses.pointwise import Huber, Logistic, Poisson, Squared
+from fastmf.losses.ranking import BPR, WARP, SampledSoftmax, Softmax
 
-__all__ = ["Huber", "Logistic", "Poisson", "Squared"]
+__all__ = ["BPR", "WARP", "Huber", "Logistic", "Poisson", "SampledSoftmax", "Softmax", "Squared"]

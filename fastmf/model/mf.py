@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
-from fastmf.engine import Objective, freeze, shape_of
+from fastmf.engine import Objective, shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
 from fastmf.factors import SIDES, Factors
 from fastmf.interactions import Interactions, columns
@@ -92,7 +92,7 @@ class MF(Answers):
         self.seed = require_integer("seed", seed, 0, 2**63 - 1)
         self.options = options
         self.loss, self.solver, self.regularizer = loss, solver, regularizer
-        self._objective = Objective(freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer"))
+        self._objective = Objective.of(loss, solver, regularizer)
         self._state: State | None = None
         self._journal: Journal | None = None  # open while single events are learned
         self.history_: list[dict[str, Any]] = []

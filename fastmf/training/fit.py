@@ -15,6 +15,7 @@ from fastmf.history import Events
 from fastmf.kernels.grouping import order_by
 from fastmf.plan import Plan
 from fastmf.state import State
+from fastmf.training import sampled
 from fastmf.training.batch import mean_loss
 
 __all__ = ["Schedule", "train"]
@@ -61,7 +62,13 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
     """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
     working = WorkingSet.over(state.factors)
     kept, held = _hold_out(state.history.events, schedule.validation, state.factors.seed)
-    learn = _descent(state, working, kept, objective, schedule.batch_size, threads)
+    if objective.ranks:
+        sampled.require_single_steps(schedule.batch_size, objective.loss)
+        kept, held = sampled.as_positives(kept), sampled.as_positives(held)
+        learn, measure = sampled.descent(state, working, kept, held, objective, threads)
+    else:
+        learn = _descent(state, working, kept, objective, schedule.batch_size, threads)
+        measure = lambda: working.measure(held, objective)  # noqa: E731
     best = _Best(working) if held.users.size else None
     records: list[dict[str, Any]] = []
     with _bar(schedule) as bar:
@@ -69,7 +76,7 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
             began = time.perf_counter()
             record: dict[str, Any] = {"epoch": epoch + 1, "loss": mean_loss(learn(epoch), kept), "validation": None}
             if best is not None:
-                record["validation"] = mean_loss(working.measure(held, objective), held)
+                record["validation"] = mean_loss(measure(), held)
             record["seconds"] = time.perf_counter() - began
             records.append(record)
             _require_finite(record)

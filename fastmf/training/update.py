@@ -138,7 +138,7 @@ def _train_update(
     working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective, threads: int
 ) -> None:
     if recipe.rate is not None:
-        objective = _at_rate(objective, recipe.rate)
+        objective = objective.at_rate(recipe.rate)
     users, items = (len(working.rows[side]) for side in SIDES)
     by_event = recipe.order == "user" and recipe.batch_size == 1
     if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
@@ -148,13 +148,9 @@ def _train_update(
     _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size, threads)
     if past is not None:
         plan = plan.after(past)
-        objective = _at_rate(objective, float(objective.solver.rate) * recipe.history_rate)
+        objective = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
         frozen_items = {**working.movable, "items": 0}
         _passes(working, plan, recipe.history_epochs, objective, frozen_items, recipe.batch_size)
-
-
-def _at_rate(objective: Objective, rate: float) -> Objective:
-    return objective._replace(solver=objective.solver._replace(rate=np.float32(rate)))
 
 
 def _passes(
