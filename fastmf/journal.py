@@ -49,9 +49,11 @@ class Journal:
         self._loss = np.zeros(1)
         self._ledger = np.zeros(online.LEDGER_SIZE, np.int64)
         half, start = factors.storage == "float16", (self._ledger, 0, 0)
-        learn = online.learn(factors.shape, half, objective.classes)
+        self._learn = None
+        if not objective.ranks:
+            learn = online.learn(factors.shape, half, objective.classes)
+            self._learn = entry_point(learn, *start, 0.0, self._mean, *objective.values)
         predict = online.predict(factors.shape, half, objective.classes[0])
-        self._learn = entry_point(learn, *start, 0.0, self._mean, *objective)
         self._predict = entry_point(predict, *start, self._mean, objective.loss)
         self._measure(state.history.between(0, 0))  # compiled now, not in the middle of a stream
         self.open()
@@ -76,8 +78,9 @@ class Journal:
             number = float(columns.numbers("value", [value])[0])
         if not self._low <= number <= self._high:
             self._objective.loss.check(columns.numbers("value", [number]))
-        loss, solver, regularizer = self._objective
+        loss, solver, regularizer = self._objective.values
         try:
+            assert self._learn is not None
             answer = self._learn(self._ledger, first, second, number, self._mean, loss, solver, regularizer)
         except OverflowError as error:
             raise DataError(f"users, items, row 0: {user} or {item} does not fit int64") from error
@@ -193,6 +196,8 @@ class Journal:
         return Move(rows, whole, table.gather(rows, start))
 
     def _measure(self, events: Any) -> float:
+        if self._learn is None:  # there are none
+            return 0.0
         factors = self._state.factors
         tables = [part for table in factors.tables.values() for part in (table.factors, table.records)]
         kernel = measure(factors.shape, self._objective.classes[:1])

@@ -16,9 +16,10 @@ from fastmf.kernels import pairwise
 from fastmf.kernels.grouping import order_by
 from fastmf.kernels.launch import launch
 from fastmf.kernels.rng import draw
+from fastmf.recipes import Update
 from fastmf.state import State, uninterrupted
 
-__all__ = ["Known", "Negatives", "Runs", "as_positives", "descent", "places_marked", "require_single_steps"]
+__all__ = ["Known", "Negatives", "Runs", "as_positives", "descent", "require_single_steps", "train_update"]
 
 _AT_ONCE = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
 _SAMPLE = 256  # events by which the mass of a sampler is estimated
@@ -189,6 +190,39 @@ def _spread_over(rows: np.ndarray) -> np.ndarray:
     return rows[np.linspace(0, rows.size - 1, min(_SAMPLE, rows.size)).astype(np.int64)]
 
 
+def train_update(
+    state: State,
+    working: WorkingSet,
+    arrived: tuple[np.ndarray, int],
+    new: Events,
+    past: Events | None,
+    recipe: Update,
+    objective: Objective,
+) -> tuple[float, float]:
+    """Train on a batch in a working set; returns the summed loss of its events before and after.
+
+    `arrived` are the model's item rows of the batch, and how many items there are with those that are new.
+    """
+    table, users = state.factors.items, working.rows["users"]
+    chosen, _ = state.history.of("users", users)
+    rows = np.concatenate([chosen.items, arrived[0]])
+    known = Known.of(np.concatenate([chosen.users, new.users]), rows, users.size)
+    seed = int(draw(np.uint64(state.factors.seed), np.uint64(state.version + 1), 1))  # new draws in every update
+    negatives = Negatives(working, state.history, known, arrived[1], seed, table, arrived[0])
+    runs = Runs.of(new if recipe.order == "arrival" else new.take(order_by(new.users, users.size)[0]))
+    with places_marked(table, working.rows["items"]):
+        before = negatives.measure(runs, objective)
+        if objective.solver.rate:
+            for epoch in range(recipe.epochs):
+                negatives.run(runs, objective, working.movable, epoch)
+            if past is not None:
+                objective_of_past = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
+                longer = Runs.of(Events.concatenate([past._replace(times=None), runs.events._replace(times=None)]))
+                for epoch in range(recipe.epochs, recipe.epochs + recipe.history_epochs):
+                    negatives.run(longer, objective_of_past, {**working.movable, "items": 0}, epoch)
+        return before, negatives.measure(runs, objective)
+
+
 @contextmanager
 def places_marked(table: Table, rows: np.ndarray) -> Iterator[None]:
     """While it lasts, ``marks[row] - 1`` of a table is the place of a row among `rows`."""
@@ -212,7 +246,8 @@ def descent(
     by_user, starts = (
         history.sorted_by("users", users) if not held.users.size else order_by(kept.users, users)
     )
-    runs = Runs(kept.take(by_user), starts)
+    rows = kept.users[by_user], kept.items[by_user]
+    runs = Runs(Events(*rows, kept.values[:0], kept.weights[by_user]), starts)
     known = Known(starts, runs.events.items)
     negatives = Negatives(working, history, known, items, seed)
 

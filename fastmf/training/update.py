@@ -19,6 +19,7 @@ from fastmf.kernels.grouping import localize, order_by
 from fastmf.plan import PARALLEL_FROM, Plan
 from fastmf.recipes import Update
 from fastmf.state import State
+from fastmf.training import sampled
 from fastmf.training.batch import mean_loss, numbered
 
 __all__ = ["make_delta"]
@@ -60,10 +61,26 @@ def _descend(
     state: State, arrived: Events, staged: dict[str, Staged], recipe: Update, objective: Objective, threads: int
 ) -> Learned:
     """Gradient descent on a working set of the rows that the batch concerns."""
+    if objective.ranks:
+        return _descend_ranked(state, arrived, staged, recipe, objective)
     working, new, past = _gather(state, arrived, staged, recipe)
     before = working.measure(new, objective)
     _train_update(working, new, past, recipe, objective, threads)
     return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(new, objective), new))
+
+
+def _descend_ranked(
+    state: State, arrived: Events, staged: dict[str, Staged], recipe: Update, objective: Objective
+) -> Learned:
+    """The same for a loss that compares events with negatives, and takes their values as weights."""
+    sampled.require_single_steps(recipe.batch_size, objective.loss)
+    working, new, past = _gather(state, sampled.as_positives(arrived), staged, recipe)
+    rows = arrived.items, len(state.ids["items"]) + len(staged["items"].fresh)
+    past = None if past is None else sampled.as_positives(past)
+    if recipe.rate is not None:
+        objective = objective.at_rate(recipe.rate)
+    before, after = sampled.train_update(state, working, rows, new, past, recipe, objective)
+    return Learned(working.moves(), mean_loss(before, new), mean_loss(after, new))
 
 
 def _gather(
