@@ -56,7 +56,7 @@ def _home(row, bits):
 def _learn_known(slots, rows, first, last):
     """Fill the set with rows[first:last]; returns the binary logarithm of its size, and how many rows are distinct."""
     bits, distinct = 1, 0
-    while (1 << bits) < 2 * (last - first):
+    while (1 << bits) < 8 * (last - first):
         bits += 1
     for place in range(1 << bits):
         slots[place] = -1
@@ -114,7 +114,7 @@ def pick(sampler, outside, bits, slot, pool):
 def _pick(sampler, outside, bits, slot, pool):
     def of_items(sampler, outside, bits, slot, pool):
         row = _below(bits, pool[0])
-        return row if _kept(sampler, bits, 1) else -1, _place(outside, pool[7], row), 1
+        return row, _place(outside, pool[7], row), 1
 
     def of_events(sampler, outside, bits, slot, pool):
         _, size, rows, further_size, further_rows, counts, further, marks = pool
@@ -240,7 +240,7 @@ def _compare(listwise, outside, size, width, p, base, event, known, tables, pool
             lead = positive - score
             slope = bridge.slope(loss, lead, _ONE)
             if slope != 0:
-                counts = bridge.weight(loss, tries, candidates)
+                counts = room[2][tries]
                 entries[1] = entry
                 slopes[0] = np.float32(counts * slope)
                 slopes[1] = np.float32(-(counts * slope))
@@ -321,6 +321,9 @@ def _train_run(
         else:
             bits, distinct = _learn_known(slots, borrow(known_rows), known_starts[u], known_starts[u + 1])
             candidates = known_items - distinct
+        if not listwise:
+            for tries in range(1, rules[1] + 1):
+                chances[tries] = np.float32(bridge.weight(loss, tries, max(candidates, 1)))
         base = mean + user_table[1][u, 0]
         lost = 0.0
         for event in range(first, last):
@@ -352,7 +355,7 @@ def _train_run(
                 continue
             weight = weights[event]
             lost += weight * loss_of_list
-            share = _ONE
+            rest, share = np.float32(_ONE / np.float32(count)), _ONE
             direction = p - p
             squares = np.float32(0)
             for m in range(count + 1):
@@ -364,7 +367,7 @@ def _train_run(
                     move_row(
                         size, width, memory, biases, item_table, entry, q, p, slope, slope, share, solver, penalty
                     )
-                share = np.float32(_ONE / np.float32(count))
+                share = rest
             if u < movable[0]:
                 length = np.float32(math.sqrt(squares))
                 move_row(

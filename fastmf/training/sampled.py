@@ -147,7 +147,7 @@ class Negatives:
                 (pool, (key, length, mass), working.mean),
                 (movable["users"], movable["items"]),
                 (*objective.values, objective.sampler),
-                (1 << (2 * most - 1).bit_length(), 2 if not listwise else length + 1),
+                (1 << (8 * most - 1).bit_length(), length + 1),
                 workers,
                 sums,
             )
