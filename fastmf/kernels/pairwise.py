@@ -272,6 +272,25 @@ def _compare(listwise, outside, size, width, p, base, event, known, tables, pool
     return several if listwise.literal_value else pair
 
 
+def weigh_ranks(listwise, loss, trials, candidates, chances):
+    """chances[t] = what a negative counts that is the candidate number t of a pairwise loss. For kernels only."""
+
+
+@overload(weigh_ranks, **_LITERAL)
+def _weigh_ranks(listwise, loss, trials, candidates, chances):
+    if not hasattr(listwise, "literal_value"):
+        return None
+
+    def weigh(listwise, loss, trials, candidates, chances):
+        for tries in range(1, trials + 1):
+            chances[tries] = np.float32(bridge.weight(loss, tries, candidates))
+
+    def nothing(listwise, loss, trials, candidates, chances):
+        return None
+
+    return nothing if listwise.literal_value else weigh
+
+
 # --- one run of events, and all of them -----------------------------------------------------------------------------
 
 
@@ -321,9 +340,7 @@ def _train_run(
         else:
             bits, distinct = _learn_known(slots, borrow(known_rows), known_starts[u], known_starts[u + 1])
             candidates = known_items - distinct
-        if not listwise:
-            for tries in range(1, rules[1] + 1):
-                chances[tries] = np.float32(bridge.weight(loss, tries, max(candidates, 1)))
+        weigh_ranks(listwise, loss, rules[1], max(candidates, 1), chances)
         base = mean + user_table[1][u, 0]
         lost = 0.0
         for event in range(first, last):
