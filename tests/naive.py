@@ -478,15 +478,15 @@ class Lists:
 
     def _step(self, user: int, entries: list[int], slopes: list[Any]) -> None:
         users, items = self.model.users, self.model.items
-        p, direction, squares = users.rows[user].copy(), np.zeros_like(users.rows[user]), f32(0)
+        p, direction, evidence = users.rows[user].copy(), np.zeros_like(users.rows[user]), f32(0)
         for n, (entry, slope) in enumerate(zip(entries, slopes, strict=True)):
             direction = fma(items.rows[entry], slope, direction)
-            squares = squares + slope * slope
+            evidence = evidence + abs(slope)
             if entry in self.movable[1]:
                 share = f32(1) / f32(len(entries) - 1) if n else f32(1)
                 self._move(items, entry, p, slope, slope, share, self.model.objective.biases)
         if user in self.movable[0]:
-            self._move(users, user, direction, f32(1), np.sqrt(squares), f32(1), biases=False)
+            self._move(users, user, direction, f32(1), evidence, f32(1), biases=False)
 
     def _move(self, side: Side, row: int, other: Any, slope: Any, evidence: Any, share: Any, biases: bool) -> None:
         step, pull = self.model.objective.step, self.model.objective.pull

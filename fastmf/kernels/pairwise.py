@@ -7,8 +7,7 @@ An event and its negatives are a list, entry 0 of which is the event's own item:
     q_m <- step(q_m, g_m p_u + pull(q_m)),   c_m likewise     entry after entry; negatives share one pull
     p_u <- step(p_u, sum_m g_m q_m + pull(p_u))               each q_m as it was just before its own step
 
-User biases stay, since they cancel. A user's memory takes in the length of (g_0, g_1, ...): as much as if each entry
-had been an event of its own.
+User biases stay, since they cancel. A user's memory takes in ``|g_0| + |g_1| + ...`` in place of their slope.
 
 A pairwise loss looks for one negative that has a slope, a listwise loss takes a fixed number of them; all else is one
 body. Negatives are a hash of (key of the pass, place of the event, number of the draw), see rng.py. Those that the
@@ -22,7 +21,6 @@ model's own table, never written: it is entry ``~row`` of a list.
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -30,7 +28,7 @@ from numba import njit, prange
 from numba.extending import overload
 
 from fastmf.kernels import bridge
-from fastmf.kernels.borrowed import borrow, prefetch
+from fastmf.kernels.borrowed import borrow, prefetch, prefetch_row
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import fma, load
 from fastmf.kernels.pointwise import Shape, move_row
@@ -39,7 +37,7 @@ from fastmf.kernels.sharing import draw_number
 
 ATTEMPTS = 64  # draws for one negative, until a list goes without it
 CHUNK = 32  # runs that a worker takes at once
-_AHEAD = 8  # events between a prefetch and its use
+_AHEAD = 4  # events between a prefetch and its use
 _NONE = -(1 << 62)
 _ONE = np.float32(1)
 _LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
@@ -214,7 +212,8 @@ def _bias_of(outside, tables, entry):
 def compare(listwise, outside, size, width, p, base, event, known, tables, pool, rules, values, room):
     """Find the negatives of an event and grade the list: how many there are, and the loss. For kernels only.
 
-    room = (entries, scores, chances, slopes); entries[0] is the positive. rules = (key, negatives or trials, mass).
+    room = (entries, scores, chances, slopes); entries[0] is the positive, and of a pairwise loss chances[t] is what its
+    t-th candidate counts. rules = (key, negatives or trials, mass).
     """
 
 
@@ -346,10 +345,10 @@ def _train_run(
         for event in range(first, last):
             if foresee and not outside:
                 row = _below(draw(rules[0], event + _AHEAD, 0), known_items)
-                prefetch(item_table[0], row)
+                prefetch_row(item_table[0], row, width)
                 prefetch(item_table[1], row)
                 if event + _AHEAD < last:
-                    prefetch(item_table[0], np.int64(items[event + _AHEAD]))
+                    prefetch_row(item_table[0], np.int64(items[event + _AHEAD]), width)
                     prefetch(item_table[1], np.int64(items[event + _AHEAD]))
             p = load(user_table[0], u, 0, width, size)
             entries[0] = np.int64(items[event])
@@ -374,21 +373,20 @@ def _train_run(
             lost += weight * loss_of_list
             rest, share = np.float32(_ONE / np.float32(count)), _ONE
             direction = p - p
-            squares = np.float32(0)
+            evidence = np.float32(0)
             for m in range(count + 1):
                 entry, slope = entries[m], weight * slopes[m]
                 q = factors_of(outside, size, width, item_tables, entry)
                 direction = fma(q, slope, direction)
-                squares += slope * slope
+                evidence += abs(slope)
                 if 0 <= entry < movable[1]:
                     move_row(
                         size, width, memory, biases, item_table, entry, q, p, slope, slope, share, solver, penalty
                     )
                 share = rest
             if u < movable[0]:
-                length = np.float32(math.sqrt(squares))
                 move_row(
-                    size, width, memory, False, user_table, u, p, direction, _ONE, length, _ONE, solver, penalty
+                    size, width, memory, False, user_table, u, p, direction, _ONE, evidence, _ONE, solver, penalty
                 )
         return lost
 

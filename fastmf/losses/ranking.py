@@ -79,7 +79,7 @@ class BPR(NamedTuple):
 
     def slope(self, score: Any, target: Any) -> Any:
         small = math.exp(-abs(score))  # cannot overflow
-        return (-small if score > 0 else -1) / (1 + small)
+        return (-small if score > 0 else -target) / (target + small)
 
     def weight(self, tries: Any, candidates: Any) -> Any:
         return 1
