@@ -402,13 +402,15 @@ def epoch(shape: Shape, classes: tuple[type, ...], listwise: bool, outside: bool
 
 def _epoch(size, width, memory, biases, listwise, outside, parallel, stamp):
     @jit(stamp, parallel)
-    def epoch(runs, events, given, tables, forms, movable, values, sizes, workers, sums):
+    def epoch(
+        runs, events, given, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
+    ):
         """Train on some runs of events; sums[c] becomes the loss of a chunk of them, each before its own step.
 
         runs = (order, bounds, first, last): run order[n], for n from first to last, is events bounds[r] to
         bounds[r + 1], all of one user. events = (users, items, weights). given = (starts, rows, allow_seen): user u
         knows rows[starts[u]:starts[u + 1]]. tables are the users' and the items', each with its origins, and the
-        model's items; forms = (pool, rules, mean), see above; sizes = (of the set, of the longest list).
+        model's items; pool and rules are as above, sizes those of the set and of the longest list.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         order, bounds, first, last = runs
@@ -437,9 +439,9 @@ def _epoch(size, width, memory, biases, listwise, outside, parallel, stamp):
                             events,
                             given,
                             tables,
-                            forms,
+                            (pool, rules, mean),
                             movable,
-                            values,
+                            (loss, solver, penalty, sampler),
                             (slots, entries, scores, chances, slopes),
                         )
                 sums[chunk] = lost
