@@ -32,6 +32,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "regularizers",
+    "samplers",
 ]
 
 

@@ -91,6 +91,13 @@ def require_number(name: str, value: Any, positive: bool = False) -> None:
         raise ValueError(f"{name} must be a finite float32 number {span}, got {value!r}")
 
 
+def require_whole(name: str, value: Any, least: int) -> None:
+    """Raise ValueError unless the value is a whole number of any type, `least` or more."""
+    require_number(name, value)
+    if value < least or value % 1:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+
 def require_flag(name: str, value: Any) -> bool:
     """The value as a bool; ValueError unless it is True or False."""
     if value is not True and value is not False and type(value).__name__ not in ("bool_", "bool"):

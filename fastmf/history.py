@@ -197,6 +197,11 @@ class History:
         """The item rows of the events from number `first` on; a view."""
         return self._log.items[first : len(self)]
 
+    def popularity(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The item rows of all events, a view, and the events of every item row, in two parts."""
+        index = self._sides["items"]
+        return self._log.items[: len(self)], index.based, index.tailed
+
     def past(self, side: str) -> tuple[np.ndarray, ...]:
         """For kernels that read the rows of the other side: the links of a side and that column, see kernels/log.py."""
         index = self._sides[side]

@@ -53,12 +53,13 @@ class Journal:
         self._loss = np.zeros(1)
         self._ledger = np.zeros(online.LEDGER_SIZE, np.int64)
         half, start = factors.storage == "float16", (self._ledger, 0, 0)
-        predict = online.predict(factors.shape, half, objective.classes[0])
+        self._learn = None
         if objective.closed_form:
             self._learn = _solving(state, objective, (self._ledger, self._mean), half)
-        else:
+        elif not objective.ranks:
             learn = online.learn(factors.shape, half, objective.classes)
-            self._learn = entry_point(learn, *start, 0.0, self._mean, *objective)
+            self._learn = entry_point(learn, *start, 0.0, self._mean, *objective.values)
+        predict = online.predict(factors.shape, half, objective.classes[0])
         self._predict = entry_point(predict, *start, self._mean, objective.loss)
         self._measure(state.history.between(0, 0))  # compiled now, not in the middle of a stream
         self.open()
@@ -83,8 +84,9 @@ class Journal:
             number = float(columns.numbers("value", [value])[0])
         if not self._low <= number <= self._high:
             self._objective.loss.check(columns.numbers("value", [number]))
-        loss, solver, regularizer = self._objective
+        loss, solver, regularizer = self._objective.values
         try:
+            assert self._learn is not None
             answer = self._learn(self._ledger, first, second, number, self._mean, loss, solver, regularizer)
         except OverflowError as error:
             raise DataError(f"users, items, row 0: {user} or {item} does not fit int64") from error
@@ -205,6 +207,8 @@ class Journal:
         return Move(rows, whole, table.gather(rows, start))
 
     def _measure(self, events: Events) -> float:
+        if self._learn is None:  # there are none
+            return 0.0
         factors = self._state.factors
         tables = [part for table in factors.tables.values() for part in (table.factors, table.records)]
         kernel = measure(factors.shape, self._objective.classes[:1])
@@ -237,7 +241,7 @@ def _solving(
     state: State, objective: Objective, start: tuple[np.ndarray, np.float32], half: bool
 ) -> Callable[..., int]:
     """What learns one event by solving its rows, with the arguments of :func:`fastmf.kernels.online.learn`."""
-    loss, solver, regularizer = objective
+    loss, solver, regularizer = objective.values
     shape, most = state.factors.shape, int(solver.max_history)
     grams = state.gram_matrices(loss)
     form, wide = form_of(shape, solver, not grams), state.history.base_of("users")[2].dtype == np.int64

@@ -7,8 +7,9 @@ in float64 and rounded.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,11 +69,75 @@ def poisson() -> Loss:
     )
 
 
-LOSSES: dict[str, Callable[..., Loss]] = {
+class Compared(NamedTuple):
+    """A ranking loss: the most draws for an event, and what a list of scores comes to.
+
+    ``grade(scores, chances, items)`` is (loss, slopes). ``search(lead, tries, candidates)`` is (loss, slope) of a pair
+    whose negative was the candidate of that number, or None where to look on.
+    """
+
+    draws: int
+    search: Callable[[Any, int, int], Any] | None = None
+    grade: Callable[[list[Any], list[float], int], Any] | None = None
+    link: Callable[[Any], Any] = lambda score: score
+
+
+def softplus(score: Any) -> float:
+    return math.log(1 + math.exp(float(score)))
+
+
+def bpr(sampler: Any, allow_seen: bool) -> Compared:
+    return Compared(1, lambda lead, tries, candidates: (softplus(-lead), -sigmoid(-lead)))
+
+
+def warp(margin: float, trials: int, sampler: Any, allow_seen: bool) -> Compared:
+    def search(lead: Any, tries: int, candidates: int) -> Any:
+        if lead >= f32(margin):
+            return None
+        weight = math.log(1 + math.floor((candidates - 1) / tries)) / math.log(max(candidates, 2)) if tries > 1 else 1.0
+        return weight * float(f32(margin) - lead), -weight
+
+    return Compared(trials, search)
+
+
+def cross_entropy(scores: list[Any], chances: list[float], items: int) -> Any:
+    weights = [math.exp(float(scores[0]))]
+    weights += [math.exp(float(score)) / chance for score, chance in zip(scores[1:], chances[1:], strict=True)]
+    shares = np.array(weights) / sum(weights)
+    return -math.log(shares[0]), shares - (np.arange(len(shares)) == 0)
+
+
+def softmax(allow_seen: bool) -> Compared:
+    return Compared(0, grade=cross_entropy)
+
+
+def sampled_softmax(negatives: int, sampler: Any, allow_seen: bool) -> Compared:
+    return Compared(negatives, grade=cross_entropy)
+
+
+def sampled_logistic(negatives: int, calibration: float, sampler: Any, allow_seen: bool) -> Compared:
+    def grade(scores: list[Any], chances: list[float], items: int) -> Any:
+        alpha = (len(scores) - 1) / max(items - 1, 1)
+        beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
+        lost = beta * softplus(-scores[0]) + sum(map(softplus, scores[1:]))
+        return lost, np.array([-beta * sigmoid(-scores[0]), *map(sigmoid, scores[1:])])
+
+    return Compared(negatives, grade=grade, link=sigmoid)
+
+
+def any_logistic(negatives: int = 0, **fields: Any) -> Any:
+    return sampled_logistic(negatives, **fields) if negatives else logistic()
+
+
+LOSSES: dict[str, Callable[..., Any]] = {
     "Squared": squared,
     "Huber": huber,
-    "Logistic": logistic,
+    "Logistic": any_logistic,
     "Poisson": poisson,
+    "BPR": bpr,
+    "WARP": warp,
+    "Softmax": softmax,
+    "SampledSoftmax": sampled_softmax,
 }
 
 # --- optimizers and regularizers ------------------------------------------------------------------------------------
@@ -194,6 +259,10 @@ class Model:
         self.users, self.items, self.mean, self.objective = users, items, f32(mean), objective
         self._origins = users.copy(), items.copy()
 
+    def origin(self, side: Side) -> Side:
+        """The rows of a side before the update."""
+        return self._origins[0 if side is self.users else 1]
+
     def score(self, u: int, i: int) -> Any:
         sides = self.users, self.items
         product = total(sides[0].rows[u] * sides[1].rows[i])
@@ -277,6 +346,158 @@ class Model:
             score = score + total(self.users.rows[u] * self.items.rows[i]) if min(u, i) >= 0 else score
             found.append(min(max(self.objective.loss.link(score), low), high))
         return np.array(found, f32)
+
+
+# --- events and their negatives -------------------------------------------------------------------------------------
+
+_64 = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def mix(number: int) -> int:
+    number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 & _64
+    number = (number ^ (number >> 27)) * 0x94D049BB133111EB & _64
+    return number ^ (number >> 31)
+
+
+def draw(seed: int, stream: int, position: int) -> int:
+    return mix((mix((seed + stream * _GOLDEN) & _64) + position * _GOLDEN) & _64)
+
+
+class Pool(NamedTuple):
+    """What negatives are drawn from: so many items, or the items of events, which occur so often by their counts."""
+
+    items: int
+    events: list[int]
+    counts: dict[int, int]
+
+    def count(self, item: int) -> int:
+        return max(self.counts.get(item, 0), 1)
+
+
+class Uniform(NamedTuple):
+    def drawn(self, bits: int, pool: Pool) -> int | None:
+        return (bits >> 32) * pool.items >> 32
+
+    def chance(self, item: int, count: int, candidates: int, pool: Pool) -> float:
+        return count / candidates
+
+
+class Popular(NamedTuple):
+    alpha: float = 0.75
+
+    def keep(self, item: int, pool: Pool) -> float:
+        return float(pool.count(item) ** (float(f32(self.alpha)) - 1))
+
+    def drawn(self, bits: int, pool: Pool) -> int | None:
+        item = pool.events[(bits >> 32) * len(pool.events) >> 32]
+        return item if (bits >> 8 & 0xFFFFFF) / 2**24 < self.keep(item, pool) else None
+
+    def chance(self, item: int, count: int, candidates: int, pool: Pool) -> float:
+        mass = sum(self.keep(event, pool) for event in pool.events)
+        return count * pool.count(item) * self.keep(item, pool) / mass
+
+
+SAMPLERS: dict[str, Callable[..., Any]] = {
+    "Uniform": Uniform,
+    "Popular": Popular,
+    "InBatch": lambda: Popular(1.0),
+    "Every": lambda: None,
+}
+
+
+class Lists:
+    """Training on events against negatives, in whole tables, of which only some rows may be written."""
+
+    def __init__(self, model: Model, loss: Any, movable: tuple[set[int], set[int]]) -> None:
+        self.model, self.movable, self.allow_seen = model, movable, loss.allow_seen
+        self.compared = LOSSES[type(loss).__name__](**loss._asdict())
+        self.sampler = SAMPLERS[type(loss.sampler).__name__](**loss.sampler._asdict())
+
+    def epoch(
+        self, events: Iterable[tuple[int, int, int, Any]], key: int, known: dict[int, set[int]], pool: Pool
+    ) -> float:
+        """Events are (place, user, item, weight), in the order of their steps; returns their loss."""
+        lost = 0.0
+        for place, user, item, weight in events:
+            barred = {item} if self.allow_seen else known[user]
+            candidates = pool.items - len(barred)
+            draws = self._draws(draw_key=(key, place), barred=barred | {item}, pool=pool)
+            find = self._pair if self.compared.search else self._list
+            found = find(user, item, draws, candidates, pool)
+            if found:
+                entries, loss, slopes = found
+                lost += float(weight) * loss
+                self._step(user, entries, [f32(weight * f32(slope)) for slope in slopes])
+        return lost
+
+    def _draws(self, draw_key: tuple[int, int], barred: set[int], pool: Pool) -> Iterator[int | None]:
+        """Negatives one after the other; None where 64 draws gave none."""
+        if self.sampler is None:
+            yield from (item for item in range(pool.items) if item not in barred)
+            return
+        number = 0
+        while True:
+            found = None
+            for _ in range(64):
+                item = self.sampler.drawn(draw(*draw_key, number), pool)
+                number += 1
+                if item is not None and item not in barred:
+                    found = item
+                    break
+            yield found
+
+    def _pair(self, user: int, item: int, draws: Iterator[int | None], candidates: int, pool: Pool) -> Any:
+        for tries in range(1, self.compared.draws + 1):
+            negative = next(draws)
+            if negative is None:
+                return None
+            found = self.compared.search(self._score(user, item) - self._score(user, negative), tries, candidates)
+            if found:
+                return [item, negative], found[0], [found[1], -found[1]]
+        return None
+
+    def _list(self, user: int, item: int, draws: Iterator[int | None], candidates: int, pool: Pool) -> Any:
+        if self.sampler is None:
+            negatives = list(draws)
+        else:
+            negatives = [one for one in itertools.islice(draws, self.compared.draws) if one is not None]
+        if not negatives:
+            return None
+        entries, count = [item, *negatives], len(negatives)
+        scores = [self._score(user, entry) for entry in entries]
+        chances = [1.0] * (count + 1)
+        if self.sampler is not None:
+            chances[1:] = [float(f32(self.sampler.chance(one, count, candidates, pool))) for one in negatives]
+        return entries, *self.compared.grade(scores, chances, pool.items)
+
+    def _score(self, user: int, item: int) -> Any:
+        users, items = self.model.users, self.model.items
+        base = self.model.mean + users.biases[user, 0]
+        return base + items.biases[item, 0] + total(users.rows[user] * items.rows[item])
+
+    def _step(self, user: int, entries: list[int], slopes: list[Any]) -> None:
+        users, items = self.model.users, self.model.items
+        p, direction, evidence = users.rows[user].copy(), np.zeros_like(users.rows[user]), f32(0)
+        for n, (entry, slope) in enumerate(zip(entries, slopes, strict=True)):
+            direction = fma(items.rows[entry], slope, direction)
+            evidence = evidence + abs(slope)
+            if entry in self.movable[1]:
+                share = f32(1) / f32(len(entries) - 1) if n else f32(1)
+                self._move(items, entry, p, slope, slope, share, self.model.objective.biases)
+        if user in self.movable[0]:
+            self._move(users, user, direction, f32(1), evidence, f32(1), biases=False)
+
+    def _move(self, side: Side, row: int, other: Any, slope: Any, evidence: Any, share: Any, biases: bool) -> None:
+        step, pull = self.model.objective.step, self.model.objective.pull
+        origin = self.model.origin(side)
+        gradient = fma(other, slope, share * pull(side.rows[row], origin.rows[row]))
+        bias_gradient = evidence + share * pull(side.biases[row], origin.biases[row])
+        side.memory[row] = step(side.biases[row], bias_gradient, side.memory[row].copy())[1]
+        memory = side.memory[row].copy()
+        side.rows[row] = step(side.rows[row], gradient, memory)[0]
+        if biases:
+            side.biases[row] = step(side.biases[row], bias_gradient, memory)[0]
 
 
 # --- ranking --------------------------------------------------------------------------------------------------------

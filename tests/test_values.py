@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastmf import MF, Interactions, losses, optimizers, regularizers
+from fastmf import MF, Interactions, losses, optimizers, regularizers, samplers
 from fastmf.engine import freeze
 from fastmf.errors import DataError
 from fastmf.kernels import bridge
 from fastmf.kernels.lanes import Row, load, store
 from fastmf.memory import aligned
 
-ALL_LOSSES = [getattr(losses, name)() for name in losses.__all__]
+EVERY_LOSS = [*(getattr(losses, name)() for name in losses.__all__), losses.Logistic(negatives=4, calibration=0.5)]
+ALL_LOSSES = [loss for loss in EVERY_LOSS if loss.kind == "pointwise"]
+PAIRWISE = [loss for loss in EVERY_LOSS if loss.kind == "pairwise"]
+LISTWISE = [loss for loss in EVERY_LOSS if loss.kind == "listwise"]
+ALL_SAMPLERS = [getattr(samplers, name)() for name in samplers.__all__]
 ALL_OPTIMIZERS = [getattr(optimizers, name)() for name in optimizers.__all__]
 ALL_REGULARIZERS = [getattr(regularizers, name)() for name in regularizers.__all__]
 SCORES = np.linspace(-4, 4, 33)
@@ -27,12 +31,18 @@ each_regularizer = pytest.mark.parametrize("regularizer", ALL_REGULARIZERS, ids=
 each_value = pytest.mark.parametrize(
     ("value", "role"),
     [
-        *((loss, "loss") for loss in ALL_LOSSES),
+        *((loss, "loss") for loss in EVERY_LOSS),
         *((optimizer, "solver") for optimizer in ALL_OPTIMIZERS),
         *((regularizer, "regularizer") for regularizer in ALL_REGULARIZERS),
+        *((sampler, "sampler") for sampler in ALL_SAMPLERS),
     ],
     ids=str,
 )
+
+
+def numbers_of(value: Any) -> list[str]:
+    """The fields that are numbers, and neither flags nor values."""
+    return [name for name, field in value._asdict().items() if type(field) in (int, float)]
 
 
 def targets_of(loss: Any) -> np.ndarray:
@@ -143,6 +153,92 @@ def test_extreme_scores_give_no_nan_and_no_negative_loss(loss: Any) -> None:
             assert numbers[0] >= 0 or isinstance(loss, losses.Poisson)  # a likelihood up to a constant
 
 
+# --- ranking losses and samplers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", PAIRWISE, ids=str)
+def test_slope_of_a_pair_is_the_derivative_of_its_value(loss: Any) -> None:
+    for lead in SCORES + 0.013:
+        rise = loss.value(lead + 1e-6, 1.0) - loss.value(lead - 1e-6, 1.0)
+        assert loss.slope(lead, 1.0) == pytest.approx(rise / 2e-6, rel=1e-5, abs=1e-7)
+        assert loss.slope(lead, 1.0) <= 0 <= loss.value(lead, 1.0)
+    for lead in (-1e4, 1e4):
+        assert np.isfinite([loss.value(lead, 1.0), loss.slope(lead, 1.0)]).all()
+
+
+def graded(loss: Any, scores: Any, chances: Any) -> tuple[float, np.ndarray]:
+    slopes = np.zeros(len(scores))
+    lost = loss.grade(np.array(scores, float), np.array(chances, float), slopes, len(scores) - 1, 50)
+    return lost, slopes
+
+
+@pytest.mark.parametrize("loss", LISTWISE, ids=str)
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_slopes_of_a_list_are_the_derivatives_of_its_loss(loss: Any, count: int) -> None:
+    rng = np.random.default_rng(count)
+    scores, chances = rng.normal(0, 2, count + 1), rng.uniform(0.05, 2, count + 1)
+    lost, slopes = graded(loss, scores, chances)
+    assert lost >= 0 or loss.kind != "listwise"
+    for m, step in enumerate(np.eye(count + 1) * 1e-6):
+        rise = graded(loss, scores + step, chances)[0] - graded(loss, scores - step, chances)[0]
+        assert slopes[m] == pytest.approx(rise / 2e-6, rel=1e-5, abs=1e-7)
+    expected, expected_slopes = naive.like(loss).grade(list(scores), list(chances), 50)
+    assert lost == pytest.approx(expected)
+    np.testing.assert_allclose(slopes, expected_slopes, rtol=1e-6, atol=1e-9)
+    extreme = graded(loss, [1e4, *[-1e4] * count], chances), graded(loss, [-1e4, *[1e4] * count], chances)
+    assert all(np.isfinite(found[0]) and np.isfinite(found[1]).all() for found in extreme)
+
+
+def test_rank_weights_fall_with_every_candidate_that_was_in_order() -> None:
+    for candidates in (1, 2, 3, 50, 10_000):
+        weights = [losses.WARP().weight(tries, candidates) for tries in range(1, 30)]
+        assert weights[0] == 1
+        assert (np.diff(weights) <= 0).all()
+        assert min(weights) >= 0
+
+
+def test_a_sample_of_everything_is_the_whole_softmax() -> None:
+    scores = np.random.default_rng(0).normal(0, 1, 50)
+    whole = graded(losses.Softmax(), scores, np.ones(50))
+    sampled = graded(losses.SampledSoftmax(49), scores, np.ones(50))
+    assert whole[0] == sampled[0] == pytest.approx(np.log(np.exp(scores).sum()) - scores[0])
+
+
+@pytest.mark.parametrize("loss", [*PAIRWISE, *LISTWISE], ids=str)
+def test_values_of_a_ranking_loss_are_weights(loss: Any) -> None:
+    loss.check(np.array([1e-20, 1, 1e30], np.float32))
+    for wrong in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(
+            DataError, match=rf"values, row 1: {wrong} is not > 0; .* weights for {type(loss).__name__}"
+        ):
+            loss.check(np.array([1, wrong, wrong], np.float32))
+    assert loss.prior(np.ones(3, np.float32)) == 0
+
+
+@pytest.mark.parametrize("sampler", ALL_SAMPLERS, ids=str)
+def test_a_sampler_keeps_with_a_probability(sampler: Any) -> None:
+    kept = [sampler.keep(count) for count in (1, 2, 10, 100_000)]
+    assert kept[0] == 1
+    assert all(0 < one <= 1 for one in kept)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (losses.WARP(trials=0), "WARP.trials must be a whole number >= 1, got 0"),
+        (losses.WARP(trials=2.5), "WARP.trials must be a whole number >= 1, got 2.5"),
+        (losses.SampledSoftmax(0), "SampledSoftmax.negatives must be a whole number >= 1, got 0"),
+        (losses.Logistic(negatives=1.5), "Logistic.negatives must be a whole number >= 0, got 1.5"),
+        (losses.Logistic(calibration=1.5), "Logistic.calibration must be from 0 to 1, got 1.5"),
+        (losses.BPR(sampler=samplers.Popular(1.5)), "Popular.alpha must be from 0 to 1, got 1.5"),
+    ],
+    ids=str,
+)
+def test_numbers_that_make_no_sense_are_refused(value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MF(loss=value)
+
+
 # --- optimizers and regularizers --------------------------------------------------------------------------------------
 
 
@@ -222,15 +318,30 @@ def test_freeze_makes_every_field_float32(value: Any, role: str) -> None:
     frozen = freeze(value, role)
     assert type(frozen) is type(value)
     assert all(type(field) is np.float32 for field in frozen)
-    for number in (1, np.float64(0.5), np.float16(0.25), np.int32(1)):
-        assert all(field == number for field in freeze(type(value)(*(number for _ in value)), role))
+    for name in numbers_of(value):
+        kinds = (np.float64, np.float16, np.int32) if type(getattr(value, name)) is int else (np.float64, np.float16)
+        for number in (1, *(kind(1) for kind in kinds)):
+            assert getattr(freeze(value._replace(**{name: number}), role), name) == number
 
 
 @each_value
 def test_freeze_refuses_negative_fields(value: Any, role: str) -> None:
-    for name in value._fields:
+    for name in numbers_of(value):
         with pytest.raises(ValueError, match=rf"^{type(value).__name__}\.{name} must be a finite float32 number >"):
             freeze(value._replace(**{name: -0.1}), role)
+
+
+@each_value
+def test_freeze_refuses_flags_that_are_none_and_samplers_that_are_none(value: Any, role: str) -> None:
+    for name, field in value._asdict().items():
+        if isinstance(field, bool):
+            for wrong in (0, 1.0, None, "yes"):
+                with pytest.raises(ValueError, match=rf"^{type(value).__name__}\.{name} must be True or False"):
+                    freeze(value._replace(**{name: wrong}), role)
+        if name == "sampler":
+            for wrong in (0, None, "uniform", optimizers.SGD(), samplers.Uniform):
+                with pytest.raises(TypeError, match="sampler"):
+                    freeze(value._replace(sampler=wrong), role)
 
 
 class Absolute(NamedTuple):
@@ -344,9 +455,9 @@ def without(kind: type, name: str) -> Any:
 
 @each_value
 def test_freeze_names_a_missing_method(value: Any, role: str) -> None:
-    methods = {"loss": "slope", "solver": "step", "regularizer": "pull"}
-    name = methods[role]
-    with pytest.raises(TypeError, match=rf"^{type(value).__name__} is no {role}: it lacks the method {name}\(\w+, "):
+    methods = {"loss": "slope", "solver": "step", "regularizer": "pull", "sampler": "keep"}
+    name = "grade" if getattr(type(value)(), "kind", "") == "listwise" else methods[role]
+    with pytest.raises(TypeError, match=rf"^{type(value).__name__} is no {role}: it lacks the method {name}\(\w+"):
         freeze(without(type(value), name), role)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmf import losses
+from fastmf import losses, optimizers
 from fastmf.evaluation import Metric, ranks_items
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
@@ -59,7 +59,9 @@ def default_build(factors: int, metric: Metric) -> Build:
     """Makes the unfitted model of a seed: for a metric the default one, on one thread."""
     settings: dict[str, Any] = {"factors": factors, "options": Options(threads=1)}
     if metric == "logloss":
-        settings["loss"] = losses.Logistic()  # type: ignore[call-arg]
+        settings["loss"] = losses.Logistic()
+    if ranks_items(metric):
+        settings |= {"loss": losses.Confidence(), "solver": optimizers.ALS()}  # type: ignore[call-arg]
     return lambda seed: MF(seed=seed, **settings)
 
 

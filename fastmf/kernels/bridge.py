@@ -46,6 +46,11 @@ def _bridged(call: Callable[..., Any]) -> Callable[..., Any]:
 _TYPING: dict[str, Any] = {
     "self, score": lambda name: lambda self, score: _method(self, name),
     "self, score, target": lambda name: lambda self, score, target: _method(self, name),
+    "self, count": lambda name: lambda self, count: _method(self, name),
+    "self, tries, candidates": lambda name: lambda self, tries, candidates: _method(self, name),
+    "self, scores, chances, slopes, count, items": lambda name: (
+        lambda self, scores, chances, slopes, count, items: _method(self, name)
+    ),
     "self, row, origin": lambda name: lambda self, row, origin: _method(self, name),
     "self, row, gradient, memory": lambda name: lambda self, row, gradient, memory: _method(self, name),
 }
@@ -64,6 +69,21 @@ def slope(self, score, target):
 @_bridged
 def link(self, score):
     return self.link(score)
+
+
+@_bridged
+def weight(self, tries, candidates):
+    return self.weight(tries, candidates)
+
+
+@_bridged
+def grade(self, scores, chances, slopes, count, items):
+    return self.grade(scores, chances, slopes, count, items)
+
+
+@_bridged
+def keep(self, count):
+    return self.keep(count)
 
 
 @_bridged

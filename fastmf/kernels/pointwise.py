@@ -30,6 +30,8 @@ from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import fma, load, single, store
 from fastmf.kernels.sharing import draw_number, read, write, yield_core
 
+_WHOLE = np.float32(1)  # share of the pull
+
 
 class Shape(NamedTuple):
     """What a kernel is compiled for: factors, padded width, floats of memory a row, and whether biases move."""
@@ -48,27 +50,28 @@ def record_width(memory: int) -> int:
 # --- one row of an event --------------------------------------------------------------------------------------------
 
 
-def move_row(size, width, memory, biases, table, row, factors, other, slope, solver, penalty):
+def move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
     """Let a row, its bias and its memory take a step: `factors` are its own, `other` those that they met. For kernels.
 
-    table = (rows, records, origins, origin records), borrowed; the fields of the shape are compile-time constants.
+    table = (rows, records, origins, origin records), borrowed; the fields of the shape are compile-time constants. The
+    memory takes `evidence` in, the slope that the bias has; a `share` of the pull acts.
     """
 
 
 @overload(move_row, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
-def _move_row(size, width, memory, biases, table, row, factors, other, slope, solver, penalty):
+def _move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
     if not hasattr(size, "literal_value"):
         return None
 
-    def move(size, width, memory, biases, table, row, factors, other, slope, solver, penalty):
+    def move(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
         rows, records, origins, origin_records = table
         bias = load(records, row, 0, 1, 1)
-        gradient = single(slope) + bridge.pull(penalty, bias, load(origin_records, row, 0, 1, 1))
+        gradient = single(evidence) + share * bridge.pull(penalty, bias, load(origin_records, row, 0, 1, 1))
         held = bridge.step(solver, bias, gradient, load(records, row, 1, memory, memory))[1]
         store(records, row, 1, held)
         if biases:
             store(records, row, 0, bridge.step(solver, bias, gradient, held)[0])
-        pull = bridge.pull(penalty, factors, load(origins, row, 0, width, size))
+        pull = share * bridge.pull(penalty, factors, load(origins, row, 0, width, size))
         store(rows, row, 0, bridge.step(solver, factors, fma(other, slope, pull), held)[0])
 
     return move
@@ -107,9 +110,9 @@ def _train_group(flight, size, width, memory, biases, first, events, tables, mov
         lost = train_group(others, size, width, memory, biases, first + 1, events, tables, movable, mean, values)
         p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         if u < movable[0]:
-            move_row(size, width, memory, biases, user_table, u, p, q, slope, solver, penalty)
+            move_row(size, width, memory, biases, user_table, u, p, q, slope, slope, _WHOLE, solver, penalty)
         if i < movable[1]:
-            move_row(size, width, memory, biases, item_table, i, q, p, slope, solver, penalty)
+            move_row(size, width, memory, biases, item_table, i, q, p, slope, slope, _WHOLE, solver, penalty)
         return lost + weight * bridge.value(loss, score, target)
 
     return group if others >= 0 else nothing

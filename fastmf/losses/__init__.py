@@ -2,5 +2,6 @@
 
 from fastmf.losses.confidence import Confidence
 from fastmf.losses.pointwise import Huber, Logistic, Poisson, Squared
+from fastmf.losses.ranking import BPR, WARP, SampledSoftmax, Softmax
 
-__all__ = ["Confidence", "Huber", "Logistic", "Poisson", "Squared"]
+__all__ = ["BPR", "WARP", "Confidence", "Huber", "Logistic", "Poisson", "SampledSoftmax", "Softmax", "Squared"]

@@ -26,7 +26,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.errors import DataError, require_number
+from fastmf.errors import DataError, require_number, require_whole
+from fastmf.losses.ranking import POSITIVE, require_weights
+from fastmf.samplers import Uniform
 
 __all__ = ["Huber", "Logistic", "Poisson", "Squared"]
 
@@ -125,14 +127,49 @@ class Logistic(NamedTuple):
 
     ``log(1 + exp(s)) - y s``.
 
+    With `negatives`, events are positives, whose values are weights > 0: each has the label 1, and so many items drawn
+    for it the label 0. It is a ranking loss then, of kind ``"listwise"`` (see :mod:`fastmf.losses.ranking`), and its
+    probabilities are those of a world with that share of negatives, unless they are calibrated.
+
+    Parameters
+    ----------
+    negatives : int
+        Negatives drawn for each event; 0 takes events with the labels they have.
+    calibration : float
+        From 0, the plain loss, to 1, which takes back all of the overconfidence that comes from drawing a share a of
+        the catalogue instead of seeing all of it: the loss of a positive counts ``1 - calibration * (1 - a)``.
+    sampler : sampler
+        Where negatives come from.
+    allow_seen : bool
+        Whether they may be known positives of the user.
+
+    References
+    ----------
+    Petrov, Macdonald (2023), gSASRec: Reducing Overconfidence in Sequential Recommendation Trained with Negative
+    Sampling.
+
     Examples
     --------
     >>> Logistic().link(0.0), Logistic().slope(0.0, 1.0)
     (0.5, -0.5)
+    >>> Logistic().kind, Logistic(negatives=4).kind
+    ('pointwise', 'listwise')
     """
 
-    kind = "pointwise"
-    domain = (0.0, 1.0)
+    negatives: int = 0
+    calibration: float = 0.0
+    sampler: Any = Uniform()
+    allow_seen: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What an event is compared with: its label, or negatives."""
+        return "listwise" if self.negatives else "pointwise"
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """Labels, or weights."""
+        return POSITIVE if self.negatives else (0.0, 1.0)
 
     def value(self, score: Any, target: Any) -> Any:
         return max(score, 0.0) + math.log1p(math.exp(-abs(score))) - target * score
@@ -141,15 +178,33 @@ class Logistic(NamedTuple):
         # tanh saturates where exp would overflow
         return 0.5 + 0.5 * math.tanh(0.5 * score) - target
 
+    def grade(self, scores: Any, chances: Any, slopes: Any, count: Any, items: Any) -> Any:
+        counts = 1 - self.calibration * (1 - count / max(items - 1, 1))  # what the positive does
+        lost = counts * (max(-scores[0], 0.0) + math.log1p(math.exp(-abs(scores[0]))))
+        slopes[0] = counts * (0.5 * math.tanh(0.5 * scores[0]) - 0.5)
+        for m in range(1, count + 1):
+            lost += max(scores[m], 0.0) + math.log1p(math.exp(-abs(scores[m])))
+            slopes[m] = 0.5 + 0.5 * math.tanh(0.5 * scores[m])
+        return lost
+
     def link(self, score: Any) -> Any:
         return 0.5 + 0.5 * math.tanh(0.5 * score)
 
     def prior(self, values: np.ndarray) -> float:
+        if self.negatives:
+            return 0.0
         share = min(max(float(np.mean(values, dtype=np.float64)), _TINY), 1.0 - _TINY)
         return math.log(share / (1.0 - share))
 
     def check(self, values: np.ndarray) -> None:
-        require_domain(values, self.domain, "Logistic")
+        require_whole("Logistic.negatives", self.negatives, 0)
+        require_number("Logistic.calibration", self.calibration)
+        if self.calibration > 1:
+            raise ValueError(f"Logistic.calibration must be from 0 to 1, got {self.calibration!r}")
+        if self.negatives:
+            require_weights(values, "Logistic(negatives=...)")
+        else:
+            require_domain(values, self.domain, "Logistic")
 
 
 class Poisson(NamedTuple):

@@ -36,7 +36,7 @@ class Answers:
             A user or item that is not known contributes nothing: the prediction falls back on the mean and the other
             side's bias.
         clip : bool
-            Keep predictions within the values seen so far.
+            Keep predictions within the values seen so far. Those of losses for ranking are scores, and never clipped.
 
         Returns
         -------
@@ -47,7 +47,8 @@ class Answers:
         if user_rows.size != item_rows.size:
             raise DataError(f"items: {item_rows.size} rows, but users has {user_rows.size}")
         factors, out = state.factors, np.empty(user_rows.size, np.float32)
-        limits = (factors.low, factors.high) if clip and factors.low <= factors.high else (-np.inf, np.inf)
+        clip = clip and self._objective.on_scale and factors.low <= factors.high
+        limits = (factors.low, factors.high) if clip else (-np.inf, np.inf)
         loss = self._objective.loss
         tables = (factors.users.factors, factors.users.records, factors.items.factors, factors.items.records)
         kernel = scores.predict(factors.shape, self._objective.classes[0])

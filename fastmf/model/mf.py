@@ -150,6 +150,8 @@ class MF(Answers):
         state.history.build(numbered(events, *rows), *state.counts, threads=threads)
         del rows
         state.factors.see(events.values)
+        if self._objective.ranks and self.options.deterministic:
+            threads = 1  # workers race for the rows of items
         records = train(state, self._objective, schedule, threads)
         self._state, self._journal, self.history_ = state, None, records
         return self
@@ -214,7 +216,12 @@ class MF(Answers):
             Where an id or the value cannot be used; nothing has changed then.
         DivergenceError
             Where the step is not finite; nothing has changed then.
+        ValueError
+            Where the loss compares events with negatives.
         """
+        if self._objective.ranks:
+            name = type(self.loss).__name__
+            raise ValueError(f"learn_one takes no step of {name}, which needs negatives; update a batch of one event")
         journal = self._journal or self._open_journal(value)
         if not journal.learn(user, item, value):
             self.flush()
@@ -226,7 +233,7 @@ class MF(Answers):
         """The prediction for one pair, as :meth:`predict` gives it for many."""
         journal = self._journal = self._journal or self._open_journal(None)
         predicted = journal.predict(user, item)
-        if not clip:
+        if not clip or not self._objective.on_scale:
             return predicted
         factors = journal.state.factors
         return min(max(predicted, factors.low), factors.high) if factors.low <= factors.high else predicted

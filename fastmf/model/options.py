@@ -18,7 +18,8 @@ class Options(NamedTuple):
         Threads of bulk ranking, and of fits and updates of half a million events or more; all cores by default. All
         else uses one.
     deterministic : bool
-        Same seed, same bits, whatever the number of threads. All that there is to train so far keeps to this anyway.
+        Same seed, same bits, whatever the number of threads. Losses of single events keep to this anyway; those that
+        compare events with negatives are fitted on one thread then.
     storage : {"float32", "float16"}
         How factors are kept; training is always float32.
     device : {"cpu"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmf import files, losses, optimizers, regularizers
+from fastmf import files, losses, optimizers, regularizers, samplers
 from fastmf.errors import FileFormatError
 from fastmf.model.options import Options
 from fastmf.state import State
@@ -42,8 +42,10 @@ def packed(model: Any, state: State | None) -> bytes:
 
 
 def own_classes(model: Any) -> tuple[type, ...]:
-    """The classes of a model's values that are not fastmf's."""
-    return tuple(type(value) for role, room in _VALUES.items() if not _known(room, value := getattr(model, role)))
+    """The classes of a model's values, and of values within them, that are not fastmf's."""
+    pairs = [(room, getattr(model, role)) for role, room in _VALUES.items()]
+    pairs += [(samplers, field) for _, value in pairs for field in value if _is_value(field)]
+    return tuple(type(value) for room, value in pairs if not _known(room, value))
 
 
 def settings(metadata: dict[str, Any], classes: Sequence[type]) -> dict[str, Any]:
@@ -90,19 +92,28 @@ def _known(room: Any, value: Any) -> bool:
     return getattr(room, type(value).__name__, None) is type(value)
 
 
+def _is_value(field: Any) -> bool:
+    return isinstance(field, tuple) and hasattr(field, "_fields")
+
+
 def _described(value: Any) -> dict[str, Any]:
     return {
         "class": type(value).__name__,
-        "fields": {name: _plain(field) for name, field in value._asdict().items()},
+        "fields": {name: _described(f) if _is_value(f) else _plain(f) for name, f in value._asdict().items()},
     }
 
 
-def _plain(field: Any) -> str | int | float:
-    return field if isinstance(field, str | int) else float(field)
+def _plain(field: Any) -> str | float:
+    """Text, whole numbers and flags stay what they are."""
+    if isinstance(field, (str, bool, np.bool_)):
+        return field if isinstance(field, str) else bool(field)
+    return int(field) if isinstance(field, (int, np.integer)) else float(field)
 
 
 def _revived(described: dict[str, Any], room: Any, classes: Sequence[type]) -> Any:
     known = {name: getattr(room, name) for name in room.__all__} | {kind.__name__: kind for kind in classes}
     if described["class"] not in known:
         raise ValueError(f"it uses {described['class']!r}; pass that class to load(..., classes=[...])")
-    return known[described["class"]](**described["fields"])
+    fields = described["fields"].items()
+    values = {name: _revived(f, samplers, classes) if isinstance(f, dict) else f for name, f in fields}
+    return known[described["class"]](**values)

@@ -15,6 +15,7 @@ from fastmf.history import Events
 from fastmf.kernels.grouping import order_by
 from fastmf.plan import Plan
 from fastmf.state import State
+from fastmf.training import sampled
 from fastmf.training.alternating import alternate
 from fastmf.training.batch import decayed, mean_loss, newest, require_steps
 
@@ -70,7 +71,7 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
     if schedule.half_life is not None:
         events = decayed(events, newest(state.history), schedule.half_life)
     kept, held = _hold_out(events, schedule.validation, state.factors.seed)
-    learn = _learner(state, working, kept, objective, schedule.batch_size, threads)
+    learn, measure = _learner(state, working, (kept, held), objective, schedule.batch_size, threads)
     best = _Best(working) if held.users.size else None
     records: list[dict[str, Any]] = []
     with _bar(schedule) as bar:
@@ -78,7 +79,7 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
             began = time.perf_counter()
             record: dict[str, Any] = {"epoch": epoch + 1, "loss": mean_loss(learn(epoch), kept), "validation": None}
             if best is not None:
-                record["validation"] = mean_loss(working.measure(held, objective), held)
+                record["validation"] = mean_loss(measure(), held)
             record["seconds"] = time.perf_counter() - began
             records.append(record)
             _require_finite(record)
@@ -97,13 +98,25 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
 
 
 def _learner(
-    state: State, working: WorkingSet, events: Events, objective: Objective, batch_size: int, threads: int
-) -> Callable[[int], float]:
-    """One epoch, as a function of its number that returns the summed loss."""
+    state: State,
+    working: WorkingSet,
+    parts: tuple[Events, Events],
+    objective: Objective,
+    batch_size: int,
+    threads: int,
+) -> tuple[Callable[[int], float], Callable[[], float]]:
+    """One epoch on the first of two parts, by its number, and the loss on the second; both return sums."""
+    kept, held = parts
+    if objective.ranks:
+        sampled.require_single_steps(batch_size, objective.loss)
+        positives = sampled.as_positives(kept), sampled.as_positives(held)
+        return sampled.descent(state, working, *positives, objective, threads)
     if objective.closed_form:
         require_steps(objective, None, batch_size)
-        return alternate(state, working, events, objective, threads)
-    return _descent(state, working, events, objective, batch_size, threads)
+        learn = alternate(state, working, kept, objective, threads)
+    else:
+        learn = _descent(state, working, kept, objective, batch_size, threads)
+    return learn, lambda: working.measure(held, objective)
 
 
 def _descent(

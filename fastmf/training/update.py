@@ -20,6 +20,7 @@ from fastmf.kernels.grouping import localize, order_by
 from fastmf.plan import PARALLEL_FROM, Plan
 from fastmf.recipes import Update
 from fastmf.state import State
+from fastmf.training import sampled
 from fastmf.training.alternating import System, Touched
 from fastmf.training.batch import decayed, mean_loss, newest, numbered, require_steps, require_times
 
@@ -66,6 +67,8 @@ def _descend(
     state: State, arrived: Events, staged: dict[str, Staged], recipe: Update, objective: Objective, threads: int
 ) -> Learned:
     """Gradient descent on a working set of the rows that the batch concerns."""
+    if objective.ranks:
+        return _descend_ranked(state, arrived, staged, recipe, objective)
     working, new, past = _gather(state, arrived, staged, recipe)
     fade = _fade(state, arrived, recipe)
     new, past = fade(new), None if past is None else fade(past)
@@ -101,6 +104,21 @@ def _solve(
     system.solve(recipe.epochs, objective, threads)
     after = system.working.measure(new, objective)
     return Learned(system.working.moves(), mean_loss(before, new), mean_loss(after, new))
+
+
+def _descend_ranked(
+    state: State, arrived: Events, staged: dict[str, Staged], recipe: Update, objective: Objective
+) -> Learned:
+    """The same for a loss that compares events with negatives, and takes their values as weights."""
+    sampled.require_single_steps(recipe.batch_size, objective.loss)
+    working, new, past = _gather(state, sampled.as_positives(arrived), staged, recipe)
+    rows = arrived.items, len(state.ids["items"]) + len(staged["items"].fresh)
+    fade = _fade(state, arrived, recipe)
+    new, past = fade(new), None if past is None else sampled.as_positives(fade(past))
+    if recipe.rate is not None:
+        objective = objective.at_rate(recipe.rate)
+    before, after = sampled.train_update(state, working, rows, new, past, recipe, objective)
+    return Learned(working.moves(), mean_loss(before, new), mean_loss(after, new))
 
 
 def _gather(
@@ -175,7 +193,7 @@ def _train_update(
     working: WorkingSet, new: Events, past: Events | None, recipe: Update, objective: Objective, threads: int
 ) -> None:
     if recipe.rate is not None:
-        objective = _at_rate(objective, recipe.rate)
+        objective = objective.at_rate(recipe.rate)
     users, items = (len(working.rows[side]) for side in SIDES)
     by_event = recipe.order == "user" and recipe.batch_size == 1
     if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
@@ -185,13 +203,9 @@ def _train_update(
     _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size, threads)
     if past is not None:
         plan = plan.after(past)
-        objective = _at_rate(objective, float(objective.solver.rate) * recipe.history_rate)
+        objective = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
         frozen_items = {**working.movable, "items": 0}
         _passes(working, plan, recipe.history_epochs, objective, frozen_items, recipe.batch_size)
-
-
-def _at_rate(objective: Objective, rate: float) -> Objective:
-    return objective._replace(solver=objective.solver._replace(rate=np.float32(rate)))
 
 
 def _passes(

@@ -1,0 +1,265 @@
+"""Training on events that are compared with sampled negatives: what a pass needs besides the events themselves."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.engine import Objective, WorkingSet
+from fastmf.factors import Table
+from fastmf.history import Events, History
+from fastmf.kernels import pairwise
+from fastmf.kernels.grouping import order_by
+from fastmf.kernels.launch import launch
+from fastmf.kernels.rng import draw
+from fastmf.recipes import Update
+from fastmf.state import State, uninterrupted
+
+__all__ = ["Known", "Negatives", "Runs", "as_positives", "descent", "require_single_steps", "train_update"]
+
+_AT_ONCE = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
+_SAMPLE = 256  # events by which the mass of a sampler is estimated
+_NOTHING = np.zeros(1, np.int32)
+MEASURE = -1  # the number of the pass that only measures: its draws are the same at every call
+
+
+def as_positives(events: Events) -> Events:
+    """The same events with what they count as weights: value times weight."""
+    return events._replace(weights=events.values if events.weights is None else events.weights * events.values)
+
+
+def require_single_steps(batch_size: int, loss: Any) -> None:
+    """Raise ValueError where steps per batch are asked for: a loss with negatives takes one per event."""
+    if batch_size != 1:
+        raise ValueError(f"{type(loss).__name__} takes a step per event: batch_size must be 1, got {batch_size}")
+
+
+class Known(NamedTuple):
+    """What users know: user u of the working set has chosen the model's items ``rows[starts[u]:starts[u + 1]]``."""
+
+    starts: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, users: np.ndarray, rows: np.ndarray, count: int) -> Known:
+        """From pairs in any order, of so many users."""
+        order, starts = order_by(users, count)
+        return cls(starts, np.ascontiguousarray(rows[order], np.int32))
+
+
+class Runs(NamedTuple):
+    """Events in the order of a pass; run r, ``events[bounds[r]:bounds[r + 1]]``, is of one user."""
+
+    events: Events
+    bounds: np.ndarray
+
+    @classmethod
+    def of(cls, events: Events) -> Runs:
+        """Events as they come, cut wherever the user changes."""
+        changes = np.flatnonzero(np.diff(events.users)) + 1
+        return cls(events, np.concatenate([[0], changes, [events.users.size]]).astype(np.int64))
+
+    def pieces(self, order: np.ndarray, at_once: int) -> Iterator[tuple[int, int]]:
+        """Parts of an order of runs that hold about so many events each."""
+        ends = np.cumsum(np.diff(self.bounds)[order])
+        cuts = np.searchsorted(ends, np.arange(at_once, int(self.bounds[-1]), at_once)) + 1
+        return itertools.pairwise(np.unique(np.concatenate([[0], cuts, [order.size]])).tolist())
+
+
+class Negatives:
+    """Where the negatives of a working set's events come from, and the passes over events that they serve.
+
+    Parameters
+    ----------
+    working : WorkingSet
+    history : History
+        Whose events say how popular an item is.
+    known : Known
+        What users must not get as negatives.
+    items : int
+        Rows that can be drawn.
+    seed : int
+        Of the draws.
+    table : Table, optional
+        The model's items with the places of the working set's rows marked, where that is not all of them.
+    arrived : int32 array, optional
+        Item rows of events that the history does not have yet.
+    """
+
+    def __init__(
+        self,
+        working: WorkingSet,
+        history: History,
+        known: Known,
+        items: int,
+        seed: int,
+        table: Table | None = None,
+        arrived: np.ndarray = _NOTHING[:0],
+    ) -> None:
+        self._working, self._history, self._known, self._table = working, history, known, table
+        self._items, self._seed, self._arrived = items, seed, arrived
+
+    def run(
+        self,
+        runs: Runs,
+        objective: Objective,
+        movable: dict[str, int],
+        epoch: int,
+        order: np.ndarray | None = None,
+        threads: int = 1,
+    ) -> float:
+        """One pass over runs of events, in some order; returns the summed loss, each event before its own step.
+
+        `epoch` numbers the draws: passes with the same number draw the same.
+        """
+        working, loss, table = self._working, objective.loss, self._table
+        listwise, order = loss.kind == "listwise", np.arange(runs.bounds.size - 1) if order is None else order
+        length = self._length(objective)
+        pool, mass = self._pool(runs.events, objective)
+        key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
+        most = int(np.diff(self._known.starts).max(initial=1))
+        whole = working.now["items"]
+        outside = whole if table is None else table
+        lost = 0.0
+        for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * working.shape.width))):
+            workers = min(threads, -(-(last - first) // pairwise.CHUNK))
+            sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
+            form = working.shape, objective.classes, listwise, table is not None
+            launch(
+                functools.partial(pairwise.epoch, *form, False),
+                functools.partial(pairwise.epoch, *form, True),
+                workers,
+                (order, runs.bounds, first, last),
+                (runs.events.users, runs.events.items, runs.events.weights),
+                (*self._known, bool(loss.allow_seen)),
+                (
+                    *working.now["users"],
+                    *working.before["users"],
+                    *working.now["items"],
+                    *working.before["items"],
+                    outside.factors,
+                    outside.records,
+                ),
+                pool,
+                (key, length, mass),
+                working.mean,
+                (movable["users"], movable["items"]),
+                *objective.values,
+                objective.sampler,
+                (1 << (8 * most - 1).bit_length(), length + 1),
+                workers,
+                sums,
+            )
+            lost += float(sums.sum())
+        return lost
+
+    def measure(self, runs: Runs, objective: Objective) -> float:
+        """The summed loss of events against draws that are always the same, moving nothing."""
+        return self.run(runs, objective, {"users": 0, "items": 0}, MEASURE)
+
+    def _length(self, objective: Objective) -> int:
+        """Negatives that are drawn for an event, at most."""
+        if objective.sampler.source == "every":
+            return self._items
+        return int(objective.loss.trials if objective.loss.kind == "pairwise" else objective.loss.negatives)
+
+    def _pool(self, events: Events, objective: Objective) -> tuple[tuple[Any, ...], float]:
+        """What the sampler draws from, as kernels take it, and the sum of what it keeps of every event."""
+        marks = _NOTHING if self._table is None else self._table.marks
+        rows, more, counts, further = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING
+        source, sample = objective.sampler.source, _NOTHING[:0]
+        if source == "events":
+            rows, counts, further = self._history.popularity()
+            more = self._arrived
+            sample = _spread_over(np.concatenate([_spread_over(rows), more]))
+            sample = counts[sample] + further[sample]
+        if source == "batch":
+            counts = np.bincount(events.items, minlength=1).astype(np.int32)
+            rows = events.items if self._table is None else self._working.rows["items"][events.items]
+            sample = counts[_spread_over(events.items)]
+        mass = 1.0
+        if sample.size and objective.loss.kind == "listwise":
+            kept = [float(objective.sampler.keep(max(int(count), 1))) for count in sample]
+            mass = float(np.mean(kept)) * (rows.size + more.size)
+        return (self._items, rows, more, counts, further, marks), mass
+
+
+def _spread_over(rows: np.ndarray) -> np.ndarray:
+    """Some of the rows, evenly from first to last."""
+    return rows[np.linspace(0, rows.size - 1, min(_SAMPLE, rows.size)).astype(np.int64)]
+
+
+def train_update(
+    state: State,
+    working: WorkingSet,
+    arrived: tuple[np.ndarray, int],
+    new: Events,
+    past: Events | None,
+    recipe: Update,
+    objective: Objective,
+) -> tuple[float, float]:
+    """Train on a batch in a working set; returns the summed loss of its events before and after.
+
+    `arrived` are the model's item rows of the batch, and how many items there are with those that are new.
+    """
+    table, users = state.factors.items, working.rows["users"]
+    chosen, _ = state.history.of("users", users)
+    rows = np.concatenate([chosen.items, arrived[0]])
+    known = Known.of(np.concatenate([chosen.users, new.users]), rows, users.size)
+    seed = int(draw(np.uint64(state.factors.seed), np.uint64(state.version + 1), 1))  # new draws in every update
+    negatives = Negatives(working, state.history, known, arrived[1], seed, table, arrived[0])
+    runs = Runs.of(new if recipe.order == "arrival" else new.take(order_by(new.users, users.size)[0]))
+    with places_marked(table, working.rows["items"]):
+        before = negatives.measure(runs, objective)
+        if objective.solver.rate:
+            for epoch in range(recipe.epochs):
+                negatives.run(runs, objective, working.movable, epoch)
+            if past is not None:
+                objective_of_past = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
+                longer = Runs.of(Events.concatenate([past._replace(times=None), runs.events._replace(times=None)]))
+                for epoch in range(recipe.epochs, recipe.epochs + recipe.history_epochs):
+                    negatives.run(longer, objective_of_past, {**working.movable, "items": 0}, epoch)
+        return before, negatives.measure(runs, objective)
+
+
+@contextmanager
+def places_marked(table: Table, rows: np.ndarray) -> Iterator[None]:
+    """While it lasts, ``marks[row] - 1`` of a table is the place of a row among `rows`."""
+    try:
+        table.marks[rows] = np.arange(1, rows.size + 1, dtype=np.int32)
+        yield
+    finally:
+        with uninterrupted():
+            table.marks[rows] = 0
+
+
+def descent(
+    state: State, working: WorkingSet, kept: Events, held: Events, objective: Objective, threads: int
+) -> tuple[Callable[[int], float], Callable[[], float]]:
+    """One epoch of a fit as a function of its number, and the loss of what was held out; both summed.
+
+    Users come in an order that is new in every epoch, and each with all its events.
+    """
+    users, items = state.counts
+    seed, history = state.factors.seed, state.history
+    by_user, starts = history.sorted_by("users", users) if not held.users.size else order_by(kept.users, users)
+    rows = kept.users[by_user], kept.items[by_user]
+    runs = Runs(Events(*rows, kept.values[:0], kept.weighed().contiguous().take(by_user).weights), starts)
+    known = Known(starts, runs.events.items)
+    negatives = Negatives(working, history, known, items, seed)
+
+    def learn(epoch: int) -> float:
+        order = np.random.default_rng([seed, epoch]).permutation(users)
+        return negatives.run(runs, objective, working.movable, epoch, order, threads)
+
+    if not held.users.size:
+        return learn, lambda: 0.0
+    all_known = Known.of(history.events.users, history.events.items, users)
+    judged = Runs.of(held.take(order_by(held.users, users)[0]))
+    judge = Negatives(working, history, all_known, items, seed)
+    return learn, lambda: judge.measure(judged, objective)
