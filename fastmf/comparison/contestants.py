@@ -15,7 +15,7 @@ from fastmf.interactions import Interactions
 from fastmf.model import MF, Options
 from fastmf.recipes import Update
 
-__all__ = ["CONTESTANTS", "Build", "Popularity", "Regime", "contestants", "default_build", "regime"]
+__all__ = ["CONTESTANTS", "Build", "Popularity", "Regime", "contestants", "default_build", "ready_to_go_over", "regime"]
 
 CONTESTANTS = ("frozen", "update", "warm", "full")
 
@@ -63,6 +63,19 @@ def default_build(factors: int, metric: Metric) -> Build:
     if ranks_items(metric):
         settings |= {"loss": losses.Confidence(), "solver": optimizers.ALS()}  # type: ignore[call-arg]
     return lambda seed: MF(seed=seed, **settings)
+
+
+def ready_to_go_over(model: MF) -> MF:
+    """A model that may be updated with all events so far, though it has met them.
+
+    A solver of whole rows reads their history, where each event must be once: it gets the same rows without a past.
+    """
+    if not isinstance(model.solver, optimizers.ALS):
+        return model
+    settings = {name: value for name, value in model.get_params().items() if name != "factors"}
+    settings |= {"users": model.users.values, "items": model.items.values}
+    biases = model.user_biases, model.item_biases, model.global_mean
+    return MF.from_factors(model.user_factors, model.item_factors, *biases, **settings)
 
 
 class Popularity:

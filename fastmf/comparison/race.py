@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.comparison.contestants import CONTESTANTS, Build, Popularity, contestants, default_build, regime
+from fastmf.comparison.contestants import (
+    CONTESTANTS,
+    Build,
+    Popularity,
+    contestants,
+    default_build,
+    ready_to_go_over,
+    regime,
+)
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
 from fastmf.errors import DataError
 from fastmf.evaluation import METRICS, Log, Metric, RankingExam, RatingExam, exam, sign
@@ -173,6 +181,7 @@ class Race(NamedTuple):
         elif name == "update":
             rows = model.update(block, self.recipe).rows_moved
         elif name == "warm":
+            model = ready_to_go_over(model)
             rows = model.update(past, regime(self.settings.metric).warm).rows_moved
         elif name == "full":
             model = self.build(seed).fit(past, epochs=self.epochs, progress=False)
