@@ -6,14 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.factors import Table
+from fastmf.factors import Rows, Table
+from fastmf.history import Events
 from fastmf.ids import IdMap
 from fastmf.kernels import coarse, renewal, scores, topk
+from fastmf.kernels.grouping import order_by
 from fastmf.kernels.launch import launch
 from fastmf.kernels.renewal import KEPT, LOST
+from fastmf.memory import aligned
 from fastmf.state import State
 
-__all__ = ["KEPT", "LOST", "Pool", "Ranking", "answer", "best_items", "best_rows", "most_similar", "renew"]
+__all__ = ["KEPT", "LOST", "Pool", "Ranking", "answer", "best_for", "best_items", "best_rows", "most_similar", "renew"]
 
 _PARALLEL_FROM = 1 << 23  # scores, milliseconds of work: threads that have gone to sleep take as long to wake up
 _AT_ONCE = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C waits for it
@@ -76,7 +79,27 @@ def best_rows(
         copy = state.screen.copy(factors.items, state.history)
         if copy is not None:
             return _rank_few((factors.users, users), factors.items, copy, pool, past, k)
-    return _rank((factors.users, users), factors.items, (None, factors.items.records), pool, past, k, threads)
+    return _rank((factors.users.factors, users), factors.items, (None, factors.items.records), pool, past, k, threads)
+
+
+def best_for(
+    state: State, vectors: Rows, session: Events, k: int, pool: Pool, unseen: bool, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best item rows of vectors that are no rows of the model, and scores with the biases of these vectors.
+
+    `session` has the places of vectors in place of user rows; what they have met is left out if `unseen`.
+    """
+    table, count = state.factors.items, len(vectors.factors)
+    queries = vectors.factors
+    if table.storage == "float16":
+        queries = aligned(count, table.shape.width, np.uint16)
+        queries[:] = vectors.factors.astype(np.float16).view(np.uint16)
+    order, starts = order_by(session.users, count)
+    nothing, owners = np.zeros(count, np.int64), np.arange(count, dtype=np.int32)
+    past = (starts[:-1].copy(), np.diff(starts).astype(np.int32), order, nothing, nothing, session.items)
+    who = owners if unseen else np.full(count, -1, np.int32)
+    rows, values = _rank((queries, owners), table, (None, table.records), pool, (past, who), k, threads)
+    return rows, values + vectors.records[:, :1]
 
 
 def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:
@@ -133,7 +156,7 @@ def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int
     scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     each, nothing = np.arange(rows.size), np.zeros(rows.size, np.int64)
     itself = (each, np.ones(rows.size, np.int32), each, nothing, nothing, rows), each.astype(np.int32)
-    best, cosines = _rank((table, rows), table, (scale, None), Pool(_ALL, table.count), itself, k, threads)
+    best, cosines = _rank((table.factors, rows), table, (scale, None), Pool(_ALL, table.count), itself, k, threads)
     return Ranking(_padded_ids(state.ids[side], best), cosines)
 
 
@@ -161,7 +184,7 @@ def _rank_few(
 
 
 def _rank(
-    queries: tuple[Table, np.ndarray],
+    queries: tuple[np.ndarray, np.ndarray],
     table: Table,
     form: tuple[np.ndarray | None, np.ndarray | None],
     pool: Pool,
@@ -169,7 +192,7 @@ def _rank(
     k: int,
     threads: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best rows by ``scale * query . row + added``, with form = (scale, added); queries are rows of a table.
+    """The best rows by ``scale * query . row + added``, with form = (scale, added); queries are rows of factors.
 
     What each query must not return is in a log, `past`, as the past of a row.
     """
@@ -184,7 +207,7 @@ def _rank(
             lambda: topk.rank(table.shape, half, False),
             lambda: topk.rank(table.shape, half, True),
             workers,
-            source.factors,
+            source,
             rows[part],
             table.factors,
             *form,

@@ -9,13 +9,14 @@ import numpy as np
 from fastmf.engine import Objective
 from fastmf.errors import DataError, NotFittedError, require_integer
 from fastmf.ids import IdMap
-from fastmf.interactions import columns
+from fastmf.interactions import Interactions, columns
 from fastmf.kernels import scores
 from fastmf.kernels.launch import usable_threads
 from fastmf.lists import Lists
 from fastmf.model.options import Options
-from fastmf.ranking import Pool, Ranking, best_items, most_similar
+from fastmf.ranking import Pool, Ranking, answer, best_for, best_items, most_similar
 from fastmf.state import State
+from fastmf.training import numbered, visit
 
 __all__ = ["Answers"]
 
@@ -80,11 +81,56 @@ class Answers:
         """
         state = self._fitted()
         rows = self._rows("users", users)
-        chosen = None if items is None else self._rows("items", items)
-        barred = None if exclude is None else self._rows("items", exclude, "exclude")
-        pool = Pool.of(len(state.ids["items"]), chosen, barred)
+        pool = self._pool(items, exclude)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
         return best_items(state, self._objective.loss, rows, k, pool, exclude_seen, threads)
+
+    def _pool(self, items: Any, exclude: Any) -> Pool:
+        """What may be recommended."""
+        chosen = None if items is None else self._rows("items", items)
+        barred = None if exclude is None else self._rows("items", exclude, "exclude")
+        return Pool.of(len(self._fitted().ids["items"]), chosen, barred)
+
+    def fold_in(
+        self, session: Interactions, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
+    ) -> Ranking:
+        """The best items of visitors who are not known, from what they have met in this session. Nothing is stored.
+
+        Parameters
+        ----------
+        session : Interactions
+            Events of one visitor or several. User ids tell the visitors apart, and mean nothing beyond that; events
+            with unknown items are ignored.
+        k : int
+            Length of the lists.
+        exclude_seen : bool
+            Leave out the items of the session.
+        items, exclude : array_like of ids, optional
+            As in :meth:`recommend`.
+
+        Returns
+        -------
+        Ranking
+            A line per visitor, in order of their first events. A visitor none of whose items is known gets the ranking
+            of item biases.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF.from_factors([[1.0, 0.0]], [[1.0, 0.1], [0.9, 0.0], [0.0, 1.0]])
+        >>> model.fold_in(fastmf.Interactions(["visitor"], [0]), k=2).ids
+        array([[1, 2]])
+        """
+        state = self._fitted()
+        if not isinstance(session, Interactions):
+            raise DataError(f"session must be fastmf.Interactions, got {type(session).__name__}")
+        self._objective.loss.check(session.values)
+        staged, rows = IdMap().stage(session.users, "users"), self._rows("items", session.items)
+        events = numbered(session, staged.rows, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
+        vectors = visit(state, events.contiguous(), len(staged.fresh), self._objective)
+        threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
+        best = best_for(state, vectors, events, k, self._pool(items, exclude), exclude_seen, threads)
+        return answer(state, self._objective.loss, np.full(len(staged.fresh), -1, np.int32), *best)
 
     def lists(self, k: int = 10, users: Any = None, exclude_seen: bool = True) -> Lists:
         """Recommendation lists to keep: :meth:`Lists.refresh` takes them along with each Delta.

@@ -3,5 +3,6 @@
 from fastmf.training.batch import numbered, require_times
 from fastmf.training.fit import Schedule, train
 from fastmf.training.update import make_delta
+from fastmf.training.visit import visit
 
-__all__ = ["Schedule", "make_delta", "numbered", "require_times", "train"]
+__all__ = ["Schedule", "make_delta", "numbered", "require_times", "train", "visit"]

@@ -24,7 +24,7 @@ from fastmf.training import sampled
 from fastmf.training.alternating import System, Touched
 from fastmf.training.batch import decayed, mean_loss, newest, numbered, require_steps, require_times
 
-__all__ = ["make_delta"]
+__all__ = ["learn_batch", "make_delta"]
 
 
 class Learned(NamedTuple):
@@ -46,8 +46,7 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
     arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
     times = state.history.times_of(batch.times, len(batch))
     arrived = arrived._replace(times=times)
-    learn = _solve if objective.closed_form else _descend
-    learned = learn(state, arrived.weighed().contiguous(), staged, recipe, objective, threads)
+    learned = learn_batch(state, arrived.weighed().contiguous(), staged, recipe, objective, threads)
     return Delta(
         lineage=state.lineage,
         parent=state.version,
@@ -61,6 +60,14 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
         seconds=time.perf_counter() - began,
         grams=state.grams.images(),
     )
+
+
+def learn_batch(
+    state: State, arrived: Events, staged: dict[str, Staged], recipe: Update, objective: Objective, threads: int = 1
+) -> Learned:
+    """Train on a batch whose ids are staged, in a working set: the state stays as it is."""
+    learn = _solve if objective.closed_form else _descend
+    return learn(state, arrived, staged, recipe, objective, threads)
 
 
 def _descend(
