@@ -91,9 +91,9 @@ def _remember(ledger, side, row, factors, records, width, record, stored):
 @njit
 def _link(ledger, side, row, event):
     """Append the event to the row's tail, as kernels/log.py does."""
-    head = _column(ledger, side + _HEAD, np.int64)
+    head = _column(ledger, side + _HEAD, np.int32)
     _column(ledger, side + _LOG, np.int32)[event] = row
-    _column(ledger, side + _PREVIOUS, np.int64)[event] = head[row]
+    _column(ledger, side + _PREVIOUS, np.int32)[event] = head[row]
     head[row] = event + 1
     tailed = _column(ledger, side + _TAILED, np.int32)
     tailed[row] += 1

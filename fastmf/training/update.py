@@ -16,13 +16,16 @@ from fastmf.history import Events
 from fastmf.ids import Staged
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.grouping import localize, order_by
-from fastmf.plan import PARALLEL_FROM, Plan
+from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
 from fastmf.recipes import Update
 from fastmf.state import State
 from fastmf.training.alternating import System, Touched
 from fastmf.training.batch import mean_loss, numbered, require_steps
 
 __all__ = ["make_delta"]
+
+
+_SEVERAL_FROM = 1 << 12  # events: below, having several in flight saves less time than a call takes
 
 
 class Learned(NamedTuple):
@@ -43,7 +46,7 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
     times = state.history.times_of(batch.times, len(batch))
     arrived = arrived._replace(times=times)
     learn = _solve if objective.closed_form else _descend
-    learned = learn(state, arrived.weighed().contiguous(), staged, recipe, objective, threads)
+    learned = learn(state, arrived, staged, recipe, objective, threads)
     return Delta(
         lineage=state.lineage,
         parent=state.version,
@@ -64,9 +67,10 @@ def _descend(
 ) -> Learned:
     """Gradient descent on a working set of the rows that the batch concerns."""
     working, new, past = _gather(state, arrived, staged, recipe)
-    before = working.measure(new, objective)
-    _train_update(working, new, past, recipe, objective, threads)
-    return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(new, objective), new))
+    weighed = new.weighed().contiguous()
+    before = working.measure(weighed, objective)
+    _train_update(working, weighed, past, recipe, objective, threads)
+    return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(weighed, objective), new))
 
 
 def _solve(
@@ -74,7 +78,7 @@ def _solve(
 ) -> Learned:
     """Alternating least squares: each row that the batch concerns is solved from its own history."""
     require_steps(objective, recipe.rate, recipe.batch_size)
-    touched = {}
+    arrived, touched = arrived.weighed().contiguous(), {}
     for side in SIDES:
         rows, local = localize(getattr(arrived, side), state.factors.tables[side].marks)
         named = _movable_first(rows, local, len(rows), side, state, staged, recipe)
@@ -168,7 +172,8 @@ def _train_update(
     if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
         plan = Plan.whole(new, order_by(new.users, users), items, working.shape, 0, threads)
     else:
-        plan = Plan.single(new, users, recipe.order)
+        several = by_event and new.users.size >= _SEVERAL_FROM
+        plan = Plan.single(new, users, recipe.order, most_in_flight(working.shape, users, items) if several else 1)
     _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size, threads)
     if past is not None:
         plan = plan.after(past)
