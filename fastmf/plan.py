@@ -147,7 +147,7 @@ class Plan(NamedTuple):
 
 
 def most_in_flight(shape: Shape, users: int, items: int) -> int:
-    """How many events in flight fill a core: the wider the rows, the fewer; 1 where rows are few and would be shared."""
+    """How many events in flight fill a core: the wider the rows, the fewer; 1 where rows are so few that they meet."""
     if min(users, items) < _FEW_ROWS:
         return 1
     return 8 if shape.width <= 32 else 4 if shape.width <= 64 else 2
