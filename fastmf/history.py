@@ -16,10 +16,11 @@ from fastmf.memory import reserve, row_capacity, use_huge_pages
 __all__ = ["Events", "History"]
 
 _NO_LIMIT = np.iinfo(np.int64).max
-_LARGEST = np.iinfo(np.int32).max
 _OLDEST = np.iinfo(np.int64).min
 _PIECE = 1 << 14  # events, the most that asking for the newest time looks at again
-_BYTES_PER_EVENT = 40  # two rows, value, weight, time, two links
+_ONE = np.ones(1, np.float32)
+_ONE.flags.writeable = False
+_BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two places
 
 
 class Events(NamedTuple):
@@ -55,7 +56,7 @@ class Events(NamedTuple):
         """The same with a weight for each event; those that have none get a read-only view of a single 1."""
         if self.weights is not None:
             return self
-        return self._replace(weights=np.broadcast_to(np.float32(1), self.users.size))
+        return self._replace(weights=np.ndarray(self.users.size, np.float32, _ONE, strides=(0,)))
 
     def contiguous(self) -> Events:
         """The same columns, each in one piece."""
@@ -85,9 +86,9 @@ class _Side:
         self.start = reserve(rows, np.int64)
         self.based = reserve(rows, np.int32)
         self.tailed = reserve(rows, np.int32)
-        self.head = reserve(rows, np.int64)
-        self.previous = reserve(events, np.int64)
-        self.base = reserve(2 * events, np.int32 if events <= _LARGEST else np.int64)
+        self.head = reserve(rows, np.int32)  # row_capacity leaves events that int32 can number
+        self.previous = reserve(events, np.int32)
+        self.base = reserve(2 * events, np.int32)
         self.used = 0
 
     def build(self, rows: np.ndarray, count: int) -> None:

@@ -244,7 +244,7 @@ def _solving(
     loss, solver, regularizer = objective.values
     shape, most = state.factors.shape, int(solver.max_history)
     grams = state.gram_matrices(loss)
-    form, wide = form_of(shape, solver, not grams), state.history.base_of("users")[2].dtype == np.int64
+    form = form_of(shape, solver, not grams)
     arrays = room_of(form, most)
     alpha, unobserved = float(getattr(loss, "alpha", 1.0)), float(getattr(loss, "unobserved", 0.0))
     how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
@@ -255,5 +255,5 @@ def _solving(
         matrices = (kept["users"].matrix, kept["items"].matrix, kept["users"].numbers, kept["items"].numbers)
         return (alpha, missing, *how), matrices, arrays
 
-    learn = entry_point(relearn.learn(form, half, wide), start[0], 0, 0, 0.0, start[1], *given())
+    learn = entry_point(relearn.learn(form, half), start[0], 0, 0, 0.0, start[1], *given())
     return lambda ledger, user, item, value, mean, *_: learn(ledger, user, item, value, mean, *given())

@@ -13,7 +13,7 @@ from fastmf.kernels.grouping import arrange, count_blocks, order_by
 from fastmf.kernels.launch import at_once
 from fastmf.kernels.pointwise import Shape, record_width
 
-__all__ = ["PARALLEL_FROM", "Plan"]
+__all__ = ["PARALLEL_FROM", "Plan", "most_in_flight"]
 
 PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
 _BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
@@ -45,15 +45,22 @@ class Plan(NamedTuple):
     in_flight: int = 1
 
     @classmethod
-    def single(cls, events: Events, users: int, order: str = "user") -> Plan:
-        """Sorted by user, arrival order kept within a user, or just in order of ``"arrival"``."""
+    def single(cls, events: Events, users: int, order: str = "user", in_flight: int = 1) -> Plan:
+        """Sorted by user, arrival order kept within a user, or just in order of ``"arrival"``.
+
+        With several in flight the sorted events are cut into as many parts of equal length, which go side by side;
+        what the parts leave over comes last.
+        """
         if order == "user":
-            events = events.take(order_by(events.users, users)[0])
+            places = order_by(events.users, users)[0]
+            whole = places.size // in_flight * in_flight
+            places[:whole] = places[:whole].reshape(in_flight, -1).T.ravel()
+            events = events.take(places)
         elif order != "arrival":
             raise ValueError(f'order must be "user" or "arrival", got {order!r}')
         count = events.users.size
         bounds = np.append(np.arange(0, max(count, 1), _PIECE), count)
-        return cls(events, bounds, np.arange(bounds.size, dtype=np.int64))
+        return cls(events, bounds, np.arange(bounds.size, dtype=np.int64), in_flight)
 
     def after(self, past: Events) -> Plan:
         """The same events behind those of the past, which come user by user."""
@@ -74,15 +81,12 @@ class Plan(NamedTuple):
     ) -> Plan:
         """The plan of a fit: blocks that depend on the events alone, so any number of threads gives the same bits.
 
-        Parameters as in :meth:`blocked`. The wider the rows, the fewer events in flight fill a core; where rows are
-        few, events in flight would often share one.
+        Parameters as in :meth:`blocked`.
         """
         size = 4 * items * (shape.width + record_width(shape.memory))
         bands = max(_BANDS, -(-size // _CACHE), events.users.size >> 21)
         bands = min(bands, _MOST_BANDS) if events.users.size >= PARALLEL_FROM else 1
-        in_flight = 8 if shape.width <= 32 else 4 if shape.width <= 64 else 2
-        if min(by_user[1].size - 1, items) < _FEW_ROWS:
-            in_flight = 1
+        in_flight = most_in_flight(shape, by_user[1].size - 1, items)
         return cls.blocked(events, by_user, items, bands, seed, in_flight, threads)
 
     @classmethod
@@ -128,6 +132,8 @@ class Plan(NamedTuple):
     def pieces(self, width: int) -> Iterator[tuple[int, int]]:
         """Places of `order` to launch at once: whole strata, some 50 ms of work. Kernels hear no Ctrl-C."""
         ends = self.bounds[self.strata]
+        if ends[-1] * width <= _AT_ONCE:
+            return iter([(0, len(self.bounds) - 1)])
         firsts = np.unique(np.searchsorted(ends, np.arange(0, ends[-1], _AT_ONCE // width), "right") - 1)
         return itertools.pairwise(self.strata[np.append(firsts, ends.size - 1)].tolist())
 
@@ -138,6 +144,13 @@ class Plan(NamedTuple):
             return np.arange(len(self.bounds) - 1)
         blocks = np.arange(len(self.bounds) - 1).reshape(strata, -1)
         return blocks[np.random.default_rng([seed, epoch]).permutation(strata)].ravel()
+
+
+def most_in_flight(shape: Shape, users: int, items: int) -> int:
+    """How many events in flight fill a core: the wider the rows, the fewer; 1 where rows are so few that they meet."""
+    if min(users, items) < _FEW_ROWS:
+        return 1
+    return 8 if shape.width <= 32 else 4 if shape.width <= 64 else 2
 
 
 def _deal(rows: int, bands: int, seed: int) -> np.ndarray:

@@ -41,8 +41,8 @@ class Update:
     history_rate : float
         The rate of those passes, as a multiple of the rate of the others.
     order : {"user", "arrival"}
-        Whether new events are taken user by user (arrival order kept within each) or as they arrived. Half a million
-        or more are taken in blocks of users and items in place of the first, several in flight, as in a fit.
+        Whether new events are taken user by user (arrival order kept within each) or as they arrived. In place of the
+        first, 4,096 or more are taken several in flight, and half a million or more in blocks, as in a fit.
     loss, regularizer : optional
         In place of the model's, for this update.
     half_life : float, optional

@@ -106,6 +106,20 @@ def test_a_plan_in_blocks_holds_every_event_once(bands: int, in_flight: int) -> 
             assert sum(map(len, rows)) == len(set().union(*rows))
 
 
+@pytest.mark.parametrize("in_flight", [2, 4, 8])
+def test_a_plan_without_blocks_has_parts_side_by_side(in_flight: int) -> None:
+    twins = Twins(9)
+    events = twins.events(301)
+    plan, whole = Plan.single(events, COUNTS["users"], "user", in_flight), 301 // in_flight * in_flight
+    parts = [column[:whole].reshape(-1, in_flight).T.ravel() for column in plan.events[:4]]
+    found = [np.concatenate([part, column[whole:]]) for part, column in zip(parts, plan.events[:4], strict=True)]
+    for one, other in zip(found, Plan.single(events, COUNTS["users"]).events[:4], strict=True):
+        np.testing.assert_array_equal(one, other)
+    lost, expected = twins.run(plan)
+    assert lost == pytest.approx(expected)
+    twins.assert_equal()
+
+
 def test_pieces_cover_the_strata_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastmf.plan._PIECE", 100)
     monkeypatch.setattr("fastmf.plan._AT_ONCE", 1_600)

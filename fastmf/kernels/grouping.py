@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastmf.kernels.borrowed import prefetch
+from fastmf.kernels.borrowed import borrow, prefetch
 from fastmf.kernels.bridge import jit, stamp
 
 _AHEAD = 16  # events between a prefetch and its use
@@ -85,17 +85,21 @@ def _arrange(stamp):
         """
         stamp  # noqa: B018
         _, items, values, weights = events
-        new_users, new_items, new_values, new_weights = arranged
+        new_users, new_items = borrow(arranged[0]), borrow(arranged[1])
+        new_values, new_weights = borrow(arranged[2]), borrow(arranged[3])
+        user_bands, item_bands, places = borrow(user_band), borrow(item_band), borrow(order)
         part, stride = np.zeros(bands * bands, np.int64), np.full(bands * bands, in_flight)
         place, left = bounds[:-1].copy(), (bounds[1:] - bounds[:-1]) // in_flight  # where the next event of a part goes
         for user in range(users[0], users[1]):
             for n in range(starts[user], starts[user + 1]):
                 if n + _AHEAD < order.size:
-                    prefetch(items, order[n + _AHEAD])
-                    prefetch(values, order[n + _AHEAD])
-                    prefetch(weights, order[n + _AHEAD])
-                event = order[n]
-                block = _block(user_band[user], item_band[items[event]], bands)
+                    ahead = np.int64(places[n + _AHEAD])
+                    prefetch(items, ahead)
+                    prefetch(values, ahead)
+                    prefetch(weights, ahead)
+                event = np.int64(places[n])
+                item = items[event]
+                block = _block(user_bands[user], item_bands[item], bands)
                 if left[block] == 0:  # the part is full: on to the next, or to what the parts leave over
                     part[block] += 1
                     place[block], left[block] = (
@@ -105,9 +109,10 @@ def _arrange(stamp):
                     if part[block] == in_flight or left[block] == 0:
                         place[block] = bounds[block] + left[block] * in_flight
                         left[block], stride[block] = in_flight, 1
-                new_users[place[block]], new_items[place[block]] = user, items[event]
-                new_values[place[block]], new_weights[place[block]] = values[event], weights[event]
-                place[block] += stride[block]
+                at = place[block]
+                new_users[at], new_items[at] = user, item
+                new_values[at], new_weights[at] = values[event], weights[event]
+                place[block] = at + stride[block]
                 left[block] -= 1
 
     return arrange

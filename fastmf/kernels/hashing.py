@@ -106,16 +106,23 @@ def _bury(slots, mask, key, row):
 def _lookup(stamp):
     @jit(stamp)
     def lookup(slots, older, keys, rows):
-        """rows[p] = the row of the int id keys[p], or -1; returns how many are unknown."""
+        """rows[p] = the row of the int id keys[p], or -1; returns how many are unknown.
+
+        The home slots of all keys are read first, without a branch that would often be guessed wrong.
+        """
         stamp  # noqa: B018 - the cache key, see bridge
         table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
+        given, found = borrow(keys), borrow(rows)
+        for position in range(keys.size):
+            slot = home(mask, given[position])
+            row = table[2 * slot + 1]
+            found[position] = row - 1 if (table[2 * slot] == given[position]) & (row > 0) else -1
         unknown = 0
         for position in range(keys.size):
-            if position + _AHEAD < keys.size:
-                prefetch(table, 2 * home(mask, keys[position + _AHEAD]))
-            row = find(table, mask, old, old_mask, keys[position])
-            rows[position] = row
-            unknown += row < 0
+            if found[position] < 0:
+                row = find(table, mask, old, old_mask, given[position])
+                found[position] = row
+                unknown += row < 0
         return unknown
 
     return lookup

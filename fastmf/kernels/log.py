@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fastmf.kernels.borrowed import prefetch
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.rng import draw
 
 MERGED_FROM = 16  # a tail shorter than this is not worth laying out
+_AHEAD = 16  # events between a prefetch and its use
 
 
 def _append(stamp):
@@ -21,6 +23,9 @@ def _append(stamp):
         """Link events `first`, `first` + 1, ... to their rows."""
         stamp  # noqa: B018 - the cache key, see bridge
         for position in range(rows.size):
+            if position + _AHEAD < rows.size:
+                prefetch(head, np.int64(rows[position + _AHEAD]))
+                prefetch(tailed, np.int64(rows[position + _AHEAD]))
             row = rows[position]
             previous[first + position] = head[row]
             head[row] = first + position + 1

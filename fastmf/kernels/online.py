@@ -98,9 +98,9 @@ def remember(ledger, side, row, factors, records, width, record, stored):
 @njit
 def link(ledger, side, row, event):
     """Append the event to the row's tail, as kernels/log.py does."""
-    head = column(ledger, side + _HEAD, np.int64)
+    head = column(ledger, side + _HEAD, np.int32)
     column(ledger, side + _LOG, np.int32)[event] = row
-    column(ledger, side + _PREVIOUS, np.int64)[event] = head[row]
+    column(ledger, side + _PREVIOUS, np.int32)[event] = head[row]
     head[row] = event + 1
     tailed = column(ledger, side + _TAILED, np.int32)
     tailed[row] += 1

@@ -53,17 +53,17 @@ def _count(ledger, side, row):
 
 
 @njit
-def _events_of(ledger, side, row, limit, places, scales, position):
+def _events_of(ledger, side, row, limit, places, scales):
     """Positions of a row's events, oldest first, and what each stands for; as log.sample chooses them, at most `limit`.
 
     Returns how many.
     """
-    previous, base = column(ledger, side + _PREVIOUS, np.int64), column(ledger, side + _BASE, position)
+    previous, base = column(ledger, side + _PREVIOUS, np.int32), column(ledger, side + _BASE, np.int32)
     start = column(ledger, side + _START, np.int64)[row]
     based, count = np.int64(column(ledger, side + _BASED, np.int32)[row]), _count(ledger, side, row)
     drawn = 0 if count <= limit else limit // 2
     taken = min(count, limit)
-    event, place = column(ledger, side + _HEAD, np.int64)[row], taken
+    event, place = column(ledger, side + _HEAD, np.int32)[row], taken
     while place > drawn and event > 0:
         place -= 1
         places[place], scales[place] = event - 1, 1.0
@@ -84,7 +84,7 @@ def _events_of(ledger, side, row, limit, places, scales, position):
 # --- one row --------------------------------------------------------------------------------------------------------
 
 
-def solve_row(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room, position):
+def solve_row(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room):
     """Solve a row from all that it met. For kernels only.
 
     sides = (its own, the other); terms = (gram, missing, mean); numbers and room as in `learn`. Where a row has more
@@ -93,15 +93,15 @@ def solve_row(size, width, biased, explicit, method, ledger, sides, row, tables,
 
 
 @overload(solve_row, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room, position):
+def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room):
     if not hasattr(size, "literal_value"):
         return None
 
-    def solve(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room, position):
+    def solve(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room):
         lanes, squares, matrix, turned, _, places, scales, others, weights, targets = room
         alpha, _, weight, nu, steps, most = numbers
         gram, missing, mean = terms
-        count, evidence = _events_of(ledger, sides[0], row, most, places, scales, position), 0.0
+        count, evidence = _events_of(ledger, sides[0], row, most, places, scales), 0.0
         met, values = column(ledger, sides[1] + _LOG, np.int32), column(ledger, VALUES, np.float32)
         logged = column(ledger, WEIGHTS, np.float32)
         for n in range(count):
@@ -161,14 +161,13 @@ def _replace(gram, room, shares, size):
 
 
 @functools.cache
-def learn(form: Form, half: bool, wide: bool) -> Any:
-    """The kernel that learns one event; `wide` is a history whose positions are int64."""
-    return _learn(*form.shape, form.method, form.explicit, half, wide, stamp())
+def learn(form: Form, half: bool) -> Any:
+    """The kernel that learns one event."""
+    return _learn(*form.shape, form.method, form.explicit, half, stamp())
 
 
-def _learn(size, width, memory, biases, method, explicit, half, wide, stamp):
+def _learn(size, width, memory, biases, method, explicit, half, stamp):
     record, biased = record_width(memory), biases and explicit
-    position = np.int64 if wide else np.int32
     stored = np.uint16 if half else np.float32
     limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
 
@@ -222,7 +221,6 @@ def _learn(size, width, memory, biases, method, explicit, half, wide, stamp):
             (borrow(square), missing, mean),
             numbers,
             room,
-            position,
         )
         if not explicit:  # the user has moved
             store(room[0], 0, 0, old_p)
@@ -241,7 +239,6 @@ def _learn(size, width, memory, biases, method, explicit, half, wide, stamp):
             (borrow(square), np.float32(missing * shares[1]), mean),
             numbers,
             room,
-            position,
         )
         p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         sizes = max((p * p).total(), (q * q).total())
@@ -273,7 +270,7 @@ def _learn(size, width, memory, biases, method, explicit, half, wide, stamp):
 def _take_back(ledger, user, item, event):
     """Take the newest event off the log."""
     for side, row in ((USERS, user), (ITEMS, item)):
-        column(ledger, side + _HEAD, np.int64)[row] = column(ledger, side + _PREVIOUS, np.int64)[event]
+        column(ledger, side + _HEAD, np.int32)[row] = column(ledger, side + _PREVIOUS, np.int32)[event]
         tailed = column(ledger, side + _TAILED, np.int32)
         tailed[row] -= 1
     events = column(ledger, EVENTS, np.int64)

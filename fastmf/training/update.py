@@ -17,7 +17,7 @@ from fastmf.history import Events
 from fastmf.ids import Staged
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.grouping import localize, order_by
-from fastmf.plan import PARALLEL_FROM, Plan
+from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
 from fastmf.recipes import Update
 from fastmf.state import State
 from fastmf.training import sampled
@@ -25,6 +25,9 @@ from fastmf.training.alternating import System, Touched
 from fastmf.training.batch import decayed, mean_loss, newest, numbered, require_steps, require_times
 
 __all__ = ["learn_batch", "make_delta"]
+
+
+_SEVERAL_FROM = 1 << 12  # events: below, having several in flight saves less time than a call takes
 
 
 class Learned(NamedTuple):
@@ -46,7 +49,7 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
     arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
     times = state.history.times_of(batch.times, len(batch))
     arrived = arrived._replace(times=times)
-    learned = learn_batch(state, arrived.weighed().contiguous(), staged, recipe, objective, threads)
+    learned = learn_batch(state, arrived, staged, recipe, objective, threads)
     return Delta(
         lineage=state.lineage,
         parent=state.version,
@@ -79,9 +82,10 @@ def _descend(
     working, new, past = _gather(state, arrived, staged, recipe)
     fade = _fade(state, arrived, recipe)
     new, past = fade(new), None if past is None else fade(past)
-    before = working.measure(new, objective)
-    _train_update(working, new, past, recipe, objective, threads)
-    return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(new, objective), new))
+    weighed = new.weighed().contiguous()
+    before = working.measure(weighed, objective)
+    _train_update(working, weighed, past, recipe, objective, threads)
+    return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(weighed, objective), new))
 
 
 def _fade(state: State, arrived: Events, recipe: Update) -> Callable[[Events], Events]:
@@ -97,7 +101,7 @@ def _solve(
     """Alternating least squares: each row that the batch concerns is solved from its own history."""
     require_steps(objective, recipe.rate, recipe.batch_size)
     fade, touched = _fade(state, arrived, recipe), {}
-    arrived = fade(arrived)
+    arrived = fade(arrived.weighed().contiguous())
     for side in SIDES:
         rows, local = localize(getattr(arrived, side), state.factors.tables[side].marks)
         named = _movable_first(rows, local, len(rows), side, state, staged, recipe)
@@ -206,7 +210,8 @@ def _train_update(
     if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
         plan = Plan.whole(new, order_by(new.users, users), items, working.shape, 0, threads)
     else:
-        plan = Plan.single(new, users, recipe.order)
+        several = by_event and new.users.size >= _SEVERAL_FROM
+        plan = Plan.single(new, users, recipe.order, most_in_flight(working.shape, users, items) if several else 1)
     _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size, threads)
     if past is not None:
         plan = plan.after(past)
