@@ -104,7 +104,8 @@ def pick(sampler, outside, bits, slot, pool):
     """What 64 random bits stand for: a row, its entry in a list, and its events. For kernels only.
 
     The row is -1 where the sampler does not keep it. pool = (known rows, events to draw from, their rows, further such
-    events, their rows, and how many events name a row, in two parts, marks).
+    events, their rows, how many events name a row, in two parts, marks, size of the alias table, and the table): where
+    there is a table, it is drawn from in place of the events.
     """
 
 
@@ -115,7 +116,12 @@ def _pick(sampler, outside, bits, slot, pool):
         return row, _place(outside, pool[7], row), 1
 
     def of_events(sampler, outside, bits, slot, pool):
-        _, size, rows, further_size, further_rows, counts, further, marks = pool
+        _, size, rows, further_size, further_rows, counts, further, marks, tabled, shares, others = pool
+        if tabled:
+            row = _below(bits, tabled)
+            if uniform(bits << np.uint64(32)) >= shares[row]:
+                row = np.int64(others[row])
+            return row, _place(outside, marks, row), np.int64(counts[row]) + np.int64(further[row])
         event = _below(bits, size + further_size)
         row = np.int64(rows[event]) if event < size else np.int64(further_rows[event - size])
         count = max(np.int64(counts[row]) + np.int64(further[row]), 1)
@@ -303,7 +309,7 @@ def _train_run(
 ):
     if not hasattr(size, "literal_value"):
         return None
-    foresee = values.types[3].instance_class.source == "items" if hasattr(values, "types") else False
+    foresee = values.types[3].instance_class.source != "every"
 
     def run(listwise, outside, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
         users, items, weights = borrow(events[0]), borrow(events[1]), borrow(events[2])
@@ -312,7 +318,7 @@ def _train_run(
         item_table = borrow(tables[4]), borrow(tables[5]), borrow(tables[6]), borrow(tables[7])
         item_tables = item_table, borrow(tables[8]), borrow(tables[9])
         pool_form, rules, mean = forms
-        known_items, drawn_rows, more_rows, counts, further, marks = pool_form
+        known_items, drawn_rows, more_rows, counts, further, marks, shares, others = pool_form
         pool = (
             known_items,
             drawn_rows.size,
@@ -322,6 +328,9 @@ def _train_run(
             borrow(counts),
             borrow(further),
             borrow(marks),
+            shares.size,
+            borrow(shares),
+            borrow(others),
         )
         loss, solver, penalty, sampler = values
         slots, entries, scores, chances, slopes = (
@@ -344,9 +353,9 @@ def _train_run(
         lost = 0.0
         for event in range(first, last):
             if foresee and not outside:
-                row = _below(draw(rules[0], event + _AHEAD, 0), known_items)
-                prefetch_row(item_table[0], row, width)
-                prefetch(item_table[1], row)
+                entry = pick(sampler, outside, draw(rules[0], event + _AHEAD, 0), 0, pool)[1]
+                prefetch_row(item_table[0], entry, width)
+                prefetch(item_table[1], entry)
                 if event + _AHEAD < last:
                     prefetch_row(item_table[0], np.int64(items[event + _AHEAD]), width)
                     prefetch(item_table[1], np.int64(items[event + _AHEAD]))
@@ -391,6 +400,52 @@ def _train_run(
         return lost
 
     return run
+
+
+@functools.cache
+def tabulate(sampler: type) -> Any:
+    """The kernel that makes a sampler's alias table."""
+    return _tabulate(stamp(sampler))
+
+
+def _tabulate(stamp):
+    @jit(stamp)
+    def tabulate(sampler, counts, further, shares, others):
+        """Row r keeps a share of its place and leaves the rest to another: a draw is a place and who it belongs to.
+
+        Returns the sum of ``count * keep(count)``. Reference: Vose (1991), A Linear Algorithm for Generating Random
+        Numbers with a Given Distribution.
+        """
+        stamp  # noqa: B018
+        size, total = shares.size, 0.0
+        weights, poor, rich = np.zeros(size), np.empty(size, np.int64), np.empty(size, np.int64)
+        for row in range(size):
+            count = np.int64(counts[row]) + np.int64(further[row])
+            if count > 0:
+                weights[row] = count * bridge.keep(sampler, count)
+                total += weights[row]
+            shares[row], others[row] = 1, row
+        poor_count = rich_count = 0
+        for row in range(size):
+            weights[row] *= size / total
+            if weights[row] < 1:
+                poor[poor_count] = row
+                poor_count += 1
+            else:
+                rich[rich_count] = row
+                rich_count += 1
+        while poor_count > 0 and rich_count > 0:
+            poor_count -= 1
+            less, more = poor[poor_count], rich[rich_count - 1]
+            shares[less], others[less] = weights[less], more
+            weights[more] -= 1 - weights[less]
+            if weights[more] < 1:
+                rich_count -= 1
+                poor[poor_count] = more
+                poor_count += 1
+        return total
+
+    return tabulate
 
 
 @functools.cache

@@ -23,7 +23,7 @@ __all__ = ["Known", "Negatives", "Runs", "as_positives", "descent", "require_sin
 
 _AT_ONCE = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
 _SAMPLE = 256  # events by which the mass of a sampler is estimated
-_NOTHING = np.zeros(1, np.int32)
+_NOTHING, _NO_SHARES = np.zeros(1, np.int32), np.empty(0, np.float32)
 MEASURE = -1  # the number of the pass that only measures: its draws are the same at every call
 
 
@@ -102,6 +102,7 @@ class Negatives:
     ) -> None:
         self._working, self._history, self._known, self._table = working, history, known, table
         self._items, self._seed, self._arrived = items, seed, arrived
+        self._alias: tuple[np.ndarray, np.ndarray, float] | None = None
 
     def run(
         self,
@@ -170,22 +171,34 @@ class Negatives:
     def _pool(self, events: Events, objective: Objective) -> tuple[tuple[Any, ...], float]:
         """What the sampler draws from, as kernels take it, and the sum of what it keeps of every event."""
         marks = _NOTHING if self._table is None else self._table.marks
-        rows, more, counts, further = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING
-        source, sample = objective.sampler.source, _NOTHING[:0]
-        if source == "events":
+        rows, more, counts, further, sampler = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING, objective.sampler
+        alias, mass = (_NO_SHARES, _NOTHING[:0]), 1.0
+        if sampler.source == "events":
             rows, counts, further = self._history.popularity()
             more = self._arrived
-            sample = _spread_over(np.concatenate([_spread_over(rows), more]))
-            sample = counts[sample] + further[sample]
-        if source == "batch":
+            if self._table is None:
+                *alias, mass = self._tabled(sampler)
+            else:
+                named = _spread_over(np.concatenate([_spread_over(rows), more]))
+                mass = _mean_kept(sampler, counts[named] + further[named]) * (rows.size + more.size)
+        if sampler.source == "batch":
             counts = np.bincount(events.items, minlength=1).astype(np.int32)
             rows = events.items if self._table is None else self._working.rows["items"][events.items]
-            sample = counts[_spread_over(events.items)]
-        mass = 1.0
-        if sample.size and objective.loss.kind == "listwise":
-            kept = [float(objective.sampler.keep(max(int(count), 1))) for count in sample]
-            mass = float(np.mean(kept)) * (rows.size + more.size)
-        return (self._items, rows, more, counts, further, marks), mass
+            mass = _mean_kept(sampler, counts[_spread_over(events.items)]) * rows.size
+        return (self._items, rows, more, counts, further, marks, *alias), mass
+
+    def _tabled(self, sampler: Any) -> tuple[np.ndarray, np.ndarray, float]:
+        """The alias table of a sampler, and its mass; made once, since it takes a visit to every item."""
+        if self._alias is None:
+            shares, others = np.empty(self._items, np.float32), np.empty(self._items, np.int32)
+            _, counts, further = self._history.popularity()
+            mass = float(pairwise.tabulate(type(sampler))(sampler, counts, further, shares, others))
+            self._alias = shares, others, mass
+        return self._alias
+
+
+def _mean_kept(sampler: Any, counts: np.ndarray) -> float:
+    return float(np.mean([float(sampler.keep(max(int(count), 1))) for count in counts])) if counts.size else 1.0
 
 
 def _spread_over(rows: np.ndarray) -> np.ndarray:
