@@ -231,7 +231,7 @@ def _compare(listwise, outside, size, width, p, base, event, known, tables, pool
     def pair(listwise, outside, size, width, p, base, event, known, tables, pool, rules, values, room):
         loss, sampler = values[0], values[3]
         entries, slopes = room[0], room[3]
-        slots, bits, candidates = known
+        slots, bits = known[:2]
         own, drawn = entries[0], np.int64(0)
         positive = base + bias_of(outside, tables, own)
         positive += (p * factors_of(outside, size, width, tables, own)).total()
@@ -299,7 +299,9 @@ def _weigh_ranks(listwise, loss, trials, candidates, chances):
 # --- one run of events, and all of them -----------------------------------------------------------------------------
 
 
-def train_run(listwise, outside, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+def train_run(
+    listwise, outside, size, width, memory, biases, span, events, given, tables, forms, movable, values, room
+):
     """Train on the events from span[0] to span[1], which are of one user; returns their loss. For kernels only."""
 
 
@@ -389,14 +391,10 @@ def _train_run(
                 direction = fma(q, slope, direction)
                 evidence += abs(slope)
                 if 0 <= entry < movable[1]:
-                    move_row(
-                        size, width, memory, biases, item_table, entry, q, p, slope, slope, share, solver, penalty
-                    )
+                    move_row(size, width, memory, biases, item_table, entry, q, p, slope, slope, share, solver, penalty)
                 share = rest
             if u < movable[0]:
-                move_row(
-                    size, width, memory, False, user_table, u, p, direction, _ONE, evidence, _ONE, solver, penalty
-                )
+                move_row(size, width, memory, False, user_table, u, p, direction, _ONE, evidence, _ONE, solver, penalty)
         return lost
 
     return run

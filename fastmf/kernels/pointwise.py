@@ -30,7 +30,6 @@ from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import fma, load, single, store
 from fastmf.kernels.sharing import draw_number, read, write, yield_core
 
-
 _WHOLE = np.float32(1)  # share of the pull
 
 
@@ -51,9 +50,7 @@ def record_width(memory: int) -> int:
 # --- one row of an event --------------------------------------------------------------------------------------------
 
 
-def move_row(
-    size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty
-):
+def move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
     """Let a row, its bias and its memory take a step: `factors` are its own, `other` those that they met. For kernels.
 
     table = (rows, records, origins, origin records), borrowed; the fields of the shape are compile-time constants. The

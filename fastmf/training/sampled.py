@@ -125,14 +125,14 @@ class Negatives:
         most = int(np.diff(self._known.starts).max(initial=1))
         whole = working.now["items"]
         outside = whole if table is None else table
+        form = working.shape, objective.classes, listwise, table is not None
         lost = 0.0
         for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * working.shape.width))):
             workers = min(threads, -(-(last - first) // pairwise.CHUNK))
             sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
-            form = working.shape, objective.classes, listwise, table is not None
             launch(
-                lambda form=form: pairwise.epoch(*form, False),
-                lambda form=form: pairwise.epoch(*form, True),
+                lambda: pairwise.epoch(*form, False),
+                lambda: pairwise.epoch(*form, True),
                 workers,
                 (order, runs.bounds, first, last),
                 (runs.events.users, runs.events.items, runs.events.weights),
@@ -172,33 +172,37 @@ class Negatives:
         """What the sampler draws from, as kernels take it, and the sum of what it keeps of every event."""
         marks = _NOTHING if self._table is None else self._table.marks
         rows, more, counts, further, sampler = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING, objective.sampler
-        alias, mass = (_NO_SHARES, _NOTHING[:0]), 1.0
+        shares, others, mass = _NO_SHARES, _NOTHING[:0], 1.0
         if sampler.source == "events":
             rows, counts, further = self._history.popularity()
             more = self._arrived
             if self._table is None:
-                *alias, mass = self._tabled(sampler)
+                shares, others, mass = self._tabled(sampler)
             else:
                 named = _spread_over(np.concatenate([_spread_over(rows), more]))
-                mass = _mean_kept(sampler, counts[named] + further[named]) * (rows.size + more.size)
+                mass = _mean_kept(objective, counts[named] + further[named]) * (rows.size + more.size)
         if sampler.source == "batch":
             counts = np.bincount(events.items, minlength=1).astype(np.int32)
             rows = events.items if self._table is None else self._working.rows["items"][events.items]
-            mass = _mean_kept(sampler, counts[_spread_over(events.items)]) * rows.size
-        return (self._items, rows, more, counts, further, marks, *alias), mass
+            mass = _mean_kept(objective, counts[_spread_over(events.items)]) * rows.size
+        return (self._items, rows, more, counts, further, marks, shares, others), mass
 
     def _tabled(self, sampler: Any) -> tuple[np.ndarray, np.ndarray, float]:
         """The alias table of a sampler, and its mass; made once, since it takes a visit to every item."""
         if self._alias is None:
             shares, others = np.empty(self._items, np.float32), np.empty(self._items, np.int32)
             _, counts, further = self._history.popularity()
-            mass = float(pairwise.tabulate(type(sampler))(sampler, counts, further, shares, others))
+            kind: Any = type(sampler)
+            mass = float(pairwise.tabulate(kind)(sampler, counts, further, shares, others))
             self._alias = shares, others, mass
         return self._alias
 
 
-def _mean_kept(sampler: Any, counts: np.ndarray) -> float:
-    return float(np.mean([float(sampler.keep(max(int(count), 1))) for count in counts])) if counts.size else 1.0
+def _mean_kept(objective: Objective, counts: np.ndarray) -> float:
+    """What the sampler keeps of rows with so many events; only listwise losses ask for it."""
+    if objective.loss.kind != "listwise" or not counts.size:
+        return 1.0
+    return float(np.mean([float(objective.sampler.keep(max(int(count), 1))) for count in counts]))
 
 
 def _spread_over(rows: np.ndarray) -> np.ndarray:
@@ -259,9 +263,7 @@ def descent(
     """
     users, items = state.counts
     seed, history = state.factors.seed, state.history
-    by_user, starts = (
-        history.sorted_by("users", users) if not held.users.size else order_by(kept.users, users)
-    )
+    by_user, starts = history.sorted_by("users", users) if not held.users.size else order_by(kept.users, users)
     rows = kept.users[by_user], kept.items[by_user]
     runs = Runs(Events(*rows, kept.values[:0], kept.weights[by_user]), starts)
     known = Known(starts, runs.events.items)
