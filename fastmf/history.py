@@ -325,6 +325,11 @@ class History:
         times = self._log.times[max(first, self.untimed) : min(first + _PIECE, len(self))]
         return int(times.max(initial=self._highs[-1] if self._highs else _OLDEST))
 
+    def items_of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The item rows of all events of some user rows, user after user, and the bounds of each."""
+        positions, bounds = self._sides["users"].collect(users, _NO_LIMIT)
+        return self._log.items[positions], bounds
+
     def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:
         """The times that `count` events to be appended have: their own, else that of the newest, if any has one."""
         if times is not None or not self._timed:

@@ -7,9 +7,10 @@
 ``check()``         raises :class:`ValueError` where a field makes no sense
 ==================  ====================================================================================================
 
-So an item is a negative with a probability in proportion to ``keep(count)``, or ``count * keep(count)`` where events
-are drawn. There is no table to build or to keep up: a draw costs O(1) however many items there are, in a fit and in an
-update alike. ``keep`` is compiled, under the rules for the methods of losses.
+So an item is a negative with a probability in proportion to ``count * keep(count)`` where events are drawn. (Where
+items are, ``keep`` is not asked.) A draw costs O(1) however many items there are, and an update has no table of them to
+build or to keep up; a fit makes one, for the same probabilities without draws in vain. ``keep`` is compiled, under the
+rules for the methods of losses.
 """
 
 from __future__ import annotations

@@ -370,9 +370,25 @@ class Pool(NamedTuple):
     items: int
     events: list[int]
     counts: dict[int, int]
+    tabled: bool = False
 
     def count(self, item: int) -> int:
         return max(self.counts.get(item, 0), 1)
+
+
+def alias_table(weights: list[float]) -> list[tuple[float, int]]:
+    """Vose's: the last item below the mean takes from the last one above it."""
+    mean = sum(weights) / len(weights)
+    left = {item: weight / mean for item, weight in enumerate(weights)}
+    table = {item: (1.0, item) for item in left}
+    poor, rich = [item for item in left if left[item] < 1], [item for item in left if left[item] >= 1]
+    while poor and rich:
+        less, more = poor.pop(), rich[-1]
+        table[less] = float(f32(left[less])), more
+        left[more] -= 1 - left[less]
+        if left[more] < 1:
+            poor.append(rich.pop())
+    return [table[item] for item in range(len(weights))]
 
 
 class Uniform(NamedTuple):
@@ -390,6 +406,10 @@ class Popular(NamedTuple):
         return float(pool.count(item) ** (float(f32(self.alpha)) - 1))
 
     def drawn(self, bits: int, pool: Pool) -> int | None:
+        if pool.tabled:
+            place = (bits >> 32) * pool.items >> 32
+            share, other = alias_table([pool.counts.get(i, 0) * self.keep(i, pool) for i in range(pool.items)])[place]
+            return place if (bits >> 8 & 0xFFFFFF) / 2**24 < share else other
         item = pool.events[(bits >> 32) * len(pool.events) >> 32]
         return item if (bits >> 8 & 0xFFFFFF) / 2**24 < self.keep(item, pool) else None
 

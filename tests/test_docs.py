@@ -22,6 +22,7 @@ ROOMS = [
     fastmf,
     *(getattr(fastmf, name) for name in ("datasets", "integrations", "losses", "metrics", "optimizers")),
     fastmf.regularizers,
+    fastmf.samplers,
     *map(importlib.import_module, ("fastmf.comparison", "fastmf.recipes", "fastmf.report")),
 ]
 

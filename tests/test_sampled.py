@@ -109,7 +109,7 @@ def twin_of(model: MF, movable: tuple[Iterable[int], Iterable[int]]) -> naive.Li
 def pool_of(loss: Any, items: int, past: Past, batch: Past, arrived: Past | None = None) -> naive.Pool:
     if type(loss.sampler).__name__ == "InBatch":
         return naive.Pool(items, batch.items, batch.counts())
-    return naive.Pool(items, past.items + (arrived.items if arrived else []), past.counts())
+    return naive.Pool(items, past.items + (arrived.items if arrived else []), past.counts(), tabled=not arrived)
 
 
 def assert_equals_twin(model: MF, twin: naive.Lists) -> None:

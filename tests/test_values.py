@@ -208,9 +208,8 @@ def test_a_sample_of_everything_is_the_whole_softmax() -> None:
 def test_values_of_a_ranking_loss_are_weights(loss: Any) -> None:
     loss.check(np.array([1e-20, 1, 1e30], np.float32))
     for wrong in (0.0, -1.0, np.nan, np.inf):
-        with pytest.raises(
-            DataError, match=rf"values, row 1: {wrong} is not > 0; .* weights for {type(loss).__name__}"
-        ):
+        message = rf"values, row 1: {wrong} is not > 0; .* weights for {type(loss).__name__}"
+        with pytest.raises(DataError, match=message):
             loss.check(np.array([1, wrong, wrong], np.float32))
     assert loss.prior(np.ones(3, np.float32)) == 0
 

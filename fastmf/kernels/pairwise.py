@@ -10,12 +10,8 @@ An event and its negatives are a list, entry 0 of which is the event's own item:
 User biases stay, since they cancel. A user's memory takes in ``|g_0| + |g_1| + ...`` in place of their slope.
 
 A pairwise loss looks for one negative that has a slope, a listwise loss takes a fixed number of them; all else is one
-body. Negatives are a hash of (key of the pass, place of the event, number of the draw), see rng.py. Those that the
-user knows are recognised by an exact hash set, filled once for each run of events of one user.
-
-Rows are those of the model where they are drawn and known, and those of the working set where they are trained. Where
-the two differ, ``marks[row] - 1`` is the place of a row in the working set, and a row that has none is read from the
-model's own table, never written: it is entry ``~row`` of a list.
+body. How negatives are found is in negatives.py. Those that are no rows of the working set are read from the model's
+own table, and never written.
 """
 
 from __future__ import annotations
@@ -24,156 +20,21 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numba.extending import overload
 
 from fastmf.kernels import bridge
 from fastmf.kernels.borrowed import borrow, prefetch, prefetch_row
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import fma, load
+from fastmf.kernels.negatives import LITERAL, NONE, ROOM, bits_for, chance, fill, pick, pick_unseen
 from fastmf.kernels.pointwise import Shape, move_row
-from fastmf.kernels.rng import draw, uniform
+from fastmf.kernels.rng import draw
 from fastmf.kernels.sharing import draw_number
 
-ATTEMPTS = 64  # draws for one negative, until a list goes without it
 CHUNK = 32  # runs that a worker takes at once
 _AHEAD = 4  # events between a prefetch and its use
-_NONE = -(1 << 62)
 _ONE = np.float32(1)
-_LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
-
-# --- what a user knows ----------------------------------------------------------------------------------------------
-
-
-@njit
-def _home(row, bits):
-    return np.int64(((np.uint64(row) * np.uint64(2654435769)) & np.uint64(0xFFFFFFFF)) >> np.uint64(32 - bits))
-
-
-@njit
-def _learn_known(slots, rows, first, last):
-    """Fill the set with rows[first:last]; returns the binary logarithm of its size, and how many rows are distinct."""
-    bits, distinct = 1, 0
-    while (1 << bits) < 8 * (last - first):
-        bits += 1
-    for place in range(1 << bits):
-        slots[place] = -1
-    for n in range(first, last):
-        place = _home(rows[n], bits)
-        while slots[place] != -1 and slots[place] != rows[n]:
-            place = (place + 1) & ((1 << bits) - 1)
-        distinct += slots[place] == -1
-        slots[place] = rows[n]
-    return bits, distinct
-
-
-@njit
-def _knows(slots, bits, row):
-    place = _home(row, bits)
-    while slots[place] != -1:
-        if slots[place] == row:
-            return True
-        place = (place + 1) & ((1 << bits) - 1)
-    return False
-
-
-# --- one draw -------------------------------------------------------------------------------------------------------
-
-
-@njit
-def _below(bits, count):
-    """A number below `count` from the upper half of 64 random bits."""
-    return np.int64(((bits >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
-
-
-@njit
-def _kept(sampler, bits, count):
-    """Whether a sampler keeps what was drawn, by the lower half of the bits."""
-    return uniform(bits << np.uint64(32)) < bridge.keep(sampler, max(count, 1))
-
-
-@njit
-def _place(outside, marks, row):
-    """The entry of a row in a list."""
-    if not outside:
-        return row
-    return np.int64(marks[row]) - 1 if marks[row] else ~row
-
-
-def pick(sampler, outside, bits, slot, pool):
-    """What 64 random bits stand for: a row, its entry in a list, and its events. For kernels only.
-
-    The row is -1 where the sampler does not keep it. pool = (known rows, events to draw from, their rows, further such
-    events, their rows, and how many events name a row, in two parts, marks).
-    """
-
-
-@overload(pick, **_LITERAL)
-def _pick(sampler, outside, bits, slot, pool):
-    def of_items(sampler, outside, bits, slot, pool):
-        row = _below(bits, pool[0])
-        return row, _place(outside, pool[7], row), 1
-
-    def of_events(sampler, outside, bits, slot, pool):
-        _, size, rows, further_size, further_rows, counts, further, marks = pool
-        event = _below(bits, size + further_size)
-        row = np.int64(rows[event]) if event < size else np.int64(further_rows[event - size])
-        count = max(np.int64(counts[row]) + np.int64(further[row]), 1)
-        return row if _kept(sampler, bits, count) else -1, _place(outside, marks, row), count
-
-    def of_batch(sampler, outside, bits, slot, pool):
-        row = np.int64(pool[2][_below(bits, pool[1])])
-        place = _place(outside, pool[7], row)
-        count = np.int64(pool[5][place])
-        return row if _kept(sampler, bits, count) else -1, place, count
-
-    def of_all(sampler, outside, bits, slot, pool):
-        return slot, _place(outside, pool[7], slot), 1
-
-    sources = {"items": of_items, "events": of_events, "batch": of_batch, "every": of_all}
-    return sources[sampler.instance_class.source]
-
-
-def pick_unseen(sampler, outside, key, slot, drawn, own, known, pool):
-    """Draw on until there is a negative: its entry, its events, and the number of draws so far. For kernels only.
-
-    The entry is _NONE where there is none. `own` is the entry of the positive, known = (set, its size), see above.
-    """
-
-
-@overload(pick_unseen, **_LITERAL)
-def _pick_unseen(sampler, outside, key, slot, drawn, own, known, pool):
-    attempts = 1 if sampler.instance_class.source == "every" else ATTEMPTS
-
-    def unseen(sampler, outside, key, slot, drawn, own, known, pool):
-        slots, bits = known
-        for _ in range(attempts):
-            row, entry, events = pick(sampler, outside, draw(key[0], key[1], drawn), slot, pool)
-            drawn += 1
-            if row >= 0 and entry != own and not _knows(slots, bits, row):
-                return entry, events, drawn
-        return _NONE, 1, drawn
-
-    return unseen
-
-
-def chance(sampler, events, count, candidates, mass):
-    """How often a row with so many events was to be expected among `count` negatives. For kernels only."""
-
-
-@overload(chance, **_LITERAL)
-def _chance(sampler, events, count, candidates, mass):
-    def of_items(sampler, events, count, candidates, mass):
-        return count / candidates
-
-    def of_events(sampler, events, count, candidates, mass):
-        return count * events * bridge.keep(sampler, events) / mass
-
-    def of_all(sampler, events, count, candidates, mass):
-        return 1
-
-    return {"items": of_items, "every": of_all}.get(sampler.instance_class.source, of_events)
-
 
 # --- one list -------------------------------------------------------------------------------------------------------
 
@@ -182,7 +43,7 @@ def factors_of(outside, size, width, tables, entry):
     """The factors of an entry. For kernels only; tables = (item table, rows of the model, their records)."""
 
 
-@overload(factors_of, **_LITERAL)
+@overload(factors_of, **LITERAL)
 def _factors_of(outside, size, width, tables, entry):
     if not hasattr(size, "literal_value"):
         return None
@@ -199,7 +60,7 @@ def bias_of(outside, tables, entry):
     """The bias of an entry. For kernels only."""
 
 
-@overload(bias_of, **_LITERAL)
+@overload(bias_of, **LITERAL)
 def _bias_of(outside, tables, entry):
     def bias_of(outside, tables, entry):
         if outside and entry < 0:
@@ -217,7 +78,7 @@ def compare(listwise, outside, size, width, p, base, event, known, tables, pool,
     """
 
 
-@overload(compare, **_LITERAL)
+@overload(compare, **LITERAL)
 def _compare(listwise, outside, size, width, p, base, event, known, tables, pool, rules, values, room):
     if not hasattr(size, "literal_value"):
         return None
@@ -225,14 +86,13 @@ def _compare(listwise, outside, size, width, p, base, event, known, tables, pool
     def pair(listwise, outside, size, width, p, base, event, known, tables, pool, rules, values, room):
         loss, sampler = values[0], values[3]
         entries, slopes = room[0], room[3]
-        slots, bits, candidates = known
         own, drawn = entries[0], np.int64(0)
         positive = base + bias_of(outside, tables, own)
         positive += (p * factors_of(outside, size, width, tables, own)).total()
         for tries in range(1, rules[1] + 1):
             key = (rules[0], event)
-            entry, _, drawn = pick_unseen(sampler, outside, key, 0, drawn, own, (slots, bits), pool)
-            if entry == _NONE:
+            entry, _, drawn = pick_unseen(sampler, outside, key, 0, drawn, own, known[:3], pool)
+            if entry == NONE:
                 break
             score = base + bias_of(outside, tables, entry)
             score += (p * factors_of(outside, size, width, tables, entry)).total()
@@ -249,14 +109,14 @@ def _compare(listwise, outside, size, width, p, base, event, known, tables, pool
     def several(listwise, outside, size, width, p, base, event, known, tables, pool, rules, values, room):
         loss, sampler = values[0], values[3]
         entries, scores, chances, slopes = room
-        slots, bits, candidates = known
+        candidates = known[3]
         own, drawn, count = entries[0], np.int64(0), 0
         scores[0] = base + bias_of(outside, tables, own)
         scores[0] += (p * factors_of(outside, size, width, tables, own)).total()
         for slot in range(rules[1]):
             key = (rules[0], event)
-            entry, events, drawn = pick_unseen(sampler, outside, key, slot, drawn, own, (slots, bits), pool)
-            if entry == _NONE:
+            entry, events, drawn = pick_unseen(sampler, outside, key, slot, drawn, own, known[:3], pool)
+            if entry == NONE:
                 continue
             count += 1
             score = base + bias_of(outside, tables, entry)
@@ -275,7 +135,7 @@ def weigh_ranks(listwise, loss, trials, candidates, chances):
     """chances[t] = what a negative counts that is the candidate number t of a pairwise loss. For kernels only."""
 
 
-@overload(weigh_ranks, **_LITERAL)
+@overload(weigh_ranks, **LITERAL)
 def _weigh_ranks(listwise, loss, trials, candidates, chances):
     if not hasattr(listwise, "literal_value"):
         return None
@@ -305,16 +165,16 @@ def _train_run(
 ):
     if not hasattr(size, "literal_value"):
         return None
-    foresee = values.types[3].instance_class.source == "items" if hasattr(values, "types") else False
+    foresee = values.types[3].instance_class.source != "every"
 
     def run(listwise, outside, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
         users, items, weights = borrow(events[0]), borrow(events[1]), borrow(events[2])
-        known_starts, known_rows, allow_seen = given
+        known_starts, known_rows, allow_seen, sets, bases, all_bits, all_distinct = given
         user_table = borrow(tables[0]), borrow(tables[1]), borrow(tables[2]), borrow(tables[3])
         item_table = borrow(tables[4]), borrow(tables[5]), borrow(tables[6]), borrow(tables[7])
         item_tables = item_table, borrow(tables[8]), borrow(tables[9])
         pool_form, rules, mean = forms
-        known_items, drawn_rows, more_rows, counts, further, marks = pool_form
+        known_items, drawn_rows, more_rows, counts, further, marks, shares, others = pool_form
         pool = (
             known_items,
             drawn_rows.size,
@@ -324,31 +184,31 @@ def _train_run(
             borrow(counts),
             borrow(further),
             borrow(marks),
+            shares.size,
+            borrow(shares),
+            borrow(others),
         )
         loss, solver, penalty, sampler = values
-        slots, entries, scores, chances, slopes = (
-            borrow(room[0]),
-            borrow(room[1]),
-            borrow(room[2]),
-            borrow(room[3]),
-            borrow(room[4]),
-        )
+        entries, scores, chances, slopes = borrow(room[1]), borrow(room[2]), borrow(room[3]), borrow(room[4])
         first, last = span
         u = np.int64(users[first])
-        if allow_seen:
-            bits, distinct = _learn_known(slots, borrow(known_rows), 0, 0)
-            candidates = known_items - 1
+        base, first_known, last_known = 0, np.int64(0), np.int64(0)
+        if not allow_seen:
+            first_known, last_known = known_starts[u], known_starts[u + 1]
+        if bases.size and not allow_seen:
+            slots, base, bits, distinct = borrow(sets), bases[u], np.int64(all_bits[u]), np.int64(all_distinct[u])
         else:
-            bits, distinct = _learn_known(slots, borrow(known_rows), known_starts[u], known_starts[u + 1])
-            candidates = known_items - distinct
+            slots, bits = borrow(room[0]), bits_for(last_known - first_known, ROOM)
+            distinct = fill(slots, base, bits, borrow(known_rows), first_known, last_known)
+        candidates = known_items - (1 if allow_seen else distinct)
         weigh_ranks(listwise, loss, rules[1], max(candidates, 1), chances)
-        base = mean + user_table[1][u, 0]
+        offset = mean + user_table[1][u, 0]
         lost = 0.0
         for event in range(first, last):
             if foresee and not outside:
-                row = _below(draw(rules[0], event + _AHEAD, 0), known_items)
-                prefetch_row(item_table[0], row, width)
-                prefetch(item_table[1], row)
+                entry = pick(sampler, outside, draw(rules[0], event + _AHEAD, 0), 0, pool)[1]
+                prefetch_row(item_table[0], entry, width)
+                prefetch(item_table[1], entry)
                 if event + _AHEAD < last:
                     prefetch_row(item_table[0], np.int64(items[event + _AHEAD]), width)
                     prefetch(item_table[1], np.int64(items[event + _AHEAD]))
@@ -360,9 +220,9 @@ def _train_run(
                 size,
                 width,
                 p,
-                base,
+                offset,
                 event,
-                (slots, bits, candidates),
+                (slots, base, bits, candidates),
                 item_tables,
                 pool,
                 rules,
@@ -406,9 +266,10 @@ def _epoch(size, width, memory, biases, listwise, outside, parallel, stamp):
         """Train on some runs of events; sums[c] becomes the loss of a chunk of them, each before its own step.
 
         runs = (order, bounds, first, last): run order[n], for n from first to last, is events bounds[r] to
-        bounds[r + 1], all of one user. events = (users, items, weights). given = (starts, rows, allow_seen): user u
-        knows rows[starts[u]:starts[u + 1]]. tables are the users' and the items', each with its origins, and the
-        model's items; pool and rules are as above, sizes those of the set and of the longest list.
+        bounds[r + 1], all of one user. events = (users, items, weights). given = (starts, rows, allow_seen, and the
+        sets that `prepare` made, if it did): user u knows rows[starts[u]:starts[u + 1]]. tables are the users' and the
+        items', each with its origins, and the model's items; pool and rules are as above, sizes those of the set and of
+        the longest list.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         order, bounds, first, last = runs

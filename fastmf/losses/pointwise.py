@@ -158,7 +158,7 @@ class Logistic(NamedTuple):
 
     negatives: int = 0
     calibration: float = 0.0
-    sampler: Any = Uniform()
+    sampler: Any = Uniform()  # type: ignore[call-arg]
     allow_seen: bool = False
 
     @property

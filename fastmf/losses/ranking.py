@@ -68,7 +68,7 @@ class BPR(NamedTuple):
     -0.5
     """
 
-    sampler: Any = Uniform()
+    sampler: Any = Uniform()  # type: ignore[call-arg]
     allow_seen: bool = False
     kind = "pairwise"
     trials = 1
@@ -120,7 +120,7 @@ class WARP(NamedTuple):
 
     margin: float = 1.0
     trials: int = 10
-    sampler: Any = Uniform()
+    sampler: Any = Uniform()  # type: ignore[call-arg]
     allow_seen: bool = False
     kind = "pairwise"
     domain = POSITIVE
@@ -183,7 +183,7 @@ class Softmax(NamedTuple):
 
     allow_seen: bool = False
     kind = "listwise"
-    sampler = Every()
+    sampler = Every()  # type: ignore[call-arg]
     domain = POSITIVE
 
     grade = _cross_entropy
@@ -218,7 +218,7 @@ class SampledSoftmax(NamedTuple):
     """
 
     negatives: int = 16
-    sampler: Any = Uniform()
+    sampler: Any = Uniform()  # type: ignore[call-arg]
     allow_seen: bool = False
     kind = "listwise"
     domain = POSITIVE

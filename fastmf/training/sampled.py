@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 from fastmf.engine import Objective, WorkingSet
 from fastmf.factors import Table
 from fastmf.history import Events, History
-from fastmf.kernels import pairwise
+from fastmf.kernels import negatives, pairwise
 from fastmf.kernels.grouping import order_by
 from fastmf.kernels.launch import launch
 from fastmf.kernels.rng import draw
@@ -24,7 +23,7 @@ __all__ = ["Known", "Negatives", "Runs", "as_positives", "descent", "require_sin
 
 _AT_ONCE = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
 _SAMPLE = 256  # events by which the mass of a sampler is estimated
-_NOTHING = np.zeros(1, np.int32)
+_NOTHING, _NO_SHARES, _NO_BASES = np.zeros(1, np.int32), np.empty(0, np.float32), np.empty(0, np.int64)
 MEASURE = -1  # the number of the pass that only measures: its draws are the same at every call
 
 
@@ -103,6 +102,12 @@ class Negatives:
     ) -> None:
         self._working, self._history, self._known, self._table = working, history, known, table
         self._items, self._seed, self._arrived = items, seed, arrived
+        self._sets = (_NOTHING, _NO_BASES, _NOTHING, _NOTHING)
+        if table is not None:  # the few users of an update are asked about again and again
+            users = known.starts.size - 1
+            bases, bits, distinct = np.empty(users, np.int64), np.empty(users, np.int32), np.empty(users, np.int32)
+            self._sets = negatives.prepare(*known, bases, bits, distinct), bases, bits, distinct
+        self._alias: tuple[np.ndarray, np.ndarray, float] | None = None
 
     def run(
         self,
@@ -122,21 +127,21 @@ class Negatives:
         length = self._length(objective)
         pool, mass = self._pool(runs.events, objective)
         key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
-        most = int(np.diff(self._known.starts).max(initial=1))
+        most = 1 if self._sets[1].size else int(np.diff(self._known.starts).max(initial=1))
         whole = working.now["items"]
         outside = whole if table is None else table
+        form = working.shape, objective.classes, listwise, table is not None
         lost = 0.0
         for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * working.shape.width))):
             workers = min(threads, -(-(last - first) // pairwise.CHUNK))
             sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
-            form = working.shape, objective.classes, listwise, table is not None
             launch(
-                functools.partial(pairwise.epoch, *form, False),
-                functools.partial(pairwise.epoch, *form, True),
+                lambda: pairwise.epoch(*form, False),
+                lambda: pairwise.epoch(*form, True),
                 workers,
                 (order, runs.bounds, first, last),
                 (runs.events.users, runs.events.items, runs.events.weights),
-                (*self._known, bool(loss.allow_seen)),
+                (*self._known, bool(loss.allow_seen), *self._sets),
                 (
                     *working.now["users"],
                     *working.before["users"],
@@ -151,7 +156,7 @@ class Negatives:
                 (movable["users"], movable["items"]),
                 *objective.values,
                 objective.sampler,
-                (1 << (8 * most - 1).bit_length(), length + 1),
+                (1 << (negatives.ROOM * most - 1).bit_length(), length + 1),
                 workers,
                 sums,
             )
@@ -171,22 +176,38 @@ class Negatives:
     def _pool(self, events: Events, objective: Objective) -> tuple[tuple[Any, ...], float]:
         """What the sampler draws from, as kernels take it, and the sum of what it keeps of every event."""
         marks = _NOTHING if self._table is None else self._table.marks
-        rows, more, counts, further = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING
-        source, sample = objective.sampler.source, _NOTHING[:0]
-        if source == "events":
+        rows, more, counts, further, sampler = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING, objective.sampler
+        shares, others, mass = _NO_SHARES, _NOTHING[:0], 1.0
+        if sampler.source == "events":
             rows, counts, further = self._history.popularity()
             more = self._arrived
-            sample = _spread_over(np.concatenate([_spread_over(rows), more]))
-            sample = counts[sample] + further[sample]
-        if source == "batch":
+            if self._table is None:
+                shares, others, mass = self._tabled(sampler)
+            else:
+                named = _spread_over(np.concatenate([_spread_over(rows), more]))
+                mass = _mean_kept(objective, counts[named] + further[named]) * (rows.size + more.size)
+        if sampler.source == "batch":
             counts = np.bincount(events.items, minlength=1).astype(np.int32)
             rows = events.items if self._table is None else self._working.rows["items"][events.items]
-            sample = counts[_spread_over(events.items)]
-        mass = 1.0
-        if sample.size and objective.loss.kind == "listwise":
-            kept = [float(objective.sampler.keep(max(int(count), 1))) for count in sample]
-            mass = float(np.mean(kept)) * (rows.size + more.size)
-        return (self._items, rows, more, counts, further, marks), mass
+            mass = _mean_kept(objective, counts[_spread_over(events.items)]) * rows.size
+        return (self._items, rows, more, counts, further, marks, shares, others), mass
+
+    def _tabled(self, sampler: Any) -> tuple[np.ndarray, np.ndarray, float]:
+        """The alias table of a sampler, and its mass; made once, since it takes a visit to every item."""
+        if self._alias is None:
+            shares, others = np.empty(self._items, np.float32), np.empty(self._items, np.int32)
+            _, counts, further = self._history.popularity()
+            kind: Any = type(sampler)
+            mass = float(negatives.tabulate(kind)(sampler, counts, further, shares, others))
+            self._alias = shares, others, mass
+        return self._alias
+
+
+def _mean_kept(objective: Objective, counts: np.ndarray) -> float:
+    """What the sampler keeps of rows with so many events; only listwise losses ask for it."""
+    if objective.loss.kind != "listwise" or not counts.size:
+        return 1.0
+    return float(np.mean([float(objective.sampler.keep(max(int(count), 1))) for count in counts]))
 
 
 def _spread_over(rows: np.ndarray) -> np.ndarray:
@@ -208,23 +229,23 @@ def train_update(
     `arrived` are the model's item rows of the batch, and how many items there are with those that are new.
     """
     table, users = state.factors.items, working.rows["users"]
-    chosen, _ = state.history.of("users", users)
-    rows = np.concatenate([chosen.items, arrived[0]])
-    known = Known.of(np.concatenate([chosen.users, new.users]), rows, users.size)
+    items, bounds = state.history.items_of(users)
+    owners = np.repeat(np.arange(users.size, dtype=np.int32), np.diff(bounds))
+    known = Known.of(np.concatenate([owners, new.users]), np.concatenate([items, arrived[0]]), users.size)
     seed = int(draw(np.uint64(state.factors.seed), np.uint64(state.version + 1), 1))  # new draws in every update
-    negatives = Negatives(working, state.history, known, arrived[1], seed, table, arrived[0])
+    drawn = Negatives(working, state.history, known, arrived[1], seed, table, arrived[0])
     runs = Runs.of(new if recipe.order == "arrival" else new.take(order_by(new.users, users.size)[0]))
     with places_marked(table, working.rows["items"]):
-        before = negatives.measure(runs, objective)
+        before = drawn.measure(runs, objective)
         if objective.solver.rate:
             for epoch in range(recipe.epochs):
-                negatives.run(runs, objective, working.movable, epoch)
+                drawn.run(runs, objective, working.movable, epoch)
             if past is not None:
                 objective_of_past = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
                 longer = Runs.of(Events.concatenate([past._replace(times=None), runs.events._replace(times=None)]))
                 for epoch in range(recipe.epochs, recipe.epochs + recipe.history_epochs):
-                    negatives.run(longer, objective_of_past, {**working.movable, "items": 0}, epoch)
-        return before, negatives.measure(runs, objective)
+                    drawn.run(longer, objective_of_past, {**working.movable, "items": 0}, epoch)
+        return before, drawn.measure(runs, objective)
 
 
 @contextmanager
@@ -251,11 +272,11 @@ def descent(
     rows = kept.users[by_user], kept.items[by_user]
     runs = Runs(Events(*rows, kept.values[:0], kept.weighed().contiguous().take(by_user).weights), starts)
     known = Known(starts, runs.events.items)
-    negatives = Negatives(working, history, known, items, seed)
+    drawn = Negatives(working, history, known, items, seed)
 
     def learn(epoch: int) -> float:
         order = np.random.default_rng([seed, epoch]).permutation(users)
-        return negatives.run(runs, objective, working.movable, epoch, order, threads)
+        return drawn.run(runs, objective, working.movable, epoch, order, threads)
 
     if not held.users.size:
         return learn, lambda: 0.0

@@ -1,0 +1,242 @@
+"""Negatives: what is drawn for an event, and what a user knows already.
+
+A draw is a hash of (key of the pass, place of the event, number of the draw), see rng.py, that the sampler makes a row
+of. Rows that the user knows are recognised by an exact hash set.
+
+Rows are those of the model. The *entry* of a row in a list is its place in the working set, ``marks[row] - 1``, or
+``~row`` where it has none; where the working set is the whole table (`outside` is 0), it is the row itself.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+
+from fastmf.kernels import bridge
+from fastmf.kernels.bridge import jit, stamp
+from fastmf.kernels.rng import draw, uniform
+
+ATTEMPTS = 64  # draws for one negative, until a list goes without it
+NONE = -(1 << 62)  # the entry of a negative that was not found
+ROOM = 8  # places in a set for every row: few draws then meet a place that is taken
+LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
+
+# --- what a user knows ----------------------------------------------------------------------------------------------
+
+
+@njit
+def _home(row, bits):
+    return np.int64(((np.uint64(row) * np.uint64(2654435769)) & np.uint64(0xFFFFFFFF)) >> np.uint64(32 - bits))
+
+
+@njit
+def bits_for(count, room):
+    """The binary logarithm of the size of a set of `count` rows, with `room` places for each."""
+    bits = 1
+    while (1 << bits) < room * count:
+        bits += 1
+    return bits
+
+
+@njit
+def fill(slots, base, bits, rows, first, last):
+    """Make slots[base:] a set of rows[first:last]; returns how many are distinct."""
+    distinct = 0
+    for place in range(1 << bits):
+        slots[base + place] = -1
+    for n in range(first, last):
+        place = _home(rows[n], bits)
+        while slots[base + place] != -1 and slots[base + place] != rows[n]:
+            place = (place + 1) & ((1 << bits) - 1)
+        distinct += slots[base + place] == -1
+        slots[base + place] = rows[n]
+    return distinct
+
+
+@njit
+def _knows(known, row):
+    slots, base, bits = known
+    place = _home(row, bits)
+    while slots[base + place] != -1:
+        if slots[base + place] == row:
+            return True
+        place = (place + 1) & ((1 << bits) - 1)
+    return False
+
+
+def _prepare(stamp):
+    @jit(stamp)
+    def prepare(starts, rows, bases, bits, distinct):
+        """The sets of all users, one behind the other: that of user u is at bases[u]. Returns them."""
+        stamp  # noqa: B018 - the cache key, see bridge
+        total = 0
+        for user in range(bits.size):
+            bits[user] = bits_for(starts[user + 1] - starts[user], 4)
+            bases[user] = total
+            total += 1 << bits[user]
+        slots = np.empty(total, np.int32)
+        for user in range(bits.size):
+            distinct[user] = fill(slots, bases[user], bits[user], rows, starts[user], starts[user + 1])
+        return slots
+
+    return prepare
+
+
+prepare = _prepare(stamp())
+
+
+# --- one draw -------------------------------------------------------------------------------------------------------
+
+
+@njit
+def _below(bits, count):
+    """A number below `count` from the upper half of 64 random bits."""
+    return np.int64(((bits >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
+
+
+@njit
+def _kept(sampler, bits, count):
+    """Whether a sampler keeps what was drawn, by the lower half of the bits."""
+    return uniform(bits << np.uint64(32)) < bridge.keep(sampler, max(count, 1))
+
+
+@njit
+def _place(outside, marks, row):
+    """The entry of a row in a list."""
+    if not outside:
+        return row
+    return np.int64(marks[row]) - 1 if marks[row] else ~row
+
+
+def pick(sampler, outside, bits, slot, pool):
+    """What 64 random bits stand for: a row, its entry in a list, and its events. For kernels only.
+
+    The row is -1 where the sampler does not keep it. pool = (known rows, events to draw from, their rows, further such
+    events, their rows, how many events name a row, in two parts, marks, size of the alias table, and the table): where
+    there is a table, it is drawn from in place of the events.
+    """
+
+
+@overload(pick, **LITERAL)
+def _pick(sampler, outside, bits, slot, pool):
+    def of_items(sampler, outside, bits, slot, pool):
+        row = _below(bits, pool[0])
+        return row, _place(outside, pool[7], row), 1
+
+    def of_events(sampler, outside, bits, slot, pool):
+        _, size, rows, further_size, further_rows, counts, further, marks, tabled, shares, others = pool
+        if tabled:
+            row = _below(bits, tabled)
+            if uniform(bits << np.uint64(32)) >= shares[row]:
+                row = np.int64(others[row])
+            return row, _place(outside, marks, row), np.int64(counts[row]) + np.int64(further[row])
+        event = _below(bits, size + further_size)
+        row = np.int64(rows[event]) if event < size else np.int64(further_rows[event - size])
+        count = max(np.int64(counts[row]) + np.int64(further[row]), 1)
+        return row if _kept(sampler, bits, count) else -1, _place(outside, marks, row), count
+
+    def of_batch(sampler, outside, bits, slot, pool):
+        row = np.int64(pool[2][_below(bits, pool[1])])
+        place = _place(outside, pool[7], row)
+        count = np.int64(pool[5][place])
+        return row if _kept(sampler, bits, count) else -1, place, count
+
+    def of_all(sampler, outside, bits, slot, pool):
+        return slot, _place(outside, pool[7], slot), 1
+
+    sources = {"items": of_items, "events": of_events, "batch": of_batch, "every": of_all}
+    return sources[sampler.instance_class.source]
+
+
+def pick_unseen(sampler, outside, key, slot, drawn, own, known, pool):
+    """Draw on until there is a negative: its entry, its events, and the number of draws so far. For kernels only.
+
+    The entry is NONE where there is none. `own` is the entry of the positive, known = (sets, place of the user's,
+    binary logarithm of its size).
+    """
+
+
+@overload(pick_unseen, **LITERAL)
+def _pick_unseen(sampler, outside, key, slot, drawn, own, known, pool):
+    attempts = 1 if sampler.instance_class.source == "every" else ATTEMPTS
+
+    def unseen(sampler, outside, key, slot, drawn, own, known, pool):
+        for _ in range(attempts):
+            row, entry, events = pick(sampler, outside, draw(key[0], key[1], drawn), slot, pool)
+            drawn += 1
+            if row >= 0 and entry != own and not _knows(known, row):
+                return entry, events, drawn
+        return NONE, 1, drawn
+
+    return unseen
+
+
+def chance(sampler, events, count, candidates, mass):
+    """How often a row with so many events was to be expected among `count` negatives. For kernels only."""
+
+
+@overload(chance, **LITERAL)
+def _chance(sampler, events, count, candidates, mass):
+    def of_items(sampler, events, count, candidates, mass):
+        return count / candidates
+
+    def of_events(sampler, events, count, candidates, mass):
+        return count * events * bridge.keep(sampler, events) / mass
+
+    def of_all(sampler, events, count, candidates, mass):
+        return 1
+
+    return {"items": of_items, "every": of_all}.get(sampler.instance_class.source, of_events)
+
+
+# --- tables that are made ahead -------------------------------------------------------------------------------------
+
+
+@functools.cache
+def tabulate(sampler: type) -> Any:
+    """The kernel that makes a sampler's alias table."""
+    return _tabulate(stamp(sampler))
+
+
+def _tabulate(stamp):
+    @jit(stamp)
+    def tabulate(sampler, counts, further, shares, others):
+        """Row r keeps a share of its place and leaves the rest to another: a draw is a place and who it belongs to.
+
+        Returns the sum of ``count * keep(count)``. Reference: Vose (1991), A Linear Algorithm for Generating Random
+        Numbers with a Given Distribution.
+        """
+        stamp  # noqa: B018
+        size, total = shares.size, 0.0
+        weights, poor, rich = np.zeros(size), np.empty(size, np.int64), np.empty(size, np.int64)
+        for row in range(size):
+            count = np.int64(counts[row]) + np.int64(further[row])
+            if count > 0:
+                weights[row] = count * bridge.keep(sampler, count)
+                total += weights[row]
+            shares[row], others[row] = 1, row
+        poor_count = rich_count = 0
+        for row in range(size):
+            weights[row] *= size / total
+            if weights[row] < 1:
+                poor[poor_count] = row
+                poor_count += 1
+            else:
+                rich[rich_count] = row
+                rich_count += 1
+        while poor_count > 0 and rich_count > 0:
+            poor_count -= 1
+            less, more = poor[poor_count], rich[rich_count - 1]
+            shares[less], others[less] = weights[less], more
+            weights[more] -= 1 - weights[less]
+            if weights[more] < 1:
+                rich_count -= 1
+                poor[poor_count] = more
+                poor_count += 1
+        return total
+
+    return tabulate
