@@ -214,6 +214,12 @@ class History:
         if len(self) + events > self._log.users.size:
             raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self._budget} bytes")
 
+    def room(self, side: str, count: int) -> np.ndarray:
+        """Where the rows of a side are in an empty log of `count` events: written there, they need not be copied."""
+        rows: np.ndarray = getattr(self._log, side)
+        use_huge_pages(rows, count)
+        return rows[:count]
+
     def build(
         self, events: Events, users: int, items: int, untimed: int = 0, unweighted: int = 0, threads: int = 1
     ) -> None:

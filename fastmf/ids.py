@@ -142,11 +142,14 @@ class IdMap:
 
     # --- growing --------------------------------------------------------------------------------------------------
 
-    def stage(self, ids: np.ndarray, column: str = "ids") -> Staged:
-        """Rows of a batch of ids; new ones count on from ``len(self)`` in order of appearance. Changes nothing."""
+    def stage(self, ids: np.ndarray, column: str = "ids", rows: np.ndarray | None = None) -> Staged:
+        """Rows of a batch of ids; new ones count on from ``len(self)`` in order of appearance. Changes nothing.
+
+        The rows are written to the int32 array given, if any.
+        """
         self.require_kind(ids, column)
         batch = _encode(ids)
-        rows, unknown = self._look_up(batch)
+        rows, unknown = self._look_up(batch, rows)
         return Staged(rows, ids[_number(batch, rows, self._count)] if unknown else ids[:0])
 
     def prepare(self, fresh: np.ndarray) -> None:
@@ -230,10 +233,11 @@ class IdMap:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _look_up(self, batch: _Keys) -> tuple[np.ndarray, int]:
+    def _look_up(self, batch: _Keys, rows: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+        rows = np.empty(len(batch.keys), np.int32) if rows is None else rows
         if not self._count:
-            return np.full(len(batch.keys), -1, np.int32), len(batch.keys)
-        rows = np.empty(len(batch.keys), np.int32)
+            rows.fill(-1)
+            return rows, rows.size
         if not batch.bounds.size:
             return rows, hashing.lookup(self._slots, self._older, batch.keys, rows)
         return rows, hashing.lookup_text(self._slots, self._older, *batch, self._blob, self._offsets, rows)

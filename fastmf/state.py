@@ -54,8 +54,8 @@ class State:
         return {"low": self.factors.low, "high": self.factors.high}
 
     def start_rows(self, side: str, ids: np.ndarray) -> np.ndarray:
-        """Fill an empty side with the rows of these ids; returns the row of each."""
-        staged = self.ids[side].stage(ids, side)
+        """Fill an empty side with the rows of these ids; returns the row of each, where the history will keep it."""
+        staged = self.ids[side].stage(ids, side, self.history.room(side, len(ids)))
         self.ids[side].extend(staged.fresh)
         self.factors.tables[side].fill(len(staged.fresh), self.factors.start(side))
         return staged.rows

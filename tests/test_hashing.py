@@ -55,7 +55,9 @@ class IdsAgainstList(RuleBasedStateMachine):
     def extend(self, batch: np.ndarray) -> None:
         positions = {one: row for row, one in enumerate(self.known)}
         expected = [positions.setdefault(one, len(positions)) for one in batch.tolist()]
-        staged = self.ids.stage(batch)
+        rows = np.full(len(batch), 7, np.int32)
+        staged = self.ids.stage(batch, rows=rows)
+        assert staged.rows is rows
         assert len(self.ids) == len(self.known)
         assert staged.rows.tolist() == expected
         assert staged.fresh.tolist() == list(positions)[len(self.known) :]

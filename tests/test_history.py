@@ -203,6 +203,18 @@ def test_weights_are_kept_from_the_first_event_that_has_one() -> None:
     assert history.unweighted is None
 
 
+def test_rows_written_where_the_log_keeps_them_are_kept() -> None:
+    history, events = History(5, 40 * 1000), random_events(30, 0)
+    rows = {side: history.room(side, 30) for side in COUNTS}
+    for side, column in rows.items():
+        column[:] = getattr(events, side)
+    assert len(history) == 0
+    history.build(events._replace(**rows), *COUNTS.values())
+    assert_same(history, events)
+    for side, count in COUNTS.items():
+        assert_reads(history, events, side, np.arange(count, dtype=np.int32), None)
+
+
 def test_an_event_without_a_time_has_that_of_the_newest() -> None:
     history = History(5, 40 * 1000)
     assert history.times_of(None, 3) is None
