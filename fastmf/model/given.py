@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmf.errors import DataError
-from fastmf.factors import Rows, Table
+from fastmf.factors import SIDES, Rows, Table
 from fastmf.ids import IdMap
 from fastmf.interactions import columns
+from fastmf.model.options import Options
+from fastmf.state import State
 
-__all__ = ["distinct_ids", "fill", "matrix", "vector"]
+__all__ = ["Given"]
 
 _PIECE = 1 << 16  # rows
 
 
-def matrix(name: str, given: Any, largest: float) -> np.ndarray:
+class Given(NamedTuple):
+    """What ``MF.from_factors`` was handed; of users and of items, where there are two."""
+
+    factors: tuple[Any, Any]
+    biases: tuple[Any, Any]
+    mean: Any
+    ids: tuple[Any, Any]
+
+    def tables(self, options: Any) -> dict[str, np.ndarray]:
+        """The factors of both sides, checked."""
+        half = isinstance(options, Options) and options.storage == "float16"
+        largest = float(np.finfo(np.float16 if half else np.float32).max)
+        users, items = (
+            _matrix(f"{side[:-1]}_factors", one, largest) for side, one in zip(SIDES, self.factors, strict=True)
+        )
+        if items.shape[1] != users.shape[1]:
+            raise DataError(f"item_factors has {items.shape[1]} columns, user_factors has {users.shape[1]}")
+        return {"users": users, "items": items}
+
+    def fill(self, state: State, tables: dict[str, np.ndarray]) -> State:
+        """Put everything into an empty state."""
+        state.factors.low, state.factors.high = -np.inf, np.inf
+        for side, outside, biases in zip(SIDES, self.ids, self.biases, strict=True):
+            count = len(tables[side])
+            state.ids[side].extend(_distinct_ids(side, outside, count))
+            _fill(state.factors.tables[side], tables[side], _vector(f"{side[:-1]}_biases", biases, count))
+        return state
+
+
+def _matrix(name: str, given: Any, largest: float) -> np.ndarray:
     """float32 factors, [rows, k], none beyond `largest`; the array itself where it is already float32."""
     try:
         found = np.asarray(given)
@@ -39,7 +70,7 @@ def matrix(name: str, given: Any, largest: float) -> np.ndarray:
     return numbers
 
 
-def vector(name: str, given: Any, count: int) -> np.ndarray:
+def _vector(name: str, given: Any, count: int) -> np.ndarray:
     """float32[count], zero where not given."""
     if given is None:
         return np.zeros(count, np.float32)
@@ -49,7 +80,7 @@ def vector(name: str, given: Any, count: int) -> np.ndarray:
     return numbers
 
 
-def distinct_ids(side: str, given: Any, count: int) -> np.ndarray:
+def _distinct_ids(side: str, given: Any, count: int) -> np.ndarray:
     """Ids of a side, 0, 1, 2, ... where not given."""
     if given is None:
         return np.arange(count)
@@ -63,7 +94,7 @@ def distinct_ids(side: str, given: Any, count: int) -> np.ndarray:
     return ids
 
 
-def fill(table: Table, factors: np.ndarray, biases: np.ndarray) -> None:
+def _fill(table: Table, factors: np.ndarray, biases: np.ndarray) -> None:
     """Put given vectors and biases into an empty table, piece by piece."""
     count = len(factors)
     table.require_room(count)

@@ -18,8 +18,9 @@ from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
 from fastmf.kernels.launch import at_once, usable_threads
 from fastmf.memory import default_budget
-from fastmf.model import given, saving
+from fastmf.model import saving
 from fastmf.model.answers import Answers
+from fastmf.model.given import Given
 from fastmf.model.options import Options
 from fastmf.plan import PARALLEL_FROM
 from fastmf.recipes import Update, presets
@@ -332,26 +333,12 @@ class MF(Answers):
         DataError
             Names the array, the row and the value that cannot be used.
         """
-        options = settings.get("options", Options())
-        half = isinstance(options, Options) and options.storage == "float16"
-        largest = float(np.finfo(np.float16 if half else np.float32).max)
-        tables = {
-            "users": given.matrix("user_factors", user_factors, largest),
-            "items": given.matrix("item_factors", item_factors, largest),
-        }
-        k = tables["users"].shape[1]
-        if tables["items"].shape[1] != k:
-            raise DataError(f"item_factors has {tables['items'].shape[1]} columns, user_factors has {k}")
+        given = Given((user_factors, item_factors), (user_biases, item_biases), global_mean, (users, items))
+        tables = given.tables(settings.get("options", Options()))
         settings.setdefault("biases", user_biases is not None or item_biases is not None)
-        model = cls(factors=k, **settings)
+        model = cls(factors=tables["users"].shape[1], **settings)
         mean = columns.numbers("global_mean", [global_mean])[0]
-        state = model._empty(float(mean), 0.0)
-        state.factors.low, state.factors.high = -np.inf, np.inf
-        for side, outside, biases in (("users", users, user_biases), ("items", items, item_biases)):
-            count = len(tables[side])
-            state.ids[side].extend(given.distinct_ids(side, outside, count))
-            given.fill(state.factors.tables[side], tables[side], given.vector(f"{side[:-1]}_biases", biases, count))
-        model._state = state
+        model._state = given.fill(model._empty(float(mean), 0.0), tables)
         return model
 
     def copy(self) -> MF:
