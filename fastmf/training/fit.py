@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
         learn, measure = sampled.descent(state, working, kept, held, objective, threads)
     else:
         learn = _descent(state, working, kept, objective, schedule.batch_size, threads)
-        measure = lambda: working.measure(held, objective)  # noqa: E731
+        measure = partial(working.measure, held, objective)
     best = _Best(working) if held.users.size else None
     records: list[dict[str, Any]] = []
     with _bar(schedule) as bar:
