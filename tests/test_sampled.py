@@ -375,6 +375,31 @@ def test_a_rating_model_takes_a_ranking_loss_for_one_update() -> None:
     assert model.predict([1], [2]).shape == (1,)
 
 
+class Rare(NamedTuple):
+    """A sampler of one's own: the rarer the likelier."""
+
+    power: float = 1.5
+    source = "events"
+
+    def keep(self, count):
+        return 1 / count**self.power
+
+    def check(self):
+        return
+
+
+def test_a_sampler_of_ones_own_works_and_is_asked_for_by_a_file(tmp_path: Any) -> None:
+    model = model_of(losses.BPR(sampler=Rare(2.0))).fit(some_positives(), epochs=1)
+    model.update(some_positives(20, seed=4))
+    model.save(tmp_path / "model")
+    with pytest.raises(fastmf.errors.FileFormatError, match="it uses 'Rare'"):
+        fastmf.load(tmp_path / "model")
+    again = fastmf.load(tmp_path / "model", classes=[Rare])
+    assert again.loss == model.loss
+    assert type(again.loss.sampler) is Rare
+    assert_same(bits(again), bits(model))
+
+
 def test_a_failing_update_leaves_no_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(losses.BPR()).fit(some_positives(), epochs=1)
     before = bits(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +71,8 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
     events = state.history.events
     if schedule.half_life is not None:
         events = decayed(events, newest(state.history), schedule.half_life)
+    if objective.ranks:
+        events = sampled.as_positives(events)
     kept, held = _hold_out(events, schedule.validation, state.factors.seed)
     learn, measure = _learner(state, working, (kept, held), objective, schedule.batch_size, threads)
     best = _Best(working) if held.users.size else None
@@ -109,14 +112,13 @@ def _learner(
     kept, held = parts
     if objective.ranks:
         sampled.require_single_steps(batch_size, objective.loss)
-        positives = sampled.as_positives(kept), sampled.as_positives(held)
-        return sampled.descent(state, working, *positives, objective, threads)
+        return sampled.descent(state, working, kept, held, objective, threads)
     if objective.closed_form:
         require_steps(objective, None, batch_size)
         learn = alternate(state, working, kept, objective, threads)
     else:
         learn = _descent(state, working, kept, objective, batch_size, threads)
-    return learn, lambda: working.measure(held, objective)
+    return learn, partial(working.measure, held, objective)
 
 
 def _descent(
