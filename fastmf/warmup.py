@@ -22,11 +22,12 @@ __all__ = ["COMMON", "warm_up"]
 
 _USERS, _ITEMS, _FEW = 8_000, 4_200, 20
 
-# Losses with the default optimizer, and plain gradient descent with the default loss.
+# Losses with the default optimizer, plain gradient descent with the default loss, and what is solved.
 _LOSSES: tuple[Any, ...] = (losses.Squared, losses.Huber, losses.Logistic, losses.Poisson, losses.BPR, losses.WARP)
 COMMON: tuple[tuple[Any, Any], ...] = (
     *((loss(), optimizers.AdaGrad()) for loss in _LOSSES),
     (losses.Squared(), optimizers.SGD()),  # type: ignore[call-arg]
+    (losses.Confidence(), optimizers.ALS()),  # type: ignore[call-arg]
 )
 
 
@@ -67,8 +68,10 @@ def _use(model: MF) -> None:
         model.update(events[:_FEW], recipe)
     one, other = int(events.users[0]), int(events.items[0])
     model.predict_one(one, other)
-    if model.loss.kind == "pointwise":
+    steps = not isinstance(model.solver, optimizers.ALS)
+    if steps and model.loss.kind == "pointwise":
         model.update(events[:_FEW], batch_size=2)
+    if not steps or model.loss.kind == "pointwise":
         model.learn_one(one, other)
         model.rollback(model.flush())
     model.predict(events.users[:_FEW], events.items[:_FEW])
@@ -78,6 +81,7 @@ def _use(model: MF) -> None:
     model.recommend([one], items=events.items[:_FEW])
     model.recommend(everyone)
     model.similar_items([other])
+    model.fold_in(events[:_FEW])
     lists = model.lists(5, users=everyone[:_FEW])
     lists.refresh(model.update(events[:_FEW]))
     model.copy()

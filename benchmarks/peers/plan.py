@@ -27,7 +27,7 @@ RANKING_EPOCHS = {  # that do well on the ml1m shape
     "buffalo ALS": 15,
     "irspack iALS": 15,
     "cmfrec iALS": 15,
-    "fastmf BPR": 15,
+    "fastmf BPR": 40,
     "implicit BPR": 15,
     "fastmf WARP": 15,
     "lightfm WARP": 15,
