@@ -22,6 +22,10 @@ class Update:
     over the touched users' recent history, new events included, move those users once more, with all items frozen and a
     smaller rate: new taste is fitted without forgetting the old.
 
+    A model whose solver is ALS takes no steps: `epochs` times it solves the users and then the items that new events
+    name, from all that they have met. `trainable`, `half_life` and `loss` hold for it too; a `rate` or a `batch_size`
+    is refused, and the history pass has no part in it.
+
     Parameters
     ----------
     epochs : int
