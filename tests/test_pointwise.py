@@ -42,7 +42,7 @@ def test_every_loss_equals_naive(loss: Any) -> None:
     twins.assert_equal(1e-5 if type(loss).__name__ in ROUNDED else 0)
 
 
-@pytest.mark.parametrize("solver", [getattr(optimizers, name)(0.03) for name in optimizers.__all__], ids=str)
+@pytest.mark.parametrize("solver", [optimizers.SGD(0.03), optimizers.AdaGrad(0.03)], ids=str)
 def test_without_biases_equals_naive(solver: Any) -> None:
     twins = Twins(17, losses.Squared(), solver, regularizers.L2(0.01), biases=False)
     records = {side: rows.records.copy() for side, rows in twins.working.now.items()}

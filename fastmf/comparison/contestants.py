@@ -70,7 +70,7 @@ def ready_to_go_over(model: MF) -> MF:
 
     A solver of whole rows reads their history, where each event must be once: it gets the same rows without a past.
     """
-    if not isinstance(model.solver, optimizers.ALS):
+    if not isinstance(getattr(model, "solver", None), optimizers.ALS):  # the caller may race models of their own
         return model
     settings = {name: value for name, value in model.get_params().items() if name != "factors"}
     settings |= {"users": model.users.values, "items": model.items.values}
