@@ -254,7 +254,9 @@ class WorkingSet:
         after = {side: self._moved(side) for side in SIDES}
         for side, rows in after.items():
             if not rows.within(self.largest):
-                raise DivergenceError(f"training made {side[:-1]} rows that are not finite; a smaller rate may help")
+                raise DivergenceError(
+                    f"training made {side[:-1]} rows that are not finite; smaller values, weights or rates may help"
+                )
         return {side: Move(self.rows[side][: self.movable[side]], self.before[side], after[side]) for side in SIDES}
 
     def _moved(self, side: str) -> Rows:

@@ -36,6 +36,8 @@ class Equations(NamedTuple):
         Of each row.
     fresh : int32[m], optional
         How many of a row's events are new, if it is to take a step in place of being solved; else ANEW.
+    grown : float32[m], optional
+        What these new events have added to the penalty.
     """
 
     numbers: np.ndarray
@@ -46,6 +48,7 @@ class Equations(NamedTuple):
     missing: np.ndarray
     penalties: np.ndarray
     fresh: np.ndarray | None = None
+    grown: np.ndarray | None = None
 
     def pieces(self, width: int) -> list[tuple[int, int]]:
         """Rows to launch at once; those before the first event have none."""
@@ -55,11 +58,15 @@ class Equations(NamedTuple):
 
 
 class Run(NamedTuple):
-    """How rows are solved: by which solver, with which mean in every score, on how many threads."""
+    """How rows are solved: by which solver, with which mean in every score, on how many threads.
+
+    `drift` is the change of the other table's Gram matrix that rows with a step on fresh events have not seen yet.
+    """
 
     solver: Any
     mean: Any
     threads: int = 1
+    drift: np.ndarray | None = None
 
 
 def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed: np.ndarray | None, run: Run) -> float:
@@ -67,15 +74,13 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
 
     `missed` is the Gram matrix of the other table, float64, its upper triangle; None where nothing is missing.
     """
-    solver, mean, threads = run
+    solver, mean, threads, drift = run
     explicit, workers = equations.targets is not None, max(1, min(threads, equations.numbers.size))
     form = form_of(shape, solver, explicit)
-    square = aligned(shape.width, shape.width)
-    square[:] = 0 if missed is None else missed + np.triu(missed, 1).T
-    fresh = equations.fresh
-    if fresh is None:
-        fresh = np.full(equations.numbers.size, als.ANEW, np.int32)
-    rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties)
+    fresh, grown = equations.fresh, equations.grown
+    if fresh is None or grown is None:
+        fresh, grown = np.full(equations.numbers.size, als.ANEW, np.int32), equations.penalties
+    rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties, grown)
     events = (equations.others, equations.weights, _NO_TARGETS if equations.targets is None else equations.targets)
     sums, scratch = np.zeros(equations.numbers.size), _scratch(form, workers, equations.bounds)
     for span in equations.pieces(shape.width):
@@ -88,7 +93,7 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
             events,
             *tables[0],
             *tables[1],
-            square,
+            (_mirrored(shape, missed), _mirrored(shape, drift)),
             np.float32(mean),
             int(solver.steps),
             scratch,
@@ -96,6 +101,13 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
             sums,
         )
     return float(sums.sum())
+
+
+def _mirrored(shape: Shape, matrix: np.ndarray | None) -> np.ndarray:
+    """A Gram matrix, both triangles, as rows of lanes."""
+    square = aligned(shape.width, shape.width)
+    square[:] = 0 if matrix is None else matrix + np.triu(matrix, 1).T
+    return square
 
 
 def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
@@ -106,10 +118,9 @@ def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
 def room_of(form: als.Form, most: int) -> tuple[np.ndarray, ...]:
     """Room to solve single rows of up to `most` events, as kernels/relearn.py has it."""
     size, width = form.shape.size, form.shape.width
-    square = aligned(width, width)
-    square[:] = 0
+    squares = (_mirrored(form.shape, None) for _ in range(2))
     floats = (np.empty(most, kind) for kind in (np.int64, np.float32, np.int32, np.float32, np.float32))
-    return aligned(als.ROOM + width, width), np.empty((size + 2, size + 1)), _columns(form, most), square, *floats
+    return aligned(als.ROOM + width, width), np.empty((size + 2, size + 1)), _columns(form, most), *squares, *floats
 
 
 def _columns(form: als.Form, longest: int) -> np.ndarray:

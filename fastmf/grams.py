@@ -85,13 +85,16 @@ class Grams:
         self.kept = {side: image.copy() for side, image in images.items()}
 
     def of(self, side: str, table: Table, history: History, power: float = 0.0, threads: int = 1) -> Gram:
-        """The Gram matrix of a table as it is."""
+        """The Gram matrix of a table as it is; one that is asked for with another power than before is not kept."""
         kept = self.kept.get(side)
         if kept is None or kept.power != power:
             shares = None if not power else shares_of(history.counts(side, slice(table.count)), power)
             matrix = gram_of(table.shape, table.factors[: table.count], shares, threads)
             whole = float(table.count if shares is None else shares.sum())
-            kept = self.kept[side] = Gram(matrix, np.array([whole, 0.0, power]))
+            found = Gram(matrix, np.array([whole, 0.0, power]))
+            if kept is not None:
+                return found
+            kept = self.kept[side] = found
         return kept
 
     def take_in(self, side: str, table: Table, rows: np.ndarray) -> None:

@@ -255,5 +255,15 @@ def _solving(
         matrices = (kept["users"].matrix, kept["items"].matrix, kept["users"].numbers, kept["items"].numbers)
         return (alpha, missing, *how), matrices, arrays
 
-    learn = entry_point(relearn.learn(form, half), start[0], 0, 0, 0.0, start[1], *given())
-    return lambda ledger, user, item, value, mean, *_: learn(ledger, user, item, value, mean, *given())
+    call = entry_point(relearn.learn(form, half), start[0], 0, 0, 0.0, start[1], True, *given())
+
+    def learn(ledger: np.ndarray, user: int, item: int, value: float, mean: np.float32, *_: Any) -> int:
+        answer = call(ledger, user, item, value, mean, True, *given())
+        if answer == online.UNTIDY:
+            for side, one in (("users", user), ("items", item)):
+                row = one if state.ids[side].kind == "str" else state.ids[side].rows(np.array([one]))[0]
+                state.history.sampled(side, np.array([row], np.int32), most)  # lays it out
+            answer = call(ledger, user, item, value, mean, False, *given())
+        return int(answer)
+
+    return learn

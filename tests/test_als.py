@@ -395,6 +395,7 @@ def test_a_row_with_a_long_past_takes_a_step_that_is_nearly_exact() -> None:
         ({"loss": losses.Confidence(alpha=0.0), "solver": optimizers.ALS()}, "Confidence.alpha must be"),
         ({"loss": losses.Confidence(unobserved=0.0), "solver": optimizers.ALS()}, "Confidence.unobserved must be"),
         ({"loss": losses.Confidence(popularity=-1.0), "solver": optimizers.ALS()}, "Confidence.popularity must be"),
+        ({"loss": losses.Confidence(popularity=1.5), "solver": optimizers.ALS()}, "popularity must be from 0 to 1"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -440,3 +441,81 @@ def test_scores_are_not_clipped_to_the_values_seen() -> None:
     assert model.predict([1], [1])[0] == model.predict([1], [1], clip=False)[0]
     assert model.predict_one(1, 1) == model.predict_one(1, 1, clip=False)
     assert len(np.unique(model.predict(np.arange(20), np.arange(20)))) > 10
+
+
+# --- what went wrong once -------------------------------------------------------------------------------------------
+
+
+@each_case
+def test_an_empty_batch_changes_nothing(case: str) -> None:
+    model = a_model(case)
+    first = content(model)
+    delta = model.update(Interactions(np.empty(0, int), np.empty(0, int)))
+    assert delta.events == delta.rows_moved == 0
+    assert_same(content(model), first)
+
+
+@each_case
+def test_users_alone_are_solved_against_all_items_new_ones_included(case: str) -> None:
+    model = a_model(case)
+    batch = some_of(case, 30, seed=4)
+    batch = Interactions([*batch.users, 7, 8], [*batch.items, 900, 901], [*batch.values, 1, 1])
+    delta = model.update(batch, trainable="users", epochs=1)
+    assert delta.moves["items"].rows.size == 0
+    for row in delta.moves["users"].rows:
+        assert close(row_of(model, "users", int(row)), exact_row(model, "users", int(row), tables(model)), 2e-4)
+
+
+def test_a_sample_does_not_depend_on_how_the_past_is_laid_out() -> None:
+    """A copy lays its whole past out anew."""
+    solver = optimizers.ALS(max_history=10)
+    model = MF(8, losses.Confidence(), solver).fit(purchases(), epochs=3, progress=False)
+    for n, user in enumerate(np.random.default_rng(0).integers(0, USERS, 90).tolist()):
+        if n % 3:
+            model.update(Interactions([user], [777]))
+        else:
+            model.learn_one(user, 777)
+        if n % 10 == 9:
+            model.flush()
+            copy, batch = model.copy(), Interactions([5, 6], [777, 3])
+            copy.update(batch)
+            model.update(batch)
+            assert_same(content(copy), content(model))
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_long_streams_on_one_row_stay_near_the_exact_solution(single: bool) -> None:
+    rng = np.random.default_rng(0)
+    crowd, stream = purchases(3_000, seed=5), rng.permutation(USERS).tolist() * 4
+    found = []
+    for most in (100_000, 60):
+        solver = optimizers.ALS("cholesky", max_history=most)
+        model = MF(8, losses.Confidence(), solver).fit(crowd, epochs=10, progress=False)
+        for first in range(0, len(stream), 10):
+            part = stream[first : first + 10]
+            if single:
+                for user in part:
+                    model.learn_one(user, 777)
+            else:
+                model.update(Interactions(part, [777] * len(part)), epochs=1)
+        model.flush()
+        found.append(model.item_factors[model.items.rows(np.array([777]))[0]].copy())
+    exact, near = found
+    assert np.linalg.norm(near - exact) < 0.1 * np.linalg.norm(exact)
+
+
+def test_a_failed_update_leaves_the_gram_matrices() -> None:
+    model = a_model("whole")
+    kept = {side: gram.copy() for side, gram in model._state.grams.kept.items()}
+    with pytest.raises(DivergenceError):
+        model.update(Interactions([1], [2], [3e38], weights=[3e38]), loss=losses.Confidence(popularity=0.5))
+    model.update(purchases(20), loss=losses.Confidence(popularity=0.5), epochs=0)
+    for side, gram in model._state.grams.kept.items():
+        assert gram.power == kept[side].power == 0
+        np.testing.assert_allclose(gram.matrix, kept[side].matrix, atol=1e-12)
+
+
+def test_what_has_no_biases_takes_none() -> None:
+    vectors = np.ones((2, 4))
+    with pytest.raises(DataError, match="Confidence has no biases and no global_mean"):
+        MF.from_factors(vectors, vectors, item_biases=[1, 2], loss=losses.Confidence(), solver=optimizers.ALS())

@@ -72,6 +72,21 @@ def test_a_visitor_is_told_what_goes_with_the_session(kind: str) -> None:
     assert hits >= 20  # of 24; by chance alone 4
 
 
+@pytest.mark.parametrize("kind", ["solved", "steps"])
+def test_single_events_are_flushed_first(kind: str) -> None:
+    """The journal marks rows too."""
+    model = fitted(kind)
+    flushed = model.copy()
+    for one in (model, flushed):
+        one.learn_one(1, 2)
+        one.learn_one(1, 5)
+    flushed.flush()
+    for items in ([2], [2, 6], [6, 5, 2]):
+        session = Interactions(["v"] * len(items), items)
+        np.testing.assert_array_equal(model.fold_in(session, k=5).ids, flushed.fold_in(session, k=5).ids)
+    assert_same(bits(model), bits(flushed))
+
+
 def test_lines_are_in_order_of_first_events_and_ids_mean_nothing() -> None:
     model = fitted("solved")
     mixed = Interactions([7, 3, 7, 3], [1, 30, 2, 31])

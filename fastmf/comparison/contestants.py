@@ -74,8 +74,10 @@ def ready_to_go_over(model: MF) -> MF:
         return model
     settings = {name: value for name, value in model.get_params().items() if name != "factors"}
     settings |= {"users": model.users.values, "items": model.items.values}
-    biases = model.user_biases, model.item_biases, model.global_mean
-    return MF.from_factors(model.user_factors, model.item_factors, *biases, **settings)
+    if model.loss.kind != "whole":
+        settings |= {"user_biases": model.user_biases, "item_biases": model.item_biases}
+        settings |= {"global_mean": model.global_mean}
+    return MF.from_factors(model.user_factors, model.item_factors, **settings)
 
 
 class Popularity:

@@ -14,7 +14,8 @@ EALS       `steps` passes over the coordinates of the row, each set to its minim
 ========== ==============================================================================================
 
 A row with a long past need not read all of it: taken to be at its minimum before its `fresh` newest events came, it
-moves by ``A^-1 g``, where g is the gradient of these alone, and A the matrix of a sample of its events, by CG.
+moves by ``A^-1 g``. g is the gradient that has come in since, of these events, of what they have added to the
+penalty (`grown`), and of the `drift` of the Gram matrix; A is the matrix of a sample of its events. This is done by CG.
 
 References: Hu, Koren, Volinsky (2008), Collaborative Filtering for Implicit Feedback Datasets. Takács, Pilászy, Tikk
 (2011), Applications of the conjugate gradient method for implicit feedback collaborative filtering. He, Zhang, Kan,
@@ -105,29 +106,32 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
 # --- conjugate gradients --------------------------------------------------------------------------------------------
 
 
-def solve_cg(size, width, biased, explicit, number, tables, events, span, fresh, terms, steps, room):
-    """Some steps of conjugate gradients on one row; returns the loss of its (fresh) events before. For kernels only."""
+def solve_cg(size, width, biased, explicit, number, tables, events, span, fresh, terms, since, steps, room):
+    """Some steps of conjugate gradients on one row; returns the loss of its (fresh) events before. For kernels only.
+
+    since = (drift, grown), for fresh events.
+    """
 
 
 @overload(solve_cg, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh, terms, steps, room):
+def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh, terms, since, steps, room):
     if not hasattr(size, "literal_value"):
         return None
 
-    def solve(size, width, biased, explicit, number, tables, events, span, fresh, terms, steps, room):
+    def solve(size, width, biased, explicit, number, tables, events, span, fresh, terms, since, steps, room):
         own, own_records, _, _ = tables
         row = load(own, number, 0, width, size)
         bias = own_records[number, 0] if biased else np.float32(0)
-        zero = np.float32(0)
         asked = span if fresh < 0 else (span[1] - fresh, span[1])
-        pulls = terms if fresh < 0 else (terms[0], zero, zero, terms[3])
+        pulls = terms if fresh < 0 else (since[0], terms[1], since[1], terms[3])
         left, left_bias, lost = residual(
             size, width, biased, explicit, True, row, bias, tables, events, asked, pulls, room
         )
         direction, direction_bias = left, left_bias
         norm = (left * left).total() + left_bias * left_bias
+        least = norm * np.float32(1e-13)  # where float32 has nothing left to say
         for _ in range(steps):
-            if not norm > np.float32(1e-20):
+            if not norm > least:
                 break
             product, product_bias, _ = residual(
                 size, width, biased, explicit, False, direction, direction_bias, tables, events, span, terms, room
@@ -321,17 +325,18 @@ def solve(form: Form, parallel: bool) -> Any:
 
 def _solve(size, width, biased, explicit, method, parallel, stamp):
     @jit(stamp, parallel)
-    def solve(rows, span, events, own, own_records, other, other_records, gram, mean, steps, scratch, workers, sums):
+    def solve(rows, span, events, own, own_records, other, other_records, grams, mean, steps, scratch, workers, sums):
         """Solve rows[span[0]:span[1]]; sums[n] becomes the loss of the events of row n before.
 
-        rows = (numbers, bounds, fresh, missing, penalties): the events of row n, (others, weights, targets), are those
-        from bounds[n] to bounds[n + 1], and fresh[n] of them are fresh, or it is solved ANEW. A worker has
+        rows = (numbers, bounds, fresh, missing, penalties, grown): the events of row n, (others, weights, targets), are
+        those from bounds[n] to bounds[n + 1], and fresh[n] of them are fresh, or it is solved ANEW. grams = (as it is,
+        its drift). A worker has
         scratch[:][worker] = (rows of lanes, matrix, columns).
         """
         stamp  # noqa: B018 - the cache key, see bridge
         taken = np.full(1, span[0])
         for worker in prange(workers):
-            numbers, bounds, fresh, missing, penalties = rows
+            numbers, bounds, fresh, missing, penalties, grown = rows
             columns = borrow(events[0]), borrow(events[1]), borrow(events[2])
             tables = borrow(own), borrow(own_records), borrow(other), borrow(other_records)
             lanes, matrix, turned = scratch[0][worker], scratch[1][worker], borrow(scratch[2][worker])
@@ -343,11 +348,23 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                 part, number = (bounds[n], bounds[n + 1]), np.int64(numbers[n])
                 if part[0] == part[1]:
                     continue
-                terms = borrow(gram), missing[n], penalties[n], mean
+                terms = borrow(grams[0]), missing[n], penalties[n], mean
                 if method == CG or fresh[n] >= 0:
-                    times = steps if fresh[n] < 0 else STEPS_ON_FRESH
+                    times, since = (steps if fresh[n] < 0 else STEPS_ON_FRESH), (borrow(grams[1]), grown[n])
                     sums[n] = solve_cg(
-                        size, width, biased, explicit, number, tables, columns, part, fresh[n], terms, times, room
+                        size,
+                        width,
+                        biased,
+                        explicit,
+                        number,
+                        tables,
+                        columns,
+                        part,
+                        fresh[n],
+                        terms,
+                        since,
+                        times,
+                        room,
                     )
                 elif method == CHOLESKY:
                     buffers = room, squares, matrix, right

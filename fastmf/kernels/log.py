@@ -66,27 +66,32 @@ def _count(stamp):
 
 
 @njit
-def _read(row, first, last, start, based, head, previous, base, events):
-    """events[first:last] = the newest events of a row, oldest first; returns how many of them are of its base."""
+def read(row, first, last, start, based, head, previous, base, events):
+    """events[first:last] = the newest events of a row, oldest first."""
     event, place = head[row], last
     while place > first and event > 0:
         place -= 1
         events[place] = event - 1
         event = previous[event - 1]
-    end, older = start[row] + based[row], place - first
-    for k in range(older):
-        events[first + k] = base[end - older + k]
-    return older
+    end, rest = start[row] + based[row], place - first
+    for k in range(rest):
+        events[first + k] = base[end - rest + k]
 
 
 @njit
-def _lay_out(row, events, start, based, head, tailed, base, used):
+def lay_out(row, events, start, based, head, tailed, base, used):
     """All events of a row, laid out behind the `used` positions of the base; returns how many are used then."""
     for k in range(events.size):
         base[used + k] = events[k]
     start[row], based[row] = used, events.size
     head[row], tailed[row] = 0, 0
     return used + events.size
+
+
+@njit
+def older(row, count, k):
+    """Draw k among the older half of a row's events: a place in the order of arrival."""
+    return np.int64(draw(row, count, k) % np.uint64(count // 2))
 
 
 def _collect(stamp):
@@ -100,10 +105,10 @@ def _collect(stamp):
         stamp  # noqa: B018
         for n in range(rows.size):
             row, first, last = rows[n], bounds[n], bounds[n + 1]
-            _read(row, first, last, start, based, head, previous, base, events)
+            read(row, first, last, start, based, head, previous, base, events)
             whole = last - first == based[row] + tailed[row]
             if whole and tailed[row] >= max(MERGED_FROM, based[row]) and used + last - first <= base.size:
-                used = _lay_out(row, events[first:last], start, based, head, tailed, base, used)
+                used = lay_out(row, events[first:last], start, based, head, tailed, base, used)
         return used
 
     return collect
@@ -114,26 +119,23 @@ def _sample(stamp):
     def sample(rows, bounds, limit, start, based, head, tailed, previous, base, used, events, scales):
         """As collect, but of a row with more events: a sample of its older ones, then its newest limit - limit // 2.
 
-        Each sampled event stands for scales[n] events. A tail as long as its base is laid out first, so that the older
-        events are nearly all in the base; those in a longer tail are passed over.
+        Each sampled event stands for scales[n] events. It is of the older half of the row, which is in the base once a
+        tail longer than the base has been laid out: so what is drawn depends on the log alone.
         """
         stamp  # noqa: B018
         for n in range(rows.size):
             row, first, last = rows[n], bounds[n], bounds[n + 1]
             count = np.int64(based[row] + tailed[row])
-            if tailed[row] >= max(MERGED_FROM, based[row]) and used + count <= base.size:
-                whole = np.empty(count, np.int64)
-                _read(row, 0, count, start, based, head, previous, base, whole)
-                used = _lay_out(row, whole, start, based, head, tailed, base, used)
             drawn = 0 if count <= limit else limit // 2
-            older = _read(row, first + drawn, last, start, based, head, previous, base, events)
-            rest = based[row] - older  # of the base, which the newest events have left over
-            if drawn and rest <= 0:  # there was no room to lay it out
-                _read(row, first, last, start, based, head, previous, base, events)
-                continue
+            if drawn and tailed[row] > based[row] and used + count <= base.size:
+                whole = np.empty(count, np.int64)
+                read(row, 0, count, start, based, head, previous, base, whole)
+                used = lay_out(row, whole, start, based, head, tailed, base, used)
+            if based[row] < count // 2:  # there was no room to lay it out
+                drawn = 0
+            read(row, first + drawn, last, start, based, head, previous, base, events)
             for k in range(drawn):
-                place = np.int64(draw(row, count, k) % np.uint64(rest))
-                events[first + k] = base[start[row] + place]
+                events[first + k] = base[start[row] + older(row, count, k)]
                 scales[first + k] = np.float32((count - limit + drawn) / drawn)
         return used
 

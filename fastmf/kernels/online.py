@@ -22,7 +22,7 @@ from fastmf.kernels.hashing import find
 from fastmf.kernels.lanes import fma, load, single, store
 from fastmf.kernels.pointwise import Shape, record_width
 
-LEARNED, UNKNOWN, FULL, NOT_FINITE = 0, 1, 2, 3  # what `learn` answers
+LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY = 0, 1, 2, 3, 4  # what `learn` answers
 
 
 class Entry(IntEnum):

@@ -17,6 +17,7 @@ from fastmf.kernels.als import ANEW, CG, CHOLESKY, STEPS_ON_FRESH, Form, solve_c
 from fastmf.kernels.borrowed import borrow, borrow_at
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import load, store
+from fastmf.kernels.log import older
 from fastmf.kernels.online import (
     EVENTS,
     EVENTS_SIZE,
@@ -26,6 +27,7 @@ from fastmf.kernels.online import (
     LOSS,
     NOT_FINITE,
     UNKNOWN,
+    UNTIDY,
     UNWEIGHTED,
     USERS,
     VALUES,
@@ -38,7 +40,6 @@ from fastmf.kernels.online import (
     row_of,
 )
 from fastmf.kernels.pointwise import record_width
-from fastmf.kernels.rng import draw
 
 _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
 _START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
@@ -53,30 +54,32 @@ def _count(ledger, side, row):
 
 
 @njit
-def _events_of(ledger, side, row, limit, places, scales):
-    """Positions of a row's events, oldest first, and what each stands for; as log.sample chooses them, at most `limit`.
+def _untidy(ledger, side, row, most):
+    count = _count(ledger, side, row) + 1
+    return count > most and column(ledger, side + _BASED, np.int32)[row] < count // 2
 
-    Returns how many.
+
+@njit
+def _events_of(ledger, side, row, limit, places, scales):
+    """Positions of a row's events, oldest first, and what each stands for, as log.sample chooses them; how many.
+
+    Of a row whose base lacks events that the sample may name, the newest ones alone.
     """
     previous, base = column(ledger, side + _PREVIOUS, np.int32), column(ledger, side + _BASE, np.int32)
     start = column(ledger, side + _START, np.int64)[row]
     based, count = np.int64(column(ledger, side + _BASED, np.int32)[row]), _count(ledger, side, row)
-    drawn = 0 if count <= limit else limit // 2
-    taken = min(count, limit)
-    event, place = column(ledger, side + _HEAD, np.int32)[row], taken
+    drawn = limit // 2 if count > limit and based >= count // 2 else 0
+    event, taken = np.int64(column(ledger, side + _HEAD, np.int32)[row]), min(count, limit)
+    place = taken
     while place > drawn and event > 0:
         place -= 1
         places[place], scales[place] = event - 1, 1.0
-        event = previous[event - 1]
+        event = np.int64(previous[event - 1])
     while place > drawn:
         place, based = place - 1, based - 1
         places[place], scales[place] = base[start + based], 1.0
-    if drawn and based <= 0:  # all of the base is among the newest
-        for k in range(taken - drawn):
-            places[k], scales[k] = places[drawn + k], 1.0
-        return taken - drawn
     for k in range(drawn):
-        places[k] = base[start + np.int64(draw(row, count, k) % np.uint64(based))]
+        places[k] = base[start + older(row, count, k)]
         scales[k] = (count - limit + drawn) / drawn
     return taken
 
@@ -87,8 +90,8 @@ def _events_of(ledger, side, row, limit, places, scales):
 def solve_row(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room):
     """Solve a row from all that it met. For kernels only.
 
-    sides = (its own, the other); terms = (gram, missing, mean); numbers and room as in `learn`. Where a row has more
-    events than are read, it takes a step on the newest.
+    sides = (its own, the other); terms = (gram, its drift, missing, mean); numbers and room as in `learn`. Where a row
+    has more events than are read, it takes a step on the newest.
     """
 
 
@@ -98,9 +101,9 @@ def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables
         return None
 
     def solve(size, width, biased, explicit, method, ledger, sides, row, tables, terms, numbers, room):
-        lanes, squares, matrix, turned, _, places, scales, others, weights, targets = room
+        lanes, squares, matrix, turned, _, _, places, scales, others, weights, targets = room
         alpha, _, weight, nu, steps, most = numbers
-        gram, missing, mean = terms
+        gram, drift, missing, mean = terms
         count, evidence = _events_of(ledger, sides[0], row, most, places, scales), 0.0
         met, values = column(ledger, sides[1] + _LOG, np.int32), column(ledger, VALUES, np.float32)
         logged = column(ledger, WEIGHTS, np.float32)
@@ -114,9 +117,12 @@ def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables
         columns, span = (borrow(others), borrow(weights), borrow(targets)), (0, count)
         form = gram, missing, penalty, mean
         if _count(ledger, sides[0], row) > most:
-            solve_cg(size, width, biased, explicit, row, tables, columns, span, 1, form, STEPS_ON_FRESH, lanes)
+            before = np.float32(weight * max(evidence - weights[count - 1], 0.0) ** nu)
+            since = drift, penalty - before
+            solve_cg(size, width, biased, explicit, row, tables, columns, span, 1, form, since, STEPS_ON_FRESH, lanes)
         elif method == CG:
-            solve_cg(size, width, biased, explicit, row, tables, columns, span, ANEW, form, steps, lanes)
+            since = drift, np.float32(0)
+            solve_cg(size, width, biased, explicit, row, tables, columns, span, ANEW, form, since, steps, lanes)
         elif method == CHOLESKY:
             solve_cholesky(
                 size,
@@ -138,14 +144,15 @@ def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables
 
 
 @njit
-def _fill(square, gram, room, sign, size):
-    """Square = gram, mirrored; with row 1 of the room in place of its row 0 where `sign` is 1."""
+def _fill(square, drift, gram, room, moved, size):
+    """Square = gram, mirrored, with row 1 of the room in place of its row 0 if it has `moved`; drift = the change."""
     for a in range(size):
         for b in range(a, size):
-            entry = gram[a, b]
-            if sign:
-                entry += np.float64(room[1, a]) * room[1, b] - np.float64(room[0, a]) * room[0, b]
-            square[a, b] = square[b, a] = np.float32(entry)
+            change = 0.0
+            if moved:
+                change = np.float64(room[1, a]) * room[1, b] - np.float64(room[0, a]) * room[0, b]
+            square[a, b] = square[b, a] = np.float32(gram[a, b] + change)
+            drift[a, b] = drift[b, a] = np.float32(change)
 
 
 @njit
@@ -172,13 +179,14 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
     limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
 
     @jit(stamp)
-    def learn(ledger_array, user, item, value, mean, numbers, grams, arrays):
+    def learn(ledger_array, user, item, value, mean, tidy, numbers, grams, arrays):
         """Learn one event; answers LEARNED, or why nothing was done.
 
+        UNTIDY is the answer, if `tidy` is asked for, where a row that is sampled must be laid out first.
         numbers = (alpha, missing, penalty, nu, steps, most): the confidence in an event of value 1, that in all pairs
         of a user together, what the penalty grows from and with, steps, and how many events of a row are read. grams =
-        (those of users and items, the numbers of each). arrays = (rows of lanes, a matrix, columns, a square, then
-        columns of `most`: positions, scales, others, weights, targets).
+        (those of users and items, the numbers of each). arrays = (rows of lanes, a matrix, columns, two squares,
+        then columns of `most`: positions, scales, others, weights, targets).
         """
         stamp  # noqa: B018 - the cache key, see bridge
         ledger, (gram_users, gram_items, user_numbers, item_numbers) = borrow(ledger_array), grams
@@ -187,6 +195,8 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             return UNKNOWN
         if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
             return FULL
+        if tidy and (_untidy(ledger, USERS, u, numbers[5]) or _untidy(ledger, ITEMS, i, numbers[5])):
+            return UNTIDY
         if ledger[USERS + _COUNT] >= ledger[USERS + _SIZE] or ledger[ITEMS + _COUNT] >= ledger[ITEMS + _SIZE]:
             return FULL
         user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
@@ -200,14 +210,14 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         link(ledger, ITEMS, i, event)
         power, popularity = item_numbers[2], np.float64(_count(ledger, ITEMS, i))
         shares = max(popularity - 1.0, 1.0) ** power, popularity**power
-        lanes, matrix, turned, square = arrays[:4]
+        lanes, matrix, turned, square, drift = arrays[:5]
         room = borrow(lanes), borrow(lanes.reshape((-1, 16))), matrix, borrow(turned), *arrays[3:]
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
         both = (user_rows, user_records, item_rows, item_records), (item_rows, item_records, user_rows, user_records)
         missing = np.float32(numbers[1] / (item_numbers[0] + shares[1] - shares[0]))
         if not explicit:
-            _fill(square, gram_items, lanes, False, size)
+            _fill(square, drift, gram_items, lanes, False, size)
         solve_row(
             size,
             width,
@@ -218,14 +228,14 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             (USERS, ITEMS),
             u,
             both[0],
-            (borrow(square), missing, mean),
+            (borrow(square), borrow(drift), missing, mean),
             numbers,
             room,
         )
         if not explicit:  # the user has moved
             store(room[0], 0, 0, old_p)
             store(room[0], 1, 0, load(user_rows, u, 0, width, size))
-            _fill(square, gram_users, lanes, True, size)
+            _fill(square, drift, gram_users, lanes, True, size)
         solve_row(
             size,
             width,
@@ -236,7 +246,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             (ITEMS, USERS),
             i,
             both[1],
-            (borrow(square), np.float32(missing * shares[1]), mean),
+            (borrow(square), borrow(drift), np.float32(missing * shares[1]), mean),
             numbers,
             room,
         )

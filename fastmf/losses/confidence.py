@@ -18,7 +18,8 @@ class Confidence(NamedTuple):
 
     ``sum over events of alpha * value * (1 - s)**2  +  sum over all pairs of missing_i * s**2``, where ``missing_i`` is
     the same for all items, or grows with their popularity: who did not take what everybody knows, may not want it.
-    Events of one pair add up. There are no biases: a model with this loss leaves them at zero.
+    Events of one pair add up. There are no biases: a model with this loss leaves them at zero. The losses that a fit
+    and a Delta report are those of the events.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ class Confidence(NamedTuple):
     unobserved : float
         Mean confidence in a pair that did not meet.
     popularity : float
-        ``missing_i`` goes with the number of events of the item to this power: 0 for all alike, 0.5 for its root.
+        ``missing_i`` goes with the number of events of the item to this power, from 0, all alike, to 1.
 
     References
     ----------
@@ -68,4 +69,6 @@ class Confidence(NamedTuple):
         require_number("Confidence.alpha", self.alpha, positive=True)
         require_number("Confidence.unobserved", self.unobserved, positive=True)
         require_number("Confidence.popularity", self.popularity)
+        if self.popularity > 1:
+            raise ValueError(f"Confidence.popularity must be from 0 to 1, got {self.popularity!r}")
         require_domain(values, self.domain, "Confidence")

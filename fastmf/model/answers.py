@@ -96,6 +96,8 @@ class Answers:
     ) -> Ranking:
         """The best items of visitors who are not known, from what they have met in this session. Nothing is stored.
 
+        Single events that were learned are flushed first.
+
         Parameters
         ----------
         session : Interactions
@@ -121,9 +123,10 @@ class Answers:
         >>> model.fold_in(fastmf.Interactions(["visitor"], [0]), k=2).ids
         array([[1, 2]])
         """
-        state = self._fitted()
         if not isinstance(session, Interactions):
             raise DataError(f"session must be fastmf.Interactions, got {type(session).__name__}")
+        self._settle()
+        state = self._fitted()
         self._objective.loss.check(session.values)
         staged, rows = IdMap().stage(session.users, "users"), self._rows("items", session.items)
         events = numbered(session, staged.rows, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
@@ -219,6 +222,10 @@ class Answers:
         return self._fitted().lineage
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Flush what single events did, if anything."""
+        raise NotImplementedError
 
     def _fitted(self) -> State:
         if self._state is None:

@@ -338,6 +338,8 @@ class MF(Answers):
         settings.setdefault("biases", user_biases is not None or item_biases is not None)
         model = cls(factors=tables["users"].shape[1], **settings)
         mean = columns.numbers("global_mean", [global_mean])[0]
+        if model._objective.loss.kind == "whole" and (mean or user_biases is not None or item_biases is not None):
+            raise DataError(f"{type(model.loss).__name__} has no biases and no global_mean: leave them out")
         model._state = given.fill(model._empty(float(mean), 0.0), tables)
         return model
 

@@ -19,7 +19,7 @@ from fastmf.state import State
 
 __all__ = ["System", "Touched", "alternate"]
 
-_LEAST = 1e-9  # a penalty, so that rows whose events all weigh nothing have a solution
+_LEAST = 1e-30  # a penalty, so that rows whose events all weigh nothing have a solution
 _NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
 OTHER = {"users": "items", "items": "users"}
 
@@ -35,13 +35,22 @@ def equations_of(
     """The equations of rows whose events are (others, values, weights)."""
     others, values, weights = columns
     confidences, targets = objective.loss.quadratic(values)
-    confidences = confidences * weights
-    evidence = np.concatenate([[0.0], np.cumsum(confidences, dtype=np.float64)])
-    evidence = evidence[bounds[1:]] - evidence[bounds[:-1]]
-    penalties = float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu)
+    with np.errstate(over="ignore"):  # a row that is not finite ends the update
+        confidences = confidences * weights
+    summed = np.concatenate([[0.0], np.cumsum(confidences, dtype=np.float64)])
+    evidence = summed[bounds[1:]] - summed[bounds[:-1]]
     missing = np.broadcast_to(np.asarray(missing, np.float32), numbers.shape).copy()
-    penalties = np.maximum(penalties, _LEAST).astype(np.float32)
-    return Equations(numbers, bounds, others, confidences, targets, missing, penalties, fresh)
+    penalties = _penalties(objective, evidence)
+    grown = None
+    if fresh is not None:
+        ends = summed[bounds[1:]] - summed[bounds[1:] - np.maximum(fresh, 0)]
+        grown = penalties - _penalties(objective, evidence - ends)
+    return Equations(numbers, bounds, others, confidences, targets, missing, penalties, fresh, grown)
+
+
+def _penalties(objective: Objective, evidence: np.ndarray) -> np.ndarray:
+    penalties = float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu)
+    return np.asarray(np.maximum(penalties, _LEAST), np.float32)
 
 
 # --- fit ------------------------------------------------------------------------------------------------------------
@@ -143,10 +152,10 @@ class Touched(NamedTuple):
 class System(NamedTuple):
     """All that is solved in an update."""
 
-    state: State
     working: WorkingSet
     equations: dict[str, Equations]
     grams: dict[str, Gram]
+    named: dict[str, Shares]
 
     @classmethod
     def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int) -> System:
@@ -156,52 +165,68 @@ class System(NamedTuple):
             met = np.concatenate([touched[side].rows, touched[OTHER[side]].others])
             rows[side], local[side] = localize(met, state.factors.tables[side].marks)
         working = WorkingSet(state.factors, rows, {side: touched[side].movable for side in SIDES})
+        named = {side: Shares.of(side, state, touched[side], gram.power) for side, gram in grams.items()}
+        missing: Any = 0.0
+        if grams:
+            total = grams["items"].shares + float((named["items"].after - named["items"].before).sum())
+            items = max(len(state.ids["items"]), int(touched["items"].rows.max(initial=-1)) + 1)
+            missing = float(objective.loss.unobserved) * items / total
         equations = {}
         for side in SIDES:
             others = local[OTHER[side]][touched[OTHER[side]].rows.size :]
-            equations[side] = _equations(side, state, touched, others, grams, objective)
-        return cls(state, working, equations, grams)
+            each = missing * named["items"].after[: touched["items"].movable] if grams and side == "items" else missing
+            equations[side] = _equations(touched[side], others, each, objective)
+        return cls(working, equations, grams, named)
 
     def solve(self, times: int, objective: Objective, threads: int) -> None:
-        """Solve users, then items, so many times."""
+        """Solve users, then items, so many times; rows that take a step on what is new take it once."""
         run = Run(objective.solver, self.working.mean, threads)
-        for _ in range(times):
+        for time in range(times):
             for side in SIDES:
-                rows = self.working.now[side], self.working.now[OTHER[side]]
-                missed = self._gram(OTHER[side]) if self.grams else None
-                solve(self.working.shape, rows, self.equations[side], missed, run)
+                rows, equations = (self.working.now[side], self.working.now[OTHER[side]]), self.equations[side]
+                if time and equations.fresh is not None:
+                    equations = equations._replace(fresh=np.minimum(equations.fresh, 0))
+                if self.grams:
+                    now = self._gram(OTHER[side])
+                    drift = None if time else now - self.grams[OTHER[side]].matrix
+                    run = run._replace(drift=drift)
+                solve(self.working.shape, rows, equations, now if self.grams else None, run)
 
     def _gram(self, side: str) -> np.ndarray:
-        """The Gram matrix of a side with the rows of the working set in place of those of the table."""
-        working, history = self.working, self.state.history
-        matrix, movable = self.grams[side].matrix.copy(), working.movable[side]
-        rows, places = working.rows[side][:movable], np.arange(movable, dtype=np.int32)
-        shares = shares_of(history.counts(side, rows), self.grams[side].power)
-        old = places[rows < self.state.factors.tables[side].count]
-        correct(working.shape, working.before[side].factors, old, shares[old], -1.0, matrix)
-        correct(working.shape, working.now[side].factors, places, shares, 1.0, matrix)
+        """The Gram matrix of a side once the batch is in, with the rows of the working set as they are."""
+        working, count = self.working, self.named[side].before.size
+        matrix, now = self.grams[side].matrix.copy(), working.now[side].factors
+        places, movable = np.arange(count, dtype=np.int32), working.movable[side]
+        still = places[movable:]
+        correct(
+            working.shape,
+            working.before[side].factors,
+            places[:movable],
+            self.named[side].before[:movable],
+            -1.0,
+            matrix,
+        )
+        correct(working.shape, now, still, self.named[side].before[movable:], -1.0, matrix)
+        correct(working.shape, now, places, self.named[side].after, 1.0, matrix)
         return matrix
 
 
-def _shares_after(state: State, items: Touched, kept: Gram) -> tuple[float, np.ndarray]:
-    """The sum of all shares of items once a batch is in, and the shares of the items that it names."""
-    counts = state.history.counts("items", items.rows)
-    after = shares_of(counts + np.bincount(items.local, minlength=items.rows.size), kept.power)
-    before = np.where(items.rows < len(state.ids["items"]), shares_of(counts, kept.power), 0.0)
-    return kept.shares + float((after - before).sum()), after
+class Shares(NamedTuple):
+    """Of the rows that a batch names, before it and once it is in; rows that are new have none before."""
+
+    before: np.ndarray
+    after: np.ndarray
+
+    @classmethod
+    def of(cls, side: str, state: State, touched: Touched, power: float) -> Shares:
+        """As the history and the batch have it."""
+        counts = state.history.counts(side, touched.rows)
+        after = shares_of(counts + np.bincount(touched.local, minlength=touched.rows.size), power)
+        return cls(np.where(touched.rows < len(state.ids[side]), shares_of(counts, power), 0.0), after)
 
 
-def _equations(
-    side: str, state: State, both: dict[str, Touched], others: np.ndarray, grams: dict[str, Gram], objective: Objective
-) -> Equations:
+def _equations(touched: Touched, others: np.ndarray, missing: Any, objective: Objective) -> Equations:
     """The equations of the rows of a side that may move."""
-    touched, items = both[side], both["items"]
-    missing: Any = 0.0
-    if grams:
-        total, after = _shares_after(state, items, grams["items"])
-        missing = float(objective.loss.unobserved) * max(len(state.ids["items"]), int(items.rows.max()) + 1) / total
-        if side == "items":
-            missing = missing * after[: touched.movable]
     numbers = np.arange(touched.movable, dtype=np.int32)
     columns = (others, touched.values, touched.weights)
     return equations_of(objective, numbers, touched.bounds, columns, missing, touched.fresh)

@@ -33,7 +33,7 @@ def require_times(batch: Interactions, history: History | None = None) -> None:
     if untimed:
         raise DataError(
             f"half_life needs times, and the first {untimed} events of the history have none; "
-            "fit with times, or leave the history out by history_epochs=0"
+            "fit with times (or, where rows take steps, leave the history out by history_epochs=0)"
         )
 
 

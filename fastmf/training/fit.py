@@ -173,7 +173,9 @@ def _hold_out(events: Events, share: float, seed: int) -> tuple[Events, Events]:
 
 def _require_finite(record: dict[str, Any]) -> None:
     if not np.isfinite(record["loss"]):
-        raise DivergenceError(f"the loss of epoch {record['epoch']} is {record['loss']}; try a smaller rate")
+        raise DivergenceError(
+            f"the loss of epoch {record['epoch']} is {record['loss']}; smaller values, weights or rates may help"
+        )
 
 
 def _store(state: State, working: WorkingSet) -> None:
