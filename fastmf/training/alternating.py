@@ -24,6 +24,7 @@ _NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
 OTHER = {"users": "items", "items": "users"}
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
 def equations_of(
     objective: Objective,
     numbers: np.ndarray,
@@ -35,8 +36,7 @@ def equations_of(
     """The equations of rows whose events are (others, values, weights)."""
     others, values, weights = columns
     confidences, targets = objective.loss.quadratic(values)
-    with np.errstate(over="ignore"):  # a row that is not finite ends the update
-        confidences = confidences * weights
+    confidences = confidences * weights
     summed = np.concatenate([[0.0], np.cumsum(confidences, dtype=np.float64)])
     evidence = summed[bounds[1:]] - summed[bounds[:-1]]
     missing = np.broadcast_to(np.asarray(missing, np.float32), numbers.shape).copy()
