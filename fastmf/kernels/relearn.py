@@ -14,7 +14,7 @@ from numba import njit
 from numba.extending import overload
 
 from fastmf.kernels.als import ANEW, CG, CHOLESKY, STEPS_ON_FRESH, Form, solve_cg, solve_cholesky, solve_eals
-from fastmf.kernels.borrowed import borrow, borrow_at
+from fastmf.kernels.borrowed import borrow, borrow_at, prefetch
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import load, store
 from fastmf.kernels.log import older
@@ -45,7 +45,8 @@ _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAI
 _START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
 _FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
 _COUNT, _SIZE = int(Entry.JOURNAL_COUNT), int(Entry.JOURNAL_SIZE)
-_LEAST = np.float32(1e-9)
+_LEAST = np.float32(1e-30)
+_AHEAD = 16  # events between a prefetch and its use
 
 
 @njit
@@ -108,6 +109,8 @@ def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables
         met, values = column(ledger, sides[1] + _LOG, np.int32), column(ledger, VALUES, np.float32)
         logged = column(ledger, WEIGHTS, np.float32)
         for n in range(count):
+            prefetch(met, places[min(n + _AHEAD, count - 1)])
+            prefetch(values, places[min(n + _AHEAD, count - 1)])
             place = places[n]
             others[n], targets[n] = met[place], values[place]
             kept = logged[place] if place >= ledger[UNWEIGHTED] else np.float32(1)

@@ -224,8 +224,7 @@ class Answers:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Flush what single events did, if anything."""
-        raise NotImplementedError
+        """Let pending single events become a Delta; there are none where nothing learns."""
 
     def _fitted(self) -> State:
         if self._state is None:
