@@ -53,7 +53,8 @@ class Journal:
         self._loss = np.zeros(1)
         self._ledger = np.zeros(online.LEDGER_SIZE, np.int64)
         half, start = factors.storage == "float16", (self._ledger, 0, 0)
-        self._learn = None
+        self._values, self.on_scale = objective.values, objective.on_scale
+        self._learn: Callable[..., int] = _refuse(objective)
         if objective.closed_form:
             self._learn = _solving(state, objective, (self._ledger, self._mean), half)
         elif not objective.ranks:
@@ -84,9 +85,8 @@ class Journal:
             number = float(columns.numbers("value", [value])[0])
         if not self._low <= number <= self._high:
             self._objective.loss.check(columns.numbers("value", [number]))
-        loss, solver, regularizer = self._objective.values
+        loss, solver, regularizer = self._values
         try:
-            assert self._learn is not None
             answer = self._learn(self._ledger, first, second, number, self._mean, loss, solver, regularizer)
         except OverflowError as error:
             raise DataError(f"users, items, row 0: {user} or {item} does not fit int64") from error
@@ -207,7 +207,7 @@ class Journal:
         return Move(rows, whole, table.gather(rows, start))
 
     def _measure(self, events: Events) -> float:
-        if self._learn is None:  # there are none
+        if self._objective.ranks:  # there are none
             return 0.0
         factors = self._state.factors
         tables = [part for table in factors.tables.values() for part in (table.factors, table.records)]
@@ -235,6 +235,16 @@ def _enter(ledger: np.ndarray, first: int, entries: tuple[Any, ...]) -> None:
     """Write numbers, and the addresses of arrays, from place `first` on."""
     for place, one in enumerate(entries, first):
         ledger[place] = one.ctypes.data if isinstance(one, np.ndarray) else int(one)
+
+
+def _refuse(objective: Objective) -> Callable[..., int]:
+    """What learns no event, of a loss that compares it with negatives."""
+
+    def learn(*_: Any) -> int:
+        name = type(objective.loss).__name__
+        raise ValueError(f"learn_one takes no step of {name}, which needs negatives; update a batch of one event")
+
+    return learn
 
 
 def _solving(

@@ -220,9 +220,6 @@ class MF(Answers):
         ValueError
             Where the loss compares events with negatives.
         """
-        if self._objective.ranks:
-            name = type(self.loss).__name__
-            raise ValueError(f"learn_one takes no step of {name}, which needs negatives; update a batch of one event")
         journal = self._journal or self._open_journal(value)
         if not journal.learn(user, item, value):
             self.flush()
@@ -234,7 +231,7 @@ class MF(Answers):
         """The prediction for one pair, as :meth:`predict` gives it for many."""
         journal = self._journal = self._journal or self._open_journal(None)
         predicted = journal.predict(user, item)
-        if not clip or not self._objective.on_scale:
+        if not clip or not journal.on_scale:
             return predicted
         factors = journal.state.factors
         return min(max(predicted, factors.low), factors.high) if factors.low <= factors.high else predicted
