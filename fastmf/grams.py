@@ -73,7 +73,7 @@ class Grams:
     def copy(self) -> Grams:
         """The same in memory of their own."""
         other = Grams()
-        other.kept = self.images()
+        other.restore(self.kept)
         return other
 
     def images(self) -> dict[str, Gram]:
@@ -127,12 +127,7 @@ class Grams:
             correct(table.shape, table.factors, still, more, 1.0, kept.matrix)
             kept.numbers[0] += float(more.sum())
         kept.numbers[1] += rows.size
-        self.renew(side, table, history)
-
-    def renew(self, side: str, table: Table, history: History) -> None:
-        """Sum anew after as many corrections as there are rows."""
-        kept = self.kept.get(side)
-        if kept is not None and kept.numbers[1] > table.count:
+        if kept.numbers[1] > table.count:
             del self.kept[side]
             self.of(side, table, history, kept.power)
 

@@ -16,6 +16,7 @@ from fastmf.kernels import als, log
 from fastmf.kernels.grouping import localize, order_by
 from fastmf.kernels.launch import at_once
 from fastmf.state import State
+from fastmf.training.batch import sorted_by
 
 __all__ = ["System", "Touched", "alternate"]
 
@@ -84,15 +85,13 @@ def _item_shares(state: State, objective: Objective) -> np.ndarray | None:
 
 def _all_of(side: str, state: State, events: Events, objective: Objective) -> Equations:
     """The equations of all rows of a side."""
-    count = len(state.ids[side])
-    whole = events.users.size == len(state.history)
-    order, starts = state.history.sorted_by(side, count) if whole else order_by(getattr(events, side), count)
+    order, starts = sorted_by(side, state, events)
     others = np.empty(order.size, np.int32)
     values, weights = np.empty(order.size, np.float32), np.empty(order.size, np.float32)
     logged = (_NO_WEIGHTS, order.size) if events.weights is None else (events.weights, 0)
     columns = (getattr(events, OTHER[side]), events.values, *logged, _NO_TIMES)
     log.fetch(order, *columns, others, values, weights, _NO_TIMES)
-    numbers, unobserved = np.arange(count, dtype=np.int32), getattr(objective.loss, "unobserved", 0.0)
+    numbers, unobserved = np.arange(len(state.ids[side]), dtype=np.int32), getattr(objective.loss, "unobserved", 0.0)
     shares = _item_shares(state, objective)
     missing = unobserved if shares is None else unobserved * shares.size / shares.sum()
     if side == "items" and shares is not None:

@@ -8,8 +8,10 @@ from fastmf.engine import Objective
 from fastmf.errors import DataError
 from fastmf.history import Events, History
 from fastmf.interactions import Interactions
+from fastmf.kernels.grouping import order_by
+from fastmf.state import State
 
-__all__ = ["decayed", "mean_loss", "newest", "numbered", "require_steps", "require_times"]
+__all__ = ["decayed", "mean_loss", "newest", "numbered", "require_steps", "require_times", "sorted_by"]
 
 
 def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
@@ -68,6 +70,17 @@ def mean_loss(lost: float, events: Events) -> float:
     """A summed loss per unit of weight; 0 where there is none."""
     total = float(events.users.size if events.weights is None else events.weights.sum(dtype=np.float64))
     return lost / total if total else 0.0
+
+
+def sorted_by(side: str, state: State, events: Events) -> tuple[np.ndarray, np.ndarray]:
+    """The order that sorts events of a fit by the rows of a side, and the start of each row in it.
+
+    That of the whole log is there already.
+    """
+    count = len(state.ids[side])
+    if events.users.size == len(state.history):
+        return state.history.sorted_by(side, count)
+    return order_by(getattr(events, side), count)
 
 
 def require_steps(objective: Objective, rate: float | None, batch_size: int) -> None:

@@ -13,12 +13,11 @@ from fastmf.engine import Objective, WorkingSet
 from fastmf.errors import DivergenceError, require_integer, require_number
 from fastmf.factors import Rows
 from fastmf.history import Events
-from fastmf.kernels.grouping import order_by
 from fastmf.plan import Plan
 from fastmf.state import State
 from fastmf.training import sampled
 from fastmf.training.alternating import alternate
-from fastmf.training.batch import decayed, mean_loss, newest, require_steps
+from fastmf.training.batch import decayed, mean_loss, newest, require_steps, sorted_by
 
 __all__ = ["Schedule", "train"]
 
@@ -125,10 +124,8 @@ def _descent(
     state: State, working: WorkingSet, events: Events, objective: Objective, batch_size: int, threads: int
 ) -> Callable[[int], float]:
     """One epoch of gradient descent, as a function of its number that returns the summed loss."""
-    users, items = state.counts
-    seed, whole = state.factors.seed, events.users.size == len(state.history)
-    by_user = state.history.sorted_by("users", users) if whole else order_by(events.users, users)
-    plan = Plan.whole(events, by_user, items, state.factors.shape, seed, threads)
+    seed, by_user = state.factors.seed, sorted_by("users", state, events)
+    plan = Plan.whole(events, by_user, len(state.ids["items"]), state.factors.shape, seed, threads)
 
     def learn(epoch: int) -> float:
         if batch_size != 1:

@@ -18,6 +18,7 @@ from fastmf.kernels.launch import launch
 from fastmf.kernels.rng import draw
 from fastmf.recipes import Update
 from fastmf.state import State, uninterrupted
+from fastmf.training.batch import sorted_by
 
 __all__ = ["Known", "Negatives", "Runs", "as_positives", "descent", "require_single_steps", "train_update"]
 
@@ -268,7 +269,7 @@ def descent(
     """
     users, items = state.counts
     seed, history = state.factors.seed, state.history
-    by_user, starts = history.sorted_by("users", users) if not held.users.size else order_by(kept.users, users)
+    by_user, starts = sorted_by("users", state, kept)
     rows = kept.users[by_user], kept.items[by_user]
     runs = Runs(Events(*rows, kept.values[:0], kept.weighed().contiguous().take(by_user).weights), starts)
     known = Known(starts, runs.events.items)
