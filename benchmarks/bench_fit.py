@@ -55,3 +55,16 @@ def test_order(benchmark, ratings, strata, threads):
     working = WorkingSet.over(tables)
     benchmark.pedantic(working.run, (plan, objective, working.movable, None, threads), rounds=20, warmup_rounds=2)
     note(benchmark, "events_per_second", len(ratings))
+
+
+@pytest.mark.parametrize("order", ["deterministic", "race"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("loss", [losses.BPR(), losses.WARP()], ids=["BPR", "WARP"])
+def test_negatives(benchmark, ratings, loss, threads, order):
+    """Negatives from the item band of a block, the same bits every time; or from all items, where threads race."""
+    positives = Interactions(ratings.users, ratings.items)
+    options = Options(threads=threads, deterministic=order == "deterministic")
+    model = MF(32, loss, optimizers.AdaGrad(0.1), regularizers.L2(0.002), options=options)
+    benchmark.pedantic(model.fit, (positives, EPOCHS), {"progress": False}, rounds=3, warmup_rounds=1)
+    epoch = median(record["seconds"] for record in model.history_)
+    benchmark.extra_info["events_per_second"] = len(positives) / epoch

@@ -13,7 +13,7 @@ from fastmf.kernels.grouping import arrange, count_blocks, order_by
 from fastmf.kernels.launch import at_once
 from fastmf.kernels.pointwise import Shape, record_width
 
-__all__ = ["PARALLEL_FROM", "Plan", "most_in_flight"]
+__all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight"]
 
 PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
 _BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
@@ -83,28 +83,27 @@ class Plan(NamedTuple):
 
         Parameters as in :meth:`blocked`.
         """
-        size = 4 * items * (shape.width + record_width(shape.memory))
-        bands = max(_BANDS, -(-size // _CACHE), events.users.size >> 21)
-        bands = min(bands, _MOST_BANDS) if events.users.size >= PARALLEL_FROM else 1
+        bands = bands_for(events.users.size, items, shape)
         in_flight = most_in_flight(shape, by_user[1].size - 1, items)
-        return cls.blocked(events, by_user, items, bands, seed, in_flight, threads)
+        return cls.blocked(events, by_user, deal(items, bands, seed), bands, in_flight, threads)
 
     @classmethod
     def blocked(
         cls,
         events: Events,
         by_user: tuple[np.ndarray, np.ndarray],
-        items: int,
+        item_band: np.ndarray,
         bands: int,
-        seed: int,
         in_flight: int,
         threads: int = 1,
+        room: Events | None = None,
     ) -> Plan:
         """Block (a, b) holds the events of user band a and item band b, by user, its parts side by side.
 
         `by_user` are the order that sorts the events by user, and the start of each user in it. User bands are ranges
-        of rows with equally many events, so that a block walks through memory; items are dealt to bands at random,
-        since new items go with new users. Stratum s is the blocks (a, a + s mod bands): no two of them share a row.
+        of rows with equally many events, so that a block walks through memory; items are to be dealt to bands at
+        random, since new items go with new users. Stratum s is the blocks (a, a + s mod bands): no two of them share a
+        row. The events of a plan that is done with are `room` for those of the next.
 
         References
         ----------
@@ -113,7 +112,6 @@ class Plan(NamedTuple):
         order, starts = by_user
         events = events.weighed()
         user_band = np.minimum(starts[:-1] * bands // max(order.size, 1), bands - 1).astype(np.int32)
-        item_band = _deal(items, bands, seed)
         edges = np.searchsorted(user_band, np.linspace(0, bands, min(threads, bands) + 1).round())  # a part per thread
         places = np.linspace(0, order.size, edges.size).astype(np.int64)
         counts = np.zeros((edges.size - 1, bands * bands), np.int64)
@@ -124,7 +122,8 @@ class Plan(NamedTuple):
 
         at_once(count, range(len(counts)), threads)
         bounds = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
-        arranged = Events(*(np.empty(order.size, column.dtype) for column in events[:4]))  # type: ignore[union-attr]
+        columns = (np.empty(order.size, column.dtype) for column in events[:4])  # type: ignore[union-attr]
+        arranged = Events(*columns) if room is None else room
         form = events[:4], user_band, item_band, bands, in_flight, bounds, arranged[:4]
         at_once(lambda users: arrange(order, starts, users, *form), list(itertools.pairwise(edges)), threads)
         return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)
@@ -146,6 +145,14 @@ class Plan(NamedTuple):
         return blocks[np.random.default_rng([seed, epoch]).permutation(strata)].ravel()
 
 
+def bands_for(events: int, items: int, shape: Shape) -> int:
+    """How many bands of a side a fit has: its blocks run at once, and the items of one stay close to a core."""
+    if events < PARALLEL_FROM:
+        return 1
+    size = 4 * items * (shape.width + record_width(shape.memory))
+    return min(max(_BANDS, -(-size // _CACHE), events >> 21), _MOST_BANDS)
+
+
 def most_in_flight(shape: Shape, users: int, items: int) -> int:
     """How many events in flight fill a core: the wider the rows, the fewer; 1 where rows are so few that they meet."""
     if min(users, items) < _FEW_ROWS:
@@ -153,7 +160,7 @@ def most_in_flight(shape: Shape, users: int, items: int) -> int:
     return 8 if shape.width <= 32 else 4 if shape.width <= 64 else 2
 
 
-def _deal(rows: int, bands: int, seed: int) -> np.ndarray:
+def deal(rows: int, bands: int, seed: int | list[int]) -> np.ndarray:
     """A band for every row: the rows in random order, cut into equal parts."""
     band = np.empty(rows, np.int32)
     band[np.random.default_rng(seed).permutation(rows)] = np.arange(rows) * bands // max(rows, 1)

@@ -365,15 +365,27 @@ def draw(seed: int, stream: int, position: int) -> int:
 
 
 class Pool(NamedTuple):
-    """What negatives are drawn from: so many items, or the items of events, which occur so often by their counts."""
+    """What negatives are drawn from: so many items, or the items of events, which occur so often by their counts.
+
+    Or a band of them, its `members`.
+    """
 
     items: int
     events: list[int]
     counts: dict[int, int]
     tabled: bool = False
+    band: list[int] | None = None
+
+    @property
+    def members(self) -> list[int]:
+        return list(range(self.items)) if self.band is None else self.band
 
     def count(self, item: int) -> int:
         return max(self.counts.get(item, 0), 1)
+
+    def candidates(self, barred: set[int]) -> int:
+        """Items that are not barred: as many of all as there are of the members."""
+        return (len(self.members) - len(barred & set(self.members))) * self.items // len(self.members)
 
 
 def alias_table(weights: list[float]) -> list[tuple[float, int]]:
@@ -393,7 +405,7 @@ def alias_table(weights: list[float]) -> list[tuple[float, int]]:
 
 class Uniform(NamedTuple):
     def drawn(self, bits: int, pool: Pool) -> int | None:
-        return (bits >> 32) * pool.items >> 32
+        return pool.members[(bits >> 32) * len(pool.members) >> 32]
 
     def chance(self, item: int, count: int, candidates: int, pool: Pool) -> float:
         return count / candidates
@@ -407,9 +419,9 @@ class Popular(NamedTuple):
 
     def drawn(self, bits: int, pool: Pool) -> int | None:
         if pool.tabled:
-            place = (bits >> 32) * pool.items >> 32
-            share, other = alias_table([pool.counts.get(i, 0) * self.keep(i, pool) for i in range(pool.items)])[place]
-            return place if (bits >> 8 & 0xFFFFFF) / 2**24 < share else other
+            place = (bits >> 32) * len(pool.members) >> 32
+            share, other = alias_table([pool.counts.get(i, 0) * self.keep(i, pool) for i in pool.members])[place]
+            return pool.members[place if (bits >> 8 & 0xFFFFFF) / 2**24 < share else other]
         item = pool.events[(bits >> 32) * len(pool.events) >> 32]
         return item if (bits >> 8 & 0xFFFFFF) / 2**24 < self.keep(item, pool) else None
 
@@ -441,7 +453,7 @@ class Lists:
         lost = 0.0
         for place, user, item, weight in events:
             barred = {item} if self.allow_seen else known[user]
-            candidates = pool.items - len(barred)
+            candidates = pool.candidates(barred)
             draws = self._draws(draw_key=(key, place), barred=barred | {item}, pool=pool)
             find = self._pair if self.compared.search else self._list
             found = find(user, item, draws, candidates, pool)

@@ -15,7 +15,7 @@ from fastmf import losses, optimizers, regularizers
 from fastmf.history import Events
 from fastmf.kernels import pointwise
 from fastmf.kernels.grouping import order_by
-from fastmf.plan import Plan
+from fastmf.plan import Plan, deal
 
 ROUNDED = {"Logistic", "Poisson"}  # they go through exp and tanh, which no standard rounds the same everywhere
 
@@ -88,7 +88,7 @@ def test_origin_is_the_row_before_the_update() -> None:
 
 def blocked(events: Events, bands: int, in_flight: int = 4) -> Plan:
     by_user = order_by(events.users, COUNTS["users"])
-    return Plan.blocked(events, by_user, COUNTS["items"], bands, seed=1, in_flight=in_flight)
+    return Plan.blocked(events, by_user, deal(COUNTS["items"], bands, seed=1), bands, in_flight)
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 4])

@@ -28,7 +28,7 @@ from fastmf.history import Events
 from fastmf.kernels.grouping import order_by
 from fastmf.kernels.pointwise import Shape
 from fastmf.memory import default_budget
-from fastmf.plan import Plan
+from fastmf.plan import Plan, deal
 
 SOURCE = Path(__file__).with_name("ceiling.c")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]
@@ -121,7 +121,9 @@ def make_plans(train: data.Ratings, counts: tuple[int, int], shape: Shape) -> tu
     own = Plan.whole(events, by_user, counts[1], shape, seed=0)
     others = [flight for flight in FLIGHTS if flight != own.in_flight]
     bands = len(own.strata) - 1
-    return own, {own.in_flight: own} | {n: Plan.blocked(events, by_user, counts[1], bands, 0, n) for n in others}
+    return own, {own.in_flight: own} | {
+        n: Plan.blocked(events, by_user, deal(counts[1], bands, 0), bands, n) for n in others
+    }
 
 
 def measure(folder: Path, shape: str, factors: list[int], threads: int, turns: int) -> dict[str, Any]:

@@ -4,7 +4,15 @@ A draw is a hash of (key of the pass, place of the event, number of the draw), s
 of. Rows that the user knows are recognised by an exact hash set.
 
 Rows are those of the model. The *entry* of a row in a list is its place in the working set, ``marks[row] - 1``, or
-``~row`` where it has none; where the working set is the whole table (`outside` is 0), it is the row itself.
+``~row`` where it has none; where the working set is the whole table, it is the row itself.
+
+The `reach` of a draw, a compile-time constant, says which rows there are:
+
+========== =============================================================================
+WHOLE      all of the model's, which are the working set
+BEYOND     all of the model's, some of which are outside the working set and only read
+BAND       those of one band of items: what no other worker touches meanwhile
+========== =============================================================================
 """
 
 from __future__ import annotations
@@ -23,6 +31,7 @@ from fastmf.kernels.rng import draw, uniform
 ATTEMPTS = 64  # draws for one negative, until a list goes without it
 NONE = -(1 << 62)  # the entry of a negative that was not found
 ROOM = 8  # places in a set for every row: few draws then meet a place that is taken
+WHOLE, BEYOND, BAND = 0, 1, 2
 LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
 
 # --- what a user knows ----------------------------------------------------------------------------------------------
@@ -105,54 +114,69 @@ def _kept(sampler, bits, count):
 
 
 @njit
-def _place(outside, marks, row):
+def _place(reach, marks, row):
     """The entry of a row in a list."""
-    if not outside:
+    if reach != BEYOND:
         return row
     return np.int64(marks[row]) - 1 if marks[row] else ~row
 
 
-def pick(sampler, outside, bits, slot, pool):
+def pick(sampler, reach, bits, slot, pool):
     """What 64 random bits stand for: a row, its entry in a list, and its events. For kernels only.
 
     The row is -1 where the sampler does not keep it. pool = (known rows, events to draw from, their rows, further such
-    events, their rows, how many events name a row, in two parts, marks, size of the alias table, and the table): where
-    there is a table, it is drawn from in place of the events.
+    events, their rows, how many events name a row, in two parts, marks, size of the alias table, the table, the rows of
+    all bands, the place of this band's first, and how many it has). Where there is a table, it is drawn from in place
+    of the events; a band has its part of it.
     """
 
 
 @overload(pick, **LITERAL)
-def _pick(sampler, outside, bits, slot, pool):
-    def of_items(sampler, outside, bits, slot, pool):
-        row = _below(bits, pool[0])
-        return row, _place(outside, pool[7], row), 1
+def _pick(sampler, reach, bits, slot, pool):
+    if not hasattr(reach, "literal_value"):
+        return None
 
-    def of_events(sampler, outside, bits, slot, pool):
-        _, size, rows, further_size, further_rows, counts, further, marks, tabled, shares, others = pool
+    def of_band(sampler, reach, bits, slot, pool):
+        _, _, _, _, _, counts, further, _, tabled, shares, others, members, first, size = pool
+        place = first + _below(bits, size)
+        if tabled:
+            if uniform(bits << np.uint64(32)) >= shares[place]:
+                place = first + np.int64(others[place])
+            row = np.int64(members[place])
+            return row, row, np.int64(counts[row]) + np.int64(further[row])
+        row = np.int64(members[place])
+        return row, row, 1
+
+    def of_items(sampler, reach, bits, slot, pool):
+        row = _below(bits, pool[0])
+        return row, _place(reach, pool[7], row), 1
+
+    def of_events(sampler, reach, bits, slot, pool):
+        _, size, rows, further_size, further_rows, counts, further, marks, tabled, shares, others = pool[:11]
         if tabled:
             row = _below(bits, tabled)
             if uniform(bits << np.uint64(32)) >= shares[row]:
                 row = np.int64(others[row])
-            return row, _place(outside, marks, row), np.int64(counts[row]) + np.int64(further[row])
+            return row, _place(reach, marks, row), np.int64(counts[row]) + np.int64(further[row])
         event = _below(bits, size + further_size)
         row = np.int64(rows[event]) if event < size else np.int64(further_rows[event - size])
         count = max(np.int64(counts[row]) + np.int64(further[row]), 1)
-        return row if _kept(sampler, bits, count) else -1, _place(outside, marks, row), count
+        return row if _kept(sampler, bits, count) else -1, _place(reach, marks, row), count
 
-    def of_batch(sampler, outside, bits, slot, pool):
+    def of_batch(sampler, reach, bits, slot, pool):
         row = np.int64(pool[2][_below(bits, pool[1])])
-        place = _place(outside, pool[7], row)
+        place = _place(reach, pool[7], row)
         count = np.int64(pool[5][place])
         return row if _kept(sampler, bits, count) else -1, place, count
 
-    def of_all(sampler, outside, bits, slot, pool):
-        return slot, _place(outside, pool[7], slot), 1
+    def of_all(sampler, reach, bits, slot, pool):
+        return slot, _place(reach, pool[7], slot), 1
 
     sources = {"items": of_items, "events": of_events, "batch": of_batch, "every": of_all}
-    return sources[sampler.instance_class.source]
+    return of_band if reach.literal_value == BAND else sources[sampler.instance_class.source]
 
 
-def pick_unseen(sampler, outside, key, slot, drawn, own, known, pool):
+def pick_unseen(sampler, reach, key, slot, drawn, own, known, pool):
     """Draw on until there is a negative: its entry, its events, and the number of draws so far. For kernels only.
 
     The entry is NONE where there is none. `own` is the entry of the positive, known = (sets, place of the user's,
@@ -161,12 +185,12 @@ def pick_unseen(sampler, outside, key, slot, drawn, own, known, pool):
 
 
 @overload(pick_unseen, **LITERAL)
-def _pick_unseen(sampler, outside, key, slot, drawn, own, known, pool):
+def _pick_unseen(sampler, reach, key, slot, drawn, own, known, pool):
     attempts = 1 if sampler.instance_class.source == "every" else ATTEMPTS
 
-    def unseen(sampler, outside, key, slot, drawn, own, known, pool):
+    def unseen(sampler, reach, key, slot, drawn, own, known, pool):
         for _ in range(attempts):
-            row, entry, events = pick(sampler, outside, draw(key[0], key[1], drawn), slot, pool)
+            row, entry, events = pick(sampler, reach, draw(key[0], key[1], drawn), slot, pool)
             drawn += 1
             if row >= 0 and entry != own and not _knows(known, row):
                 return entry, events, drawn
@@ -207,8 +231,9 @@ def _tabulate(stamp):
     def tabulate(sampler, counts, further, shares, others):
         """Row r keeps a share of its place and leaves the rest to another: a draw is a place and who it belongs to.
 
-        Returns the sum of ``count * keep(count)``. Reference: Vose (1991), A Linear Algorithm for Generating Random
-        Numbers with a Given Distribution.
+        Returns the sum of ``count * keep(count)``; where that is 0, all rows are as likely.
+
+        Reference: Vose (1991), A Linear Algorithm for Generating Random Numbers with a Given Distribution.
         """
         stamp  # noqa: B018
         size, total = shares.size, 0.0
@@ -219,6 +244,8 @@ def _tabulate(stamp):
                 weights[row] = count * bridge.keep(sampler, count)
                 total += weights[row]
             shares[row], others[row] = 1, row
+        if total == 0:
+            return total
         poor_count = rich_count = 0
         for row in range(size):
             weights[row] *= size / total

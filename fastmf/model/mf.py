@@ -151,9 +151,7 @@ class MF(Answers):
         state.history.build(numbered(events, *rows), *state.counts, threads=threads)
         del rows
         state.factors.see(events.values)
-        if self._objective.ranks and self.options.deterministic:
-            threads = 1  # workers race for the rows of items
-        records = train(state, self._objective, schedule, threads)
+        records = train(state, self._objective, schedule, threads, self.options.deterministic)
         self._state, self._journal, self.history_ = state, None, records
         return self
 

@@ -19,7 +19,7 @@ class Options(NamedTuple):
         else uses one.
     deterministic : bool
         Same seed, same bits, whatever the number of threads. Losses of single events keep to this anyway; those that
-        compare events with negatives are fitted on one thread then.
+        compare events with negatives then draw them from a part of the items, another one in every epoch.
     storage : {"float32", "float16"}
         How factors are kept; training is always float32.
     device : {"cpu"}

@@ -64,7 +64,9 @@ class Schedule(NamedTuple):
             raise ValueError(f"callbacks must be a list of callables, got {self.callbacks!r}")
 
 
-def train(state: State, objective: Objective, schedule: Schedule, threads: int) -> list[dict[str, Any]]:
+def train(
+    state: State, objective: Objective, schedule: Schedule, threads: int, deterministic: bool
+) -> list[dict[str, Any]]:
     """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
     working = WorkingSet.over(state.factors)
     events = state.history.events
@@ -73,7 +75,7 @@ def train(state: State, objective: Objective, schedule: Schedule, threads: int) 
     if objective.ranks:
         events = sampled.as_positives(events)
     kept, held = _hold_out(events, schedule.validation, state.factors.seed)
-    learn, measure = _learner(state, working, (kept, held), objective, schedule.batch_size, threads)
+    learn, measure = _learner(state, working, (kept, held), objective, schedule.batch_size, threads, deterministic)
     best = _Best(working) if held.users.size else None
     records: list[dict[str, Any]] = []
     with _bar(schedule) as bar:
@@ -106,12 +108,13 @@ def _learner(
     objective: Objective,
     batch_size: int,
     threads: int,
+    deterministic: bool,
 ) -> tuple[Callable[[int], float], Callable[[], float]]:
     """One epoch on the first of two parts, by its number, and the loss on the second; both return sums."""
     kept, held = parts
     if objective.ranks:
         sampled.require_single_steps(batch_size, objective.loss)
-        return sampled.descent(state, working, kept, held, objective, threads)
+        return sampled.descent(state, working, kept, held, objective, threads, deterministic)
     if objective.closed_form:
         require_steps(objective, None, batch_size)
         learn = alternate(state, working, kept, objective, threads)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from fastmf.kernels import negatives, pairwise
 from fastmf.kernels.grouping import order_by
 from fastmf.kernels.launch import launch
 from fastmf.kernels.rng import draw
+from fastmf.plan import Plan, bands_for, deal
 from fastmf.recipes import Update
 from fastmf.state import State, uninterrupted
 from fastmf.training.batch import sorted_by
@@ -24,6 +26,8 @@ __all__ = ["Known", "Negatives", "Runs", "as_positives", "descent", "require_sin
 
 _AT_ONCE = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
 _SAMPLE = 256  # events by which the mass of a sampler is estimated
+_FEWEST = 64  # items of a band: with fewer, users would know them all
+_NO_BAND = np.empty(0, np.int32), 0, 0
 _NOTHING, _NO_SHARES, _NO_BASES = np.zeros(1, np.int32), np.empty(0, np.float32), np.empty(0, np.int64)
 MEASURE = -1  # the number of the pass that only measures: its draws are the same at every call
 
@@ -123,46 +127,93 @@ class Negatives:
 
         `epoch` numbers the draws: passes with the same number draw the same.
         """
-        working, loss, table = self._working, objective.loss, self._table
-        listwise, order = loss.kind == "listwise", np.arange(runs.bounds.size - 1) if order is None else order
-        length = self._length(objective)
+        order = np.arange(runs.bounds.size - 1) if order is None else order
+        length, reach = self._length(objective), negatives.WHOLE if self._table is None else negatives.BEYOND
         pool, mass = self._pool(runs.events, objective)
-        key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
-        most = 1 if self._sets[1].size else int(np.diff(self._known.starts).max(initial=1))
-        whole = working.now["items"]
-        outside = whole if table is None else table
-        form = working.shape, objective.classes, listwise, table is not None
+        form = self._working.shape, objective.classes, objective.loss.kind == "listwise"
+        kernels = [functools.partial(pairwise.epoch, *form, reach, parallel) for parallel in (False, True)]
         lost = 0.0
-        for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * working.shape.width))):
+        for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * self._working.shape.width))):
             workers = min(threads, -(-(last - first) // pairwise.CHUNK))
             sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
-            launch(
-                lambda: pairwise.epoch(*form, False),
-                lambda: pairwise.epoch(*form, True),
-                workers,
-                (order, runs.bounds, first, last),
-                (runs.events.users, runs.events.items, runs.events.weights),
-                (*self._known, bool(loss.allow_seen), *self._sets),
-                (
-                    *working.now["users"],
-                    *working.before["users"],
-                    *working.now["items"],
-                    *working.before["items"],
-                    outside.factors,
-                    outside.records,
-                ),
-                pool,
-                (key, length, mass),
-                working.mean,
-                (movable["users"], movable["items"]),
-                *objective.values,
-                objective.sampler,
-                (1 << (negatives.ROOM * most - 1).bit_length(), length + 1),
-                workers,
-                sums,
-            )
+            work = (order, runs.bounds, first, last), runs.events, (*pool, *_NO_BAND), mass
+            self._launch(kernels, work, objective, movable, epoch, workers, sums)
             lost += float(sums.sum())
         return lost
+
+    def in_bands(
+        self, events: Events, starts: np.ndarray, bands: int, objective: Objective, threads: int
+    ) -> Callable[[int], float]:
+        """A pass over events that are sorted by user, as a function of its number: the same bits on any threads.
+
+        Items are dealt to bands anew in every pass, and the negatives of an event come from the band of its item. User
+        u has the events from starts[u] to starts[u + 1].
+        """
+        by_user = np.arange(events.users.size, dtype=np.int32), starts
+        weights = np.asarray(events.weights)
+        events = events._replace(values=weights)  # a plan has values, of which there are none
+        arranged = np.empty_like(weights)
+        room = Events(np.empty_like(events.users), np.empty_like(events.items), arranged, arranged)
+
+        def run(epoch: int) -> float:
+            item_band = deal(self._items, bands, [self._seed, epoch, bands])
+            plan = Plan.blocked(events, by_user, item_band, bands, 1, threads, room)
+            return self._run_blocks(plan, item_band, objective, epoch, threads)
+
+        return run
+
+    def _run_blocks(self, plan: Plan, item_band: np.ndarray, objective: Objective, epoch: int, threads: int) -> float:
+        bands, shape = int(plan.strata[1]), self._working.shape
+        members, starts = order_by(item_band, bands, np.empty(item_band.size, np.int32))
+        pool, mass = self._pool_of_bands(plan.events, objective, members, starts)
+        form = shape, objective.classes, objective.loss.kind == "listwise"
+        kernels = [functools.partial(pairwise.epoch_in_bands, *form, parallel) for parallel in (False, True)]
+        order, sums = plan.block_order(self._seed, epoch), np.zeros(len(plan.bounds) - 1)
+        for first, last in plan.pieces(shape.width * (1 + self._length(objective))):
+            work = (plan.bounds, order, bands, first, last), plan.events, (*pool, members, starts), mass
+            self._launch(kernels, work, objective, self._working.movable, epoch, min(threads, bands), sums)
+        return float(sums.sum())
+
+    def _launch(
+        self,
+        kernels: Sequence[Any],
+        work: tuple[Any, Events, tuple[Any, ...], float],
+        objective: Objective,
+        movable: dict[str, int],
+        epoch: int,
+        workers: int,
+        sums: np.ndarray,
+    ) -> None:
+        """Run one of two compilations on (the order, the events, where negatives come from, its mass)."""
+        working, (order, events, pool, mass) = self._working, work
+        outside = working.now["items"] if self._table is None else self._table
+        length = self._length(objective)
+        key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
+        most = 1 if self._sets[1].size else int(np.diff(self._known.starts).max(initial=1))
+        launch(
+            *kernels,
+            workers,
+            order,
+            (events.users, events.items, events.weights),
+            (*self._known, bool(objective.loss.allow_seen), *self._sets),
+            (
+                *working.now["users"],
+                *working.before["users"],
+                *working.now["items"],
+                *working.before["items"],
+                outside.factors,
+                outside.records,
+            ),
+            pool,
+            (key, length, mass),
+            working.mean,
+            (movable["users"], movable["items"]),
+            *objective.values,
+            objective.sampler,
+            (1 << (negatives.ROOM * most - 1).bit_length(), length + 1),
+            workers,
+            sums,
+        )
 
     def measure(self, runs: Runs, objective: Objective) -> float:
         """The summed loss of events against draws that are always the same, moving nothing."""
@@ -192,6 +243,25 @@ class Negatives:
             rows = events.items if self._table is None else self._working.rows["items"][events.items]
             mass = _mean_kept(objective, counts[_spread_over(events.items)]) * rows.size
         return (self._items, rows, more, counts, further, marks, shares, others), mass
+
+    def _pool_of_bands(
+        self, events: Events, objective: Objective, members: np.ndarray, starts: np.ndarray
+    ) -> tuple[tuple[Any, ...], float]:
+        """The same for draws from bands, the items of which are side by side: an alias table for each."""
+        sampler, counts, further, mass = objective.sampler, _NOTHING, _NOTHING, 1.0
+        shares, others = _NO_SHARES, _NOTHING[:0]
+        if sampler.source != "items":
+            _, counts, further = self._history.popularity()
+            if sampler.source == "batch":
+                counts, further = np.bincount(events.items, minlength=self._items).astype(np.int32), 0 * further
+            shares, others = np.empty(self._items, np.float32), np.empty(self._items, np.int32)
+            kind: Any = type(sampler)
+            of_members, none = counts[members] + further[members], np.zeros(self._items, np.int32)
+            mass = 0.0
+            for first, last in itertools.pairwise(starts):
+                band = slice(first, last)
+                mass += negatives.tabulate(kind)(sampler, of_members[band], none[band], shares[band], others[band])
+        return (self._items, _NOTHING[:0], _NOTHING[:0], counts, further, _NOTHING, shares, others), mass
 
     def _tabled(self, sampler: Any) -> tuple[np.ndarray, np.ndarray, float]:
         """The alias table of a sampler, and its mass; made once, since it takes a visit to every item."""
@@ -261,11 +331,18 @@ def places_marked(table: Table, rows: np.ndarray) -> Iterator[None]:
 
 
 def descent(
-    state: State, working: WorkingSet, kept: Events, held: Events, objective: Objective, threads: int
+    state: State,
+    working: WorkingSet,
+    kept: Events,
+    held: Events,
+    objective: Objective,
+    threads: int,
+    deterministic: bool,
 ) -> tuple[Callable[[int], float], Callable[[], float]]:
     """One epoch of a fit as a function of its number, and the loss of what was held out; both summed.
 
-    Users come in an order that is new in every epoch, and each with all its events.
+    Users come in an order that is new in every epoch, and each with all its events. Workers race for the rows of items;
+    deterministic ones train block by block instead, with items dealt to bands anew in every epoch.
     """
     users, items = state.counts
     seed, history = state.factors.seed, state.history
@@ -275,9 +352,14 @@ def descent(
     known = Known(starts, runs.events.items)
     drawn = Negatives(working, history, known, items, seed)
 
-    def learn(epoch: int) -> float:
+    def race(epoch: int) -> float:
         order = np.random.default_rng([seed, epoch]).permutation(users)
-        return drawn.run(runs, objective, working.movable, epoch, order, threads)
+        return drawn.run(runs, objective, working.movable, epoch, order, 1 if deterministic else threads)
+
+    bands = 1
+    if deterministic and objective.sampler.source != "every":  # which touches the rows of all bands
+        bands = min(bands_for(kept.users.size, items, working.shape), items // _FEWEST)
+    learn = race if bands <= 1 else drawn.in_bands(runs.events, starts, bands, objective, threads)
 
     if not held.users.size:
         return learn, lambda: 0.0
