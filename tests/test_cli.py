@@ -104,6 +104,15 @@ def test_errors_are_one_line_and_status_2(csv, tmp_path, capsys, arguments, mess
     assert not out.exists()
 
 
+def test_a_log_and_a_file_are_one_too_many(csv, tmp_path, capsys):
+    out = tmp_path / "report"
+    assert main(["compare", "synthetic", "--data", str(csv), *COLUMNS, "--out", str(out)]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == f"fastmf: compare takes the log synthetic or --data {csv}, not both\n"
+    assert printed.out == ""
+    assert not out.exists()
+
+
 def test_events_without_values_are_ranked(csv, tmp_path):
     columns = ["--user", "who", "--item", "what", "--time", "when", "--seeds", "1", "--factors", "8", "--block", "0.2"]
     assert main(["compare", "--data", str(csv), *columns, "--out", str(tmp_path)]) == 0
