@@ -190,3 +190,12 @@ def test_warmup_names_what_it_compiles(monkeypatch, capsys):
     assert main(["warmup", "--factors", "8", "24", "--storage", "float16"]) == 0
     assert asked == [([8, 24], ["float16"])]
     assert capsys.readouterr().out == "8 factors, Huber, SGD, float16\n"
+
+
+@pytest.mark.parametrize("factors", [["0"], ["-3"], ["8", "2000"]])
+def test_warmup_refuses_what_a_model_does_before_it_compiles_anything(monkeypatch, capsys, factors):
+    monkeypatch.setattr("fastmf.warmup._use", lambda model: pytest.fail("nothing is to be compiled"))
+    assert main(["warmup", "--factors", *factors]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == f"fastmf: factors must be an integer from 1 to 1024, got {factors[-1]}\n"
+    assert printed.out == ""
