@@ -208,6 +208,9 @@ class MF(Answers):
     def learn_one(self, user: int | str, item: int | str, value: float = 1.0) -> None:
         """Take one step on one event, at once: what ``update`` does with ``epochs=1, history_epochs=0``.
 
+        The event happens now, so that no half-life would make it count less. A model whose solver is ALS solves the two
+        rows instead, from a past that counts as it was logged: where that should decay, `update` with one event.
+
         The rows move in place; :meth:`flush` turns what happened since into one Delta. Every other change of the model
         flushes first, and so does an event that finds more than 4,096 rows of a side moved.
 
