@@ -195,7 +195,7 @@ def ndcg(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLik
     Returns
     -------
     float
-        Between 0 and 1; NaN without relevant pairs. So do all metrics here.
+        Between 0 and 1; NaN without relevant pairs, as for all metrics here.
 
     Raises
     ------
@@ -217,14 +217,7 @@ def recall(
 ) -> float:
     """Mean share of a row's relevant items that are among the first k.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
 
     References
     ----------
@@ -243,14 +236,7 @@ def precision(
 ) -> float:
     """Mean share of the first k places that hold relevant items, be there as many or not.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
 
     Examples
     --------
@@ -263,15 +249,8 @@ def precision(
 def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
     """Mean average precision: the precision at each relevant item among the first k, 0 for the others.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
-        The mean is over all relevant items of a row, as in trec_eval, so that more than k of them cannot give 1.
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts. The mean is over all relevant
+    items of a row, as in trec_eval, so that more than k of them cannot give 1.
 
     Examples
     --------
@@ -284,14 +263,7 @@ def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
 def mrr(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
     """Mean reciprocal rank: one over the place of the first relevant item, 0 where it is beyond k.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
 
     References
     ----------
@@ -310,14 +282,7 @@ def hit_rate(
 ) -> float:
     """Share of the rows that have a relevant item among the first k.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
 
     Examples
     --------
@@ -330,16 +295,9 @@ def hit_rate(
 def auc(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None) -> float:
     """Mean area under the ROC curve of each row: how often a relevant item is placed before another candidate.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
-        0.5 for random scores, but 0 where all are equal, since ties count against it. Relevant items that are no
-        candidates come last. Rows whose candidates are all relevant are left out.
+    It takes and returns what `ndcg` does, but for k; of a gain, only whether it is positive counts. Random scores
+    have 0.5, but scores that are all equal 0, since ties count against it. Relevant items that are no candidates come
+    last. Rows whose candidates are all relevant are left out.
 
     References
     ----------
@@ -355,13 +313,9 @@ def auc(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
 
 
 def _mean(
-    metric: str,
-    scores: ArrayLike,
-    rows: ArrayLike,
-    columns: ArrayLike,
-    gains: ArrayLike | None,
-    k: int = 10,
+    metric: str, scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
 ) -> float:
+    """The mean of a metric of `RANKINGS` over the rows that have a value."""
     rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
     worth = np.ones(rows.shape) if gains is None else np.asarray(gains, np.float64)
     require_integer("k", k, 1)
