@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmf.errors import DataError, require_integer
+from fastmf.metrics.numbers import require_no_nan
 from fastmf.metrics.places import UNRANKED, candidates, ranks
 
 __all__ = ["RANKINGS", "Found", "auc", "hit_rate", "map", "mrr", "ndcg", "ndcg_by_row", "precision", "recall"]
@@ -164,6 +165,11 @@ def ndcg_by_row(places: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 1
     (ndarray of int64, ndarray of float64), shape (m,)
         The rows that have a relevant item, ascending, and their values between 0 and 1.
 
+    Raises
+    ------
+    DataError
+        A gain that is NaN.
+
     References
     ----------
     .. [1] Järvelin, Kekäläinen: Cumulated gain-based evaluation of IR techniques. ACM TOIS 20(4), 2002.
@@ -174,6 +180,7 @@ def ndcg_by_row(places: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 1
     (array([4, 5]), array([1. , 0.5]))
     """
     require_integer("k", k, 1)
+    require_no_nan("gains", np.asarray(gains, np.float64))
     found = Found.of(places, rows, gains)
     return found.names, _ndcg(found, k, found.names)
 
@@ -200,7 +207,7 @@ def ndcg(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLik
     Raises
     ------
     DataError
-        See `ranks`.
+        See `ranks`; and a gain that is NaN.
 
     Examples
     --------
@@ -321,6 +328,7 @@ def _mean(
     require_integer("k", k, 1)
     if not rows.shape == columns.shape == worth.shape:
         raise DataError(f"rows has shape {rows.shape}, columns {columns.shape}, gains {worth.shape}")
+    require_no_nan("gains", worth)  # before they are put in order
     order = np.argsort(worth, kind="stable")  # among relevant ties the least relevant comes first
     rows, columns, worth = rows[order], columns[order], worth[order]
     found = Found.of(ranks(scores, rows, columns), rows, worth)
