@@ -33,6 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.errors import DataError, require_number, require_whole
+from fastmf.optimizers import AdaGrad
+from fastmf.regularizers import L2
 from fastmf.samplers import Every, Uniform
 
 __all__ = ["BPR", "WARP", "SampledSoftmax", "Softmax"]
@@ -73,6 +75,8 @@ class BPR(NamedTuple):
     kind = "pairwise"
     trials = 1
     domain = POSITIVE
+    solver = AdaGrad(rate=0.1)
+    regularizer = L2(0.005)
 
     def value(self, score: Any, target: Any) -> Any:
         return math.log1p(math.exp(-abs(score))) + max(-score, 0)
@@ -124,6 +128,7 @@ class WARP(NamedTuple):
     allow_seen: bool = False
     kind = "pairwise"
     domain = POSITIVE
+    solver = AdaGrad(rate=0.1)
 
     def value(self, score: Any, target: Any) -> Any:
         return max(self.margin - score, 0)
@@ -222,6 +227,7 @@ class SampledSoftmax(NamedTuple):
     allow_seen: bool = False
     kind = "listwise"
     domain = POSITIVE
+    solver = AdaGrad(rate=0.1)
 
     grade = _cross_entropy
 
