@@ -13,7 +13,7 @@ import pytest
 from strategies import FACTORS, ITEMS, USERS, assert_same, bits, content, fitted, some_events
 
 import fastmf
-from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
+from fastmf import MF, Interactions, Options, losses, optimizers, regularizers, samplers
 from fastmf.errors import CapacityError, DataError, NotFittedError
 
 RNG = np.random.default_rng(0)
@@ -110,6 +110,7 @@ SUITED: dict[str, tuple[Any, Any, Any]] = {
     "negatives": (losses.Logistic(negatives=2), optimizers.AdaGrad(0.1), regularizers.L2(0.03)),
     "WARP": (losses.WARP(margin=0.5), optimizers.AdaGrad(0.1), regularizers.L2(0.06)),
     "BPR": (losses.BPR(), optimizers.AdaGrad(0.1), regularizers.L2(0.005)),
+    "harder negatives": (losses.BPR(samplers.Popular()), optimizers.AdaGrad(0.1), regularizers.L2(0.02)),
     "Softmax": (losses.Softmax(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
     "Confidence": (losses.Confidence(), optimizers.ALS(), regularizers.L2(0.06)),
 }

@@ -3,7 +3,8 @@
 Events are positives; their values are weights > 0. Negatives come from the loss's sampler (see
 :mod:`fastmf.samplers`), and are never among the items that the user is known to have chosen unless ``allow_seen``.
 
-Besides ``domain``, ``link``, ``prior`` and ``check`` (see :mod:`fastmf.losses.pointwise`) such a loss has
+Besides ``domain``, ``link``, ``prior`` and ``check``, and maybe a ``solver`` and a ``regularizer`` (see
+:mod:`fastmf.losses.pointwise`), such a loss has
 
 ==================================================  ================================================================
 ``kind``                                            ``"pairwise"`` or ``"listwise"``
@@ -76,7 +77,11 @@ class BPR(NamedTuple):
     trials = 1
     domain = POSITIVE
     solver = AdaGrad(rate=0.1)
-    regularizer = L2(0.005)
+
+    @property
+    def regularizer(self) -> L2:
+        """What suits uniform negatives, most of which are easy, or harder ones."""
+        return L2(0.005) if isinstance(self.sampler, Uniform) else L2(0.02)
 
     def value(self, score: Any, target: Any) -> Any:
         return math.log1p(math.exp(-abs(score))) + max(-score, 0)
