@@ -59,6 +59,8 @@ def run_compare(options: argparse.Namespace) -> None:
 
 def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
     """Names of logs, and the metric to race for on each: what is asked for, or else what is natural."""
+    if options.data is not None and options.dataset is not None:
+        raise DataError(f"compare takes the log {options.dataset} or --data {options.data}, not both")
     if options.data is not None:
         return [(options.data.stem, options.metric or ("rmse" if options.value else "ndcg"))]
     if options.dataset is not None:

@@ -157,8 +157,8 @@ class Objective(NamedTuple):
     @classmethod
     def of(cls, loss: Any, solver: Any, regularizer: Any) -> Objective:
         """An objective of values as the caller has them; TypeError or ValueError where they do not go together."""
-        frozen = freeze(solver, "solver"), freeze(regularizer, "regularizer")
-        return cls(freeze(loss, "loss"), *frozen, _sampler_of(loss))._checked()
+        frozen = freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer")
+        return cls(*frozen, _sampler_of(loss))._checked()
 
     def _checked(self) -> Objective:
         solver, loss = (type(value).__name__ for value in (self.solver, self.loss))

@@ -7,7 +7,8 @@
 ==========================  ==============================================================================
 
 The pull acts once per event, on the two rows of the event (and on their biases), so that a row is pulled as often as it
-is seen. It must be zero where `row` and `origin` are zero.
+is seen: whatever the weight of the event, as in the SGD of scikit-learn and LightFM. It must be zero where `row` and
+`origin` are zero.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastmf import losses, optimizers
+from fastmf.errors import DataError
 from fastmf.interactions import Interactions
 from fastmf.model import MF, Options
 from fastmf.plan import PARALLEL_FROM
@@ -46,6 +47,11 @@ def warm_up(
     storage : sequence of {"float32", "float16"}
         As in Options.
 
+    Raises
+    ------
+    DataError
+        A setting that :class:`fastmf.MF` refuses; nothing has been compiled then.
+
     Examples
     --------
     >>> from fastmf.warmup import warm_up
@@ -53,11 +59,14 @@ def warm_up(
     ...     print(combination)  # doctest: +SKIP
     (32, Huber(delta=1.0), AdaGrad(rate=0.04, initial=100.0), 'float32')
     """
-    for kept in storage:
-        for size in factors:
-            for loss, solver in pairs:
-                _use(MF(size, loss, solver, options=Options(storage=kept)))
-                yield size, loss, solver, kept
+    combinations = [(size, loss, solver, kept) for kept in storage for size in factors for loss, solver in pairs]
+    try:
+        models = [MF(size, loss, solver, options=Options(storage=kept)) for size, loss, solver, kept in combinations]
+    except ValueError as error:  # a setting that the model refuses
+        raise DataError(str(error)) from error
+    for model, combination in zip(models, combinations, strict=True):
+        _use(model.copy())  # what it learns is let go of
+        yield combination
 
 
 def _use(model: MF) -> None:

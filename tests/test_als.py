@@ -385,7 +385,7 @@ def test_a_row_with_a_long_past_takes_a_step_that_is_nearly_exact() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"loss": losses.Confidence()}, "Confidence needs solver=optimizers.ALS"),
+        ({"loss": losses.Confidence(), "solver": optimizers.AdaGrad()}, "Confidence needs solver=optimizers.ALS"),
         ({"loss": losses.Logistic(), "solver": optimizers.ALS()}, "quadratic, Squared and Confidence, not Logistic"),
         ({"solver": optimizers.ALS(), "regularizer": regularizers.L2(0.0)}, "needs a regularizer L2 with a weight > 0"),
         ({"solver": optimizers.ALS("qr")}, 'ALS.method must be "cg", "cholesky" or "eals"'),

@@ -47,7 +47,7 @@ def test_compare_own_events(csv, tmp_path, capsys, metric):
     printed = capsys.readouterr()
     assert "my ratings: 3,000 events" in printed.out
     assert str(out / "index.html") in printed.out
-    assert printed.err == ""  # no progress bar away from a terminal
+    assert "%|" not in printed.err  # no progress bar away from a terminal
     read = json.loads((out / "compare.json").read_text())
     assert (read["dataset"], read["metric"], read["block"]) == ("my ratings", metric, 0.1)
     assert tuple(read["contestants"]) == contestants(metric)
@@ -100,6 +100,15 @@ def test_errors_are_one_line_and_status_2(csv, tmp_path, capsys, arguments, mess
     assert printed.err.startswith("fastmf: ")
     assert printed.err.count("\n") == 1
     assert message in printed.err
+    assert printed.out == ""
+    assert not out.exists()
+
+
+def test_a_log_and_a_file_are_one_too_many(csv, tmp_path, capsys):
+    out = tmp_path / "report"
+    assert main(["compare", "synthetic", "--data", str(csv), *COLUMNS, "--out", str(out)]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == f"fastmf: compare takes the log synthetic or --data {csv}, not both\n"
     assert printed.out == ""
     assert not out.exists()
 
@@ -181,3 +190,12 @@ def test_warmup_names_what_it_compiles(monkeypatch, capsys):
     assert main(["warmup", "--factors", "8", "24", "--storage", "float16"]) == 0
     assert asked == [([8, 24], ["float16"])]
     assert capsys.readouterr().out == "8 factors, Huber, SGD, float16\n"
+
+
+@pytest.mark.parametrize("factors", [["0"], ["-3"], ["8", "2000"]])
+def test_warmup_refuses_what_a_model_does_before_it_compiles_anything(monkeypatch, capsys, factors):
+    monkeypatch.setattr("fastmf.warmup._use", lambda model: pytest.fail("nothing is to be compiled"))
+    assert main(["warmup", "--factors", *factors]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == f"fastmf: factors must be an integer from 1 to 1024, got {factors[-1]}\n"
+    assert printed.out == ""

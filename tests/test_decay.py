@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import FACTORS, ITEMS, USERS, assert_reads, assert_same, bits, content, some_events
 
 import fastmf
-from fastmf import MF, Interactions
+from fastmf import MF, Interactions, optimizers
 from fastmf.errors import DataError
 from fastmf.history import Events
 from fastmf.training.batch import decayed
@@ -166,6 +166,32 @@ def test_the_newest_time_may_be_of_the_log_the_batch_or_an_event_learned_alone(p
     twin.update(Interactions(late.users, late.items, late.values, late.times, [0.5, 0.5**20]))
     model.update(late, half_life=5)
     assert learned(model) == learned(twin)
+
+
+@given(half_life=st.floats(1e-3, 1e9))
+def test_a_step_on_a_single_event_is_that_of_any_half_life(past: MF, half_life: float) -> None:
+    model, twin = past.copy(), past.copy()
+    now = int(past._state.history.events.times.max())
+    for user, item, value in ((3, 5, 1.0), (3, 90, 4.5), (90, 5, 2.0)):
+        model.learn_one(user, item, value)
+        batch = Interactions([user], [item], [value], [now])
+        twin.update(batch, epochs=1, history_epochs=0, half_life=half_life)
+    model.flush()
+    assert learned(model) == learned(twin)
+
+
+def test_a_row_solved_for_a_single_event_has_an_undecayed_past() -> None:
+    """A limit, which the documentation states: only an update decays the past that rows are solved from."""
+    model = MF(FACTORS, solver=optimizers.ALS("cholesky")).fit(timed(), half_life=5, epochs=2)
+    plain, decayed_twin = model.copy(), model.copy()
+    now = int(timed().times.max())
+    one = Interactions([3], [5], [4.0], [now], [1.0])
+    model.learn_one(3, 5, 4.0)
+    plain.update(one, epochs=1)
+    decayed_twin.update(one, epochs=1, half_life=5)
+    found, same, other = (m.user_factors[m.users.rows(np.array([3]))[0]] for m in (model, plain, decayed_twin))
+    np.testing.assert_allclose(found, same, rtol=1e-3, atol=1e-5)
+    assert np.abs(found - other).max() > 1e-2
 
 
 def test_rollback_apply_and_files_go_on_as_ever(past: MF, tmp_path: Path) -> None:

@@ -47,8 +47,6 @@ def test_a_certain_mistake_costs_much_but_not_everything(dtype):
 def test_logloss_names_what_is_no_probability(actual, predicted, name):
     with pytest.raises(DataError, match=rf"{name}, row 1: (2.0|-0.5) is outside \[0, 1\]"):
         metrics.logloss(actual, predicted)
-    with pytest.raises(DataError, match="predicted, row 0: nan"):
-        metrics.logloss([1], [math.nan])
 
 
 def test_calibration_is_promised_over_observed():
@@ -95,8 +93,44 @@ def test_a_model_without_opinions_is_not_perfect(metric):
 
 @pytest.mark.parametrize("metric", [*AT_K, "auc"])
 def test_an_item_without_a_score_is_not_found(metric):
-    scores = np.array([[math.nan, 1.0, 2.0], [-math.inf, 1.0, 2.0]])
+    scores = np.array([[-math.inf, 1.0, 2.0], [-math.inf, 1.0, math.inf]])
     assert getattr(metrics, metric)(scores, [0, 1], [0, 0]) == 0.0
+
+
+@pytest.mark.parametrize("metric", [*AT_K, "auc", "ranks"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_score_that_is_no_number_is_refused_wherever_it_stands(metric, dtype):
+    """As scikit-learn refuses it: a model that has diverged must not be taken for one that ranks badly."""
+    for row, column in ((0, 0), (1, 2), (2, 1)):
+        scores = np.arange(9, dtype=dtype).reshape(3, 3)
+        scores[row, column] = np.nan
+        with pytest.raises(DataError, match=rf"scores, row {row}, column {column}: nan is no number"):
+            getattr(metrics, metric)(scores, [0], [1])
+
+
+@pytest.mark.parametrize("metric", AT_K)
+def test_a_gain_that_is_no_number_is_refused(metric):
+    with pytest.raises(DataError, match="gains, row 1: nan is no number"):
+        getattr(metrics, metric)([[1.0, 2.0]], [0, 0], [0, 1], [1.0, math.nan])
+
+
+def test_the_gain_of_a_place_must_be_a_number():
+    with pytest.raises(DataError, match="gains, row 1: nan is no number"):
+        ndcg_by_row([1, 2], [0, 0], [1.0, math.nan])
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae", "logloss", "calibration"])
+@pytest.mark.parametrize("name", ["actual", "predicted"])
+def test_a_value_that_is_no_number_is_refused(metric, name):
+    values = {"actual": np.ones(3), "predicted": np.ones(3, np.float32), name: np.array([1, 0.5, math.nan])}
+    with pytest.raises(DataError, match=f"{name}, row 2: nan is no number"):
+        getattr(metrics, metric)(**values)
+
+
+def test_infinite_values_are_infinitely_wrong():
+    assert rmse([1, 2], [1, math.inf]) == math.inf
+    assert mae([1, -math.inf], [1, 2]) == math.inf
+    assert metrics.calibration([1, 2], [1, math.inf]) == math.inf
 
 
 def test_rows_whose_candidates_are_all_relevant_have_no_auc():
@@ -200,7 +234,7 @@ def test_relevant_items_that_tie_share_the_places_after_the_irrelevant_ones():
 
 
 def test_items_without_a_score_are_no_candidates():
-    scores = [[-np.inf, 0.1, np.nan, 0.3]]
+    scores = [[-np.inf, 0.1, -np.inf, 0.3]]
     assert ranks(scores, [0, 0, 0], [0, 2, 1]).tolist() == [UNRANKED, UNRANKED, 2]
     assert ndcg([[-np.inf]], [0], [0], k=5) == 0.0
 

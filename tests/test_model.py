@@ -13,7 +13,7 @@ import pytest
 from strategies import FACTORS, ITEMS, USERS, assert_same, bits, content, fitted, some_events
 
 import fastmf
-from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
+from fastmf import MF, Interactions, Options, losses, optimizers, regularizers, samplers
 from fastmf.errors import CapacityError, DataError, NotFittedError
 
 RNG = np.random.default_rng(0)
@@ -101,6 +101,40 @@ def test_parameters_make_the_same_model_again() -> None:
     }
     assert repr(MF(**model.get_params())) == repr(model)
     assert {name: getattr(model, name) for name in settings} == settings
+
+
+SUITED: dict[str, tuple[Any, Any, Any]] = {
+    "Squared": (losses.Squared(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
+    "labels": (losses.Logistic(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
+    "a loss of one's own": (Absolute(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
+    "negatives": (losses.Logistic(negatives=2), optimizers.AdaGrad(0.1), regularizers.L2(0.03)),
+    "WARP": (losses.WARP(margin=0.5), optimizers.AdaGrad(0.1), regularizers.L2(0.06)),
+    "BPR": (losses.BPR(), optimizers.AdaGrad(0.1), regularizers.L2(0.005)),
+    "harder negatives": (losses.BPR(samplers.Popular()), optimizers.AdaGrad(0.1), regularizers.L2(0.02)),
+    "Softmax": (losses.Softmax(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
+    "Confidence": (losses.Confidence(), optimizers.ALS(), regularizers.L2(0.06)),
+}
+
+
+@pytest.mark.parametrize(("loss", "solver", "regularizer"), SUITED.values(), ids=SUITED)
+def test_a_loss_brings_the_solver_and_the_regularizer_that_suit_it(loss: Any, solver: Any, regularizer: Any) -> None:
+    model = MF(factors=FACTORS, loss=loss)
+    for one in (model, MF(**model.get_params()), model.copy()):
+        assert (type(one.solver), one.solver) == (type(solver), solver)
+        assert (type(one.regularizer), one.regularizer) == (type(regularizer), regularizer)
+    others = MF(loss=loss, regularizer=regularizers.L2(0.5))
+    assert (others.solver, others.regularizer) == (solver, regularizers.L2(0.5))
+
+
+def test_what_is_given_goes_before_what_the_loss_brings(tmp_path: Path) -> None:
+    bringing = type("Bringing", (Absolute,), {"solver": optimizers.SGD(0.03), "regularizer": regularizers.L2(0.2)})
+    model = MF(factors=FACTORS, loss=bringing())
+    assert (model.solver, model.regularizer) == (optimizers.SGD(0.03), regularizers.L2(0.2))
+    model = MF(factors=FACTORS, loss=bringing(), solver=optimizers.SGD(0.5))
+    assert (model.solver, model.regularizer) == (optimizers.SGD(0.5), regularizers.L2(0.2))
+    model.save(tmp_path / "model")
+    loaded = fastmf.load(tmp_path / "model", classes=[bringing])
+    assert (loaded.solver, loaded.regularizer) == (optimizers.SGD(0.5), regularizers.L2(0.2))
 
 
 def test_cloning_as_scikit_learn_does_it() -> None:

@@ -52,6 +52,14 @@ def targets_of(loss: Any) -> np.ndarray:
     return np.linspace(low, high, 7)
 
 
+@pytest.mark.parametrize("loss", EVERY_LOSS, ids=str)
+def test_every_loss_makes_a_model_by_itself(loss: Any) -> None:
+    model = MF(loss=loss)
+    rating = MF()
+    assert model.solver._fields
+    assert (model.solver, model.regularizer) == (rating.solver, rating.regularizer) or loss.kind != "pointwise"
+
+
 # --- losses ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmf.errors import require_number
 from fastmf.losses.pointwise import require_domain
+from fastmf.optimizers import ALS
 
 __all__ = ["Confidence"]
 
@@ -47,6 +48,7 @@ class Confidence(NamedTuple):
     popularity: float = 0.0
     kind = "whole"
     domain = (0.0, math.inf)
+    solver = ALS()
 
     def value(self, score: Any, target: Any) -> Any:
         error = score - 1

@@ -12,6 +12,9 @@ A loss is a NamedTuple with plain methods and no Numba in sight; kernels are spe
 ``check(values)``               raises :class:`~fastmf.errors.DataError` on a label outside the domain
 ==============================  =================================================================
 
+A loss may have ``solver`` and ``regularizer`` too, the values that suit it: :class:`fastmf.MF` takes them where none
+are given. For a loss without them it takes ``AdaGrad()`` and ``L2()``, which suit ratings.
+
 A loss that ``optimizers.ALS`` can solve has ``quadratic(values)`` too, ``(weights, targets)``: an event's loss is
 ``weight * (target - s)**2``; targets are None where all are 1.
 
@@ -28,6 +31,8 @@ import numpy as np
 
 from fastmf.errors import DataError, require_number, require_whole
 from fastmf.losses.ranking import POSITIVE, require_weights
+from fastmf.optimizers import AdaGrad
+from fastmf.regularizers import L2
 from fastmf.samplers import Uniform
 
 __all__ = ["Huber", "Logistic", "Poisson", "Squared"]
@@ -170,6 +175,16 @@ class Logistic(NamedTuple):
     def domain(self) -> tuple[float, float]:
         """Labels, or weights."""
         return POSITIVE if self.negatives else (0.0, 1.0)
+
+    @property
+    def solver(self) -> AdaGrad:
+        """What suits labels, or negatives."""
+        return AdaGrad(rate=0.1) if self.negatives else AdaGrad()
+
+    @property
+    def regularizer(self) -> L2:
+        """What suits labels, or negatives."""
+        return L2(0.03) if self.negatives else L2()
 
     def value(self, score: Any, target: Any) -> Any:
         return max(score, 0.0) + math.log1p(math.exp(-abs(score))) - target * score

@@ -3,7 +3,8 @@
 Events are positives; their values are weights > 0. Negatives come from the loss's sampler (see
 :mod:`fastmf.samplers`), and are never among the items that the user is known to have chosen unless ``allow_seen``.
 
-Besides ``domain``, ``link``, ``prior`` and ``check`` (see :mod:`fastmf.losses.pointwise`) such a loss has
+Besides ``domain``, ``link``, ``prior`` and ``check``, and maybe a ``solver`` and a ``regularizer`` (see
+:mod:`fastmf.losses.pointwise`), such a loss has
 
 ==================================================  ================================================================
 ``kind``                                            ``"pairwise"`` or ``"listwise"``
@@ -33,6 +34,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.errors import DataError, require_number, require_whole
+from fastmf.optimizers import AdaGrad
+from fastmf.regularizers import L2
 from fastmf.samplers import Every, Uniform
 
 __all__ = ["BPR", "WARP", "SampledSoftmax", "Softmax"]
@@ -73,6 +76,12 @@ class BPR(NamedTuple):
     kind = "pairwise"
     trials = 1
     domain = POSITIVE
+    solver = AdaGrad(rate=0.1)
+
+    @property
+    def regularizer(self) -> L2:
+        """What suits uniform negatives, most of which are easy, or harder ones."""
+        return L2(0.005) if isinstance(self.sampler, Uniform) else L2(0.02)
 
     def value(self, score: Any, target: Any) -> Any:
         return math.log1p(math.exp(-abs(score))) + max(-score, 0)
@@ -124,6 +133,7 @@ class WARP(NamedTuple):
     allow_seen: bool = False
     kind = "pairwise"
     domain = POSITIVE
+    solver = AdaGrad(rate=0.1)
 
     def value(self, score: Any, target: Any) -> Any:
         return max(self.margin - score, 0)
@@ -222,6 +232,7 @@ class SampledSoftmax(NamedTuple):
     allow_seen: bool = False
     kind = "listwise"
     domain = POSITIVE
+    solver = AdaGrad(rate=0.1)
 
     grade = _cross_entropy
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmf.errors import DataError
+from fastmf.metrics.numbers import require_no_nan
 
 __all__ = ["ERRORS", "calibration", "logloss", "mae", "rmse"]
 
@@ -33,7 +34,7 @@ def rmse(actual: ArrayLike, predicted: ArrayLike) -> float:
     Raises
     ------
     DataError
-        Arrays of different shapes; so do all metrics here.
+        Arrays of different shapes, or a NaN, which is named; so do all metrics here.
 
     Examples
     --------
@@ -159,6 +160,8 @@ def terms(metric: str, actual: ArrayLike, predicted: ArrayLike) -> tuple[Floats,
     wanted, got = np.asarray(actual, np.float64), given.astype(np.float64)
     if wanted.shape != got.shape:
         raise DataError(f"actual has shape {wanted.shape}, predicted {got.shape}")
+    for name, values in (("actual", wanted), ("predicted", got)):
+        require_no_nan(name, values)
     rounding = np.finfo(given.dtype if given.dtype.kind == "f" else np.float64).eps
     return ERRORS[metric](wanted, got, float(rounding))
 

@@ -12,6 +12,7 @@ from fastmf.kernels import places
 from fastmf.kernels.launch import launch, usable_threads
 from fastmf.kernels.tiles import TILE
 from fastmf.memory import aligned
+from fastmf.metrics.numbers import require_no_nan
 
 __all__ = ["UNRANKED", "ranks", "ranks_of_products"]
 
@@ -30,8 +31,8 @@ def ranks(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, threads: int |
     Parameters
     ----------
     scores : array_like of float, shape (queries, items)
-        The whole catalogue, not a sample of it. An item whose score is -inf or NaN is no candidate: so are items left
-        out that a user has seen.
+        The whole catalogue, not a sample of it. An item whose score is -inf is no candidate: so are items left out that
+        a user has seen.
     rows, columns : array_like of int, shape (n,)
         The relevant pairs, each once.
     threads : int, optional
@@ -46,7 +47,7 @@ def ranks(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, threads: int |
     Raises
     ------
     DataError
-        Scores that are no table, or a pair outside it.
+        Scores that are no table, a score that is NaN, or a pair outside the table.
 
     References
     ----------
@@ -82,6 +83,8 @@ def ranks_of_products(
     threads: int | None = None,
 ) -> Codes:
     """What `ranks` says of the scores ``points @ vectors.T + biases``, which are never held, nor all of them made.
+
+    Nobody has looked at them either: one that is NaN is taken for -inf.
 
     Parameters
     ----------
@@ -138,7 +141,9 @@ def _table(scores: ArrayLike) -> NDArray[np.floating]:
     if table.ndim != 2:
         raise DataError(f"scores has shape {table.shape}: one row per query and one column per item")
     kind = np.float32 if table.dtype == np.float32 else np.float64
-    return np.ascontiguousarray(table, kind)
+    numbers: NDArray[np.floating] = np.ascontiguousarray(table, kind)
+    require_no_nan("scores", numbers)
+    return numbers
 
 
 def _padded(vectors: NDArray[np.floating], count: int) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmf.errors import DataError, require_integer
+from fastmf.metrics.numbers import require_no_nan
 from fastmf.metrics.places import UNRANKED, candidates, ranks
 
 __all__ = ["RANKINGS", "Found", "auc", "hit_rate", "map", "mrr", "ndcg", "ndcg_by_row", "precision", "recall"]
@@ -164,6 +165,11 @@ def ndcg_by_row(places: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 1
     (ndarray of int64, ndarray of float64), shape (m,)
         The rows that have a relevant item, ascending, and their values between 0 and 1.
 
+    Raises
+    ------
+    DataError
+        A gain that is NaN.
+
     References
     ----------
     .. [1] Järvelin, Kekäläinen: Cumulated gain-based evaluation of IR techniques. ACM TOIS 20(4), 2002.
@@ -174,6 +180,7 @@ def ndcg_by_row(places: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 1
     (array([4, 5]), array([1. , 0.5]))
     """
     require_integer("k", k, 1)
+    require_no_nan("gains", np.asarray(gains, np.float64))
     found = Found.of(places, rows, gains)
     return found.names, _ndcg(found, k, found.names)
 
@@ -195,12 +202,12 @@ def ndcg(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLik
     Returns
     -------
     float
-        Between 0 and 1; NaN without relevant pairs. So do all metrics here.
+        Between 0 and 1; NaN without relevant pairs, as for all metrics here.
 
     Raises
     ------
     DataError
-        See `ranks`.
+        See `ranks`; and a gain that is NaN.
 
     Examples
     --------
@@ -217,14 +224,7 @@ def recall(
 ) -> float:
     """Mean share of a row's relevant items that are among the first k.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
 
     References
     ----------
@@ -243,14 +243,7 @@ def precision(
 ) -> float:
     """Mean share of the first k places that hold relevant items, be there as many or not.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
 
     Examples
     --------
@@ -263,15 +256,8 @@ def precision(
 def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
     """Mean average precision: the precision at each relevant item among the first k, 0 for the others.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
-        The mean is over all relevant items of a row, as in trec_eval, so that more than k of them cannot give 1.
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts. The mean is over all relevant
+    items of a row, as in trec_eval, so that more than k of them cannot give 1.
 
     Examples
     --------
@@ -284,14 +270,7 @@ def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
 def mrr(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
     """Mean reciprocal rank: one over the place of the first relevant item, 0 where it is beyond k.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
 
     References
     ----------
@@ -310,14 +289,7 @@ def hit_rate(
 ) -> float:
     """Share of the rows that have a relevant item among the first k.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains, k
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
+    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
 
     Examples
     --------
@@ -330,16 +302,9 @@ def hit_rate(
 def auc(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None) -> float:
     """Mean area under the ROC curve of each row: how often a relevant item is placed before another candidate.
 
-    Parameters
-    ----------
-    scores, rows, columns, gains
-        As for `ndcg`; only whether a gain is positive counts.
-
-    Returns
-    -------
-    float
-        0.5 for random scores, but 0 where all are equal, since ties count against it. Relevant items that are no
-        candidates come last. Rows whose candidates are all relevant are left out.
+    It takes and returns what `ndcg` does, but for k; of a gain, only whether it is positive counts. Random scores
+    have 0.5, but scores that are all equal 0, since ties count against it. Relevant items that are no candidates come
+    last. Rows whose candidates are all relevant are left out.
 
     References
     ----------
@@ -355,18 +320,15 @@ def auc(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
 
 
 def _mean(
-    metric: str,
-    scores: ArrayLike,
-    rows: ArrayLike,
-    columns: ArrayLike,
-    gains: ArrayLike | None,
-    k: int = 10,
+    metric: str, scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
 ) -> float:
+    """The mean of a metric of `RANKINGS` over the rows that have a value."""
     rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
     worth = np.ones(rows.shape) if gains is None else np.asarray(gains, np.float64)
     require_integer("k", k, 1)
     if not rows.shape == columns.shape == worth.shape:
         raise DataError(f"rows has shape {rows.shape}, columns {columns.shape}, gains {worth.shape}")
+    require_no_nan("gains", worth)  # before they are put in order
     order = np.argsort(worth, kind="stable")  # among relevant ties the least relevant comes first
     rows, columns, worth = rows[order], columns[order], worth[order]
     found = Found.of(ranks(scores, rows, columns), rows, worth)

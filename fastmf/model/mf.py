@@ -42,8 +42,11 @@ class MF(Answers):
     ----------
     factors : int
         Length of the vectors p and q.
-    loss, solver, regularizer
-        Values of :mod:`fastmf.losses`, :mod:`fastmf.optimizers`, :mod:`fastmf.regularizers`, or your own.
+    loss
+        A value of :mod:`fastmf.losses`, or your own.
+    solver, regularizer : optional
+        Values of :mod:`fastmf.optimizers` and :mod:`fastmf.regularizers`, or your own; by default those that suit the
+        loss, its ``solver`` and ``regularizer``, or ``AdaGrad()`` and ``L2()`` where it names none.
     biases : bool
         False drops b, c and the mean: predictions are exactly ``link(p_u . q_i)``.
     seed : int
@@ -79,8 +82,8 @@ class MF(Answers):
         self,
         factors: int = 64,
         loss: Any = losses.Squared(),  # type: ignore[call-arg]
-        solver: Any = optimizers.AdaGrad(),
-        regularizer: Any = regularizers.L2(),
+        solver: Any = None,
+        regularizer: Any = None,
         biases: bool = True,
         seed: int = 0,
         options: Options = Options(),
@@ -92,8 +95,10 @@ class MF(Answers):
         self.biases = require_flag("biases", biases)
         self.seed = require_integer("seed", seed, 0, 2**63 - 1)
         self.options = options
-        self.loss, self.solver, self.regularizer = loss, solver, regularizer
-        self._objective = Objective.of(loss, solver, regularizer)
+        self.loss = loss
+        self.solver = getattr(loss, "solver", optimizers.AdaGrad()) if solver is None else solver
+        self.regularizer = getattr(loss, "regularizer", regularizers.L2()) if regularizer is None else regularizer
+        self._objective = Objective.of(self.loss, self.solver, self.regularizer)
         self._state: State | None = None
         self._journal: Journal | None = None  # open while single events are learned
         self.history_: list[dict[str, Any]] = []
@@ -205,6 +210,9 @@ class MF(Answers):
 
     def learn_one(self, user: int | str, item: int | str, value: float = 1.0) -> None:
         """Take one step on one event, at once: what ``update`` does with ``epochs=1, history_epochs=0``.
+
+        The event happens now, so that no half-life would make it count less. A model whose solver is ALS solves the two
+        rows instead, from a past that counts as it was logged: where that should decay, `update` with one event.
 
         The rows move in place; :meth:`flush` turns what happened since into one Delta. Every other change of the model
         flushes first, and so does an event that finds more than 4,096 rows of a side moved.
