@@ -75,7 +75,9 @@ class BPR(NamedTuple):
     domain = POSITIVE
 
     def value(self, score: Any, target: Any) -> Any:
-        return math.log1p(math.exp(-abs(score))) + max(-score, 0)
+        small = math.exp(-abs(score))  # cannot overflow
+        whole = target + small  # log1p(small), as exact, but without branches that processors cannot foresee
+        return math.log(whole) + (small - (whole - target)) / whole + max(-score, 0)
 
     def slope(self, score: Any, target: Any) -> Any:
         small = math.exp(-abs(score))  # cannot overflow
