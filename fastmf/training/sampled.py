@@ -128,7 +128,6 @@ class Negatives:
         length = self._length(objective)
         pool, mass = self._pool(runs.events, objective)
         key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
-        most = 1 if self._sets[1].size else int(np.diff(self._known.starts).max(initial=1))
         whole = working.now["items"]
         outside = whole if table is None else table
         form = working.shape, objective.classes, listwise, table is not None
@@ -157,7 +156,7 @@ class Negatives:
                 (movable["users"], movable["items"]),
                 *objective.values,
                 objective.sampler,
-                (1 << (negatives.ROOM * most - 1).bit_length(), length + 1),
+                (0 if table is not None else -(-self._items // 64), length + 1),
                 workers,
                 sums,
             )
