@@ -59,7 +59,6 @@ def _train_group(
 ):
     if not hasattr(size, "literal_value"):
         return None
-
     flight = 1 if listwise.literal_value else FLIGHT
 
     def group(
@@ -199,8 +198,8 @@ def _epoch(size, width, memory, biases, listwise, outside, parallel, stamp):
         runs = (order, bounds, first, last): run order[n], for n from first to last, is events bounds[r] to
         bounds[r + 1], all of one user. events = (users, items, weights). given = (starts, rows, allow_seen, and the
         sets that `prepare` made, if it did): user u knows rows[starts[u]:starts[u + 1]]. tables are the users' and the
-        items', each with its origins, and the model's items; pool and rules are as above, sizes those of the set and of
-        the longest list.
+        items', each with its origins, and the model's items; pool and rules are as above, sizes how many words mark all
+        items and how long the longest list is.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         order, bounds, first, last = runs
@@ -208,8 +207,9 @@ def _epoch(size, width, memory, biases, listwise, outside, parallel, stamp):
         chunks = (last - first + CHUNK - 1) // CHUNK
         for _ in prange(workers):
             words, chances = np.zeros(sizes[0], np.int64), np.empty(sizes[1], np.float32)
-            scores, slopes = np.empty((FLIGHT, sizes[1]), np.float32), np.empty((FLIGHT, sizes[1]), np.float32)
-            lists = np.empty((FLIGHT, sizes[1]), np.int64), scores, slopes, chances, np.empty(FLIGHT, np.int64)
+            form = (1 if listwise else FLIGHT), sizes[1]
+            scores, slopes = np.empty(form, np.float32), np.empty(form, np.float32)
+            lists = np.empty(form, np.int64), scores, slopes, chances, np.empty(FLIGHT, np.int64)
             firsts = np.empty(FLIGHT, np.int64), np.empty(FLIGHT, np.int64), np.empty(FLIGHT, np.int64)
             while True:
                 chunk = draw_number(taken)
