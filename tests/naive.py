@@ -447,21 +447,36 @@ class Lists:
         self.sampler = SAMPLERS[type(loss.sampler).__name__](**loss.sampler._asdict())
 
     def epoch(
-        self, events: Iterable[tuple[int, int, int, Any]], key: int, known: dict[int, set[int]], pool: Pool
+        self,
+        events: Iterable[tuple[int, int, int, Any]],
+        key: int,
+        known: dict[int, set[int]],
+        pool: Pool,
+        in_flight: int = 1,
     ) -> float:
-        """Events are (place, user, item, weight), in the order of their steps; returns their loss."""
+        """Events are (place, user, item, weight), in the order of their steps; returns their loss.
+
+        The lists of up to `in_flight` events of one user that follow each other are all made before the first step.
+        """
         lost = 0.0
-        for place, user, item, weight in events:
-            barred = {item} if self.allow_seen else known[user]
-            candidates = pool.candidates(barred)
-            draws = self._draws(draw_key=(key, place), barred=barred | {item}, pool=pool)
-            find = self._pair if self.compared.search else self._list
-            found = find(user, item, draws, candidates, pool)
-            if found:
-                entries, loss, slopes = found
-                lost += float(weight) * loss
-                self._step(user, entries, [f32(weight * f32(slope)) for slope in slopes])
+        for user, run in itertools.groupby(events, key=lambda event: event[1]):
+            left = list(run)
+            while left:
+                group, left = left[:in_flight], left[in_flight:]
+                lists = [(weight, self._found(key, place, user, item, known, pool)) for place, _, item, weight in group]
+                for weight, found in lists:
+                    if found:
+                        entries, loss, slopes = found
+                        lost += float(weight) * loss
+                        self._step(user, entries, [f32(weight * f32(slope)) for slope in slopes])
         return lost
+
+    def _found(self, key: int, place: int, user: int, item: int, known: dict[int, set[int]], pool: Pool) -> Any:
+        """The entries of a list, its loss and its slopes, if there are any negatives."""
+        barred = {item} if self.allow_seen else known[user]
+        draws = self._draws(draw_key=(key, place), barred=barred | {item}, pool=pool)
+        find = self._pair if self.compared.search else self._list
+        return find(user, item, draws, pool.candidates(barred), pool)
 
     def _draws(self, draw_key: tuple[int, int], barred: set[int], pool: Pool) -> Iterator[int | None]:
         """Negatives one after the other; None where 64 draws gave none."""

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from strategies import FACTORS, SIDES, assert_same, bits
 
 import fastmf
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers, samplers
 from fastmf.errors import DataError
+from fastmf.kernels import negatives, pairwise
+from fastmf.kernels.borrowed import borrow
 from fastmf.plan import deal
+from fastmf.training.sampled import Known
 
 USERS, ITEMS, EVENTS = 23, 31, 200
 LOSSES = [
@@ -114,6 +118,11 @@ def pool_of(loss: Any, items: int, past: Past, batch: Past, arrived: Past | None
     return naive.Pool(items, past.items + (arrived.items if arrived else []), past.counts(), tabled=not arrived)
 
 
+def in_flight(loss: Any) -> int:
+    """Events of one user whose slopes are taken at once."""
+    return pairwise.FLIGHT if loss.kind == "pairwise" else 1
+
+
 def assert_equals_twin(model: MF, twin: naive.Lists) -> None:
     """Every array, to the last bits: losses go through exp and log, which no standard rounds the same everywhere."""
     state = model._state
@@ -139,7 +148,7 @@ def test_a_fit_equals_naive(loss: Any) -> None:
         visits = np.random.default_rng([3, epoch]).permutation(len(model.users))
         placed = [event for user in visits for event in ordered.placed() if event[1] == user]
         pool = pool_of(loss, len(model.items), past, ordered)
-        lost = twin.epoch(placed, naive.draw(3, epoch, 0), past.known(), pool)
+        lost = twin.epoch(placed, naive.draw(3, epoch, 0), past.known(), pool, in_flight(loss))
         assert model.history_[epoch]["loss"] == pytest.approx(lost / float(np.sum(past.weights)), rel=1e-5)
     assert_equals_twin(model, twin)
 
@@ -161,11 +170,11 @@ def test_an_update_equals_naive(loss: Any, order: str) -> None:
     seed = naive.draw(3, delta.parent + 1, 1)
     pool = pool_of(loss, items, earlier, ordered, new)
     for epoch in range(2):
-        twin.epoch(ordered.placed(), naive.draw(seed, epoch, 0), known, pool)
+        twin.epoch(ordered.placed(), naive.draw(seed, epoch, 0), known, pool, in_flight(loss))
     past = history_of(earlier, new, 3) + ordered
     twin.movable, rate = (set(new.users), set()), float(model.solver.rate)
     twin.model.objective = twin.model.objective._replace(step=naive.like(model.solver._replace(rate=rate * 0.5)))
-    twin.epoch(past.placed(), naive.draw(seed, 2, 0), known, pool_of(loss, items, earlier, past, new))
+    twin.epoch(past.placed(), naive.draw(seed, 2, 0), known, pool_of(loss, items, earlier, past, new), in_flight(loss))
     assert_equals_twin(model, twin)
 
 
@@ -188,7 +197,8 @@ def test_every_solver_equals_naive(loss: Any, solver: Any, biases: bool) -> None
     past = Past.of(model, events)
     visits = np.random.default_rng([3, 0]).permutation(len(model.users))
     placed = [event for user in visits for event in past.by_user().placed() if event[1] == user]
-    twin.epoch(placed, naive.draw(3, 0, 0), past.known(), pool_of(loss, len(model.items), past, past))
+    pool = pool_of(loss, len(model.items), past, past)
+    twin.epoch(placed, naive.draw(3, 0, 0), past.known(), pool, in_flight(loss))
     assert_equals_twin(model, twin)
     assert not model.user_biases.any()
     assert model.item_biases.any() == biases
@@ -205,7 +215,7 @@ def test_the_losses_of_a_delta_are_of_the_same_draws(loss: Any) -> None:
     seed = naive.draw(3, 1, 1)
     pool = pool_of(loss, len(model.items), earlier, new.by_first_appearance(), new)
     key = naive.draw(seed, 2**64 - 1, 0)
-    lost = twin.epoch(new.by_first_appearance().placed(), key, (earlier + new).known(), pool)
+    lost = twin.epoch(new.by_first_appearance().placed(), key, (earlier + new).known(), pool, in_flight(loss))
     assert still.loss_before == pytest.approx(lost / float(np.sum(new.weights)), rel=1e-5)
 
 
@@ -473,7 +483,7 @@ def test_a_deterministic_fit_equals_naive(loss: Any) -> None:
         lost = 0.0
         for members, placed in in_blocks(past, items, epoch):
             pool = pool_of(loss, items, past, past)._replace(band=members, tabled=True)
-            lost += twin.epoch(placed, naive.draw(3, epoch, 0), past.known(), pool)
+            lost += twin.epoch(placed, naive.draw(3, epoch, 0), past.known(), pool, in_flight(loss))
         assert model.history_[epoch]["loss"] == pytest.approx(lost / float(np.sum(past.weights)), rel=1e-5)
     assert_equals_twin(model, twin)
 
@@ -521,6 +531,43 @@ def test_pieces_hold_every_run_once() -> None:
         assert [first for first, _ in pieces] == [0, *(last for _, last in pieces[:-1])]
         assert pieces[-1][1] == 6
     assert len(list(runs.pieces(np.arange(6), 7))) > 1
+
+
+def _asking(reach: int) -> Any:
+    @njit
+    def asked(given, user, words, candidates):
+        run = borrow(given[1]), given[0][user], given[0][user + 1]
+        known, distinct = negatives.recall(reach, given, user, run, words)
+        found = np.empty(candidates.size, np.bool_)
+        for n in range(candidates.size):
+            found[n] = negatives.knows(reach, known, candidates[n])
+        negatives.forget(reach, given, user, run, words)
+        return found, distinct
+
+    return asked
+
+
+KNOWN = {reach: _asking(reach) for reach in (negatives.WHOLE, negatives.BEYOND, negatives.BAND)}
+
+
+@pytest.mark.parametrize("reach", KNOWN)
+@pytest.mark.parametrize("allow_seen", [False, True])
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 200), max_size=90), min_size=1, max_size=4))
+def test_known_rows_are_told_from_all_others(reach: int, allow_seen: bool, users: list[list[int]]) -> None:
+    """By marks in a fit, by sets in an update; marks are gone after."""
+    owners = np.repeat(np.arange(len(users), dtype=np.int32), [len(rows) for rows in users])
+    known = Known.of(owners, np.array([row for rows in users for row in rows], np.int32), len(users))
+    bases, bits, distinct = (np.zeros(len(users), kind) for kind in (np.int64, np.int32, np.int32))
+    slots = negatives.prepare(*known, bases, bits, distinct)
+    words, candidates = np.zeros(4, np.int64), np.arange(201)
+    for user, rows in enumerate(users):
+        own = set() if allow_seen else set(rows)
+        for _ in range(2):
+            found, count = KNOWN[reach]((*known, allow_seen, slots, bases, bits, distinct), user, words, candidates)
+            assert found.tolist() == [row in own for row in candidates.tolist()]
+            assert count == len(own)
+            assert not words.any()
 
 
 # --- quality ----------------------------------------------------------------------------------------------------------

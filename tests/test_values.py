@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import naive
@@ -543,3 +544,11 @@ def test_a_class_instead_of_a_value_is_refused() -> None:
 def test_every_value_has_a_naive_twin() -> None:
     for twins, room in ((naive.LOSSES, losses), (naive.STEPS, optimizers), (naive.PULLS, regularizers)):
         assert set(twins) == set(room.__all__) - WHOLE
+
+
+@pytest.mark.parametrize("kind", [float, np.float32])
+def test_the_loss_of_a_lead_is_exact_however_small(kind: Any) -> None:
+    for lead in np.linspace(-80, 80, 641):
+        expected = math.log1p(math.exp(-abs(lead))) + max(-lead, 0)
+        found = losses.BPR().value(kind(lead), kind(1))
+        assert float(found) == pytest.approx(expected, rel=4 * float(np.finfo(kind).eps))

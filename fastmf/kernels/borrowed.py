@@ -44,9 +44,26 @@ def borrow(typing: Any, array: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         layout = context.make_array(array)(context, builder, arguments[0])
-        return _make(context, builder, borrowed, layout.data, builder.extract_value(layout.strides, 0))
+        if array.ndim == 1 and array.layout == "C":  # a constant, which compiles to an address mode
+            stride = ir.IntType(64)(context.get_abi_sizeof(context.get_data_type(array.dtype)))
+        else:
+            stride = builder.extract_value(layout.strides, 0)
+        return _make(context, builder, borrowed, layout.data, stride)
 
     return borrowed(array), generate
+
+
+@intrinsic
+def row_of(typing: Any, array: Any, row: Any) -> Any:
+    """A row of a borrowed array as one of one dimension."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = address(context, builder, array, *arguments, ir.IntType(64)(0))
+        data = context.get_data_type(array.dtype)
+        stride = ir.IntType(64)(context.get_abi_sizeof(data))
+        return _make(context, builder, array, builder.bitcast(found, data.as_pointer()), stride)
+
+    return array(array, types.int64), generate
 
 
 @intrinsic

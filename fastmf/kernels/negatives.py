@@ -25,12 +25,13 @@ from numba import njit
 from numba.extending import overload
 
 from fastmf.kernels import bridge
+from fastmf.kernels.borrowed import borrow
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.rng import draw, uniform
 
 ATTEMPTS = 64  # draws for one negative, until a list goes without it
 NONE = -(1 << 62)  # the entry of a negative that was not found
-ROOM = 8  # places in a set for every row: few draws then meet a place that is taken
+ROOM = 4  # places in a set for every row: few draws then meet a place that is taken
 WHOLE, BEYOND, BAND = 0, 1, 2
 LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
 
@@ -43,10 +44,10 @@ def _home(row, bits):
 
 
 @njit
-def bits_for(count, room):
-    """The binary logarithm of the size of a set of `count` rows, with `room` places for each."""
+def bits_for(count):
+    """The binary logarithm of the size of a set of `count` rows."""
     bits = 1
-    while (1 << bits) < room * count:
+    while (1 << bits) < ROOM * count:
         bits += 1
     return bits
 
@@ -55,8 +56,6 @@ def bits_for(count, room):
 def fill(slots, base, bits, rows, first, last):
     """Make slots[base:] a set of rows[first:last]; returns how many are distinct."""
     distinct = 0
-    for place in range(1 << bits):
-        slots[base + place] = -1
     for n in range(first, last):
         place = _home(rows[n], bits)
         while slots[base + place] != -1 and slots[base + place] != rows[n]:
@@ -67,8 +66,7 @@ def fill(slots, base, bits, rows, first, last):
 
 
 @njit
-def _knows(known, row):
-    slots, base, bits = known
+def _in_set(slots, base, bits, row):
     place = _home(row, bits)
     while slots[base + place] != -1:
         if slots[base + place] == row:
@@ -80,14 +78,14 @@ def _knows(known, row):
 def _prepare(stamp):
     @jit(stamp)
     def prepare(starts, rows, bases, bits, distinct):
-        """The sets of all users, one behind the other: that of user u is at bases[u]. Returns them."""
+        """The sets of all users, one behind the other: that of user u is at bases[u]. An empty one ends them."""
         stamp  # noqa: B018 - the cache key, see bridge
         total = 0
         for user in range(bits.size):
-            bits[user] = bits_for(starts[user + 1] - starts[user], 4)
+            bits[user] = bits_for(starts[user + 1] - starts[user])
             bases[user] = total
             total += 1 << bits[user]
-        slots = np.empty(total, np.int32)
+        slots = np.full(total + 2, -1, np.int32)
         for user in range(bits.size):
             distinct[user] = fill(slots, bases[user], bits[user], rows, starts[user], starts[user + 1])
         return slots
@@ -96,6 +94,83 @@ def _prepare(stamp):
 
 
 prepare = _prepare(stamp())
+
+
+def recall(reach, given, user, run, words):
+    """What a user knows, for `pick_unseen`, and how many rows that is. For kernels only.
+
+    given = (starts, rows, whether nothing is known, and what `prepare` made); run = (items, first, last), the user's
+    choices of a band; words are zero.
+    """
+
+
+@overload(recall, **LITERAL)
+def _recall(reach, given, user, run, words):
+    def from_sets(reach, given, user, run, words):
+        sets, bases, bits, distinct = given[3:]
+        if given[2]:
+            return (borrow(sets), sets.size - 2, np.int64(1)), np.int64(0)
+        return (borrow(sets), bases[user], np.int64(bits[user])), np.int64(distinct[user])
+
+    def marked(reach, given, user, run, words):
+        rows, first, last = _chosen(reach, given, user, run)
+        marks, distinct = borrow(words), np.int64(0)
+        for n in range(first, last):
+            word, bit = rows[n] >> 6, np.int64(1) << (rows[n] & 63)
+            distinct += (marks[word] & bit) == 0
+            marks[word] = marks[word] | bit
+        return (marks,), distinct
+
+    return from_sets if reach.literal_value == BEYOND else marked
+
+
+def _chosen(reach, given, user, run):
+    """Where the rows are that a user knows: (rows, first, last)."""
+
+
+@overload(_chosen, **LITERAL)
+def _chosen_of(reach, given, user, run):
+    def by_user(reach, given, user, run):
+        first = given[0][user]
+        return borrow(given[1]), first, first if given[2] else given[0][user + 1]
+
+    def by_run(reach, given, user, run):
+        return run[0], run[1], run[1] if given[2] else run[2]
+
+    return by_run if reach.literal_value == BAND else by_user
+
+
+def forget(reach, given, user, run, words):
+    """Make the words zero again. For kernels only."""
+
+
+@overload(forget, **LITERAL)
+def _forget(reach, given, user, run, words):
+    def nothing(reach, given, user, run, words):
+        return None
+
+    def clear(reach, given, user, run, words):
+        rows, first, last = _chosen(reach, given, user, run)
+        marks = borrow(words)
+        for n in range(first, last):
+            marks[rows[n] >> 6] = 0
+
+    return nothing if reach.literal_value == BEYOND else clear
+
+
+def knows(reach, known, row):
+    """Whether the row is one that the user knows. For kernels only."""
+
+
+@overload(knows, **LITERAL)
+def _knows(reach, known, row):
+    def in_set(reach, known, row):
+        return _in_set(known[0], known[1], known[2], row)
+
+    def is_marked(reach, known, row):
+        return (known[0][row >> 6] >> (row & 63)) & 1
+
+    return in_set if reach.literal_value == BEYOND else is_marked
 
 
 # --- one draw -------------------------------------------------------------------------------------------------------
@@ -192,7 +267,7 @@ def _pick_unseen(sampler, reach, key, slot, drawn, own, known, pool):
         for _ in range(attempts):
             row, entry, events = pick(sampler, reach, draw(key[0], key[1], drawn), slot, pool)
             drawn += 1
-            if row >= 0 and entry != own and not _knows(known, row):
+            if row >= 0 and entry != own and not knows(reach, known, row):
                 return entry, events, drawn
         return NONE, 1, drawn
 

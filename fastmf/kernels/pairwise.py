@@ -2,7 +2,7 @@
 
 An event and its negatives are a list, entry 0 of which is the event's own item:
 
-    s_m = mean + b_u + c_m + p_u . q_m                        the scores, all taken before the first step
+    s_m = mean + b_u + c_m + p_u . q_m                        the scores, taken before the first step
     g_m = w * slope of the loss at s_m
     q_m <- step(q_m, g_m p_u + pull(q_m)),   c_m likewise     entry after entry; negatives share one pull
     p_u <- step(p_u, sum_m g_m q_m + pull(p_u))               each q_m as it was just before its own step
@@ -10,7 +10,13 @@ An event and its negatives are a list, entry 0 of which is the event's own item:
 User biases stay, since they cancel. A user's memory takes in ``|g_0| + |g_1| + ...`` in place of their slope.
 
 A pairwise loss looks for one negative that has a slope, a listwise loss takes a fixed number of them; all else is one
-body. How negatives are found is in negatives.py. Those that are no rows of the working set are read from the model's
+body.
+
+Events in flight: events of one user wait for each other's p_u. Of a pairwise loss, up to FLIGHT that follow each other
+in a run take turns: negatives and scores of all are found, then all slopes, then their steps follow one by one. First
+candidates are drawn one group ahead, and their rows fetched. Lists have enough work of their own: each is a group.
+
+How negatives are found is in negatives.py. Those that are no rows of the working set are read from the model's
 own table, and never written.
 """
 
@@ -20,137 +26,78 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 from numba.extending import overload
 
-from fastmf.kernels import bridge
-from fastmf.kernels.borrowed import borrow, prefetch, prefetch_row
+from fastmf.kernels.borrowed import borrow, narrow, row_of
 from fastmf.kernels.bridge import jit, stamp
-from fastmf.kernels.lanes import fma, load
-from fastmf.kernels.negatives import BAND, BEYOND, LITERAL, NONE, ROOM, bits_for, chance, fill, pick, pick_unseen
-from fastmf.kernels.pointwise import Shape, move_row
-from fastmf.kernels.rng import draw
+from fastmf.kernels.candidates import grade, look_ahead, move_list, search, weigh_ranks
+from fastmf.kernels.lanes import load
+from fastmf.kernels.negatives import BAND, LITERAL, forget, recall
+from fastmf.kernels.pointwise import Shape, move_row, record_width
 from fastmf.kernels.sharing import draw_number, read, write, yield_core
 
 CHUNK = 32  # runs that a worker takes at once
-_AHEAD = 4  # events between a prefetch and its use
+FLIGHT = 4  # events of a pairwise loss whose slopes are taken before the first step
 _ONE = np.float32(1)
 
-# --- one list -------------------------------------------------------------------------------------------------------
+# --- one run of events, and all of them -----------------------------------------------------------------------------
 
 
-def factors_of(reach, size, width, tables, entry):
-    """The factors of an entry. For kernels only; tables = (item table, rows of the model, their records)."""
+def train_group(
+    listwise, reach, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
+):
+    """Train on the events from span[0] to span[1], of a run that ends at span[2]; returns p and the loss.
 
-
-@overload(factors_of, **LITERAL)
-def _factors_of(reach, size, width, tables, entry):
-    if not hasattr(size, "literal_value"):
-        return None
-
-    def factors_of(reach, size, width, tables, entry):
-        if reach == BEYOND and entry < 0:
-            return load(tables[1], ~entry, 0, width, size)
-        return load(tables[0][0], entry, 0, width, size)
-
-    return factors_of
-
-
-def bias_of(reach, tables, entry):
-    """The bias of an entry. For kernels only."""
-
-
-@overload(bias_of, **LITERAL)
-def _bias_of(reach, tables, entry):
-    def bias_of(reach, tables, entry):
-        if reach == BEYOND and entry < 0:
-            return tables[2][~entry, 0]
-        return tables[0][1][entry, 0]
-
-    return bias_of
-
-
-def compare(listwise, reach, size, width, p, base, event, known, tables, pool, rules, values, room):
-    """Find the negatives of an event and grade the list: how many there are, and the loss. For kernels only.
-
-    room = (entries, scores, chances, slopes); entries[0] is the positive, and of a pairwise loss chances[t] is what its
-    t-th candidate counts. rules = (key, negatives or trials, mass).
+    For kernels only. user = (row, what all scores share, candidates, known set), and p are the factors of that row.
     """
 
 
-@overload(compare, **LITERAL)
-def _compare(listwise, reach, size, width, p, base, event, known, tables, pool, rules, values, room):
+@overload(train_group, **LITERAL)
+def _train_group(
+    listwise, reach, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
+):
     if not hasattr(size, "literal_value"):
         return None
+    flight = 1 if listwise.literal_value else FLIGHT
 
-    def pair(listwise, reach, size, width, p, base, event, known, tables, pool, rules, values, room):
-        loss, sampler = values[0], values[3]
-        entries, slopes = room[0], room[3]
-        own, drawn = entries[0], np.int64(0)
-        positive = base + bias_of(reach, tables, own)
-        positive += (p * factors_of(reach, size, width, tables, own)).total()
-        for tries in range(1, rules[1] + 1):
-            key = (rules[0], event)
-            entry, _, drawn = pick_unseen(sampler, reach, key, 0, drawn, own, known[:3], pool)
-            if entry == NONE:
-                break
-            score = base + bias_of(reach, tables, entry)
-            score += (p * factors_of(reach, size, width, tables, entry)).total()
-            lead = positive - score
-            slope = bridge.slope(loss, lead, _ONE)
-            if slope != 0:
-                counts = room[2][tries]
-                entries[1] = entry
-                slopes[0] = np.float32(counts * slope)
-                slopes[1] = np.float32(-(counts * slope))
-                return 1, counts * bridge.value(loss, lead, _ONE)
-        return 0, 0.0
-
-    def several(listwise, reach, size, width, p, base, event, known, tables, pool, rules, values, room):
-        loss, sampler = values[0], values[3]
-        entries, scores, chances, slopes = room
-        candidates = known[3]
-        own, drawn, count = entries[0], np.int64(0), 0
-        scores[0] = base + bias_of(reach, tables, own)
-        scores[0] += (p * factors_of(reach, size, width, tables, own)).total()
-        for slot in range(rules[1]):
-            key = (rules[0], event)
-            entry, events, drawn = pick_unseen(sampler, reach, key, slot, drawn, own, known[:3], pool)
-            if entry == NONE:
+    def group(
+        listwise, reach, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
+    ):
+        items, weights = events
+        u, base, candidates, known = user
+        pool, rules = forms
+        _, solver, penalty, sampler = values
+        entries, scores, slopes, chances, found, ahead = room
+        first, last, end = span
+        for event in range(first, last):
+            slot, later = event - first, event + flight
+            candidate = ahead[0][slot], ahead[1][slot], ahead[2][slot]
+            if later < end:
+                look_ahead(reach, width, later, slot, items, known, tables[1], pool, rules[0], sampler, ahead)
+            own = row_of(entries, slot), row_of(scores, slot), chances
+            own[0][0] = np.int64(items[event])
+            place = base, event, candidate, known
+            found[slot] = search(listwise, reach, size, width, p, place, tables[1], pool, rules, values, own)
+        lost = 0.0
+        for slot in range(last - first):
+            scored = row_of(scores, slot), chances, row_of(slopes, slot)
+            found[slot], loss_of_list = grade(listwise, found[slot], candidates, pool[0], rules, values, scored)
+            lost += weights[first + slot] * loss_of_list
+        for slot in range(last - first):
+            if found[slot] == 0:
                 continue
-            count += 1
-            score = base + bias_of(reach, tables, entry)
-            score += (p * factors_of(reach, size, width, tables, entry)).total()
-            entries[count], scores[count], chances[count] = entry, score, np.float32(events)
-        if count == 0:
-            return 0, 0.0
-        for m in range(1, count + 1):
-            chances[m] = np.float32(chance(sampler, np.int64(chances[m]), count, candidates, rules[2]))
-        return count, bridge.grade(loss, scores, chances, slopes, count, pool[0])
+            graded = found[slot] if listwise else 1, row_of(entries, slot), row_of(slopes, slot), weights[first + slot]
+            direction, evidence = move_list(
+                reach, size, width, memory, biases, p, graded, tables[1], movable[1], values
+            )
+            if u < movable[0]:
+                p = move_row(
+                    size, width, memory, False, tables[0], u, p, direction, _ONE, evidence, _ONE, solver, penalty
+                )
+        return p, lost
 
-    return several if listwise.literal_value else pair
-
-
-def weigh_ranks(listwise, loss, trials, candidates, chances):
-    """chances[t] = what a negative counts that is the candidate number t of a pairwise loss. For kernels only."""
-
-
-@overload(weigh_ranks, **LITERAL)
-def _weigh_ranks(listwise, loss, trials, candidates, chances):
-    if not hasattr(listwise, "literal_value"):
-        return None
-
-    def weigh(listwise, loss, trials, candidates, chances):
-        for tries in range(1, trials + 1):
-            chances[tries] = np.float32(bridge.weight(loss, tries, candidates))
-
-    def nothing(listwise, loss, trials, candidates, chances):
-        return None
-
-    return nothing if listwise.literal_value else weigh
-
-
-# --- one run of events, and all of them -----------------------------------------------------------------------------
+    return group
 
 
 def train_run(listwise, reach, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
@@ -161,14 +108,18 @@ def train_run(listwise, reach, size, width, memory, biases, span, events, given,
 def _train_run(listwise, reach, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
     if not hasattr(size, "literal_value"):
         return None
-    foresee = values.types[3].instance_class.source != "every"
+    flight = 1 if listwise.literal_value else FLIGHT
 
     def run(listwise, reach, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
         users, items, weights = borrow(events[0]), borrow(events[1]), borrow(events[2])
-        known_starts, known_rows, allow_seen, sets, bases, all_bits, all_distinct = given
-        chosen = items if reach == BAND else borrow(known_rows)
         user_table = borrow(tables[0]), borrow(tables[1]), borrow(tables[2]), borrow(tables[3])
-        item_table = borrow(tables[4]), borrow(tables[5]), borrow(tables[6]), borrow(tables[7])
+        floats = record_width(memory)
+        item_table = (  # rows at constant distances: the processor adds them to an address by itself
+            narrow(borrow(tables[4]), width),
+            narrow(borrow(tables[5]), floats),
+            narrow(borrow(tables[6]), width),
+            narrow(borrow(tables[7]), floats),
+        )
         item_tables = item_table, borrow(tables[8]), borrow(tables[9])
         pool_form, rules, mean = forms
         known_items, drawn_rows, more_rows, counts, further, marks, shares, others, members, band_first, band_size = (
@@ -190,69 +141,57 @@ def _train_run(listwise, reach, size, width, memory, biases, span, events, given
             band_first,
             band_size,
         )
-        loss, solver, penalty, sampler = values
-        entries, scores, chances, slopes = borrow(room[1]), borrow(room[2]), borrow(room[3]), borrow(room[4])
+        words, lists, firsts = room
+        longest = lists[0].shape[1] if listwise else 2
+        entries = narrow(borrow(lists[0]), longest)
+        scores, slopes = narrow(borrow(lists[1]), longest), narrow(borrow(lists[2]), longest)
+        chances, found = borrow(lists[3]), borrow(lists[4])
+        ahead = borrow(firsts[0]), borrow(firsts[1]), borrow(firsts[2])
         first, last = span
         u = np.int64(users[first])
-        base, first_known, last_known = 0, np.int64(0), np.int64(0)
-        if not allow_seen:  # of a band, a user knows what the run says: all that the user chose of it
-            first_known, last_known = span if reach == BAND else (known_starts[u], known_starts[u + 1])
-        if bases.size and not allow_seen:
-            slots, base, bits, distinct = borrow(sets), bases[u], np.int64(all_bits[u]), np.int64(all_distinct[u])
-        else:
-            slots, bits = borrow(room[0]), bits_for(last_known - first_known, ROOM)
-            distinct = fill(slots, base, bits, chosen, first_known, last_known)
-        candidates = known_items - (1 if allow_seen else distinct)
+        known, distinct = recall(reach, given, u, (items, first, last), words)
+        candidates = known_items - (1 if given[2] else distinct)
         if reach == BAND:  # a rank among all items: as in the band, at its scale
-            candidates = (band_size - (1 if allow_seen else distinct)) * known_items // band_size
-        weigh_ranks(listwise, loss, rules[1], max(candidates, 1), chances)
-        offset = mean + user_table[1][u, 0]
+            candidates = (band_size - (1 if given[2] else distinct)) * known_items // band_size
+        weigh_ranks(listwise, values[0], rules[1], max(candidates, 1), chances)
+        base, p = mean + user_table[1][u, 0], load(user_table[0], u, 0, width, size)
         lost = 0.0
-        for event in range(first, last):
-            if foresee and reach != BEYOND:
-                entry = pick(sampler, reach, draw(rules[0], event + _AHEAD, 0), 0, pool)[1]
-                prefetch_row(item_table[0], entry, width)
-                prefetch(item_table[1], entry)
-                if event + _AHEAD < last:
-                    prefetch_row(item_table[0], np.int64(items[event + _AHEAD]), width)
-                    prefetch(item_table[1], np.int64(items[event + _AHEAD]))
-            p = load(user_table[0], u, 0, width, size)
-            entries[0] = np.int64(items[event])
-            count, loss_of_list = compare(
+        for event in range(first, min(first + flight, last)):
+            slot = event - first
+            look_ahead(reach, width, event, slot, items, known, item_tables, pool, rules[0], values[3], ahead)
+        for start in range(first, last, flight):
+            p, loss_of_group = train_group(
                 listwise,
                 reach,
                 size,
                 width,
+                memory,
+                biases,
+                (start, min(start + flight, last), last),
+                (u, base, candidates, known),
                 p,
-                offset,
-                event,
-                (slots, base, bits, candidates),
-                item_tables,
-                pool,
-                rules,
+                (items, weights),
+                (user_table, item_tables),
+                (pool, rules),
+                movable,
                 values,
-                (entries, scores, chances, slopes),
+                (entries, scores, slopes, chances, found, ahead),
             )
-            if count == 0:
-                continue
-            weight = weights[event]
-            lost += weight * loss_of_list
-            rest, share = np.float32(_ONE / np.float32(count)), _ONE
-            direction = p - p
-            evidence = np.float32(0)
-            for m in range(count + 1):
-                entry, slope = entries[m], weight * slopes[m]
-                q = factors_of(reach, size, width, item_tables, entry)
-                direction = fma(q, slope, direction)
-                evidence += abs(slope)
-                if 0 <= entry < movable[1]:
-                    move_row(size, width, memory, biases, item_table, entry, q, p, slope, slope, share, solver, penalty)
-                share = rest
-            if u < movable[0]:
-                move_row(size, width, memory, False, user_table, u, p, direction, _ONE, evidence, _ONE, solver, penalty)
+            lost += loss_of_group
+        forget(reach, given, u, (items, first, last), words)
         return lost
 
     return run
+
+
+@njit
+def room_for(listwise, sizes):
+    """What a worker needs: words that mark what a user knows, lists of a group, first candidates of the next."""
+    words, chances = np.zeros(sizes[0], np.int64), np.empty(sizes[1], np.float32)
+    form = (1 if listwise else FLIGHT), sizes[1]
+    scores, slopes = np.empty(form, np.float32), np.empty(form, np.float32)
+    lists = np.empty(form, np.int64), scores, slopes, chances, np.empty(FLIGHT, np.int64)
+    return words, lists, (np.empty(FLIGHT, np.int64), np.empty(FLIGHT, np.int64), np.empty(FLIGHT, np.int64))
 
 
 @functools.cache
@@ -272,17 +211,15 @@ def _epoch(size, width, memory, biases, listwise, reach, parallel, stamp):
         runs = (order, bounds, first, last): run order[n], for n from first to last, is events bounds[r] to
         bounds[r + 1], all of one user. events = (users, items, weights). given = (starts, rows, allow_seen, and the
         sets that `prepare` made, if it did): user u knows rows[starts[u]:starts[u + 1]]. tables are the users' and the
-        items', each with its origins, and the model's items; pool and rules are as above, sizes those of the set and of
-        the longest list.
+        items', each with its origins, and the model's items; pool and rules are as above, sizes how many words mark all
+        items and how long the longest list is.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         order, bounds, first, last = runs
         taken = np.zeros(1, np.int64)
         chunks = (last - first + CHUNK - 1) // CHUNK
         for _ in prange(workers):
-            slots, entries = np.empty(sizes[0], np.int32), np.empty(sizes[1], np.int64)
-            scores, chances = np.empty(sizes[1], np.float32), np.empty(sizes[1], np.float32)
-            slopes = np.empty(sizes[1], np.float32)
+            words, lists, firsts = room_for(listwise, sizes)
             while True:
                 chunk = draw_number(taken)
                 if chunk >= chunks:
@@ -305,7 +242,7 @@ def _epoch(size, width, memory, biases, listwise, reach, parallel, stamp):
                             (pool, rules, mean),
                             movable,
                             (loss, solver, penalty, sampler),
-                            (slots, entries, scores, chances, slopes),
+                            (words, lists, firsts),
                         )
                 sums[chunk] = lost
 
@@ -335,9 +272,7 @@ def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
         taken = np.full(1, first)
         done_users, done_items = np.zeros(bands, np.int64), np.zeros(bands, np.int64)  # strata, for each band
         for _ in prange(workers):
-            slots, entries = np.empty(sizes[0], np.int32), np.empty(sizes[1], np.int64)
-            scores, chances = np.empty(sizes[1], np.float32), np.empty(sizes[1], np.float32)
-            slopes = np.empty(sizes[1], np.float32)
+            words, lists, firsts = room_for(listwise, sizes)
             while True:
                 place = draw_number(taken)
                 if place >= last:
@@ -367,7 +302,7 @@ def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
                         (pool[:-1] + members, rules, mean),
                         movable,
                         (loss, solver, penalty, sampler),
-                        (slots, entries, scores, chances, slopes),
+                        (words, lists, firsts),
                     )
                     event = after
                 sums[block] = lost

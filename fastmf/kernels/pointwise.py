@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 
 from fastmf.kernels import bridge
 from fastmf.kernels.borrowed import borrow
@@ -42,6 +42,7 @@ class Shape(NamedTuple):
     biases: bool
 
 
+@register_jitable
 def record_width(memory: int) -> int:
     """Floats in a record: the bias and the memory of its row, padded to 8 bytes."""
     return -(-(1 + memory) // 2) * 2
@@ -72,7 +73,9 @@ def _move_row(size, width, memory, biases, table, row, factors, other, slope, ev
         if biases:
             store(records, row, 0, bridge.step(solver, bias, gradient, held)[0])
         pull = share * bridge.pull(penalty, factors, load(origins, row, 0, width, size))
-        store(rows, row, 0, bridge.step(solver, factors, fma(other, slope, pull), held)[0])
+        moved = bridge.step(solver, factors, fma(other, slope, pull), held)[0]
+        store(rows, row, 0, moved)
+        return moved
 
     return move
 

@@ -84,7 +84,9 @@ class BPR(NamedTuple):
         return L2(0.005) if isinstance(self.sampler, Uniform) else L2(0.02)
 
     def value(self, score: Any, target: Any) -> Any:
-        return math.log1p(math.exp(-abs(score))) + max(-score, 0)
+        small = math.exp(-abs(score))  # cannot overflow
+        whole = target + small  # log1p(small), as exact, but without branches that processors cannot foresee
+        return math.log(whole) + (small - (whole - target)) / whole + max(-score, 0)
 
     def slope(self, score: Any, target: Any) -> Any:
         small = math.exp(-abs(score))  # cannot overflow

@@ -11,7 +11,7 @@ from fastmf.interactions import Interactions
 from fastmf.kernels.grouping import order_by
 from fastmf.state import State
 
-__all__ = ["decayed", "mean_loss", "newest", "numbered", "require_steps", "require_times", "sorted_by"]
+__all__ = ["decayed", "mean_loss", "newest", "numbered", "require_steps", "require_times", "sorted_by", "total_weight"]
 
 
 def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
@@ -66,9 +66,13 @@ def decayed(events: Events, now: int, half_life: float) -> Events:
     return events._replace(weights=fade.astype(np.float32))
 
 
-def mean_loss(lost: float, events: Events) -> float:
+def total_weight(events: Events) -> float:
+    """What all events count together."""
+    return float(events.users.size if events.weights is None else events.weights.sum(dtype=np.float64))
+
+
+def mean_loss(lost: float, total: float) -> float:
     """A summed loss per unit of weight; 0 where there is none."""
-    total = float(events.users.size if events.weights is None else events.weights.sum(dtype=np.float64))
     return lost / total if total else 0.0
 
 

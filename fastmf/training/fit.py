@@ -17,7 +17,7 @@ from fastmf.plan import Plan
 from fastmf.state import State
 from fastmf.training import sampled
 from fastmf.training.alternating import alternate
-from fastmf.training.batch import decayed, mean_loss, newest, require_steps, sorted_by
+from fastmf.training.batch import decayed, mean_loss, newest, require_steps, sorted_by, total_weight
 
 __all__ = ["Schedule", "train"]
 
@@ -77,13 +77,14 @@ def train(
     kept, held = _hold_out(events, schedule.validation, state.factors.seed)
     learn, measure = _learner(state, working, (kept, held), objective, schedule.batch_size, threads, deterministic)
     best = _Best(working) if held.users.size else None
+    weight, held_weight = total_weight(kept), total_weight(held)
     records: list[dict[str, Any]] = []
     with _bar(schedule) as bar:
         for epoch in range(schedule.epochs):
             began = time.perf_counter()
-            record: dict[str, Any] = {"epoch": epoch + 1, "loss": mean_loss(learn(epoch), kept), "validation": None}
+            record: dict[str, Any] = {"epoch": epoch + 1, "loss": mean_loss(learn(epoch), weight), "validation": None}
             if best is not None:
-                record["validation"] = mean_loss(measure(), held)
+                record["validation"] = mean_loss(measure(), held_weight)
             record["seconds"] = time.perf_counter() - began
             records.append(record)
             _require_finite(record)

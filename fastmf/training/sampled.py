@@ -189,7 +189,6 @@ class Negatives:
         outside = working.now["items"] if self._table is None else self._table
         length = self._length(objective)
         key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
-        most = 1 if self._sets[1].size else int(np.diff(self._known.starts).max(initial=1))
         launch(
             *kernels,
             workers,
@@ -210,7 +209,7 @@ class Negatives:
             (movable["users"], movable["items"]),
             *objective.values,
             objective.sampler,
-            (1 << (negatives.ROOM * most - 1).bit_length(), length + 1),
+            (-(-self._items // 64) if self._table is None else 0, length + 1),
             workers,
             sums,
         )

@@ -22,7 +22,7 @@ from fastmf.recipes import Update
 from fastmf.state import State
 from fastmf.training import sampled
 from fastmf.training.alternating import System, Touched
-from fastmf.training.batch import decayed, mean_loss, newest, numbered, require_steps, require_times
+from fastmf.training.batch import decayed, mean_loss, newest, numbered, require_steps, require_times, total_weight
 
 __all__ = ["learn_batch", "make_delta"]
 
@@ -85,7 +85,13 @@ def _descend(
     weighed = new.weighed().contiguous()
     before = working.measure(weighed, objective)
     _train_update(working, weighed, past, recipe, objective, threads)
-    return Learned(working.moves(), mean_loss(before, new), mean_loss(working.measure(weighed, objective), new))
+    return _learned(working, new, before, working.measure(weighed, objective))
+
+
+def _learned(working: WorkingSet, new: Events, before: float, after: float) -> Learned:
+    """The moves of a working set, and the summed losses of the batch per unit of its weight."""
+    weight = total_weight(new)
+    return Learned(working.moves(), mean_loss(before, weight), mean_loss(after, weight))
 
 
 def _fade(state: State, arrived: Events, recipe: Update) -> Callable[[Events], Events]:
@@ -114,7 +120,7 @@ def _solve(
     before = system.working.measure(new, objective)
     system.solve(recipe.epochs, objective, threads)
     after = system.working.measure(new, objective)
-    return Learned(system.working.moves(), mean_loss(before, new), mean_loss(after, new))
+    return _learned(system.working, new, before, after)
 
 
 def _descend_ranked(
@@ -129,7 +135,7 @@ def _descend_ranked(
     if recipe.rate is not None:
         objective = objective.at_rate(recipe.rate)
     before, after = sampled.train_update(state, working, rows, new, past, recipe, objective)
-    return Learned(working.moves(), mean_loss(before, new), mean_loss(after, new))
+    return _learned(working, new, before, after)
 
 
 def _gather(
