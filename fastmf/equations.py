@@ -12,7 +12,7 @@ from fastmf.kernels.launch import launch
 from fastmf.kernels.pointwise import Shape
 from fastmf.memory import aligned
 
-__all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "room_of", "solve"]
+__all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "pieces", "room_of", "solve"]
 
 _METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
 _AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C
@@ -35,7 +35,7 @@ class Equations(NamedTuple):
     missing, penalties : float32[m]
         Of each row.
     fresh : int32[m], optional
-        How many of a row's events are new, if it is to take a step in place of being solved; else ANEW.
+        How many of a row's events are new, if it is to take a step in place of being solved; else ANEW, or NEW.
     grown : float32[m], optional
         What these new events have added to the penalty.
     """
@@ -50,11 +50,12 @@ class Equations(NamedTuple):
     fresh: np.ndarray | None = None
     grown: np.ndarray | None = None
 
-    def pieces(self, width: int) -> list[tuple[int, int]]:
-        """Rows to launch at once; those before the first event have none."""
-        ends = np.arange(0, self.bounds[-1], max(_AT_ONCE // width, 1))
-        firsts = np.unique(np.searchsorted(self.bounds, ends, "right") - 1)
-        return list(zip(firsts.tolist(), [*firsts[1:].tolist(), self.numbers.size], strict=False))
+
+def pieces(bounds: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """Consecutive rows, each piece with about so many events or a single row; those before the first have none."""
+    ends = np.arange(0, bounds[-1], max(most, 1))
+    firsts = np.unique(np.searchsorted(bounds, ends, "right") - 1)
+    return list(zip(firsts.tolist(), [*firsts[1:].tolist(), bounds.size - 1], strict=False))
 
 
 class Run(NamedTuple):
@@ -83,7 +84,7 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
     rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties, grown)
     events = (equations.others, equations.weights, _NO_TARGETS if equations.targets is None else equations.targets)
     sums, scratch = np.zeros(equations.numbers.size), _scratch(form, workers, equations.bounds)
-    for span in equations.pieces(shape.width):
+    for span in pieces(equations.bounds, _AT_ONCE // shape.width):
         launch(
             lambda: als.solve(form, False),
             lambda: als.solve(form, True),

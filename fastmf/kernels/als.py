@@ -38,7 +38,7 @@ from fastmf.kernels.pointwise import Shape
 from fastmf.kernels.sharing import draw_number
 
 METHODS = CHOLESKY, CG, EALS = 0, 1, 2
-ANEW = -1  # in place of a number of fresh events
+ANEW, NEW = -1, -2  # in place of a number of fresh events: solved from where the row is, or from no guess
 ROOM = 8  # rows of lanes that a worker needs besides a matrix
 STEPS_ON_FRESH = 8  # of conjugate gradients, from no guess
 _AHEAD = 8  # events between a prefetch and its use

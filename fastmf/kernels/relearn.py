@@ -192,7 +192,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         then columns of `most`: positions, scales, others, weights, targets).
         """
         stamp  # noqa: B018 - the cache key, see bridge
-        ledger, (gram_users, gram_items, user_numbers, item_numbers) = borrow(ledger_array), grams
+        ledger, (gram_users, gram_items, _, item_numbers) = borrow(ledger_array), grams
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         if u < 0 or i < 0:
             return UNKNOWN
@@ -269,8 +269,6 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             store(room[0], 1, 0, q)
             _replace(gram_items, lanes, shares, size)
             item_numbers[0] += shares[1] - shares[0]
-            user_numbers[1] += 1.0
-            item_numbers[1] += 1.0
         error = (value if explicit else 1.0) - (mean + old_b + old_c + (old_p * old_q).total())
         lost = column(ledger, LOSS, np.float64)
         lost[0] += (1.0 if explicit else numbers[0] * value) * error * error
