@@ -35,7 +35,7 @@ class Equations(NamedTuple):
     missing, penalties : float32[m]
         Of each row.
     fresh : int32[m], optional
-        How many of a row's events are new, if it is to take a step in place of being solved; else ANEW, or NEW.
+        How many of a row's events are new, if it is to take a step in place of being solved; else ANEW, or FAR.
     grown : float32[m], optional
         What these new events have added to the penalty.
     """
@@ -50,6 +50,17 @@ class Equations(NamedTuple):
     fresh: np.ndarray | None = None
     grown: np.ndarray | None = None
 
+    @property
+    def steps(self) -> bool:
+        """Whether some row takes a step in place of being solved."""
+        return self.fresh is not None and bool((self.fresh >= 0).any())
+
+    def repeated(self) -> Equations:
+        """The same, once each row has been solved: none is FAR off, and what was fresh has been seen."""
+        if self.fresh is None or self.grown is None:
+            return self
+        return self._replace(fresh=np.clip(self.fresh, als.ANEW, 0), grown=np.zeros_like(self.grown))
+
 
 def pieces(bounds: np.ndarray, most: int) -> list[tuple[int, int]]:
     """Consecutive rows, each piece with about so many events or a single row; those before the first have none."""
@@ -61,13 +72,15 @@ def pieces(bounds: np.ndarray, most: int) -> list[tuple[int, int]]:
 class Run(NamedTuple):
     """How rows are solved: by which solver, with which mean in every score, on how many threads.
 
-    `drift` is the change of the other table's Gram matrix that rows with a step on fresh events have not seen yet.
+    `drift` is the change of the other table's Gram matrix that rows with a step on fresh events have not seen yet, and
+    `seen` are the first rows of that table as they were; the others have not moved.
     """
 
     solver: Any
     mean: Any
     threads: int = 1
     drift: np.ndarray | None = None
+    seen: Rows | None = None
 
 
 def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed: np.ndarray | None, run: Run) -> float:
@@ -75,7 +88,8 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
 
     `missed` is the Gram matrix of the other table, float64, its upper triangle; None where nothing is missing.
     """
-    solver, mean, threads, drift = run
+    solver, mean, threads, drift, seen = run
+    seen = tables[1].head(0) if seen is None else seen
     explicit, workers = equations.targets is not None, max(1, min(threads, equations.numbers.size))
     form = form_of(shape, solver, explicit)
     fresh, grown = equations.fresh, equations.grown
@@ -94,7 +108,7 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
             events,
             *tables[0],
             *tables[1],
-            (_mirrored(shape, missed), _mirrored(shape, drift)),
+            (_mirrored(shape, missed), _mirrored(shape, drift), *seen, len(seen.factors)),
             np.float32(mean),
             int(solver.steps),
             scratch,

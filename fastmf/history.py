@@ -13,7 +13,7 @@ from fastmf.kernels.grouping import Numbering, order_by
 from fastmf.kernels.launch import at_once
 from fastmf.memory import reserve, row_capacity, use_huge_pages
 
-__all__ = ["Batch", "Events", "History"]
+__all__ = ["Batch", "Events", "History", "Wanted"]
 
 _NO_LIMIT = np.iinfo(np.int64).max
 _OLDEST = np.iinfo(np.int64).min
@@ -86,6 +86,13 @@ class Batch(NamedTuple):
     columns: tuple[Any, ...]
     order: np.ndarray
     starts: np.ndarray
+
+
+class Wanted(NamedTuple):
+    """Which columns are asked for: whether times, and the value of all events where they are known to share one."""
+
+    timed: bool
+    value: float | None
 
 
 class _Side:
@@ -315,7 +322,14 @@ class History:
         index.used = log.tidy(rows, limit, index.links)
 
     def recall(
-        self, side: str, rows: np.ndarray, bounds: np.ndarray, limit: int, numbering: Numbering, new: Batch, timed: bool
+        self,
+        side: str,
+        rows: np.ndarray,
+        bounds: np.ndarray,
+        limit: int,
+        numbering: Numbering,
+        new: Batch,
+        wanted: Wanted,
     ) -> Events:
         """All that some rows have met once a batch is in: at most `limit` events of the past of each, then new ones.
 
@@ -332,8 +346,7 @@ class History:
         numbering : Numbering
             Of the rows of the other side; those that are met for the first time get their numbers.
         new : Batch
-        timed : bool
-            Whether times are asked for.
+        wanted : Wanted
 
         Returns
         -------
@@ -342,7 +355,9 @@ class History:
         """
         other, size, index = "items" if side == "users" else "users", int(bounds[-1] - bounds[0]), self._sides[side]
         unweighted = len(self) if self.unweighted is None else self.unweighted
-        columns = (getattr(self._log, other), self._log.values, self._log.weights, self._log.times, unweighted)
+        timed, value = wanted
+        values = self._log.values if value is None else np.array([value], np.float32)
+        columns = (getattr(self._log, other), values, self._log.weights, self._log.times, unweighted)
         kinds = ((size, np.int32), (size, np.float32), (size, np.float32), (size * timed, np.int64))
         out = tuple(np.empty(count, kind) for count, kind in kinds)
         index.used = log.recall(rows, bounds, limit, index.links, columns, numbering, new, out)

@@ -28,8 +28,8 @@ class Update:
 
     Parameters
     ----------
-    epochs : int
-        Passes over the new events.
+    epochs : int, optional
+        Passes over the new events: by default 2, or 1 where rows are solved.
     rate : float, optional
         Learning rate in place of the solver's.
     batch_size : int
@@ -64,7 +64,7 @@ class Update:
     1
     """
 
-    epochs: int = 2
+    epochs: int | None = None
     rate: float | None = None
     batch_size: int = 1
     trainable: str | Mapping[str, Any] = "both"
@@ -77,10 +77,9 @@ class Update:
     half_life: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0)):
-            require_integer(f"Update.{name}", getattr(self, name), least)
-        if self.max_history is not None:
-            require_integer("Update.max_history", self.max_history, 1)
+        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0), ("max_history", 1)):
+            if getattr(self, name) is not None or name not in ("epochs", "max_history"):
+                require_integer(f"Update.{name}", getattr(self, name), least)
         if self.rate is not None:
             require_number("Update.rate", self.rate)
         require_number("Update.history_rate", self.history_rate)
@@ -94,6 +93,10 @@ class Update:
                 raise ValueError(f"Update.trainable names {sorted(unknown)}; the groups are {list(SIDES)}")
         elif self.trainable not in _STRATEGIES:
             raise ValueError(f"Update.trainable must be one of {_STRATEGIES} or a dict of ids, got {self.trainable!r}")
+
+    def passes(self, closed_form: bool) -> int:
+        """How many passes over the new events, by steps or by solving rows."""
+        return self.epochs if self.epochs is not None else 1 if closed_form else 2
 
 
 presets: dict[str, Update] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastmf.kernels.borrowed import prefetch
+from fastmf.kernels.borrowed import borrow, prefetch
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.rng import draw
 
@@ -163,17 +163,20 @@ def _recall(stamp):
         """The events of rows[n], from bounds[n] - bounds[0] on: those of `sample`, then new ones.
 
         index = (start, based, head, tailed, previous, base, used). columns, new[0] and out are (rows of the other side,
-        values, weights, times), without times where `out` has none; the first columns[4] events of the log weigh 1, and
-        a sampled event weighs as much as all that it stands for. In place of rows of the other side are their
-        numbers; numbering = (marks, rows, count), see grouping.Numbering. New events of rows[n] are
-        new[1][new[2][n]:new[2][n + 1]]. Returns how many positions of the base are used then.
+        values, weights, times), without times where `out` has none; a single value is that of all events. The first
+        columns[4] events of the log weigh 1, and a sampled event weighs as much as all that it stands for. In place of
+        rows of the other side are their numbers; numbering = (marks, rows, count), see grouping.Numbering. New events
+        of rows[n] are new[1][new[2][n]:new[2][n + 1]]. Returns how many positions of the base are used then.
         """
         stamp  # noqa: B018
         links, base, used = index[:5], index[5], index[6]
         _, based, _, tailed, _ = links
-        (own, values, weights, times, unweighted), (columns_new, order, starts) = columns, new
-        (marks, met, numbered), (others, out_values, out_weights, out_times) = numbering, out
-        longest, timed, known = 0, out_times.size > 0, numbered[0]
+        own, values, weights, single = borrow(columns[0]), borrow(columns[1]), borrow(columns[2]), columns[1].size == 1
+        times, unweighted, (columns_new, order, starts) = columns[3], columns[4], new
+        others_new, values_new, weights_new = borrow(columns_new[0]), borrow(columns_new[1]), borrow(columns_new[2])
+        marks, met, known = borrow(numbering[0]), borrow(numbering[1]), numbering[2][0]
+        others, out_values, out_weights = borrow(out[0]), borrow(out[1]), borrow(out[2])
+        out_times, longest, timed = out[3], 0, out[3].size > 0
         for n in range(rows.size):
             longest = max(longest, min(limit, np.int64(based[rows[n]] + tailed[rows[n]])))
         events, scales = np.empty(longest, np.int64), np.empty(longest, np.float32)
@@ -183,26 +186,26 @@ def _recall(stamp):
             for k in range(taken):
                 ahead = events[min(k + _AHEAD, taken - 1)]
                 prefetch(own, ahead)
-                prefetch(values, ahead)
+                if not single:
+                    prefetch(values, ahead)
                 event = events[k]
-                other = own[event]
+                other = np.int64(own[event])
                 if marks[other] == 0:
                     met[known] = other
                     known += 1
                     marks[other] = known
-                others[at], out_values[at] = marks[other] - 1, values[event]
+                others[at], out_values[at] = marks[other] - 1, values[0 if single else event]
                 out_weights[at] = scales[k] * (weights[event] if event >= unweighted else np.float32(1))
                 if timed:
                     out_times[at] = times[event]
                 at += 1
             for k in range(starts[n], starts[n + 1]):
                 event = order[k]
-                others[at], out_values[at] = columns_new[0][event], columns_new[1][event]
-                out_weights[at] = columns_new[2][event]
+                others[at], out_values[at], out_weights[at] = others_new[event], values_new[event], weights_new[event]
                 if timed:
                     out_times[at] = columns_new[3][event]
                 at += 1
-        numbered[0] = known
+        numbering[2][0] = known
         return used
 
     return recall

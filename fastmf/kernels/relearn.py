@@ -118,13 +118,14 @@ def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables
             evidence += weights[n]
         penalty = max(np.float32(weight * evidence**nu), _LEAST)
         columns, span = (borrow(others), borrow(weights), borrow(targets)), (0, count)
+        seen = tables[2], tables[3], 0  # the one row that may have moved is that of the event
         form = gram, missing, penalty, mean
         if _count(ledger, sides[0], row) > most:
             before = np.float32(weight * max(evidence - weights[count - 1], 0.0) ** nu)
-            since = drift, penalty - before
+            since = drift, penalty - before, seen
             solve_cg(size, width, biased, explicit, row, tables, columns, span, 1, form, since, STEPS_ON_FRESH, lanes)
         elif method == CG:
-            since = drift, np.float32(0)
+            since = drift, np.float32(0), seen
             solve_cg(size, width, biased, explicit, row, tables, columns, span, ANEW, form, since, steps, lanes)
         elif method == CHOLESKY:
             solve_cholesky(

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmf.engine import Objective, WorkingSet
 from fastmf.equations import Equations, Run, correct, gram_of, solve
-from fastmf.factors import SIDES
+from fastmf.factors import SIDES, Rows
 from fastmf.grams import Gram, shares_of
 from fastmf.history import Events
 from fastmf.kernels import als, log
@@ -100,6 +100,13 @@ def _all_of(side: str, state: State, events: Events, objective: Objective) -> Eq
 # --- update ---------------------------------------------------------------------------------------------------------
 
 
+class Seen(NamedTuple):
+    """What the rows of a side were last solved against: the first rows of the other side, and its Gram matrix."""
+
+    rows: Rows
+    gram: Any
+
+
 class System(NamedTuple):
     """All that is solved in an update."""
 
@@ -126,35 +133,36 @@ class System(NamedTuple):
         return cls(working, equations, grams, named)
 
     def solve(self, times: int, objective: Objective, threads: int) -> None:
-        """Solve users, then items, so many times; rows that take a step on what is new take it once."""
-        run = Run(objective.solver, self.working.mean, threads)
+        """Solve users, then items, so many times.
+
+        Rows that take a step take it on what has come in, or moved, since their last.
+        """
+        working, seen = self.working, self._before()
         for time in range(times):
             for side in SIDES:
-                rows, equations = (self.working.now[side], self.working.now[OTHER[side]]), self.equations[side]
-                if time and equations.fresh is not None:
-                    equations = equations._replace(fresh=np.minimum(equations.fresh, 0))
-                if self.grams:
-                    now = self._gram(OTHER[side])
-                    drift = None if time else now - self.grams[OTHER[side]].matrix
-                    run = run._replace(drift=drift)
-                solve(self.working.shape, rows, equations, now if self.grams else None, run)
+                other, equations = OTHER[side], self.equations[side] if time == 0 else self.equations[side].repeated()
+                gram = self._gram(other, moved=time > 0 or other == SIDES[0]) if self.grams else None
+                drift = None if gram is None else gram - seen[side].gram
+                run = Run(objective.solver, working.mean, threads, drift, seen[side].rows)
+                solve(working.shape, (working.now[side], working.now[other]), equations, gram, run)
+                if time < times - 1 and equations.steps:
+                    seen[side] = Seen(working.now[other].head(working.movable[other]).copy(), gram)
 
-    def _gram(self, side: str) -> np.ndarray:
+    def _before(self) -> dict[str, Seen]:
+        """What the rows of each side were solved against before the batch, of what will have moved when they are."""
+        moved = {"users": self.working.before["items"].head(0), "items": self.working.before["users"]}
+        matrices = {side: gram.matrix for side, gram in self.grams.items()}
+        return {side: Seen(moved[side], matrices.get(OTHER[side])) for side in SIDES}
+
+    def _gram(self, side: str, moved: bool) -> np.ndarray:
         """The Gram matrix of a side once the batch is in, with the rows of the working set as they are."""
-        working, count = self.working, self.named[side].before.size
-        matrix, now = self.grams[side].matrix.copy(), working.now[side].factors
-        places, movable = np.arange(count, dtype=np.int32), working.movable[side]
-        still = places[movable:]
-        correct(
-            working.shape,
-            working.before[side].factors,
-            places[:movable],
-            self.named[side].before[:movable],
-            -1.0,
-            matrix,
-        )
-        correct(working.shape, now, still, self.named[side].before[movable:], -1.0, matrix)
-        correct(working.shape, now, places, self.named[side].after, 1.0, matrix)
+        working, (before, after), matrix = self.working, self.named[side], self.grams[side].matrix.copy()
+        places, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
+        first = working.movable[side] if moved else 0
+        change = np.where(places < first, after, after - before)
+        correct(working.shape, working.before[side].factors, places[:first], before[:first], -1.0, matrix)
+        changed = places[change != 0]
+        correct(working.shape, now, changed, change[changed], 1.0, matrix)
         return matrix
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastmf.engine import Objective
 from fastmf.equations import pieces
 from fastmf.factors import SIDES
-from fastmf.history import Batch, Events
+from fastmf.history import Batch, Events, Wanted
 from fastmf.kernels import als
 from fastmf.kernels.grouping import Numbering, order_by
 from fastmf.kernels.launch import at_once
@@ -46,7 +46,8 @@ class Touched(NamedTuple):
     targets : float32[events], optional
         None where all are 1.
     fresh : int32[movable]
-        How many events are new, of rows whose past is a sample; else als.ANEW, or als.NEW of rows without a past.
+        How many events are new, of rows whose past is a sample; else als.FAR, of users and of rows without a past,
+        or als.ANEW.
     """
 
     named: Named
@@ -94,16 +95,18 @@ def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], 
     order, starts = order_by(local, rows.size)
     past, new = history.counts(side, own), np.diff(starts)[:movable]
     bounds = np.concatenate([[0], np.cumsum(np.minimum(past, limit) + new)])
-    fresh = np.where(past > limit, new, np.where(past, als.ANEW, als.NEW)).astype(np.int32)
+    near = als.FAR if side == "users" else als.ANEW  # users come first, and new events are much of all that they have
+    fresh = np.where(past > limit, new, np.where(past, near, als.FAR)).astype(np.int32)
     times = arrived.times if reading.timed and arrived.times is not None else _NO_TIMES
     batch = Batch((numbers, arrived.values, arrived.weights, times), order, starts)
-    numbering = Numbering.of(others_named, table.marks, min(int(bounds[-1]), table.count))
+    wanted = Wanted(reading.timed, state.value)
     others, weights, targets = np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.float32), None
+    numbering = Numbering.of(others_named, table.marks, min(int(bounds[-1]), table.count))
     try:
         for first, last in pieces(bounds, _PIECE):
             some, within = slice(first, last), slice(bounds[first], bounds[last])
             batch = batch._replace(starts=starts[first : last + 1])
-            found = history.recall(side, own[some], bounds[first : last + 1], limit, numbering, batch, reading.timed)
+            found = history.recall(side, own[some], bounds[first : last + 1], limit, numbering, batch, wanted)
             others[within] = getattr(found, OTHER[side])
             weights[within], aims = reading.of(found)
             if aims is not None:

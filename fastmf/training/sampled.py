@@ -239,12 +239,13 @@ def train_update(
     with places_marked(table, working.rows["items"]):
         before = drawn.measure(runs, objective)
         if objective.solver.rate:
-            for epoch in range(recipe.epochs):
+            passes = recipe.passes(closed_form=False)
+            for epoch in range(passes):
                 drawn.run(runs, objective, working.movable, epoch)
             if past is not None:
                 objective_of_past = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
                 longer = Runs.of(Events.concatenate([past._replace(times=None), runs.events._replace(times=None)]))
-                for epoch in range(recipe.epochs, recipe.epochs + recipe.history_epochs):
+                for epoch in range(passes, passes + recipe.history_epochs):
                     drawn.run(longer, objective_of_past, {**working.movable, "items": 0}, epoch)
         return before, drawn.measure(runs, objective)
 

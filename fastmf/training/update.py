@@ -110,7 +110,7 @@ def _solve(
     system = System.of(state, touched, objective, threads)
     new = fade(arrived)._replace(users=named["users"].local, items=named["items"].local)
     before = system.working.measure(new, objective)
-    system.solve(recipe.epochs, objective, threads)
+    system.solve(recipe.passes(closed_form=True), objective, threads)
     after = system.working.measure(new, objective)
     return Learned(system.working.moves(), mean_loss(before, new), mean_loss(after, new))
 
@@ -210,7 +210,7 @@ def _train_update(
     else:
         several = by_event and new.users.size >= _SEVERAL_FROM
         plan = Plan.single(new, users, recipe.order, most_in_flight(working.shape, users, items) if several else 1)
-    _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size, threads)
+    _passes(working, plan, recipe.passes(closed_form=False), objective, working.movable, recipe.batch_size, threads)
     if past is not None:
         plan = plan.after(past)
         objective = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
