@@ -12,7 +12,7 @@ from fastmf.kernels.launch import launch
 from fastmf.kernels.pointwise import Shape
 from fastmf.memory import aligned
 
-__all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "room_of", "solve"]
+__all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "pieces", "room_of", "solve"]
 
 _METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
 _AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C
@@ -35,7 +35,7 @@ class Equations(NamedTuple):
     missing, penalties : float32[m]
         Of each row.
     fresh : int32[m], optional
-        How many of a row's events are new, if it is to take a step in place of being solved; else ANEW.
+        How many of a row's events are new, if it is to take a step in place of being solved; else ANEW, or FAR.
     grown : float32[m], optional
         What these new events have added to the penalty.
     """
@@ -50,23 +50,37 @@ class Equations(NamedTuple):
     fresh: np.ndarray | None = None
     grown: np.ndarray | None = None
 
-    def pieces(self, width: int) -> list[tuple[int, int]]:
-        """Rows to launch at once; those before the first event have none."""
-        ends = np.arange(0, self.bounds[-1], max(_AT_ONCE // width, 1))
-        firsts = np.unique(np.searchsorted(self.bounds, ends, "right") - 1)
-        return list(zip(firsts.tolist(), [*firsts[1:].tolist(), self.numbers.size], strict=False))
+    @property
+    def steps(self) -> bool:
+        """Whether some row takes a step in place of being solved."""
+        return self.fresh is not None and bool((self.fresh >= 0).any())
+
+    def repeated(self) -> Equations:
+        """The same, once each row has been solved: none is FAR off, and what was fresh has been seen."""
+        if self.fresh is None or self.grown is None:
+            return self
+        return self._replace(fresh=np.clip(self.fresh, als.ANEW, 0), grown=np.zeros_like(self.grown))
+
+
+def pieces(bounds: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """Consecutive rows, each piece with about so many events or a single row; those before the first have none."""
+    ends = np.arange(0, bounds[-1], max(most, 1))
+    firsts = np.unique(np.searchsorted(bounds, ends, "right") - 1)
+    return list(zip(firsts.tolist(), [*firsts[1:].tolist(), bounds.size - 1], strict=False))
 
 
 class Run(NamedTuple):
     """How rows are solved: by which solver, with which mean in every score, on how many threads.
 
-    `drift` is the change of the other table's Gram matrix that rows with a step on fresh events have not seen yet.
+    `drift` is the change of the other table's Gram matrix that rows with a step on fresh events have not seen yet, and
+    `seen` are the first rows of that table as they were; the others have not moved.
     """
 
     solver: Any
     mean: Any
     threads: int = 1
     drift: np.ndarray | None = None
+    seen: Rows | None = None
 
 
 def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed: np.ndarray | None, run: Run) -> float:
@@ -74,7 +88,8 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
 
     `missed` is the Gram matrix of the other table, float64, its upper triangle; None where nothing is missing.
     """
-    solver, mean, threads, drift = run
+    solver, mean, threads, drift, seen = run
+    seen = tables[1].head(0) if seen is None else seen
     explicit, workers = equations.targets is not None, max(1, min(threads, equations.numbers.size))
     form = form_of(shape, solver, explicit)
     fresh, grown = equations.fresh, equations.grown
@@ -83,7 +98,7 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
     rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties, grown)
     events = (equations.others, equations.weights, _NO_TARGETS if equations.targets is None else equations.targets)
     sums, scratch = np.zeros(equations.numbers.size), _scratch(form, workers, equations.bounds)
-    for span in equations.pieces(shape.width):
+    for span in pieces(equations.bounds, _AT_ONCE // shape.width):
         launch(
             lambda: als.solve(form, False),
             lambda: als.solve(form, True),
@@ -93,7 +108,7 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
             events,
             *tables[0],
             *tables[1],
-            (_mirrored(shape, missed), _mirrored(shape, drift)),
+            (_mirrored(shape, missed), _mirrored(shape, drift), *seen, len(seen.factors)),
             np.float32(mean),
             int(solver.steps),
             scratch,

@@ -9,15 +9,16 @@ import numpy as np
 
 from fastmf.errors import CapacityError
 from fastmf.kernels import log
-from fastmf.kernels.grouping import order_by
+from fastmf.kernels.grouping import Numbering, order_by
 from fastmf.kernels.launch import at_once
 from fastmf.memory import reserve, row_capacity, use_huge_pages
 
-__all__ = ["Events", "History"]
+__all__ = ["Batch", "Events", "History", "Wanted"]
 
 _NO_LIMIT = np.iinfo(np.int64).max
 _OLDEST = np.iinfo(np.int64).min
 _PIECE = 1 << 14  # events, the most that asking for the newest time looks at again
+_NO_ROWS = np.empty(0, np.int32)
 _ONE = np.ones(1, np.float32)
 _ONE.flags.writeable = False
 _BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two places
@@ -79,6 +80,21 @@ class Events(NamedTuple):
                 raise ValueError(f"the history names {name} beyond the {count} that are known")
 
 
+class Batch(NamedTuple):
+    """New events: (numbers of the other side, values, weights, times or none), the order that sorts them, starts."""
+
+    columns: tuple[Any, ...]
+    order: np.ndarray
+    starts: np.ndarray
+
+
+class Wanted(NamedTuple):
+    """Which columns are asked for: whether times, and the value of all events where they are known to share one."""
+
+    timed: bool
+    value: float | None
+
+
 class _Side:
     """Where the events of each row of one side are: see kernels/log.py."""
 
@@ -107,14 +123,10 @@ class _Side:
         self.used = log.collect(rows, bounds, *links, self.base, self.used, events)
         return events, bounds
 
-    def sample(self, rows: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """At most `limit` positions of each row, bounds, and how many events each position stands for."""
-        bounds = np.empty(rows.size + 1, np.int64)
-        events = np.empty(log.count(rows, limit, self.based, self.tailed, bounds), np.int64)
-        scales = np.ones(events.size, np.float32)
-        links = (self.start, self.based, self.head, self.tailed, self.previous)
-        self.used = log.sample(rows, bounds, limit, *links, self.base, self.used, events, scales)
-        return events, bounds, scales
+    @property
+    def links(self) -> tuple[Any, ...]:
+        """Start, based, head, tailed and previous, the base, and how many of its positions are used."""
+        return self.start, self.based, self.head, self.tailed, self.previous, self.base, self.used
 
 
 class History:
@@ -304,15 +316,52 @@ class History:
         known = times if self._timed else None
         return Events(**{side: places, other: found}, values=values, weights=weights, times=known)
 
-    def sampled(self, side: str, rows: np.ndarray, limit: int) -> tuple[Events, np.ndarray, np.ndarray]:
-        """As :meth:`of`, but of rows with more events the newest half of `limit`, and a sample of those before.
+    def tidy(self, side: str, rows: np.ndarray, limit: int) -> None:
+        """Lay out what :meth:`recall` would of these rows."""
+        index = self._sides[side]
+        index.used = log.tidy(rows, limit, index.links)
 
-        Sampled events weigh as much as all that they stand for. Which rows were sampled comes third, as bools.
+    def recall(
+        self,
+        side: str,
+        rows: np.ndarray,
+        bounds: np.ndarray,
+        limit: int,
+        numbering: Numbering,
+        new: Batch,
+        wanted: Wanted,
+    ) -> Events:
+        """All that some rows have met once a batch is in: at most `limit` events of the past of each, then new ones.
+
+        Of rows with more in their past, the newest half of `limit` and a sample of those before, which weigh as much as
+        all that they stand for.
+
+        Parameters
+        ----------
+        side : str
+        rows : int32 array
+        bounds : int64[len(rows) + 1]
+            Row n is to have events ``bounds[n] - bounds[0]`` to ``bounds[n + 1] - bounds[0]``.
+        limit : int
+        numbering : Numbering
+            Of the rows of the other side; those that are met for the first time get their numbers.
+        new : Batch
+        wanted : Wanted
+
+        Returns
+        -------
+        Events
+            Of the other side, the numbers; none of the side itself.
         """
-        index, whole = self._sides[side], self.counts(side, rows)
-        positions, bounds, scales = index.sample(rows, limit)
-        events = self._fetch(positions, side, bounds)
-        return events._replace(weights=events.weights * scales), bounds, whole > limit
+        other, size, index = "items" if side == "users" else "users", int(bounds[-1] - bounds[0]), self._sides[side]
+        unweighted = len(self) if self.unweighted is None else self.unweighted
+        timed, value = wanted
+        values = self._log.values if value is None else np.array([value], np.float32)
+        columns = (getattr(self._log, other), values, self._log.weights, self._log.times, unweighted)
+        kinds = ((size, np.int32), (size, np.float32), (size, np.float32), (size * timed, np.int64))
+        out = tuple(np.empty(count, kind) for count, kind in kinds)
+        index.used = log.recall(rows, bounds, limit, index.links, columns, numbering, new, out)
+        return Events(**{side: _NO_ROWS, other: out[0]}, values=out[1], weights=out[2], times=out[3] if timed else None)
 
     @property
     def newest(self) -> int | None:

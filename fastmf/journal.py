@@ -272,7 +272,7 @@ def _solving(
         if answer == online.UNTIDY:
             for side, one in (("users", user), ("items", item)):
                 row = one if state.ids[side].kind == "str" else state.ids[side].rows(np.array([one]))[0]
-                state.history.sampled(side, np.array([row], np.int32), most)  # lays it out
+                state.history.tidy(side, np.array([row], np.int32), most)
             answer = call(ledger, user, item, value, mean, False, *given())
         return int(answer)
 

@@ -95,12 +95,13 @@ class ALS(NamedTuple):
     method : {"cg", "cholesky", "eals"}
         Conjugate gradients from where the row is, the normal equations, or passes over its coordinates.
     steps : int
-        Of conjugate gradients, or passes over the coordinates; the normal equations need none.
+        Of conjugate gradients, or passes over the coordinates; the normal equations need none. The users of an update
+        take six of conjugate gradients at least.
     nu : float
         How the penalty grows with the evidence: 1 is a penalty per event, 0 one per row.
     max_history : int
-        In an update, rows with more events are not solved anew: they take a step whose curvature is that of so many
-        events, the newest and a sample of the others.
+        In an update, rows with more events are not solved anew: they take a step, on what is new and what has moved,
+        whose curvature is that of so many events, the newest and a sample of the others.
 
     References
     ----------

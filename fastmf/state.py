@@ -53,6 +53,11 @@ class State:
         """The numbers that an update may change besides rows."""
         return {"low": self.factors.low, "high": self.factors.high}
 
+    @property
+    def value(self) -> float | None:
+        """The value of all events so far, where they share one."""
+        return self.factors.low if self.factors.low == self.factors.high else None
+
     def start_rows(self, side: str, ids: np.ndarray) -> np.ndarray:
         """Fill an empty side with the rows of these ids; returns the row of each, where the history will keep it."""
         staged = self.ids[side].stage(ids, side, self.history.room(side, len(ids)))

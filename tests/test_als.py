@@ -131,6 +131,34 @@ def test_any_number_of_threads_gives_the_same_bits(method: str) -> None:
     assert answers[:2] == answers[2:]
 
 
+@pytest.mark.parametrize(("explicit", "biases"), [(False, False), (True, True)])
+def test_a_step_sees_fresh_events_and_all_that_has_moved(explicit: bool, biases: bool) -> None:
+    """From the minimum before, with the whole past at hand, it comes to the minimum after."""
+    shape, own, old, equations, missed = a_system(5, explicit, biases, seed=3)
+    mean, fresh, biased = 3.0 if explicit else 0.0, np.array([0, 0, 1, 3, 9], np.int32), explicit and biases
+    before = equations._replace(penalties=equations.penalties * np.float32(0.7))
+    keep = np.concatenate(
+        [np.arange(a, b - f) for a, b, f in zip(equations.bounds[:-1], equations.bounds[1:], fresh, strict=True)]
+    )
+    bounds = np.concatenate([[0], np.cumsum(np.diff(equations.bounds) - fresh)])
+    columns = (None if column is None else column[keep] for column in equations[2:5])
+    past = before._replace(bounds=bounds, **dict(zip(("others", "weights", "targets"), columns, strict=True)))
+    solve(shape, (own, old), past, missed, Run(EXACT["cholesky"], np.float32(mean)))
+    now, moved = old.copy(), 12
+    now.factors[:moved, :5] += np.random.default_rng(0).normal(0, 0.2, (moved, 5)).astype(np.float32)
+    if biased:
+        now.records[:moved, 0] += np.float32(0.3)
+    missed_now = None if explicit else gram_of(shape, now.factors)
+    drift = None if missed is None else missed_now - missed
+    run = Run(EXACT["cholesky"], np.float32(mean), 1, drift, old.head(moved))
+    step = equations._replace(fresh=fresh, grown=equations.penalties - before.penalties)
+    solve(shape, (own, now), step, missed_now, run)
+    after = rows_of(shape, own, equations.numbers, biased)
+    for row, problem in zip(after, problems(shape, now, equations, missed_now, mean), strict=True):
+        if len(problem.met) > 1:
+            np.testing.assert_allclose(row, naive_als.solved(problem), atol=2e-3)
+
+
 # --- Gram matrices --------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +229,7 @@ def tables(model: MF) -> naive_als.Tables:
 
 
 def log_of(model: MF) -> naive_als.Log:
-    events = model._state.history.events
+    events = model._state.history.events.weighed()
     return naive_als.Log(
         events.users, events.items, events.values.astype(np.float64), events.weights.astype(np.float64)
     )
@@ -377,6 +405,37 @@ def test_a_row_with_a_long_past_takes_a_step_that_is_nearly_exact() -> None:
     change = np.linalg.norm(exact.user_factors[0] - before)
     assert np.linalg.norm(short.user_factors[0] - exact.user_factors[0]) < 0.2 * change
     assert state.history.counts("users", np.array([0]))[0] == 20_031
+
+
+def test_long_rows_follow_users_that_moved() -> None:
+    """An update moves most users of some items: their steps on what is new alone would be far from the exact change."""
+    found, batch = {}, purchases(1_000, seed=4)
+    for most in (100_000, 80):
+        solver = optimizers.ALS("cholesky", max_history=most)
+        model = MF(8, losses.Confidence(), solver).fit(purchases(12_000, seed=3), epochs=20, progress=False)
+        before = model.item_factors.copy()
+        model.update(batch)
+        found[most] = model.item_factors.copy()
+    exact, near = found.values()
+    assert np.linalg.norm(near - exact) < 0.5 * np.linalg.norm(exact - before)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_users_of_an_update_come_near_their_minimum_in_one_pass(new: bool) -> None:
+    """A user's start, or what it was, may be far from what its new events make of it."""
+    model = MF(8, losses.Confidence(), optimizers.ALS(steps=1)).fit(purchases(), epochs=15, progress=False)
+    user = 1_000 if new else 5
+    model.update(Interactions([user] * 20, np.arange(20)), trainable="users")
+    row = int(model.users.rows(np.array([user]))[0])
+    assert close(row_of(model, "users", row), exact_row(model, "users", row, tables(model)), 0.02)
+
+
+def test_rows_are_solved_once_unless_more_is_asked_for() -> None:
+    models = [a_model("whole") for _ in range(3)]
+    for model, settings in zip(models, ({}, {"epochs": 1}, {"epochs": 2}), strict=True):
+        model.update(purchases(20, seed=1), **settings)
+    assert_same(content(models[0]), content(models[1]))
+    assert np.abs(models[2].item_factors - models[0].item_factors).max() > 1e-5
 
 
 # --- the door -------------------------------------------------------------------------------------------------------

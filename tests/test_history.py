@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -9,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import fastmf.history
 from fastmf.errors import CapacityError
-from fastmf.history import Events, History
+from fastmf.history import Batch, Events, History, Wanted
+from fastmf.kernels.grouping import Numbering, order_by
 from fastmf.kernels.log import MERGED_FROM
 
 COUNTS = {"users": 5, "items": 3}  # few rows, so that their tails grow long
@@ -244,3 +247,66 @@ def test_columns_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             good._replace(**{name: column}).require(*COUNTS.values())
+
+
+# --- rows with what is new ------------------------------------------------------------------------------------------
+
+
+def recalled(history: History, side: str, new: Events, limit: int, value: float | None = None) -> list[Events]:
+    """Of every row of a side what it has met, once `new` is in; of the other side, rows."""
+    other, rows = "items" if side == "users" else "users", np.arange(COUNTS[side], dtype=np.int32)
+    order, starts = order_by(getattr(new, side), rows.size)
+    bounds = np.concatenate([[0], np.cumsum(np.minimum(history.counts(side, rows), limit) + np.diff(starts))])
+    named, marks = np.arange(1, dtype=np.int32), np.zeros(COUNTS[other], np.int32)
+    numbering = Numbering.of(named, marks, COUNTS[other])
+    local = {0: 0}  # the batch names row 0 of the other side alone, so that the others get their numbers as they come
+    numbers = np.array([local[row] for row in getattr(new, other).tolist()], np.int32)
+    times = np.empty(0, np.int64) if new.times is None else new.times
+    batch = Batch((numbers, new.values, new.weights, times), order, starts)
+    found = history.recall(side, rows, bounds, limit, numbering, batch, Wanted(new.times is not None, value))
+    met = numbering.end()
+    assert not marks.any()
+    assert sorted(met.tolist()) == sorted({0, *getattr(history.events, other).tolist()})
+    columns = found._replace(**{side: np.repeat(rows, np.diff(bounds)), other: met[getattr(found, other)]})
+    return [columns.take(slice(*pair)) for pair in itertools.pairwise(bounds)]
+
+
+@pytest.mark.parametrize("side", sorted(COUNTS))
+@pytest.mark.parametrize("timed", [False, True])
+def test_rows_are_recalled_with_what_is_new_behind_their_past(side: str, timed: bool) -> None:
+    log = History(8, 1 << 20)
+    parts = [random_events(60, seed, timed) for seed in (0, 1)]
+    log.build(parts[0], *COUNTS.values())
+    log.append(parts[1])
+    new, other = random_events(12, 2, timed), "items" if side == "users" else "users"
+    new = new._replace(**{other: np.zeros(12, np.int32)})
+    whole = concatenated([*parts, new])
+    for row, found in enumerate(recalled(log, side, new, 1_000)):
+        expected = whole.take(np.flatnonzero(getattr(whole, side) == row))
+        for name, column, wanted in zip(Events._fields, found, expected, strict=True):
+            assert (column is None) == (wanted is None)
+            if column is not None:
+                np.testing.assert_array_equal(column, wanted, name)
+
+
+def test_a_long_row_is_recalled_by_its_newest_events_and_a_sample_that_stands_for_the_others() -> None:
+    log, past = History(8, 1 << 20), random_events(400, 0, weighted=False)
+    log.build(past, *COUNTS.values())
+    new = random_events(10, 1)._replace(users=np.zeros(10, np.int32))
+    for row, found in enumerate(recalled(log, "items", new, 10)):
+        mine, more = past.take(past.items == row), np.count_nonzero(new.items == row)
+        np.testing.assert_array_equal(found.values[5:10], mine.values[-5:])
+        np.testing.assert_array_equal(found.weights[5:10], 1)
+        np.testing.assert_array_equal(found.values[10:], new.values[new.items == row])
+        assert set(found.values[:5].tolist()) <= set(mine.values[: mine.users.size // 2].tolist())
+        assert found.weights[:10].sum() == pytest.approx(mine.users.size)
+        assert found.users.size == 10 + more
+
+
+def test_a_value_that_all_share_is_not_read() -> None:
+    log = History(8, 1 << 20)
+    log.build(random_events(60, 0), *COUNTS.values())
+    new = random_events(5, 1)._replace(items=np.zeros(5, np.int32))
+    for found in recalled(log, "users", new, 1_000, value=2.5):
+        past = found.users.size - np.count_nonzero(new.users == (found.users[0] if found.users.size else -1))
+        assert (found.values[:past] == 2.5).all()

@@ -133,7 +133,7 @@ def compare(
         raise DataError(f"preset: {settings.preset!r} is none of {', '.join(presets)}")
     if settings.seeds < 1:
         raise DataError(f"seeds: {settings.seeds} is not a positive number")
-    recipe = presets[settings.preset]
+    recipe = None if settings.preset == "default" else presets[settings.preset]
     build = build or default_build(settings.factors, settings.metric)
     try:
         build(0)
@@ -167,7 +167,7 @@ class Race(NamedTuple):
 
     stream: Stream
     settings: Settings
-    recipe: Update
+    recipe: Update | None
     build: Build
     epochs: int
 

@@ -14,8 +14,9 @@ EALS       `steps` passes over the coordinates of the row, each set to its minim
 ========== ==============================================================================================
 
 A row with a long past need not read all of it: taken to be at its minimum before its `fresh` newest events came, it
-moves by ``A^-1 g``. g is the gradient that has come in since, of these events, of what they have added to the
-penalty (`grown`), and of the `drift` of the Gram matrix; A is the matrix of a sample of its events. This is done by CG.
+moves by ``A^-1 g``. g is the gradient that has come in since: of these events, of what they have added to the penalty
+(`grown`), of the `drift` of the Gram matrix, and of the rows met that have moved. A is the matrix of a sample of its
+events, which stands for all in the last part of g too. This is done by CG.
 
 References: Hu, Koren, Volinsky (2008), Collaborative Filtering for Implicit Feedback Datasets. Takács, Pilászy, Tikk
 (2011), Applications of the conjugate gradient method for implicit feedback collaborative filtering. He, Zhang, Kan,
@@ -38,9 +39,9 @@ from fastmf.kernels.pointwise import Shape
 from fastmf.kernels.sharing import draw_number
 
 METHODS = CHOLESKY, CG, EALS = 0, 1, 2
-ANEW = -1  # in place of a number of fresh events
+ANEW, FAR = -1, -2  # in place of a number of fresh events: solved from where the row is, which may be far off
 ROOM = 8  # rows of lanes that a worker needs besides a matrix
-STEPS_ON_FRESH = 8  # of conjugate gradients, from no guess
+STEPS_ON_FRESH = 6  # of conjugate gradients, from no guess; at least as many from FAR
 _AHEAD = 8  # events between a prefetch and its use
 _GROUP = 4  # events whose outer products are added at once
 
@@ -103,13 +104,51 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
     return pull
 
 
+def shift(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
+    """How -1/2 of the gradient of some events has changed as the rows they met moved, and its part for the bias.
+
+    seen = (rows of the other side as they were, their records, how many: the first ones, no other has moved). For
+    kernels only.
+    """
+
+
+@overload(shift, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _shift(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def pull(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
+        _, _, other, other_records = tables
+        others, weights, targets = events
+        old, old_records, moved = seen
+        total, total_bias = row * np.float32(0), np.float32(0)
+        for n in range(span[0], span[1]):
+            met = np.int64(others[n])
+            if met < moved:
+                x, y = load(other, met, 0, width, size), load(old, met, 0, width, size)
+                error, error_then = -(x * row).total() - bias, -(y * row).total() - bias
+                if explicit:
+                    target = targets[n] - mean
+                    error, error_then = (
+                        error + target - other_records[met, 0],
+                        error_then + target - old_records[met, 0],
+                    )
+                else:
+                    error, error_then = error + np.float32(1), error_then + np.float32(1)
+                total = fma(x, weights[n] * error, fma(y, -weights[n] * error_then, total))
+                total_bias += weights[n] * (error - error_then)
+        return total, total_bias if biased else np.float32(0)
+
+    return pull
+
+
 # --- conjugate gradients --------------------------------------------------------------------------------------------
 
 
 def solve_cg(size, width, biased, explicit, number, tables, events, span, fresh, terms, since, steps, room):
     """Some steps of conjugate gradients on one row; returns the loss of its (fresh) events before. For kernels only.
 
-    since = (drift, grown), for fresh events.
+    since = (drift, grown, seen), where some are fresh, see `shift`.
     """
 
 
@@ -127,6 +166,10 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
         left, left_bias, lost = residual(
             size, width, biased, explicit, True, row, bias, tables, events, asked, pulls, room
         )
+        if fresh >= 0:
+            past = (span[0], span[1] - fresh)
+            more, more_bias = shift(size, width, biased, explicit, row, bias, tables, since[2], events, past, terms[3])
+            left, left_bias = left + more, left_bias + more_bias
         direction, direction_bias = left, left_bias
         norm = (left * left).total() + left_bias * left_bias
         least = norm * np.float32(1e-13)  # where float32 has nothing left to say
@@ -325,12 +368,12 @@ def solve(form: Form, parallel: bool) -> Any:
 
 def _solve(size, width, biased, explicit, method, parallel, stamp):
     @jit(stamp, parallel)
-    def solve(rows, span, events, own, own_records, other, other_records, grams, mean, steps, scratch, workers, sums):
+    def solve(rows, span, events, own, own_records, other, other_records, since, mean, steps, scratch, workers, sums):
         """Solve rows[span[0]:span[1]]; sums[n] becomes the loss of the events of row n before.
 
         rows = (numbers, bounds, fresh, missing, penalties, grown): the events of row n, (others, weights, targets), are
-        those from bounds[n] to bounds[n + 1], and fresh[n] of them are fresh, or it is solved ANEW. grams = (as it is,
-        its drift). A worker has
+        those from bounds[n] to bounds[n + 1], and fresh[n] of them are fresh, or it is solved ANEW or from FAR.
+        since = (the Gram matrix, its drift, then as `shift` has them: rows seen, their records, how many). A worker has
         scratch[:][worker] = (rows of lanes, matrix, columns).
         """
         stamp  # noqa: B018 - the cache key, see bridge
@@ -348,9 +391,12 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                 part, number = (bounds[n], bounds[n + 1]), np.int64(numbers[n])
                 if part[0] == part[1]:
                     continue
-                terms = borrow(grams[0]), missing[n], penalties[n], mean
+                terms = borrow(since[0]), missing[n], penalties[n], mean
                 if method == CG or fresh[n] >= 0:
-                    times, since = (steps if fresh[n] < 0 else STEPS_ON_FRESH), (borrow(grams[1]), grown[n])
+                    times = (
+                        steps if fresh[n] == ANEW else STEPS_ON_FRESH if fresh[n] >= 0 else max(steps, STEPS_ON_FRESH)
+                    )
+                    seen = borrow(since[2]), borrow(since[3]), since[4]
                     sums[n] = solve_cg(
                         size,
                         width,
@@ -362,7 +408,7 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                         part,
                         fresh[n],
                         terms,
-                        since,
+                        (borrow(since[1]), grown[n], seen),
                         times,
                         room,
                     )

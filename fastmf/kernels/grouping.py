@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -33,6 +35,23 @@ def _localize(stamp):
         return count
 
     return localize
+
+
+def _sum_up(stamp):
+    @jit(stamp)
+    def sum_up(values, bounds, tails, sums, tail_sums):
+        """sums[n] = that of values[bounds[n]:bounds[n + 1]], tail_sums[n] that of the last tails[n] of them."""
+        stamp  # noqa: B018
+        for n in range(sums.size):
+            total, middle = 0.0, bounds[n + 1] - max(tails[n], 0)
+            for k in range(bounds[n], middle):
+                total += np.float64(values[k])
+            tail = 0.0
+            for k in range(middle, bounds[n + 1]):
+                tail += np.float64(values[k])
+            sums[n], tail_sums[n] = total + tail, tail
+
+    return sum_up
 
 
 def _order_by(stamp):
@@ -120,6 +139,39 @@ def _arrange(stamp):
 
 _localize_kernel, _order_kernel = _localize(stamp()), _order_by(stamp())
 count_blocks, arrange = _count_blocks(stamp()), _arrange(stamp())
+sum_up = _sum_up(stamp())
+
+
+class Numbering(NamedTuple):
+    """Numbers for rows in order of first appearance, which :func:`localize` may have begun.
+
+    Attributes
+    ----------
+    marks : int32 array
+        The number of each row of the model plus 1, zero where it has none, and everywhere before and after.
+    rows : int32 array
+        ``rows[n]`` has number n.
+    count : int64[1]
+        How many there are.
+    """
+
+    marks: np.ndarray
+    rows: np.ndarray
+    count: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, marks: np.ndarray, room: int) -> Numbering:
+        """Rows that have their numbers, and room for some that have none yet."""
+        known = np.empty(rows.size + room, np.int32)
+        known[: rows.size] = rows
+        marks[rows] = np.arange(1, rows.size + 1, dtype=np.int32)
+        return cls(marks, known, np.array([rows.size]))
+
+    def end(self) -> np.ndarray:
+        """All rows that have a number; there are no more to come."""
+        rows = self.rows[: self.count[0]]
+        self.marks[rows] = 0
+        return rows
 
 
 def localize(rows: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastmf.kernels.borrowed import prefetch
+from fastmf.kernels.borrowed import borrow, prefetch
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.rng import draw
 
@@ -114,32 +114,101 @@ def _collect(stamp):
     return collect
 
 
-def _sample(stamp):
-    @jit(stamp)
-    def sample(rows, bounds, limit, start, based, head, tailed, previous, base, used, events, scales):
-        """As collect, but of a row with more events: a sample of its older ones, then its newest limit - limit // 2.
+@njit
+def tidied(row, limit, links, base, used):
+    """Lay out a row that is longer than `limit`, if its sample may lack events; how many positions are used then."""
+    start, based, head, tailed, previous = links
+    count = np.int64(based[row] + tailed[row])
+    if count > limit and limit > 1 and tailed[row] > based[row] and used + count <= base.size:
+        whole = np.empty(count, np.int64)
+        read(row, 0, count, start, based, head, previous, base, whole)
+        used = lay_out(row, whole, start, based, head, tailed, base, used)
+    return used
 
-        Each sampled event stands for scales[n] events. It is of the older half of the row, which is in the base once a
-        tail longer than the base has been laid out: so what is drawn depends on the log alone.
-        """
+
+@njit
+def sample(row, limit, links, base, events, scales):
+    """The newest events of a row, oldest first, into `events`; of a row with more than `limit`, a sample of the others.
+
+    The sample comes first, limit // 2 events of the older half of the row, each of which stands for scales[n] events.
+    That half is in the base once the row is tidied, so that what is drawn depends on the log alone.
+    """
+    start, based, head, tailed, previous = links
+    count = np.int64(based[row] + tailed[row])
+    taken = min(limit, count)
+    drawn = limit // 2 if count > limit and based[row] >= count // 2 else 0  # else there was no room to lay it out
+    read(row, drawn, taken, start, based, head, previous, base, events)
+    for k in range(drawn):
+        events[k], scales[k] = base[start[row] + older(row, count, k)], np.float32((count - limit + drawn) / drawn)
+    scales[drawn:taken] = 1
+    return taken
+
+
+def _tidy(stamp):
+    @jit(stamp)
+    def tidy(rows, limit, index):
+        """Lay out rows that are sampled, see recall; returns how many positions of the base are used then."""
         stamp  # noqa: B018
+        used = index[6]
         for n in range(rows.size):
-            row, first, last = rows[n], bounds[n], bounds[n + 1]
-            count = np.int64(based[row] + tailed[row])
-            drawn = 0 if count <= limit else limit // 2
-            if drawn and tailed[row] > based[row] and used + count <= base.size:
-                whole = np.empty(count, np.int64)
-                read(row, 0, count, start, based, head, previous, base, whole)
-                used = lay_out(row, whole, start, based, head, tailed, base, used)
-            if based[row] < count // 2:  # there was no room to lay it out
-                drawn = 0
-            read(row, first + drawn, last, start, based, head, previous, base, events)
-            for k in range(drawn):
-                events[first + k] = base[start[row] + older(row, count, k)]
-                scales[first + k] = np.float32((count - limit + drawn) / drawn)
+            used = tidied(rows[n], limit, index[:5], index[5], used)
         return used
 
-    return sample
+    return tidy
+
+
+def _recall(stamp):
+    @jit(stamp)
+    def recall(rows, bounds, limit, index, columns, numbering, new, out):
+        """The events of rows[n], from bounds[n] - bounds[0] on: those of `sample`, then new ones.
+
+        index = (start, based, head, tailed, previous, base, used). columns, new[0] and out are (rows of the other side,
+        values, weights, times), without times where `out` has none; a single value is that of all events. The first
+        columns[4] events of the log weigh 1, and a sampled event weighs as much as all that it stands for. In place of
+        rows of the other side are their numbers; numbering = (marks, rows, count), see grouping.Numbering. New events
+        of rows[n] are new[1][new[2][n]:new[2][n + 1]]. Returns how many positions of the base are used then.
+        """
+        stamp  # noqa: B018
+        links, base, used = index[:5], index[5], index[6]
+        _, based, _, tailed, _ = links
+        own, values, weights, single = borrow(columns[0]), borrow(columns[1]), borrow(columns[2]), columns[1].size == 1
+        times, unweighted, (columns_new, order, starts) = columns[3], columns[4], new
+        others_new, values_new, weights_new = borrow(columns_new[0]), borrow(columns_new[1]), borrow(columns_new[2])
+        marks, met, known = borrow(numbering[0]), borrow(numbering[1]), numbering[2][0]
+        others, out_values, out_weights = borrow(out[0]), borrow(out[1]), borrow(out[2])
+        out_times, longest, timed = out[3], 0, out[3].size > 0
+        for n in range(rows.size):
+            longest = max(longest, min(limit, np.int64(based[rows[n]] + tailed[rows[n]])))
+        events, scales = np.empty(longest, np.int64), np.empty(longest, np.float32)
+        for n in range(rows.size):
+            at, used = bounds[n] - bounds[0], tidied(rows[n], limit, links, base, used)
+            taken = sample(rows[n], limit, links, base, events, scales)
+            for k in range(taken):
+                ahead = events[min(k + _AHEAD, taken - 1)]
+                prefetch(own, ahead)
+                if not single:
+                    prefetch(values, ahead)
+                event = events[k]
+                other = np.int64(own[event])
+                if marks[other] == 0:
+                    met[known] = other
+                    known += 1
+                    marks[other] = known
+                others[at], out_values[at] = marks[other] - 1, values[0 if single else event]
+                out_weights[at] = scales[k] * (weights[event] if event >= unweighted else np.float32(1))
+                if timed:
+                    out_times[at] = times[event]
+                at += 1
+            for k in range(starts[n], starts[n + 1]):
+                event = order[k]
+                others[at], out_values[at], out_weights[at] = others_new[event], values_new[event], weights_new[event]
+                if timed:
+                    out_times[at] = columns_new[3][event]
+                at += 1
+        numbering[2][0] = known
+        return used
+
+    return recall
 
 
 def _fetch(stamp):
@@ -161,4 +230,4 @@ def _fetch(stamp):
 
 
 append, retract, count = _append(stamp()), _retract(stamp()), _count(stamp())
-collect, sample, fetch = _collect(stamp()), _sample(stamp()), _fetch(stamp())
+collect, fetch, tidy, recall = _collect(stamp()), _fetch(stamp()), _tidy(stamp()), _recall(stamp())

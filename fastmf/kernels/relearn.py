@@ -118,13 +118,14 @@ def _solve_row(size, width, biased, explicit, method, ledger, sides, row, tables
             evidence += weights[n]
         penalty = max(np.float32(weight * evidence**nu), _LEAST)
         columns, span = (borrow(others), borrow(weights), borrow(targets)), (0, count)
+        seen = tables[2], tables[3], 0  # the one row that may have moved is that of the event
         form = gram, missing, penalty, mean
         if _count(ledger, sides[0], row) > most:
             before = np.float32(weight * max(evidence - weights[count - 1], 0.0) ** nu)
-            since = drift, penalty - before
+            since = drift, penalty - before, seen
             solve_cg(size, width, biased, explicit, row, tables, columns, span, 1, form, since, STEPS_ON_FRESH, lanes)
         elif method == CG:
-            since = drift, np.float32(0)
+            since = drift, np.float32(0), seen
             solve_cg(size, width, biased, explicit, row, tables, columns, span, ANEW, form, since, steps, lanes)
         elif method == CHOLESKY:
             solve_cholesky(
@@ -192,7 +193,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         then columns of `most`: positions, scales, others, weights, targets).
         """
         stamp  # noqa: B018 - the cache key, see bridge
-        ledger, (gram_users, gram_items, user_numbers, item_numbers) = borrow(ledger_array), grams
+        ledger, (gram_users, gram_items, _, item_numbers) = borrow(ledger_array), grams
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         if u < 0 or i < 0:
             return UNKNOWN
@@ -269,8 +270,6 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             store(room[0], 1, 0, q)
             _replace(gram_items, lanes, shares, size)
             item_numbers[0] += shares[1] - shares[0]
-            user_numbers[1] += 1.0
-            item_numbers[1] += 1.0
         error = (value if explicit else 1.0) - (mean + old_b + old_c + (old_p * old_q).total())
         lost = column(ledger, LOSS, np.float64)
         lost[0] += (1.0 if explicit else numbers[0] * value) * error * error

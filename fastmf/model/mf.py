@@ -170,7 +170,7 @@ class MF(Answers):
         batch : Interactions
             New events; ids that the model does not know come in.
         recipe : Update, optional
-            How to update.
+            How to update; by default ``presets["default"]``, or "solve" where rows are solved.
         **overrides
             Fields of the recipe to replace for this call, such as ``trainable="users"`` or ``loss=losses.Huber(1.0)``.
 
@@ -186,7 +186,8 @@ class MF(Answers):
             Where a row would not be finite, or memory runs out. The model is as it was before, then too.
         """
         self._require_events(batch)
-        recipe = presets["default"] if recipe is None else recipe
+        if recipe is None:
+            recipe = presets["solve" if self._objective.closed_form else "default"]
         if not isinstance(recipe, Update):
             raise TypeError(f"recipe must be a fastmf.Update, got {type(recipe).__name__}")
         if overrides:

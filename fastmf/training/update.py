@@ -21,8 +21,9 @@ from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
 from fastmf.recipes import Update
 from fastmf.state import State
 from fastmf.training import sampled
-from fastmf.training.alternating import System, Touched
+from fastmf.training.alternating import System
 from fastmf.training.batch import decayed, mean_loss, newest, numbered, require_steps, require_times, total_weight
+from fastmf.training.past import Named, Reading, touch
 
 __all__ = ["learn_batch", "make_delta"]
 
@@ -106,17 +107,14 @@ def _solve(
 ) -> Learned:
     """Alternating least squares: each row that the batch concerns is solved from its own history."""
     require_steps(objective, recipe.rate, recipe.batch_size)
-    fade, touched = _fade(state, arrived, recipe), {}
-    arrived = fade(arrived.weighed().contiguous())
+    arrived, fade, named = arrived.weighed().contiguous(), _fade(state, arrived, recipe), {}
     for side in SIDES:
         rows, local = localize(getattr(arrived, side), state.factors.tables[side].marks)
-        named = _movable_first(rows, local, len(rows), side, state, staged, recipe)
-        touched[side] = Touched.of(side, state, arrived, named, objective.solver.max_history, fade)
-    if recipe.loss is not None:
-        for one in touched.values():
-            _require_labels(one.values, recipe.loss)
+        named[side] = Named(*_movable_first(rows, local, len(rows), side, state, staged, recipe))
+    check = functools.partial(_require_labels, loss=recipe.loss) if recipe.loss is not None else None
+    touched = touch(state, arrived, named, Reading(objective, fade, recipe.half_life is not None, check), threads)
     system = System.of(state, touched, objective, threads)
-    new = arrived._replace(users=touched["users"].local, items=touched["items"].local)
+    new = fade(arrived)._replace(users=named["users"].local, items=named["items"].local)
     before = system.working.measure(new, objective)
     system.solve(recipe.epochs, objective, threads)
     after = system.working.measure(new, objective)
