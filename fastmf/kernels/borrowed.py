@@ -142,33 +142,37 @@ def _setitem(array, place, value):
     return (lambda array, place, value: _set(array, place, value)) if isinstance(array, Borrowed) else None
 
 
-def _fetch(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: int) -> None:
-    found = address(context, builder, kind, array, row, ir.IntType(64)(column))
-    form = ir.FunctionType(ir.VoidType(), [_BYTE, _INT, _INT, _INT])
-    function = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0i8")
-    builder.call(function, [found, _INT(0), _INT(3), _INT(1)])
+def _fetchers(write: int) -> tuple[Any, Any]:
+    """What lets the processor fetch the line of an element, or all lines of a row of so many float32 numbers."""
+
+    def fetch(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: int) -> None:
+        found = address(context, builder, kind, array, row, ir.IntType(64)(column))
+        form = ir.FunctionType(ir.VoidType(), [_BYTE, _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0i8")
+        builder.call(function, [found, _INT(write), _INT(3), _INT(1)])
+
+    @intrinsic
+    def of_element(typing: Any, array: Any, place: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            fetch(context, builder, array, *arguments, 0)
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64), generate
+
+    @intrinsic(prefer_literal=True)
+    def of_row(typing: Any, array: Any, row: Any, width: Any) -> Any:
+        if not isinstance(width, types.IntegerLiteral):
+            return None
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            for column in range(0, width.literal_value, 16):
+                fetch(context, builder, array, *arguments[:2], column)
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64, width), generate
+
+    return of_element, of_row
 
 
-@intrinsic
-def prefetch(typing: Any, array: Any, place: Any) -> Any:
-    """Let the processor fetch the cache line of an element that will be needed."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _fetch(context, builder, array, *arguments, 0)
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), generate
-
-
-@intrinsic(prefer_literal=True)
-def prefetch_row(typing: Any, array: Any, row: Any, width: Any) -> Any:
-    """Let it fetch all lines of a row of `width` float32 numbers, a compile-time constant."""
-    if not isinstance(width, types.IntegerLiteral):
-        return None
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        for column in range(0, width.literal_value, 16):
-            _fetch(context, builder, array, *arguments[:2], column)
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, width), generate
+prefetch, prefetch_row = _fetchers(write=0)
+claim, claim_row = _fetchers(write=1)  # to be written: other cores that have the line lose it at once, not at the write

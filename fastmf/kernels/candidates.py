@@ -10,7 +10,7 @@ import numpy as np
 from numba.extending import overload
 
 from fastmf.kernels import bridge
-from fastmf.kernels.borrowed import prefetch, prefetch_row
+from fastmf.kernels.borrowed import claim, claim_row, prefetch, prefetch_row
 from fastmf.kernels.lanes import fma, load
 from fastmf.kernels.negatives import BEYOND, LITERAL, NONE, chance, pick_unseen
 from fastmf.kernels.pointwise import move_row
@@ -64,10 +64,15 @@ def _score_of(reach, size, width, p, base, tables, entry):
     return score_of
 
 
+def _tries_once(loss):
+    """Whether a loss takes the first candidate whatever it scores."""
+    return "trials" not in loss._fields and getattr(loss, "trials", 0) == 1
+
+
 # --- candidates, slopes, steps --------------------------------------------------------------------------------------
 
 
-def look_ahead(reach, width, event, slot, items, known, tables, pool, key, sampler, ahead):
+def look_ahead(reach, width, event, slot, items, known, tables, pool, key, values, ahead):
     """Find the first candidate of an event that comes soon, and let its rows be fetched. For kernels only.
 
     It is kept at place `slot` of ahead = (entries, their events, draws so far).
@@ -75,21 +80,22 @@ def look_ahead(reach, width, event, slot, items, known, tables, pool, key, sampl
 
 
 @overload(look_ahead, **LITERAL)
-def _look_ahead(reach, width, event, slot, items, known, tables, pool, key, sampler, ahead):
+def _look_ahead(reach, width, event, slot, items, known, tables, pool, key, values, ahead):
     if not hasattr(width, "literal_value"):
         return None
-    fetch = sampler.instance_class.source != "every" and reach.literal_value != BEYOND
+    fetch = values.types[3].instance_class.source != "every" and reach.literal_value != BEYOND
+    get, get_row = (claim, claim_row) if _tries_once(values.types[0].instance_class) else (prefetch, prefetch_row)
 
-    def look_ahead(reach, width, event, slot, items, known, tables, pool, key, sampler, ahead):
+    def look_ahead(reach, width, event, slot, items, known, tables, pool, key, values, ahead):
         own = np.int64(items[event])
-        entry, events, drawn = pick_unseen(sampler, reach, (key, event), 0, np.int64(0), own, known, pool)
+        entry, events, drawn = pick_unseen(values[3], reach, (key, event), 0, np.int64(0), own, known, pool)
         ahead[0][slot], ahead[1][slot], ahead[2][slot] = entry, events, drawn
         if fetch:
-            prefetch_row(tables[0][0], own, width)
-            prefetch(tables[0][1], own)
+            get_row(tables[0][0], own, width)
+            get(tables[0][1], own)
             if entry != NONE:
-                prefetch_row(tables[0][0], entry, width)
-                prefetch(tables[0][1], entry)
+                get_row(tables[0][0], entry, width)
+                get(tables[0][1], entry)
 
     return look_ahead
 
@@ -108,8 +114,7 @@ def search(listwise, reach, size, width, p, place, tables, pool, rules, values, 
 def _search(listwise, reach, size, width, p, place, tables, pool, rules, values, room):
     if not hasattr(size, "literal_value"):
         return None
-    loss = values.types[0].instance_class
-    once = "trials" not in loss._fields and getattr(loss, "trials", 0) == 1  # then nobody asks for a slope here
+    once = _tries_once(values.types[0].instance_class)  # then nobody asks for a slope here
 
     def pair(listwise, reach, size, width, p, place, tables, pool, rules, values, room):
         entries, scores, _ = room

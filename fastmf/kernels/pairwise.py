@@ -67,14 +67,14 @@ def _train_group(
         items, weights = events
         u, base, candidates, known = user
         pool, rules = forms
-        _, solver, penalty, sampler = values
+        _, solver, penalty, _ = values
         entries, scores, slopes, chances, found, ahead = room
         first, last, end = span
         for event in range(first, last):
             slot, later = event - first, event + flight
             candidate = ahead[0][slot], ahead[1][slot], ahead[2][slot]
             if later < end:
-                look_ahead(reach, width, later, slot, items, known, tables[1], pool, rules[0], sampler, ahead)
+                look_ahead(reach, width, later, slot, items, known, tables[1], pool, rules[0], values, ahead)
             own = row_of(entries, slot), row_of(scores, slot), chances
             own[0][0] = np.int64(items[event])
             place = base, event, candidate, known
@@ -158,7 +158,7 @@ def _train_run(listwise, reach, size, width, memory, biases, span, events, given
         lost = 0.0
         for event in range(first, min(first + flight, last)):
             slot = event - first
-            look_ahead(reach, width, event, slot, items, known, item_tables, pool, rules[0], values[3], ahead)
+            look_ahead(reach, width, event, slot, items, known, item_tables, pool, rules[0], values, ahead)
         for start in range(first, last, flight):
             p, loss_of_group = train_group(
                 listwise,
