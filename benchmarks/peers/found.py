@@ -24,6 +24,7 @@ LABELS = {
     "faiss seen kept": "faiss, seen kept",
     "numpy popularity": "popularity",
     "fastmf ALS": "fastmf, ALS",
+    "fastmf ALS users": "fastmf, ALS, users alone",
     "fastmf BPR": "fastmf, BPR",
     "fastmf WARP": "fastmf, WARP",
     "implicit ALS": "implicit, ALS",

@@ -5,11 +5,13 @@ implicit is handed the whole rows, which are cut out of the matrix outside the c
 
 A block: the first 90 % of the log are fitted, the next 5 % taken in, in place, and the last 5 % are to be ranked, of
 users that have been met. The retrain is a fit of the 95 %, with as many sweeps as the first. Compute is processor time.
+Items may stay as they are: users then are all that is solved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,7 +126,9 @@ class Timeline(NamedTuple):
         }
 
 
-def fastmf_block(folder: Path, shape: str, factors: int, threads: int, epochs: int) -> dict[str, Any]:
+def fastmf_block(
+    folder: Path, shape: str, factors: int, threads: int, epochs: int, trainable: str = "both"
+) -> dict[str, Any]:
     from benchmarks.peers import ours
 
     split, line = load(folder, shape), Timeline.of(load_log(folder, shape))
@@ -135,8 +139,8 @@ def fastmf_block(folder: Path, shape: str, factors: int, threads: int, epochs: i
 
     model = fit(line.past)
     stages = {"before": vectors_of(model, split)}
-    model.copy().update(ours.positives(line.block))  # compiles
-    _, update = timed(lambda: model.update(ours.positives(line.block)))
+    model.copy().update(ours.positives(line.block), trainable=trainable)  # compiles
+    _, update = timed(lambda: model.update(ours.positives(line.block), trainable=trainable))
     stages["updated"] = vectors_of(model, split)
     fresh, retrain = timed(lambda: fit(line.both))
     return line.outcome(stages | {"retrained": vectors_of(fresh, split)}, update, retrain)
@@ -172,5 +176,6 @@ CONTESTANTS: dict[str, Callable[..., dict[str, Any]]] = {
     "fastmf ALS": fastmf,
     "implicit ALS": implicit,
     "fastmf ALS block": fastmf_block,
+    "fastmf ALS users block": partial(fastmf_block, trainable="users"),
     "implicit ALS block": implicit_block,
 }

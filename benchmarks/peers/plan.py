@@ -94,7 +94,7 @@ def ceiling(scope: Scope) -> Steps:
             "shape": shape,
             "factors": list(scope.factors),
             "threads": threads,
-            "turns": len(scope.turns(shape)) * (1 if shape == LARGE else 3),
+            "turns": len(scope.turns(shape)) * (1 if shape == LARGE else 2),
         }
         yield Task("ceiling", "fastmf", settings)
 
@@ -163,7 +163,8 @@ def incremental(scope: Scope) -> Steps:
         for contestant in ("fastmf ALS", "implicit ALS"):
             yield Task("incremental", contestant, settings | {"threads": 1})
         whole = settings | {"threads": max(scope.threads), "epochs": RANKING_EPOCHS["fastmf ALS"]}
-        for contestant in ("fastmf ALS block", *(["implicit ALS block"] if shape == scope.shapes[0] else [])):
+        peers = ["implicit ALS block"] if shape == scope.shapes[0] else []
+        for contestant in ("fastmf ALS block", "fastmf ALS users block", *peers):
             yield Task("incremental", contestant, whole)
 
 

@@ -138,9 +138,11 @@ def _incremental(results: list[dict[str, Any]]) -> Iterator[Row]:
             if found.value(ours, f"{kind}.p50", **where):
                 name = f"one event learned, ALS, rows {rows}, µs, median, {shape}"
                 yield _compared(found, name, f"{kind}.p50", peers, where, lower=True, ours=ours)
-        block, peers = f"{ours} block", [who for who in several if who == "implicit ALS block"]
-        if block in several:
-            what = f"a block of 5 % taken in, against a retrain, {shape}"
+        peers = [who for who in several if who == "implicit ALS block"]
+        for block, moved in ((f"{ours} block", ""), (f"{ours} users block", ", users alone")):
+            if block not in several:
+                continue
+            what = f"a block of 5 % taken in{moved}, against a retrain, {shape}"
             yield _compared(found, f"{what}: NDCG@10, updated to retrained", "quality", peers, where, ours=block)
             yield _compared(found, f"{what}: times less processor time", "less", peers, where, ours=block)
 

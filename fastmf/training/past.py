@@ -92,7 +92,7 @@ def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], 
     rows, local, movable = named[side]
     (others_named, numbers, _), own = named[OTHER[side]], rows[:movable]
     limit, history, table = reading.objective.solver.max_history, state.history, state.factors.tables[OTHER[side]]
-    order, starts = order_by(local, rows.size)
+    order, starts = order_by(local if movable else local[:0], rows.size)
     past, new = history.counts(side, own), np.diff(starts)[:movable]
     bounds = np.concatenate([[0], np.cumsum(np.minimum(past, limit) + new)])
     near = als.FAR if side == "users" else als.ANEW  # users come first, and new events are much of all that they have
