@@ -133,7 +133,8 @@ class Plan(NamedTuple):
         ends = self.bounds[self.strata]
         if ends[-1] * width <= _AT_ONCE:
             return iter([(0, len(self.bounds) - 1)])
-        firsts = np.unique(np.searchsorted(ends, np.arange(0, ends[-1], _AT_ONCE // width), "right") - 1)
+        steps = np.arange(0, ends[-1], max(1, _AT_ONCE // width))
+        firsts = np.unique(np.searchsorted(ends, steps, "right") - 1)
         return itertools.pairwise(self.strata[np.append(firsts, ends.size - 1)].tolist())
 
     def block_order(self, seed: int, epoch: int) -> np.ndarray:

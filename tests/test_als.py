@@ -121,6 +121,23 @@ def test_every_method_comes_to_the_exact_solution(method: str) -> None:
 
 
 @each_method
+def test_rows_so_small_that_their_squares_are_zero_stay_finite(method: str) -> None:
+    """What is left of start vectors where all ratings are the mean."""
+    for scale in 10.0 ** -np.arange(14, 30):
+        shape, own, other, equations, _ = a_system(8, explicit=True, biases=True)
+        equations = equations._replace(
+            targets=np.full_like(equations.targets, 3), penalties=np.full(5, 0.3, np.float32)
+        )
+        for table in (own, other):
+            table.factors[:] *= np.float32(scale)
+            table.records[:, 0] *= np.float32(scale)
+        other.records[:, 0] = 0
+        solve(shape, (own, other), equations, None, Run(optimizers.ALS(method, 60), np.float32(3)))
+        assert np.abs(own.factors).max() < 1e-12
+        assert np.abs(own.records[:, 0]).max() < 1e-12
+
+
+@each_method
 def test_any_number_of_threads_gives_the_same_bits(method: str) -> None:
     answers = []
     for threads in (1, 2):

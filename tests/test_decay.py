@@ -180,6 +180,20 @@ def test_a_step_on_a_single_event_is_that_of_any_half_life(past: MF, half_life: 
     assert learned(model) == learned(twin)
 
 
+@pytest.mark.parametrize("side", ["users", "items"])
+def test_rows_are_solved_from_a_past_that_has_decayed(side: str) -> None:
+    model = MF(FACTORS, solver=optimizers.ALS("cholesky")).fit(timed(), epochs=2)
+    rng, half_life = np.random.default_rng(1), 20.0
+    batch = some_events(30, seed=2, times=rng.integers(40, 60, 30), weights=rng.random(30))
+    now = max(int(batch.times.max()), int(timed().times.max()))
+    twin, undecayed = aged(model, now, half_life), model.copy()
+    twin.update(beforehand(batch, now, half_life), trainable=side)
+    model.update(batch, half_life=half_life, trainable=side)
+    undecayed.update(batch, trainable=side)
+    assert learned(model) == learned(twin)
+    assert learned(model) != learned(undecayed)
+
+
 def test_a_row_solved_for_a_single_event_has_an_undecayed_past() -> None:
     """A limit, which the documentation states: only an update decays the past that rows are solved from."""
     model = MF(FACTORS, solver=optimizers.ALS("cholesky")).fit(timed(), half_life=5, epochs=2)

@@ -124,12 +124,13 @@ def test_a_plan_without_blocks_has_parts_side_by_side(in_flight: int) -> None:
     twins.assert_equal()
 
 
-def test_pieces_cover_the_strata_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("width", [16, 1 << 40], ids=["narrow", "one event is too much"])
+def test_pieces_cover_the_strata_in_order(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setattr("fastmf.plan._PIECE", 100)
     monkeypatch.setattr("fastmf.plan._AT_ONCE", 1_600)
     events = Twins(9).events(301)
     for plan in (blocked(events, 4), Plan.single(events, 13), Plan.single(events, 13).after(events)):
-        pieces = list(plan.pieces(16))
+        pieces = list(plan.pieces(width))
         assert len(pieces) > 1
         assert [first for first, _ in pieces[1:]] == [last for _, last in pieces[:-1]]
         assert (pieces[0][0], pieces[-1][1]) == (0, len(plan.bounds) - 1)

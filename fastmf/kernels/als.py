@@ -179,7 +179,10 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
             product, product_bias, _ = residual(
                 size, width, biased, explicit, False, direction, direction_bias, tables, events, span, terms, room
             )
-            length = -norm / ((direction * product).total() + direction_bias * product_bias)
+            bend = (direction * product).total() + direction_bias * product_bias
+            if not bend < 0:  # too near 0 for float32
+                break
+            length = -norm / bend
             row, bias = fma(direction, length, row), bias + direction_bias * length
             left, left_bias = fma(product, length, left), left_bias + product_bias * length
             following = (left * left).total() + left_bias * left_bias

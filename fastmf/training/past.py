@@ -14,7 +14,7 @@ from fastmf.history import Batch, Events, Wanted
 from fastmf.kernels import als
 from fastmf.kernels.grouping import Numbering, order_by
 from fastmf.kernels.launch import at_once
-from fastmf.state import State
+from fastmf.state import State, uninterrupted
 
 __all__ = ["OTHER", "Named", "Touched", "touch"]
 
@@ -113,5 +113,6 @@ def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], 
                 targets = np.empty(bounds[-1], np.float32) if targets is None else targets
                 targets[within] = aims
     finally:
-        met = numbering.end()
+        with uninterrupted():
+            met = numbering.end()
     return Touched(named[side], bounds, met, others, weights, targets, fresh)
