@@ -111,7 +111,7 @@ def _solve(
     for side in SIDES:
         rows, local = localize(getattr(arrived, side), state.factors.tables[side].marks)
         named[side] = Named(*_movable_first(rows, local, len(rows), side, state, staged, recipe))
-    check = functools.partial(_require_labels, loss=recipe.loss) if recipe.loss is not None else None
+    check = functools.partial(_require_labels, loss=recipe.loss, advice="") if recipe.loss is not None else None
     touched = touch(state, arrived, named, Reading(objective, fade, recipe.half_life is not None, check), threads)
     system = System.of(state, touched, objective, threads)
     new = fade(arrived)._replace(users=named["users"].local, items=named["items"].local)
@@ -160,12 +160,12 @@ def _gather(
     return working, new, past
 
 
-def _require_labels(values: np.ndarray, loss: Any) -> None:
+def _require_labels(values: np.ndarray, loss: Any, advice: str = "; try history_epochs=0") -> None:
     """The labels of the history are in the domain of the model's loss, and need not be in that of another."""
     try:
         loss.check(values)
     except DataError as error:
-        raise DataError(f"the history of the users does not suit this loss; try history_epochs=0 ({error})") from error
+        raise DataError(f"the history of the users does not suit this loss{advice} ({error})") from error
 
 
 def _movable_first(
