@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import naive
@@ -12,125 +10,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
+from positives import (
+    ITEMS,
+    LOSSES,
+    USERS,
+    Past,
+    assert_equals_twin,
+    in_flight,
+    model_of,
+    pool_of,
+    some_positives,
+    twin_of,
+)
 from strategies import FACTORS, SIDES, assert_same, bits
 
 import fastmf
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers, samplers
 from fastmf.errors import DataError
-from fastmf.kernels import negatives, pairwise
+from fastmf.kernels import negatives
 from fastmf.kernels.borrowed import borrow
-from fastmf.plan import deal
 from fastmf.training.sampled import Known
 
-USERS, ITEMS, EVENTS = 23, 31, 200
-LOSSES = [
-    losses.BPR(),
-    losses.BPR(allow_seen=True),
-    losses.BPR(sampler=samplers.Popular(0.5)),
-    losses.BPR(sampler=samplers.InBatch()),
-    losses.WARP(margin=0.3, trials=4),
-    losses.WARP(margin=0.05, trials=3, sampler=samplers.Popular()),
-    losses.SampledSoftmax(3),
-    losses.SampledSoftmax(5, sampler=samplers.Popular(0.75)),
-    losses.SampledSoftmax(4, sampler=samplers.InBatch(), allow_seen=True),
-    losses.Softmax(),
-    losses.Softmax(allow_seen=True),
-    losses.Logistic(negatives=3),
-    losses.Logistic(negatives=2, calibration=0.7, sampler=samplers.Popular()),
-]
 each_loss = pytest.mark.parametrize("loss", LOSSES, ids=str)
 FEW = [losses.WARP(margin=0.3, trials=4), losses.SampledSoftmax(3)]
 few_losses = pytest.mark.parametrize("loss", FEW, ids=str)
-
-
-def some_positives(count: int = EVENTS, seed: int = 0, users: int = USERS, items: int = ITEMS) -> Interactions:
-    """Events with some pairs repeated, values and weights."""
-    rng = np.random.default_rng(seed)
-    pairs = rng.integers(0, users, count), (rng.random(count) ** 2 * items).astype(np.int64)
-    weights = rng.choice(np.array([0, 1, 1, 1.5], np.float32), count)
-    return Interactions(*pairs, values=rng.choice([0.5, 1.0, 2.0], count), weights=weights)
-
-
-def model_of(loss: Any, solver: Any = optimizers.AdaGrad(0.3, 5.0), **others: Any) -> MF:
-    return MF(FACTORS, loss=loss, solver=solver, regularizer=regularizers.L2(0.01), seed=3, **others)
-
-
-class Past(NamedTuple):
-    """Events of a model in row numbers."""
-
-    users: list[int]
-    items: list[int]
-    weights: list[Any]
-
-    @classmethod
-    def of(cls, model: MF, events: Interactions) -> Past:
-        weights = np.ones(len(events), np.float32) if events.weights is None else events.weights
-        return cls(
-            model.users.rows(events.users).tolist(),
-            model.items.rows(events.items).tolist(),
-            list(weights * events.values),
-        )
-
-    def __add__(self, other: Past) -> Past:  # type: ignore[override]
-        return Past(*(one + two for one, two in zip(self, other, strict=True)))
-
-    def known(self) -> dict[int, set[int]]:
-        found: dict[int, set[int]] = {}
-        for user, item in zip(self.users, self.items, strict=True):
-            found.setdefault(user, set()).add(item)
-        return found
-
-    def counts(self) -> dict[int, int]:
-        return {item: self.items.count(item) for item in set(self.items)}
-
-    def by_user(self) -> Past:
-        return self._sorted(lambda n: self.users[n])
-
-    def by_first_appearance(self) -> Past:
-        return self._sorted(lambda n: self.users.index(self.users[n]))
-
-    def _sorted(self, key: Callable[[int], int]) -> Past:
-        order = sorted(range(len(self.users)), key=key)
-        return Past(*([column[n] for n in order] for column in self))
-
-    def placed(self) -> list[tuple[int, int, int, Any]]:
-        return [(place, *event) for place, event in enumerate(zip(*self, strict=True))]
-
-
-def twin_of(model: MF, movable: tuple[Iterable[int], Iterable[int]]) -> naive.Lists:
-    """The naive counterpart of a model as it is."""
-    state = model._state
-    assert state is not None
-    shape = state.factors.shape
-    sides = []
-    for side in SIDES:
-        table = state.factors.tables[side]
-        rows = table.factors[: table.count].copy()
-        sides.append(naive.Side.of(rows, table.records[: table.count], shape.size, shape.memory, table.count))
-    objective = naive.Objective(None, naive.like(model.solver), naive.like(model.regularizer), model.biases)
-    whole = naive.Model(*sides, state.factors.global_mean, objective)
-    return naive.Lists(whole, model.loss, (set(movable[0]), set(movable[1])))
-
-
-def pool_of(loss: Any, items: int, past: Past, batch: Past, arrived: Past | None = None) -> naive.Pool:
-    if type(loss.sampler).__name__ == "InBatch":
-        return naive.Pool(items, batch.items, batch.counts())
-    return naive.Pool(items, past.items + (arrived.items if arrived else []), past.counts(), tabled=not arrived)
-
-
-def in_flight(loss: Any) -> int:
-    """Events of one user whose slopes are taken at once."""
-    return pairwise.FLIGHT if loss.kind == "pairwise" else 1
-
-
-def assert_equals_twin(model: MF, twin: naive.Lists) -> None:
-    """Every array, to the last bits: losses go through exp and log, which no standard rounds the same everywhere."""
-    state = model._state
-    assert state is not None
-    for side, expected in zip(SIDES, (twin.model.users, twin.model.items), strict=True):
-        table = state.factors.tables[side]
-        np.testing.assert_allclose(table.factors[: table.count], expected.table(), 1e-4, 1e-6, err_msg=side)
-        np.testing.assert_allclose(table.records[: table.count], expected.records(), 1e-4, 1e-6, err_msg=side)
 
 
 # --- against plain NumPy ----------------------------------------------------------------------------------------------
@@ -423,92 +326,6 @@ def test_a_failing_update_leaves_no_marks(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(KeyboardInterrupt):
         model.update(some_positives(20))
     assert_same(bits(model), before)
-
-
-# --- deterministic fits on several threads ----------------------------------------------------------------------------
-
-BANDS = 3
-
-
-@pytest.fixture
-def in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small deterministic fits are trained block by block, as large ones are."""
-    for room in ("fastmf.model.mf", "fastmf.plan"):
-        monkeypatch.setattr(f"{room}.PARALLEL_FROM", 1)
-    monkeypatch.setattr("fastmf.plan._BANDS", BANDS)
-    monkeypatch.setattr("fastmf.training.sampled._FEWEST", 4)
-
-
-def deterministic(loss: Any, threads: int = 1, **others: Any) -> MF:
-    return model_of(loss, options=Options(threads=threads, deterministic=True), **others)
-
-
-def in_blocks(past: Past, items: int, epoch: int) -> Iterable[tuple[list[int], list[tuple[int, int, int, Any]]]]:
-    """The blocks of an epoch in order: the items of the band of each, and its events with their places."""
-    item_band = deal(items, BANDS, [3, epoch, BANDS])
-    ordered, blocks = past.by_user(), []
-    user_band = [ordered.users.index(user) * BANDS // len(ordered.users) for user in range(max(ordered.users) + 1)]
-    for apart in range(BANDS):
-        for band in range(BANDS):
-            members = [item for item in range(items) if item_band[item] == (band + apart) % BANDS]
-            events = zip(*ordered, strict=True)
-            blocks.append((members, [one for one in events if user_band[one[0]] == band and one[1] in members]))
-    ends = [0, *itertools.accumulate(len(events) for _, events in blocks)]
-    for apart in np.random.default_rng([3, epoch]).permutation(BANDS):
-        for number in range(apart * BANDS, (apart + 1) * BANDS):
-            members, events = blocks[number]
-            yield members, [(ends[number] + n, *event) for n, event in enumerate(events)]
-
-
-@pytest.mark.usefixtures("in_bands")
-@pytest.mark.parametrize(
-    "loss",
-    [
-        losses.BPR(allow_seen=True),
-        losses.WARP(margin=0.3, trials=4),
-        losses.WARP(margin=0.05, trials=3, sampler=samplers.Popular()),
-        losses.SampledSoftmax(3),
-        losses.SampledSoftmax(4, sampler=samplers.InBatch(), allow_seen=True),
-        losses.Logistic(negatives=2, calibration=0.7, sampler=samplers.Popular()),
-    ],
-    ids=str,
-)
-def test_a_deterministic_fit_equals_naive(loss: Any) -> None:
-    events = some_positives(2 * EVENTS, users=40)
-    model = deterministic(loss).fit(events, epochs=2)
-    start = model_of(loss).fit(events, epochs=0)
-    past, items = Past.of(model, events), len(model.items)
-    twin = twin_of(start, (range(len(model.users)), range(items)))
-    for epoch in range(2):
-        lost = 0.0
-        for members, placed in in_blocks(past, items, epoch):
-            pool = pool_of(loss, items, past, past)._replace(band=members, tabled=True)
-            lost += twin.epoch(placed, naive.draw(3, epoch, 0), past.known(), pool, in_flight(loss))
-        assert model.history_[epoch]["loss"] == pytest.approx(lost / float(np.sum(past.weights)), rel=1e-5)
-    assert_equals_twin(model, twin)
-
-
-@pytest.mark.usefixtures("in_bands")
-@pytest.mark.parametrize("validation", [0.0, 0.2])
-@pytest.mark.parametrize("loss", [*FEW, losses.BPR(sampler=samplers.Popular()), losses.Softmax()], ids=str)
-def test_deterministic_fits_do_not_depend_on_threads(loss: Any, validation: float) -> None:
-    events = some_positives(1_000, users=200)
-    found = [
-        deterministic(loss, threads).fit(events, epochs=2, validation=validation, progress=False)
-        for threads in (1, 2, 8)
-    ]
-    for model in found[1:]:
-        assert_same(bits(model), bits(found[0]), but=("settings", "epochs", "lineage"))
-        assert [record["loss"] for record in model.history_] == [record["loss"] for record in found[0].history_]
-
-
-@pytest.mark.usefixtures("in_bands")
-@pytest.mark.parametrize("sampler", [samplers.Popular(), samplers.InBatch()], ids=str)
-def test_a_band_of_items_that_were_held_out_is_drawn_from_evenly(sampler: Any) -> None:
-    """Nearly all events are held out, so that some bands have no item with an event to learn from."""
-    events = some_positives(300, users=40)
-    model = deterministic(losses.SampledSoftmax(2, sampler=sampler)).fit(events, epochs=2, validation=0.98)
-    assert np.isfinite([model.history_[-1]["loss"], model.history_[-1]["validation"]]).all()
 
 
 def test_a_race_of_two_threads_learns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
