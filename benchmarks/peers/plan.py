@@ -74,7 +74,8 @@ def explicit(scope: Scope) -> Steps:
     for shape, factors, threads in product(scope.shapes, scope.factors, scope.threads):
         large = shape == LARGE  # a fit of it is mostly set-up: one turn, but for one number of factors
         settings = {"shape": shape, "factors": factors, "threads": threads, "epochs": [2, 8] if large else [2, 42]}
-        for turn in scope.turns(shape) if not large or factors == SLOW_FACTORS else range(1):
+        turns = len(scope.turns(shape)) if factors == SLOW_FACTORS else 1 if large else min(scope.rounds, 2)
+        for turn in range(turns):
             yield Task("explicit", "libmf", settings, turn)
             yield Task("explicit", "fastmf", settings, turn)
             if not large or (turn == 0 and factors in (SLOW_FACTORS, MANY_FACTORS)):
@@ -94,7 +95,7 @@ def ceiling(scope: Scope) -> Steps:
             "shape": shape,
             "factors": list(scope.factors),
             "threads": threads,
-            "turns": len(scope.turns(shape)) * (1 if shape == LARGE else 2),
+            "turns": 1 if shape == LARGE else 2 * scope.rounds,
         }
         yield Task("ceiling", "fastmf", settings)
 
@@ -162,7 +163,7 @@ def incremental(scope: Scope) -> Steps:
         settings = {"shape": shape, "factors": SLOW_FACTORS}
         for contestant in ("fastmf ALS", "implicit ALS"):
             yield Task("incremental", contestant, settings | {"threads": 1})
-        whole = settings | {"threads": max(scope.threads), "epochs": RANKING_EPOCHS["fastmf ALS"]}
+        whole = settings | {"threads": 1, "epochs": RANKING_EPOCHS["fastmf ALS"]}  # a thread that waits costs too
         peers = ["implicit ALS block"] if shape == scope.shapes[0] else []
         for contestant in ("fastmf ALS block", "fastmf ALS users block", *peers):
             yield Task("incremental", contestant, whole)
