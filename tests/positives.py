@@ -16,11 +16,9 @@ USERS, ITEMS, EVENTS = 23, 31, 200
 LOSSES = [
     losses.BPR(),
     losses.BPR(allow_seen=True),
-    losses.BPR(sampler=samplers.Popular(0.5)),
     losses.WARP(margin=0.3, trials=4),
     losses.SampledSoftmax(3),
     losses.SampledSoftmax(5, sampler=samplers.Popular(0.75)),
-    losses.SampledSoftmax(4, sampler=samplers.InBatch(), allow_seen=True),
     losses.Softmax(),
     losses.Softmax(allow_seen=True),
     losses.Logistic(negatives=2, calibration=0.7, sampler=samplers.Popular()),

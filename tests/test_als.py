@@ -137,7 +137,9 @@ def test_rows_so_small_that_their_squares_are_zero_stay_finite(method: str) -> N
         assert np.abs(own.records[:, 0]).max() < 1e-12
 
 
-@each_method
+@pytest.mark.parametrize(
+    "method", ["cg", *(pytest.param(method, marks=pytest.mark.slow) for method in ("cholesky", "eals"))]
+)
 def test_any_number_of_threads_gives_the_same_bits(method: str) -> None:
     answers = []
     for threads in (1, 2):

@@ -31,7 +31,14 @@ from fastmf.kernels import negatives
 from fastmf.kernels.borrowed import borrow
 from fastmf.training.sampled import Known
 
-each_loss = pytest.mark.parametrize("loss", LOSSES, ids=str)
+# Kernels of every pair of a loss and a sampler take seconds to compile: some pairs, whose parts others have, are slow.
+RARE = [
+    losses.BPR(sampler=samplers.Popular(0.5)),
+    losses.SampledSoftmax(4, sampler=samplers.InBatch(), allow_seen=True),
+]
+each_loss = pytest.mark.parametrize(
+    "loss", [*LOSSES, *(pytest.param(loss, marks=pytest.mark.slow) for loss in RARE)], ids=str
+)
 FEW = [losses.WARP(margin=0.3, trials=4), losses.SampledSoftmax(3)]
 few_losses = pytest.mark.parametrize("loss", FEW, ids=str)
 
@@ -390,6 +397,7 @@ def test_known_rows_are_told_from_all_others(reach: int, allow_seen: bool, users
 # --- quality ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "solver"),
     [(losses.BPR(), optimizers.AdaGrad(0.1)), (losses.WARP(), optimizers.AdaGrad(0.1))],
