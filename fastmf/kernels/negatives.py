@@ -189,6 +189,13 @@ def _kept(sampler, bits, count):
 
 
 @njit
+def _tabled(bits, first, size, shares, others):
+    """A place from `first` on by an alias table of `size` places, see `tabulate`."""
+    place = first + _below(bits, size)
+    return place if uniform(bits << np.uint64(32)) < shares[place] else first + np.int64(others[place])
+
+
+@njit
 def _place(reach, marks, row):
     """The entry of a row in a list."""
     if reach != BEYOND:
@@ -213,14 +220,9 @@ def _pick(sampler, reach, bits, slot, pool):
 
     def of_band(sampler, reach, bits, slot, pool):
         _, _, _, _, _, counts, further, _, tabled, shares, others, members, first, size = pool
-        place = first + _below(bits, size)
-        if tabled:
-            if uniform(bits << np.uint64(32)) >= shares[place]:
-                place = first + np.int64(others[place])
-            row = np.int64(members[place])
-            return row, row, np.int64(counts[row]) + np.int64(further[row])
+        place = _tabled(bits, first, size, shares, others) if tabled else first + _below(bits, size)
         row = np.int64(members[place])
-        return row, row, 1
+        return row, row, np.int64(counts[row]) + np.int64(further[row]) if tabled else 1
 
     def of_items(sampler, reach, bits, slot, pool):
         row = _below(bits, pool[0])
@@ -229,9 +231,7 @@ def _pick(sampler, reach, bits, slot, pool):
     def of_events(sampler, reach, bits, slot, pool):
         _, size, rows, further_size, further_rows, counts, further, marks, tabled, shares, others = pool[:11]
         if tabled:
-            row = _below(bits, tabled)
-            if uniform(bits << np.uint64(32)) >= shares[row]:
-                row = np.int64(others[row])
+            row = _tabled(bits, 0, tabled, shares, others)
             return row, _place(reach, marks, row), np.int64(counts[row]) + np.int64(further[row])
         event = _below(bits, size + further_size)
         row = np.int64(rows[event]) if event < size else np.int64(further_rows[event - size])
@@ -303,7 +303,7 @@ def tabulate(sampler: type) -> Any:
 
 def _tabulate(stamp):
     @jit(stamp)
-    def tabulate(sampler, counts, further, shares, others):
+    def tabulate(sampler, counts, shares, others):
         """Row r keeps a share of its place and leaves the rest to another: a draw is a place and who it belongs to.
 
         Returns the sum of ``count * keep(count)``; where that is 0, all rows are as likely.
@@ -314,7 +314,7 @@ def _tabulate(stamp):
         size, total = shares.size, 0.0
         weights, poor, rich = np.zeros(size), np.empty(size, np.int64), np.empty(size, np.int64)
         for row in range(size):
-            count = np.int64(counts[row]) + np.int64(further[row])
+            count = np.int64(counts[row])
             if count > 0:
                 weights[row] = count * bridge.keep(sampler, count)
                 total += weights[row]

@@ -35,7 +35,7 @@ from fastmf.kernels.candidates import grade, look_ahead, move_list, search, weig
 from fastmf.kernels.lanes import load
 from fastmf.kernels.negatives import BAND, LITERAL, forget, recall
 from fastmf.kernels.pointwise import Shape, move_row, record_width
-from fastmf.kernels.sharing import draw_number, read, write, yield_core
+from fastmf.kernels.sharing import draw_number, finish_block, start_blocks, take_block
 
 CHUNK = 32  # runs that a worker takes at once
 FLIGHT = 4  # events of a pairwise loss whose slopes are taken before the first step
@@ -263,26 +263,18 @@ def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
     ):
         """Train on some blocks, negatives from the item band of each; sums[b] becomes the loss of block b.
 
-        blocks are those of pointwise.epoch, with the events of a user side by side. pool = (.., members, starts): the
-        items of band b are members[starts[b]:starts[b + 1]]. All else is as in `epoch`.
+        blocks are those of sharing.start_blocks, with the events of a user side by side. pool = (.., members, starts):
+        the items of band b are members[starts[b]:starts[b + 1]]. All else is as in `epoch`.
         """
         stamp  # noqa: B018
-        bounds, order, bands, first, last = blocks
-        users, starts = events[0], pool[-1]
-        taken = np.full(1, first)
-        done_users, done_items = np.zeros(bands, np.int64), np.zeros(bands, np.int64)  # strata, for each band
+        bounds, users, starts, progress = blocks[0], events[0], pool[-1], start_blocks(blocks)
         for _ in prange(workers):
             words, lists, firsts = room_for(listwise, sizes)
             while True:
-                place = draw_number(taken)
-                if place >= last:
+                block, item_band = take_block(blocks, progress)
+                if block < 0:
                     break
-                block, stratum = order[place], (place - first) // bands
-                user_band = block % bands
-                item_band = (user_band + block // bands) % bands
                 members = starts[item_band], starts[item_band + 1] - starts[item_band]
-                while read(done_users, user_band) < stratum or read(done_items, item_band) < stratum:
-                    yield_core()
                 lost, event, end = 0.0, bounds[block], bounds[block + 1]
                 while event < end:
                     after = event + 1
@@ -306,7 +298,6 @@ def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
                     )
                     event = after
                 sums[block] = lost
-                write(done_users, user_band, stratum + 1)
-                write(done_items, item_band, stratum + 1)
+                finish_block(blocks, progress, block, item_band)
 
     return epoch

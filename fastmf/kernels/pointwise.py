@@ -28,7 +28,7 @@ from fastmf.kernels import bridge
 from fastmf.kernels.borrowed import borrow
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import fma, load, single, store
-from fastmf.kernels.sharing import draw_number, read, write, yield_core
+from fastmf.kernels.sharing import finish_block, start_blocks, take_block
 
 _WHOLE = np.float32(1)  # share of the pull
 
@@ -177,25 +177,15 @@ def _epoch(size, width, memory, biases, flight, parallel, stamp):
     ):
         """Train on some blocks; sums[b] becomes the loss of block b, each event measured before its own step.
 
-        blocks = (bounds, order, bands, first, last): block b is events bounds[b] to bounds[b + 1]; those to train on
-        are order[first:last], `bands` to a stratum, no two of which share a movable row. A worker takes the next block
-        and waits until those of the stratum before that share its users or its items are done, so that rows see their
-        events in one order whatever the number of workers, and nobody waits for a whole stratum.
+        blocks = (bounds, order, bands, first, last), see sharing.start_blocks.
         """
         stamp  # noqa: B018 - the cache key, see bridge
-        bounds, order, bands, first, last = blocks
-        taken = np.full(1, first)
-        done_users, done_items = np.zeros(bands, np.int64), np.zeros(bands, np.int64)  # strata, for each band
+        bounds, progress = blocks[0], start_blocks(blocks)
         for _ in prange(workers):
             while True:
-                place = draw_number(taken)
-                if place >= last:
+                block, item_band = take_block(blocks, progress)
+                if block < 0:
                     break
-                block, stratum = order[place], (place - first) // bands
-                user_band = block % bands
-                item_band = (user_band + block // bands) % bands
-                while read(done_users, user_band) < stratum or read(done_items, item_band) < stratum:
-                    yield_core()
                 sums[block] = train_block(
                     flight,
                     size,
@@ -210,8 +200,7 @@ def _epoch(size, width, memory, biases, flight, parallel, stamp):
                     mean,
                     (loss, solver, penalty),
                 )
-                write(done_users, user_band, stratum + 1)
-                write(done_items, item_band, stratum + 1)
+                finish_block(blocks, progress, block, item_band)
 
     return epoch
 

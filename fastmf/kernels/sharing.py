@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
+from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -64,3 +66,44 @@ def yield_core(typing: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+# --- blocks that share no row -----------------------------------------------------------------------------------------
+
+
+@njit
+def start_blocks(blocks):
+    """What workers on some blocks share: the next to take, and how many strata each band of users and items has done.
+
+    blocks = (bounds, order, bands, first, last): block b is events bounds[b] to bounds[b + 1]; those to train on are
+    order[first:last], `bands` to a stratum, no two of which share a movable row.
+    """
+    return np.full(1, blocks[3]), np.zeros(blocks[2], np.int64), np.zeros(blocks[2], np.int64)
+
+
+@njit
+def take_block(blocks, progress):
+    """The next block and its item band, once those of the stratum before that share its users or items are done.
+
+    So rows see their events in one order whatever the number of workers, and nobody waits for a whole stratum. The
+    block is -1 where there is none left.
+    """
+    _, order, bands, first, last = blocks
+    taken, done_users, done_items = progress
+    place = draw_number(taken)
+    if place >= last:
+        return -1, -1
+    block, stratum = order[place], (place - first) // bands
+    item_band = (block % bands + block // bands) % bands
+    while read(done_users, block % bands) < stratum or read(done_items, item_band) < stratum:
+        yield_core()
+    return block, item_band
+
+
+@njit
+def finish_block(blocks, progress, block, item_band):
+    """Let the next stratum have the bands of a block: each stratum has one block of every band."""
+    _, done_users, done_items = progress
+    stratum = read(done_items, item_band) + 1
+    write(done_users, block % blocks[2], stratum)
+    write(done_items, item_band, stratum)

@@ -253,24 +253,26 @@ class Negatives:
             _, counts, further = self._history.popularity()
             if sampler.source == "batch":
                 counts, further = np.bincount(events.items, minlength=self._items).astype(np.int32), 0 * further
-            shares, others = np.empty(self._items, np.float32), np.empty(self._items, np.int32)
-            kind: Any = type(sampler)
-            of_members, none = counts[members] + further[members], np.zeros(self._items, np.int32)
-            mass = 0.0
-            for first, last in itertools.pairwise(starts):
-                band = slice(first, last)
-                mass += negatives.tabulate(kind)(sampler, of_members[band], none[band], shares[band], others[band])
+            shares, others, mass = _alias_tables(sampler, counts[members] + further[members], starts)
         return (self._items, _NOTHING[:0], _NOTHING[:0], counts, further, _NOTHING, shares, others), mass
 
     def _tabled(self, sampler: Any) -> tuple[np.ndarray, np.ndarray, float]:
         """The alias table of a sampler, and its mass; made once, since it takes a visit to every item."""
         if self._alias is None:
-            shares, others = np.empty(self._items, np.float32), np.empty(self._items, np.int32)
             _, counts, further = self._history.popularity()
-            kind: Any = type(sampler)
-            mass = float(negatives.tabulate(kind)(sampler, counts, further, shares, others))
-            self._alias = shares, others, mass
+            counts = counts[: self._items] + further[: self._items]
+            self._alias = _alias_tables(sampler, counts, np.array([0, self._items]))
         return self._alias
+
+
+def _alias_tables(sampler: Any, counts: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """A table for the items from each start to the next, side by side, and the mass of all."""
+    shares, others, mass = np.empty(counts.size, np.float32), np.empty(counts.size, np.int32), 0.0
+    kind: Any = type(sampler)
+    for first, last in itertools.pairwise(starts):
+        part = slice(first, last)
+        mass += float(negatives.tabulate(kind)(sampler, counts[part], shares[part], others[part]))
+    return shares, others, mass
 
 
 def _mean_kept(objective: Objective, counts: np.ndarray) -> float:
