@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Delta": "fastmf.delta",
-    "IdMap": "fastmf.ids",
+    "IdMap": "fastmf.parameters.ids",
     "Interactions": "fastmf.interactions",
     "MF": "fastmf.model",
     "Options": "fastmf.model",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastmf.errors import require_integer, require_number
-from fastmf.factors import SIDES
+from fastmf.parameters.table import SIDES
 
 __all__ = ["Update", "presets"]
 
