@@ -12,7 +12,7 @@ from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
 from fastmf.datasets import synthetic
 from fastmf.engine import Objective, WorkingSet, freeze, shape_of
 from fastmf.kernels.rows.grouping import order_by
-from fastmf.log.history import Events
+from fastmf.log.events import Events
 from fastmf.memory import default_budget
 from fastmf.parameters.table import SIDES, Factors
 from fastmf.plan import Plan

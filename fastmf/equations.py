@@ -10,7 +10,7 @@ from fastmf.kernels.core.launch import launch
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.train import als, gram
 from fastmf.memory import aligned
-from fastmf.parameters.table import Rows
+from fastmf.parameters.moves import Image
 
 __all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "pieces", "room_of", "solve"]
 
@@ -80,10 +80,12 @@ class Run(NamedTuple):
     mean: Any
     threads: int = 1
     drift: np.ndarray | None = None
-    seen: Rows | None = None
+    seen: Image | None = None
 
 
-def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed: np.ndarray | None, run: Run) -> float:
+def solve(
+    shape: Shape, tables: tuple[Image, Image], equations: Equations, missed: np.ndarray | None, run: Run
+) -> float:
     """Solve rows of the first of two tables in place; returns the summed loss of their events before.
 
     `missed` is the Gram matrix of the other table, float64, its upper triangle; None where nothing is missing.

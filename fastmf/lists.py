@@ -8,12 +8,12 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta
-from fastmf.parameters.table import SIDES
 from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew
 from fastmf.state import State
 
 __all__ = ["Lists"]
 
+SIDES = ("users", "items")
 _NOTHING = np.empty(0, np.int32)
 
 
@@ -44,12 +44,12 @@ class Lists:
         self._state, self._loss, self._k, self._unseen, self._threads = state, loss, k, unseen, threads
         self._users = users
         self._places = None if users is None else {one: place for place, one in enumerate(users.tolist())}
-        self._version = state.version
-        self._counts = dict(zip(SIDES, state.counts, strict=True))
+        self._at = state.identity
+        self._counts = {side: state.side(side).count for side in SIDES}
         self._touched: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
         self._whole = False
         self._queries = np.empty(0, np.int32)  # the user row of each list
-        user, item = (object if state.ids[side].kind == "str" else np.int64 for side in SIDES)
+        user, item = (object if state.side(side).ids.kind == "str" else np.int64 for side in SIDES)
         kinds = {"rows": np.int32, "raw": np.float32, "ids": item, "scores": np.float32}
         self._held: dict[str, np.ndarray] = {name: np.empty((0, k), kind) for name, kind in kinds.items()}
         self._held["users"] = np.empty(0, user)
@@ -66,9 +66,7 @@ class Lists:
         if self._places is not None:
             place = self._places[user]
         else:
-            place = int(
-                self._state.ids["users"].rows(np.array([user], object if isinstance(user, str) else np.int64))[0]
-            )
+            place = int(self._state.users.ids.rows(np.array([user], object if isinstance(user, str) else np.int64))[0])
             if not 0 <= place < len(self) or self.users[place] != user:  # the model may be ahead of the lists
                 raise KeyError(user)
         return Ranking(self.ids[place], self.scores[place])
@@ -76,7 +74,7 @@ class Lists:
     @property
     def version(self) -> int:
         """The version of the model that the lists are at."""
-        return self._version
+        return self._at.version
 
     @property
     def users(self) -> np.ndarray:
@@ -120,8 +118,8 @@ class Lists:
             raise TypeError(f"expected a Delta, got {type(delta).__name__}")
         if delta.lineage != self._state.lineage:
             raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, the lists to {self._state.lineage[:8]}")
-        if delta.parent != self._version:
-            raise StaleDelta(f"the Delta starts from version {delta.parent}, the lists are at version {self._version}")
+        if delta.parent != self._at.head:
+            raise StaleDelta(f"the Delta starts from version {delta.parent_version}, the lists are at {self.version}")
         if delta.version > self._state.version:
             raise StaleDelta(f"the Delta leads to version {delta.version}, the model is at {self._state.version}")
         self._note(delta)
@@ -144,7 +142,7 @@ class Lists:
             self._counts[side] = known + new if delta.restores is None else first
             self._touched[side] += [delta.moves[side].rows, np.arange(first, first + new, dtype=np.int32)]
         self._touched["users"].append(delta.log.users)
-        self._version = delta.version
+        self._at = delta.reached
 
     def _renew(self) -> np.ndarray:
         """Make the lists those of the state as it is now; returns whose lists were made anew."""
@@ -157,12 +155,12 @@ class Lists:
         if (fates == KEPT).any():
             renew(state, self._queries, owners, items, (rows, raw, fates), self._threads)
         lost = np.flatnonzero(fates == LOST)
-        pool = Pool.of(len(state.ids["items"]))
+        pool = Pool.of(len(state.items.ids))
         rows[lost], raw[lost] = best_rows(state, self._queries[lost], self._k, pool, owners[lost], self._threads)
         renewed = np.flatnonzero(fates != KEPT)
         found = answer(state, self._loss, self._queries[renewed], rows[renewed], raw[renewed])
         if self._users is None:
-            self._held["users"][lost] = state.ids["users"].ids(lost)
+            self._held["users"][lost] = state.users.ids.ids(lost)
         for name in Ranking._fields:
             self._held[name][renewed] = getattr(found, name)
         self._touched = {side: [] for side in SIDES}
@@ -171,7 +169,7 @@ class Lists:
 
     def _ask(self, touched: np.ndarray) -> np.ndarray:
         """Find the user row of each list; returns fates, LOST where it is another one or touched."""
-        known = self._state.ids["users"]
+        known = self._state.users.ids
         queries = np.arange(len(known), dtype=np.int32) if self._users is None else known.rows(self._users)
         before, self._queries = self._queries, queries
         self._make_room(queries.size)

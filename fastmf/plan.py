@@ -11,7 +11,7 @@ import numpy as np
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.grouping import arrange, count_blocks, order_by
-from fastmf.log.history import Events
+from fastmf.log.events import Events
 
 __all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight"]
 
@@ -159,6 +159,11 @@ def most_in_flight(shape: Shape, users: int, items: int) -> int:
     if min(users, items) < _FEW_ROWS:
         return 1
     return 8 if shape.width <= 32 else 4 if shape.width <= 64 else 2
+
+
+def slices(count: int, piece: int) -> list[slice]:
+    """Consecutive parts of so many things, `piece` in each."""
+    return [slice(first, first + piece) for first in range(0, count, piece)]
 
 
 def deal(rows: int, bands: int, seed: int | list[int]) -> np.ndarray:

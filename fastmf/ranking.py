@@ -11,10 +11,11 @@ from fastmf.kernels.rank import quantized as coarse
 from fastmf.kernels.rank import renewal, scores, topk
 from fastmf.kernels.rank.renewal import KEPT, LOST
 from fastmf.kernels.rows.grouping import order_by
-from fastmf.log.history import Events
+from fastmf.log.events import Events
 from fastmf.memory import aligned
 from fastmf.parameters.ids import IdMap
-from fastmf.parameters.table import Rows, Table
+from fastmf.parameters.moves import Image
+from fastmf.parameters.table import Table
 from fastmf.state import State
 
 __all__ = ["KEPT", "LOST", "Pool", "Ranking", "answer", "best_for", "best_items", "best_rows", "most_similar", "renew"]
@@ -75,24 +76,24 @@ def best_rows(
     state: State, users: np.ndarray, k: int, pool: Pool, owners: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best item rows of user rows and their scores, less what is the user's own; `owners` have seen theirs."""
-    factors, past = state.factors, (state.history.past("users"), owners)
+    queries, items, past = state.users.table, state.items.table, (state.history.past("users"), owners)
     if users.size <= _FEW and not pool.candidates.size:
-        copy = state.screen.copy(factors.items, state.history)
-        if copy is not None:
-            return _rank_few((factors.users, users), factors.items, copy, pool, past, k)
-    return _rank((factors.users.factors, users), factors.items, (None, factors.items.records), pool, past, k, threads)
+        codes = state.scan.codes(items, state.history, state.gate)
+        if codes is not None:
+            return _rank_few((queries, users), items, codes, pool, past, k)
+    return _rank((queries.factors, users), items, (None, items.records), pool, past, k, threads)
 
 
 def best_for(
-    state: State, vectors: Rows, session: Events, k: int, pool: Pool, unseen: bool, threads: int
+    state: State, vectors: Image, session: Events, k: int, pool: Pool, unseen: bool, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best item rows of vectors that are no rows of the model, and scores with the biases of these vectors.
 
     `session` has the places of vectors in place of user rows; what they have met is left out if `unseen`.
     """
-    table, count = state.factors.items, len(vectors.factors)
+    table, count = state.items.table, len(vectors.factors)
     queries = vectors.factors
-    if table.storage == "float16":
+    if table.layout.storage == "float16":
         queries = aligned(count, table.shape.width, np.uint16)
         queries[:] = vectors.factors.astype(np.float16).view(np.uint16)
     order, starts = order_by(session.users, count)
@@ -105,11 +106,11 @@ def best_for(
 
 def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:
     """What :func:`best_rows` found, in ids and predictions; `values` are overwritten."""
-    factors, known = state.factors, state.ids["items"]
+    known = state.items.ids
     kind: Any = type(loss)
     text = known.kind == "str"
     ids = np.empty(rows.shape, np.int64)
-    form = (users, factors.users.records, np.float32(factors.global_mean), loss)
+    form = (users, state.users.table.records, state.global_mean, loss)
     scores.answer(kind)(*form, rows, values, known.keys[:0] if text else known.keys, ids)
     return Ranking(_padded_ids(known, rows) if text else ids, values)
 
@@ -126,7 +127,7 @@ def renew(
 
     Those that come with fate KEPT leave with KEPT, RENEWED, or LOST: to be made anew.
     """
-    items, queries = state.factors.items, state.factors.users
+    items, queries = state.items.table, state.users.table
     changed = np.zeros(max(items.count, int(touched[-1]) + 1) if touched.size else 0, np.bool_)
     changed[touched] = True
     moved, log = touched[touched < items.count], state.history.past("users")
@@ -151,14 +152,15 @@ def renew(
 
 def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int) -> Ranking:
     """The rows of a side that have the highest cosine with each given row, itself left out, and the cosines."""
-    table = state.factors.tables[side]
+    group = state.side(side)
+    table = group.table
     lengths = np.empty(table.count, np.float32)
     scores.lengths(table.shape)(table.factors, lengths)
     scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     each, nothing = np.arange(rows.size), np.zeros(rows.size, np.int64)
     itself = (each, np.ones(rows.size, np.int32), each, nothing, nothing, rows), each.astype(np.int32)
     best, cosines = _rank((table.factors, rows), table, (scale, None), Pool(_ALL, table.count), itself, k, threads)
-    return Ranking(_padded_ids(state.ids[side], best), cosines)
+    return Ranking(_padded_ids(group.ids, best), cosines)
 
 
 def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
@@ -199,7 +201,7 @@ def _rank(
     """
     (source, rows), (log, owners) = queries, past
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
-    half = table.storage == "float16"
+    half = table.layout.storage == "float16"
     chunk = max(_FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))
     for first in range(0, rows.size, chunk):
         part = slice(first, first + chunk)

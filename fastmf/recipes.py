@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastmf.errors import require_integer, require_number
-from fastmf.parameters.table import SIDES
 
 __all__ = ["Update", "presets"]
 
@@ -18,35 +17,38 @@ _STRATEGIES = ("both", "users", "items", "new")
 class Update:
     """How a batch of new events changes a model.
 
-    First `epochs` passes over the new events move the user and item rows that they name. Then `history_epochs` passes
-    over the touched users' recent history, new events included, move those users once more, with all items frozen and a
-    smaller rate: new taste is fitted without forgetting the old.
+    A field that is None means what suits the model's loss and solver.
 
-    A model whose solver is ALS takes no steps: `epochs` times it solves the users and then the items that new events
-    name, from all that they have met. `trainable`, `half_life` and `loss` hold for it too; a `rate` or a `batch_size`
-    is refused, and the history pass has no part in it.
+    Models that take steps: first `epochs` passes over the new events move the user and item rows that they name. Then
+    `history_epochs` passes over the touched users' recent history, new events included, move those users once more,
+    with all items frozen and a smaller rate: new taste is fitted without forgetting the old.
+
+    Models whose solver is ALS take no steps: `epochs` times they solve the users and then the items that new events
+    name, from all that these have met. `trainable`, `half_life`, `loss` and `regularizer` hold for them too; whatever
+    else is set is refused by name.
 
     Parameters
     ----------
-    epochs : int
-        Passes over the new events. Models whose rows are solved are updated with 1 by default: see `presets`.
+    epochs : int, optional
+        Passes over the new events, 2 by default; or solves, 1 by default.
     rate : float, optional
         Learning rate in place of the solver's.
-    batch_size : int
-        1: a step per event. b: a step per b events, along their mean gradient at the values before the step.
-    trainable : {"both", "users", "items", "new"} or dict
-        What may move: rows that the batch names on both sides, on one, only rows that are new with this batch, or
-        chosen ids, ``{"users": ids, "items": ids}``; a side left out of the dict is frozen.
-    history_epochs : int
-        Passes over the touched users' history. 0 learns from the new events alone.
-    max_history : int, optional
-        Of each user, only the newest so many past events; None takes all, and an update then costs as much as the past
-        of its most active users.
-    history_rate : float
-        The rate of those passes, as a multiple of the rate of the others.
-    order : {"user", "arrival"}
-        Whether new events are taken user by user (arrival order kept within each) or as they arrived. In place of the
-        first, 4,096 or more are taken several in flight, and half a million or more in blocks, as in a fit.
+    batch_size : int, optional
+        1, the default: a step per event. b: a step per b events, along their mean gradient at the values before it.
+    trainable : {"both", "users", "items", "new"} or dict, optional
+        What may move: rows that the batch names on both sides (the default), on one, only rows that are new with this
+        batch, or by group of parameters, ``{"users": ids, "items": True}``; a group left out of the dict is frozen.
+    history_epochs : int, optional
+        Passes over the touched users' history, 1 by default. 0 learns from the new events alone.
+    max_history : int or "all", optional
+        Of each user, only the newest so many past events, 20 by default. With ``"all"`` an update costs as much as the
+        past of its most active users.
+    history_rate : float, optional
+        The rate of those passes, as a multiple of the rate of the others; 0.5 by default.
+    order : {"user", "arrival"}, optional
+        Whether new events are taken user by user (the default; arrival order kept within each) or as they arrived. In
+        place of the first, 4,096 or more are taken several in flight, and half a million or more in blocks, as in a
+        fit.
     loss, regularizer : optional
         In place of the model's, for this update.
     half_life : float, optional
@@ -60,49 +62,41 @@ class Update:
 
     Examples
     --------
-    >>> Update(epochs=5, trainable="users").history_epochs
-    1
+    >>> Update(epochs=5, trainable="users").epochs
+    5
     """
 
-    epochs: int = 2
+    epochs: int | None = None
     rate: float | None = None
-    batch_size: int = 1
-    trainable: str | Mapping[str, Any] = "both"
-    history_epochs: int = 1
-    history_rate: float = 0.5
-    max_history: int | None = 20
-    order: str = "user"
+    batch_size: int | None = None
+    trainable: str | Mapping[str, Any] | None = None
+    history_epochs: int | None = None
+    max_history: int | str | None = None
+    history_rate: float | None = None
+    order: str | None = None
     loss: Any = None
     regularizer: Any = None
     half_life: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0)):
-            require_integer(f"Update.{name}", getattr(self, name), least)
-        if self.max_history is not None:
-            require_integer("Update.max_history", self.max_history, 1)
-        if self.rate is not None:
-            require_number("Update.rate", self.rate)
-        require_number("Update.history_rate", self.history_rate)
-        if self.half_life is not None:
-            require_number("Update.half_life", self.half_life, positive=True)
-        if self.order not in ("user", "arrival"):
+        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0), ("max_history", 1)):
+            given = getattr(self, name)
+            if given is not None and not (name == "max_history" and given == "all"):
+                require_integer(f"Update.{name}", given, least)
+        for name in ("rate", "history_rate", "half_life"):
+            if getattr(self, name) is not None:
+                require_number(f"Update.{name}", getattr(self, name), positive=name == "half_life")
+        if self.order not in ("user", "arrival", None):
             raise ValueError(f'Update.order must be "user" or "arrival", got {self.order!r}')
-        if isinstance(self.trainable, Mapping):
-            unknown = set(self.trainable) - set(SIDES)
-            if unknown:
-                raise ValueError(f"Update.trainable names {sorted(unknown)}; the groups are {list(SIDES)}")
-        elif self.trainable not in _STRATEGIES:
-            raise ValueError(f"Update.trainable must be one of {_STRATEGIES} or a dict of ids, got {self.trainable!r}")
+        if not isinstance(self.trainable, Mapping) and self.trainable not in (*_STRATEGIES, None):
+            raise ValueError(f"Update.trainable must be one of {_STRATEGIES} or a dict, got {self.trainable!r}")
 
 
 presets: dict[str, Update] = {
     "default": Update(),
-    "solve": Update(epochs=1),
-    "whole-history": Update(history_epochs=3, max_history=None),
+    "whole-history": Update(history_epochs=3, max_history="all"),
     "new-events": Update(epochs=3, history_epochs=0),
     "users": Update(trainable="users"),
     "new-rows": Update(trainable="new"),
 }
-"""Recipes by name, for the command line. A model whose rows are solved has "solve" for its default: a second pass of
-users, then items, costs as much as the first and brings next to nothing."""
+"""Recipes by name, for the command line."""

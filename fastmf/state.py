@@ -1,227 +1,293 @@
 """State: all that a model has learned, and the one way to change it.
 
-A Delta is committed all or nothing: what can fail is checked first, and Ctrl-C waits until the scatter is done.
+A Delta is taken in all or nothing. What can fail is done first, while nothing has changed. From then on every step can
+be taken twice, so that where an interrupt or a MemoryError stops it, the next call of any kind finishes it.
 """
 
 from __future__ import annotations
 
 import math
-import signal
-import threading
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from fastmf.delta import Delta, Trail
+from fastmf.delta import Delta, Identity, new_identity
 from fastmf.errors import StaleDelta
-from fastmf.followers.grams import Gram, Grams
-from fastmf.followers.quantized import Screen
-from fastmf.log.history import Events, History
-from fastmf.parameters.ids import IdMap
-from fastmf.parameters.table import SIDES, Factors
+from fastmf.followers.grams import Grams
+from fastmf.followers.quantized import QuantizedScan
+from fastmf.followers.trail import Trail
+from fastmf.gate import Gate
+from fastmf.log.events import Events
+from fastmf.log.history import History
+from fastmf.parameters.groups import Group, RowGroup
+from fastmf.scratch import Scratch
 
-__all__ = ["State", "commit", "reckon", "uninterrupted"]
+__all__ = ["State"]
 
-_TRAIL_BYTES = 64 << 20  # of Deltas kept for walking back
+_T = TypeVar("_T")
+_FIXED, _RANGE = ("global_mean", "centre"), ("low", "high")
 
 
-@dataclass(eq=False)
+class _Pending(NamedTuple):
+    """A Delta that is being taken in, and what there was before."""
+
+    delta: Delta
+    counts: dict[str, int]
+    events: int
+
+
 class State:
-    """All that a model has learned; the Deltas that made it form its trail."""
+    """All that a model has learned.
 
-    factors: Factors
-    ids: dict[str, IdMap]
-    history: History
-    lineage: str = field(default_factory=lambda: uuid.uuid4().hex)
-    version: int = 0
-    trail: Trail = field(default_factory=lambda: Trail(_TRAIL_BYTES))
-    screen: Screen = field(default_factory=Screen)  # of the items
-    grams: Grams = field(default_factory=Grams)
+    Parameters
+    ----------
+    groups : dict of str to Group
+        Its parameters. Events name rows of the groups "users" and "items".
+    history : History
+        Its events.
+    gate : Gate
+        Whom the history tells of its changes.
+    seed : int
+        Of everything random.
+    global_mean, centre : float
+        Added to every score; the score that two new rows start from. Neither moves in an update.
+    """
 
-    @classmethod
-    def empty(cls, factors: Factors) -> State:
-        """No rows, no events."""
-        ids = {side: IdMap(factors.budget, factors.capacity) for side in SIDES}
-        return cls(factors, ids, History(factors.capacity, factors.budget))
+    def __init__(
+        self,
+        groups: dict[str, Group],
+        history: History,
+        gate: Gate,
+        seed: int = 0,
+        global_mean: float = 0.0,
+        centre: float = 0.0,
+    ) -> None:
+        self.groups, self.history, self.gate, self.seed = groups, history, gate, seed
+        self.scratch = Scratch()
+        self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
+        self.numbers = {"global_mean": global_mean, "centre": centre, "low": math.inf, "high": -math.inf}
+        self.trail, self.scan, self.grams = Trail([self.identity]), QuantizedScan(), Grams()
+        self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
+        self.journal: Any = None  # open while single events are learned
+        self.closed: Any = None  # a journal that can be opened again
+        self._pending: _Pending | None = None
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def side(self, name: str) -> RowGroup:
+        """A group that has a row per id."""
+        return cast(RowGroup, self.groups[name])
+
+    @property
+    def users(self) -> RowGroup:
+        """The users' rows."""
+        return self.side("users")
+
+    @property
+    def items(self) -> RowGroup:
+        """The items' rows."""
+        return self.side("items")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows of each group."""
+        return {name: group.count for name, group in self.groups.items()}
+
+    @property
+    def global_mean(self) -> np.float32:
+        """Added to every score."""
+        return np.float32(self.numbers["global_mean"])
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The numbers that an update may change besides rows."""
-        return {"low": self.factors.low, "high": self.factors.high}
+        """The numbers that an update may change besides parameters: the range of values seen."""
+        return {name: self.numbers[name] for name in _RANGE}
 
     @property
     def value(self) -> float | None:
         """The value of all events so far, where they share one."""
-        return self.factors.low if self.factors.low == self.factors.high else None
-
-    def start_rows(self, side: str, ids: np.ndarray) -> np.ndarray:
-        """Fill an empty side with the rows of these ids; returns the row of each, where the history will keep it."""
-        staged = self.ids[side].stage(ids, side, self.history.room(side, len(ids)))
-        self.ids[side].extend(staged.fresh)
-        self.factors.tables[side].fill(len(staged.fresh), self.factors.start(side))
-        return staged.rows
-
-    def copy(self) -> State:
-        """An independent state, of the same lineage and version."""
-        other = State.empty(self.factors.like())
-        other.lineage, other.version, other.trail = self.lineage, self.version, self.trail.copy()
-        other.grams = self.grams.copy()
-        other.ids = {side: ids.copy() for side, ids in self.ids.items()}
-        history = self.history
-        other.history.build(history.events, *self.counts, history.untimed or 0, history.unweighted or 0)
-        return other
-
-    def gram_matrices(self, loss: Any, threads: int = 1) -> dict[str, Gram]:
-        """Those of both tables, made where there are none; empty for a loss that asks for no pair unmet."""
-        if not hasattr(loss, "unobserved"):
-            return {}
-        tables, powers = self.factors.tables, {"users": 0.0, "items": float(loss.popularity)}
-        return {side: self.grams.of(side, tables[side], self.history, powers[side], threads) for side in SIDES}
+        low, high = self.scalars.values()
+        return low if low == high else None
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """Known users and items."""
-        return len(self.ids["users"]), len(self.ids["items"])
+    def head(self) -> str:
+        """The name of the state as it was at its last change of version."""
+        return self.identity.head
 
-    def restart_trail(self, versions: list[int]) -> None:
-        """A trail that passed these versions and has kept no Delta."""
-        self.trail = Trail(_TRAIL_BYTES, versions)
+    @property
+    def version(self) -> int:
+        """How many changes there have been."""
+        return self.identity.version
 
-    # --- files --------------------------------------------------------------------------------------------------------
+    def see(self, values: np.ndarray) -> None:
+        """Widen the range of values seen."""
+        if values.size:
+            low, high = self.scalars.values()
+            self.numbers |= {"low": min(low, float(values.min())), "high": max(high, float(values.max()))}
+
+    def restart_trail(self, states: list[Identity]) -> None:
+        """A trail that came through these states and has kept no Delta."""
+        self.trail = self.followers["trail"] = Trail(states)
+
+    def ask(self, question: Callable[[], _T]) -> _T:
+        """What a question finds in one state, beside changes in other threads."""
+        return self.gate.ask(question, self.finish)
+
+    # --- change -------------------------------------------------------------------------------------------------------
+
+    def check(self, delta: Delta) -> None:
+        """Raise StaleDelta unless a Delta starts from this state, ValueError unless it fits what it names."""
+        if not isinstance(delta, Delta):
+            raise TypeError(f"expected a Delta, got {type(delta).__name__}")
+        if delta.lineage != self.lineage:
+            raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, this is {self.lineage[:8]}")
+        if delta.parent != self.head:
+            raise StaleDelta(
+                f"the Delta starts from version {delta.parent_version} ({delta.parent[:8]}), "
+                f"the model is at version {self.version} ({self.head[:8]})"
+            )
+        for name in {*delta.moves, *delta.new_ids} - set(self.groups):
+            raise StaleDelta(f"the Delta names the group {name!r}, which this model has not")
+        if delta.restores is None:
+            for name, fresh in delta.new_ids.items():
+                if not self.groups[name].lacks(fresh):
+                    raise StaleDelta(f"new {name} of the Delta are known to this model")
+            counts = self._counts_after(delta)
+            delta.log.require(counts["users"], counts["items"])
+
+    def _counts_after(self, delta: Delta) -> dict[str, int]:
+        fresh = delta.new_ids if delta.restores is None else {}
+        return {name: count + len(fresh.get(name, ())) for name, count in self.counts.items()}
+
+    def advance(self, delta: Delta) -> None:
+        """Take in a Delta that starts from this state, all or nothing.
+
+        Raises
+        ------
+        CapacityError
+            Where the memory budget does not allow it; nothing has changed then.
+        """
+        counts = self._counts_after(delta)
+        for name, move in delta.moves.items():
+            self.groups[name].require(move, counts[name])
+        if delta.restores is None:
+            for name, fresh in delta.new_ids.items():
+                self.groups[name].prepare(fresh)
+            self.history.require_room(delta.events)
+        self._take_in(delta, self.counts, len(self.history))
+
+    def absorb(self, delta: Delta, counts: dict[str, int], events: int) -> None:
+        """Give what was done in place since there were so many rows and events the name that a Delta gives it."""
+        self._take_in(delta, counts, events)
+
+    def _take_in(self, delta: Delta, counts: dict[str, int], events: int) -> None:
+        prepared = []
+        try:
+            for follower in self.followers.values():
+                prepared.append(follower)
+                follower.prepare(self, delta)
+        except BaseException:
+            for follower in prepared:
+                follower.abort()
+            raise
+        self._pending = _Pending(delta, counts, events)  # from here on there is no way back
+        self.finish()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a Delta is being taken in, or was when its maker was interrupted."""
+        return self._pending is not None
+
+    def finish(self) -> None:
+        """Go on with a Delta that is being taken in, if one is."""
+        if self._pending is None:
+            self.gate.end()
+            return
+        delta, counts, events = self._pending
+        self.gate.begin()
+        for name, fresh in delta.new_ids.items():
+            if delta.restores is None:
+                self.groups[name].grow(counts[name], fresh)
+            else:
+                self.groups[name].shrink(counts[name] - len(fresh))
+        if delta.restores is None:
+            self.history.append_at(events, delta.log)
+        else:
+            self.history.truncate(events - delta.events)
+        for name, move in delta.moves.items():
+            self.groups[name].write(move)
+        self.numbers |= {name: after for name, (_, after) in delta.scalars.items()}
+        for follower in self.followers.values():
+            follower.follow(self, delta)
+        self.identity = delta.reached
+        self.closed, self.journal = self.journal or self.closed, None
+        self._pending = None
+        self.gate.end()
+
+    # --- copies and files ---------------------------------------------------------------------------------------------
+
+    def copy(self, gate: Gate) -> State:
+        """An independent state, of the same name unless single events are part of it that no Delta has told of yet."""
+        history = History(self.history.rows, self.history.budget, gate)
+        other = State({name: group.copy() for name, group in self.groups.items()}, history, gate, self.seed)
+        other.numbers = dict(self.numbers)
+        other.lineage, other.identity = self.lineage, self.identity_of_copy()
+        for name in self.followers:
+            other.followers[name] = self.followers[name].copy()
+        other.trail, other.scan, other.grams = (other.followers[name] for name in ("trail", "scan", "grams"))
+        other.restart_trail(self.states_of_copy())
+        known, log = self.history, self.history.events
+        history.build(log, self.users.count, self.items.count, known.untimed or 0, known.unweighted or 0)
+        return other
+
+    def identity_of_copy(self) -> Identity:
+        """The name that a copy, or a file, of the state as it is goes by."""
+        if self.journal is not None and self.journal.events:
+            return Identity(new_identity(), self.version)
+        return self.identity
+
+    def states_of_copy(self) -> list[Identity]:
+        """The states that a copy, or a file, of the state as it is came through."""
+        now = self.identity_of_copy()
+        return self.trail.states if now == self.identity else [now]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything learned, as named arrays for a file."""
-        found = {}
-        for side in SIDES:
-            table = self.factors.tables[side]
-            found[f"{side}.factors"], found[f"{side}.records"] = table.values(), table.records[: table.count]
-            found |= {f"{side}.{name}": array for name, array in self.ids[side].arrays().items()}
-        for side, kept in self.grams.kept.items():
-            found |= {f"gram.{side}.{name}": array for name, array in kept._asdict().items()}
+        found = {
+            f"{name}.{part}": array for name, group in self.groups.items() for part, array in group.arrays().items()
+        }
+        found |= {f"gram.{name}": array for name, array in self.grams.arrays().items()}
         log = zip(Events._fields, self.history.events, strict=True)
         return found | {f"history.{name}": column for name, column in log if column is not None}
 
-    def numbers(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, str]:
         """The numbers that go with the arrays, as text that keeps every bit (and infinity)."""
-        factors = self.factors
-        found = {name: repr(getattr(factors, name)) for name in ("global_mean", "centre", "low", "high")}
+        found = {name: repr(number) for name, number in self.numbers.items()}
         history = self.history
         return found | {"untimed": str(history.untimed or 0), "unweighted": str(history.unweighted or 0)}
 
     def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
         """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
-        for name in ("global_mean", "centre", "low", "high"):
+        for name in self.numbers:
             number = float(numbers[name])
-            if math.isnan(number) or (math.isinf(number) and name in ("global_mean", "centre")):
+            if math.isnan(number) or (math.isinf(number) and name in _FIXED):
                 raise ValueError(f"{name} is {number}")
-            setattr(self.factors, name, number)
-        for side in SIDES:
-            own = {name: arrays[f"{side}.{name}"] for name in ("ids", "text", "bounds") if f"{side}.{name}" in arrays}
-            self.ids[side] = IdMap.from_arrays(own, self.factors.budget, self.factors.capacity)
-            self.factors.tables[side].load(arrays[f"{side}.factors"], arrays[f"{side}.records"], len(self.ids[side]))
-            kept = [arrays[f"gram.{side}.{name}"] for name in Gram._fields if f"gram.{side}.{name}" in arrays]
-            if kept:
-                self.grams.kept[side] = Gram(*kept).checked(self.factors.shape.width)
+            self.numbers[name] = number
+        for name, group in self.groups.items():
+            group.load(_under(name, arrays))
+        self.grams.load(_under("gram", arrays), self)
         log = Events(*(arrays.get(f"history.{name}") for name in Events._fields))  # type: ignore[arg-type]
-        log.require(*self.counts)
+        log.require(self.users.count, self.items.count)
         self.history.require_room(log.users.size)
         without = {"time": int(numbers["untimed"]), "weight": int(numbers.get("unweighted", "0"))}
         for name, count in without.items():
             if not 0 <= count <= log.users.size:
                 raise ValueError(f"{count} events without a {name} are not among {log.users.size}")
-        self.history.build(log, *self.counts, *without.values())
+        self.history.build(log, self.users.count, self.items.count, *without.values())
 
 
-def commit(state: State, delta: Delta) -> None:
-    """Turn a state at `delta.parent` into the one at `delta.version`, all or nothing.
-
-    Raises
-    ------
-    StaleDelta
-        Where the Delta belongs to another model or version.
-    CapacityError
-        Where the memory budget does not allow it; nothing has changed then.
-    """
-    if not isinstance(delta, Delta):
-        raise TypeError(f"expected a Delta, got {type(delta).__name__}")
-    if delta.lineage != state.lineage:
-        raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, this is {state.lineage[:8]}")
-    if delta.parent != state.version:
-        raise StaleDelta(f"the Delta starts from version {delta.parent}, the model is at version {state.version}")
-    if delta.restores is None:
-        for side in SIDES:
-            state.factors.tables[side].require_room(len(state.ids[side]) + len(delta.new_ids[side]))
-            state.ids[side].prepare(delta.new_ids[side])
-        state.history.require_room(delta.events)
-    for side, move in delta.moves.items():
-        state.factors.tables[side].require_rows(move.rows, move.after, len(state.ids[side]) + len(delta.new_ids[side]))
-    with uninterrupted():
-        state.screen.before(state.history, delta.moves["items"].rows)
-        known = state.counts
-        if delta.restores is None:
-            _grow(state, delta)
-        else:
-            _shrink(state, delta)
-        for side, move in delta.moves.items():
-            table = state.factors.tables[side]
-            kept = move.rows < table.count
-            if kept.all():
-                table.scatter(move.rows, move.after)
-            else:
-                table.scatter(move.rows[kept], move.after.take(kept))
-        reckon(state, delta, known)
-        for name, (_, after) in delta.scalars.items():
-            setattr(state.factors, name, after)
-        state.screen.after(state.history, state.factors.items.count)
-        state.version = delta.version
-        state.trail.follow(delta)
-
-
-def reckon(state: State, delta: Delta, known: tuple[int, int]) -> None:
-    """Bring the Gram matrices up to date with a Delta that the state has been through, with `known` rows before it."""
-    if delta.restores is not None:
-        state.grams.restore(delta.grams)
-        return
-    if not state.grams.kept:  # a copy that has asked for none goes by those of the first
-        state.grams.restore(delta.grams)
-    for side, count in zip(SIDES, known, strict=True):
-        table, named = state.factors.tables[side], getattr(delta.log, side)
-        state.grams.follow(side, table, state.history, delta.moves[side], named, count)
-
-
-def _grow(state: State, delta: Delta) -> None:
-    for side in SIDES:
-        state.ids[side].extend(delta.new_ids[side])
-        state.factors.tables[side].grow(len(state.ids[side]), state.factors.start(side))
-    state.history.append(delta.log)
-
-
-def _shrink(state: State, delta: Delta) -> None:
-    state.history.truncate(len(state.history) - delta.events)
-    for side in SIDES:
-        state.ids[side].truncate(len(state.ids[side]) - len(delta.new_ids[side]))
-        state.factors.tables[side].count = len(state.ids[side])
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done. Only the main thread gets it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:  # installed outside Python: it raises nothing here
-        yield
-        return
-    held: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if held:
-            signal.raise_signal(signal.SIGINT)
+def _under(name: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays under a name, without it."""
+    start = f"{name}."
+    return {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}

@@ -65,7 +65,7 @@ def bits(model: MF) -> dict[str, Any]:
         return found
     found |= {"lineage": state.lineage, "version": state.version, **state.numbers()}
     for side in SIDES:
-        table, ids = state.factors.tables[side], state.ids[side]
+        table, ids = state.side(side).table, state.side(side).ids
         assert table.count == len(ids)
         found[f"{side} factors"] = table.factors[: table.count].tobytes()
         found[f"{side} records"] = table.records[: table.count].tobytes()
@@ -96,7 +96,7 @@ def assert_reads(model: MF, limit: int | None = None) -> None:
     """Each row's past, read through the index of the history, is what a scan of the log finds."""
     history = model._state.history
     for side, other in (SIDES, SIDES[::-1]):
-        log, count = history.events.weighed(), len(model._state.ids[side])
+        log, count = history.events.weighed(), len(model._state.side(side).ids)
         found, bounds = history.of(side, np.arange(count, dtype=np.int32), limit)
         for row in range(count):
             places, part = np.flatnonzero(getattr(log, side) == row), slice(*bounds[row : row + 2])
@@ -110,7 +110,7 @@ def rows_by_id(model: MF) -> dict[str, dict[Any, bytes]]:
     """For each side, the bytes of each id's row."""
     found = {}
     for side in SIDES:
-        table, ids = model._state.factors.tables[side], model._state.ids[side].values.tolist()
+        table, ids = model._state.side(side).table, model._state.side(side).ids.values.tolist()
         found[side] = {one: table.factors[row].tobytes() + table.records[row].tobytes() for row, one in enumerate(ids)}
     return found
 

@@ -2,82 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmf.errors import CapacityError
+from fastmf.gate import Gate
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows import log
 from fastmf.kernels.rows.grouping import Numbering, order_by
+from fastmf.log.events import Events
 from fastmf.memory import reserve, row_capacity, use_huge_pages
 
-__all__ = ["Batch", "Events", "History", "Wanted"]
+__all__ = ["Batch", "History", "Wanted"]
 
 _NO_LIMIT = np.iinfo(np.int64).max
 _OLDEST = np.iinfo(np.int64).min
 _PIECE = 1 << 14  # events, the most that asking for the newest time looks at again
 _NO_ROWS = np.empty(0, np.int32)
-_ONE = np.ones(1, np.float32)
-_ONE.flags.writeable = False
 _BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two places
-
-
-class Events(NamedTuple):
-    """Events with row numbers in place of ids; the columns of the log. Without weights, each event weighs 1."""
-
-    users: np.ndarray
-    items: np.ndarray
-    values: np.ndarray
-    weights: np.ndarray | None
-    times: np.ndarray | None = None
-
-    def take(self, positions: np.ndarray | slice) -> Events:
-        """Some of the events."""
-        return Events(*(None if column is None else column[positions] for column in self))  # type: ignore[arg-type]
-
-    def copy(self) -> Events:
-        """The same events in memory of their own."""
-        return Events(*(None if column is None else column.copy() for column in self))  # type: ignore[arg-type]
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Events]) -> Events:
-        """Events that follow each other; where some have times, the time of the others is 0, as it is in the log."""
-        users, items, values = (np.concatenate(c) for c in zip(*(part[:3] for part in parts), strict=True))
-        weights = times = None
-        if any(part.weights is not None for part in parts):
-            weights = np.concatenate([part.weighed().weights for part in parts])
-        if any(part.times is not None for part in parts):
-            given = [np.zeros(part.users.size, np.int64) if part.times is None else part.times for part in parts]
-            times = np.concatenate(given)
-        return cls(users, items, values, weights, times)
-
-    def weighed(self) -> Events:
-        """The same with a weight for each event; those that have none get a read-only view of a single 1."""
-        if self.weights is not None:
-            return self
-        return self._replace(weights=np.ndarray(self.users.size, np.float32, _ONE, strides=(0,)))
-
-    def contiguous(self) -> Events:
-        """The same columns, each in one piece."""
-        return Events(*(None if column is None else np.ascontiguousarray(column) for column in self))  # type: ignore[arg-type]
-
-    def require(self, users: int, items: int) -> None:
-        """ValueError unless these are columns of a log over so many user and item rows."""
-        kinds = (np.int32, np.int32, np.float32, np.float32, np.int64)
-        for name, column, kind in zip(self._fields, self, kinds, strict=True):
-            if column is None and name in ("weights", "times"):
-                continue
-            if column is None or column.dtype != kind or column.shape != self.users.shape or column.ndim != 1:
-                raise ValueError(f"the history's {name} are not a column of {np.dtype(kind).name}")
-        weights = np.float32(1) if self.weights is None else self.weights
-        if not np.isfinite(self.values).all() or not (np.isfinite(weights).all() and (weights >= 0).all()):
-            raise ValueError("the history's values and weights are not all finite, or a weight is negative")
-        for name, count in (("users", users), ("items", items)):
-            rows = getattr(self, name)
-            if rows.size and not 0 <= rows.min() <= rows.max() < count:
-                raise ValueError(f"the history names {name} beyond the {count} that are known")
 
 
 class Batch(NamedTuple):
@@ -98,20 +41,21 @@ class Wanted(NamedTuple):
 class _Side:
     """Where the events of each row of one side are: see kernels/rows/log.py."""
 
-    def __init__(self, rows: int, events: int) -> None:
+    def __init__(self, rows: int, events: int, gate: Gate) -> None:
         self.start = reserve(rows, np.int64)
         self.based = reserve(rows, np.int32)
         self.tailed = reserve(rows, np.int32)
         self.head = reserve(rows, np.int32)  # row_capacity leaves events that int32 can number
         self.previous = reserve(events, np.int32)
         self.base = reserve(2 * events, np.int32)
-        self.used = 0
+        self.used = np.zeros(1, np.int64)  # an array, so that kernels can count on
+        self.gate = gate
 
     def build(self, rows: np.ndarray, count: int) -> None:
         """Lay out all events at once."""
         use_huge_pages(self.base, rows.size)
         order, starts = order_by(rows, count, self.base[: rows.size])
-        self.used = order.size
+        self.used[0] = order.size
         self.start[:count] = starts[:-1]
         self.based[:count] = np.diff(starts)
 
@@ -119,14 +63,14 @@ class _Side:
         """Positions of the newest events of some rows, oldest first, and the bounds of each row in them."""
         bounds = np.empty(rows.size + 1, np.int64)
         events = np.empty(log.count(rows, limit, self.based, self.tailed, bounds), np.int64)
-        links = (self.start, self.based, self.head, self.tailed, self.previous)
-        self.used = log.collect(rows, bounds, *links, self.base, self.used, events)
+        log.collect(rows, bounds, self.links, events)
         return events, bounds
 
     @property
     def links(self) -> tuple[Any, ...]:
-        """Start, based, head, tailed and previous, the base, and how many of its positions are used."""
-        return self.start, self.based, self.head, self.tailed, self.previous, self.base, self.used
+        """Start, based, head, tailed and previous, the base, how many of its positions are used, the gate's count."""
+        changes = self.gate.changes
+        return self.start, self.based, self.head, self.tailed, self.previous, self.base, self.used, changes
 
 
 class History:
@@ -140,10 +84,12 @@ class History:
         Rows that a side may grow to.
     budget : int
         The bytes that the log may grow to.
+    gate : Gate
+        Is told when the index changes.
     """
 
-    def __init__(self, rows: int, budget: int) -> None:
-        self._budget = budget
+    def __init__(self, rows: int, budget: int, gate: Gate) -> None:
+        self.rows, self.budget = rows, budget
         capacity = row_capacity(budget, _BYTES_PER_EVENT)
         self._log = Events(
             reserve(capacity, np.int32),
@@ -152,7 +98,7 @@ class History:
             reserve(capacity, np.float32),
             reserve(capacity, np.int64),
         )
-        self._sides = {"users": _Side(rows, capacity), "items": _Side(rows, capacity)}
+        self._sides = {side: _Side(rows, capacity, gate) for side in ("users", "items")}
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
         self.untimed: int | None = None  # how many events came before the first with a time
         self._highs: list[int] = []  # the newest time up to the end of each whole piece, as far as it was asked for
@@ -224,7 +170,7 @@ class History:
     def require_room(self, events: int) -> None:
         """Raise CapacityError unless so many events can be appended."""
         if len(self) + events > self._log.users.size:
-            raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self._budget} bytes")
+            raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self.budget} bytes")
 
     def room(self, side: str, count: int) -> np.ndarray:
         """Where the rows of a side are in an empty log of `count` events: written there, they need not be copied."""
@@ -242,7 +188,8 @@ class History:
         for given, column in zip(events, self._log, strict=True):
             if given is not None and column is not None:
                 use_huge_pages(column, given.size)
-        self._write(events)
+        self._write(0, events)
+        self._size[0] = events.users.size
         if events.times is not None:
             self.untimed = untimed
         if events.weights is not None:
@@ -257,25 +204,32 @@ class History:
 
     def append(self, events: Events) -> None:
         """Add events at the end; there must be room."""
-        first = len(self)
-        self._write(events)
-        for side, rows in (("users", events.users), ("items", events.items)):
-            index = self._sides[side]
-            log.append(rows, first, index.head, index.tailed, index.previous)
+        self.append_at(len(self), events)
+
+    def append_at(self, first: int, events: Events) -> None:
+        """Add events as number `first` and following, unless they are there: whoever was interrupted calls it again."""
+        last = first + events.users.size
+        if len(self) == last:
+            return
+        self._write(first, events)
+        sides = []
+        for side, index in self._sides.items():
+            sides.append((getattr(self._log, side)[first:last], index.head, index.tailed, index.previous))
+        log.append(tuple(sides), first, self._size)
 
     def truncate(self, count: int) -> None:
         """Take the newest events off, until `count` are left."""
-        gone = self._log.take(slice(count, len(self)))
-        for side, rows in (("users", gone.users), ("items", gone.items)):
-            index = self._sides[side]
-            log.retract(rows, count, index.based, index.head, index.tailed, index.previous)
+        gone, sides = self._log.take(slice(count, len(self))), []
         if self.untimed is not None:
             gone.times[:] = 0  # type: ignore[index]
-            self.untimed = self.untimed if count > self.untimed else None
+        for side, index in self._sides.items():
+            sides.append((getattr(gone, side), index.based, index.head, index.tailed, index.previous))
+        log.retract(tuple(sides), count, self._size)
         del self._highs[count // _PIECE :]
+        if self.untimed is not None:
+            self.untimed = self.untimed if count > self.untimed else None
         if self.unweighted is not None:
             self.unweighted = self.unweighted if count > self.unweighted else None
-        self._size[0] = count
 
     def counts(self, side: str, rows: np.ndarray | slice) -> np.ndarray:
         """How many events some rows of a side have."""
@@ -316,10 +270,9 @@ class History:
         known = times if self._timed else None
         return Events(**{side: places, other: found}, values=values, weights=weights, times=known)
 
-    def tidy(self, side: str, rows: np.ndarray, limit: int) -> None:
+    def compact(self, side: str, rows: np.ndarray, limit: int) -> None:
         """Lay out what :meth:`recall` would of these rows."""
-        index = self._sides[side]
-        index.used = log.tidy(rows, limit, index.links)
+        log.compact_all(rows, limit, self._sides[side].links)
 
     def recall(
         self,
@@ -360,7 +313,7 @@ class History:
         columns = (getattr(self._log, other), values, self._log.weights, self._log.times, unweighted)
         kinds = ((size, np.int32), (size, np.float32), (size, np.float32), (size * timed, np.int64))
         out = tuple(np.empty(count, kind) for count, kind in kinds)
-        index.used = log.recall(rows, bounds, limit, index.links, columns, numbering, new, out)
+        log.recall(rows, bounds, limit, index.links, columns, numbering, new, out)
         return Events(**{side: _NO_ROWS, other: out[0]}, values=out[1], weights=out[2], times=out[3] if timed else None)
 
     @property
@@ -392,8 +345,9 @@ class History:
         assert self._log.times is not None
         return np.full(count, self._log.times[len(self) - 1] if len(self) else 0, np.int64)
 
-    def _write(self, events: Events) -> None:
-        first, last = len(self), len(self) + events.users.size
+    def _write(self, first: int, events: Events) -> None:
+        """Write the columns of events; they do not count yet."""
+        last = first + events.users.size
         for name, column in zip(Events._fields[:3], events[:3], strict=True):
             getattr(self._log, name)[first:last] = column
         if self.unweighted is None and events.weights is not None and last > first:
@@ -406,4 +360,3 @@ class History:
         if self._timed:
             assert self._log.times is not None
             self._log.times[first:last] = self.times_of(events.times, last - first)
-        self._size[0] = last

@@ -11,7 +11,9 @@ from fastmf.errors import DataError, NotFittedError, require_integer
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.core.launch import usable_threads
 from fastmf.kernels.rank import scores
-from fastmf.learners import numbered, visit
+from fastmf.learners.decay import numbered
+from fastmf.learners.folding import visit
+from fastmf.learners.job import Learner
 from fastmf.lists import Lists
 from fastmf.model.options import Options
 from fastmf.parameters.ids import IdMap
@@ -25,6 +27,8 @@ class Answers:
     """Questions to a state; every one raises NotFittedError where there is none."""
 
     options: Options
+    _lock: Any
+    _learner: Learner
     _objective: Objective
     _state: State | None
 
@@ -47,13 +51,11 @@ class Answers:
         user_rows, item_rows = self._rows("users", users), self._rows("items", items)
         if user_rows.size != item_rows.size:
             raise DataError(f"items: {item_rows.size} rows, but users has {user_rows.size}")
-        factors, out = state.factors, np.empty(user_rows.size, np.float32)
-        clip = clip and self._objective.on_scale and factors.low <= factors.high
-        limits = (factors.low, factors.high) if clip else (-np.inf, np.inf)
-        loss = self._objective.loss
-        tables = (factors.users.factors, factors.users.records, factors.items.factors, factors.items.records)
-        kernel = scores.predict(factors.shape, self._objective.classes[0])
-        kernel(user_rows, item_rows, *tables, np.float32(factors.global_mean), limits, loss, out)
+        out, (low, high), loss = np.empty(user_rows.size, np.float32), state.scalars.values(), self._objective.loss
+        limits = (low, high) if clip and self._objective.on_scale and low <= high else (-np.inf, np.inf)
+        tables = (*state.users.table.parts[:2], *state.items.table.parts[:2])
+        kernel = scores.predict(state.users.table.shape, self._objective.classes[0])
+        kernel(user_rows, item_rows, *tables, state.global_mean, limits, loss, out)
         return out
 
     def recommend(
@@ -89,14 +91,12 @@ class Answers:
         """What may be recommended."""
         chosen = None if items is None else self._rows("items", items)
         barred = None if exclude is None else self._rows("items", exclude, "exclude")
-        return Pool.of(len(self._fitted().ids["items"]), chosen, barred)
+        return Pool.of(self._fitted().items.count, chosen, barred)
 
     def fold_in(
         self, session: Interactions, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
     ) -> Ranking:
         """The best items of visitors who are not known, from what they have met in this session. Nothing is stored.
-
-        Single events that were learned are flushed first.
 
         Parameters
         ----------
@@ -125,12 +125,11 @@ class Answers:
         """
         if not isinstance(session, Interactions):
             raise DataError(f"session must be fastmf.Interactions, got {type(session).__name__}")
-        self._settle()
         state = self._fitted()
         self._objective.loss.check(session.values)
         staged, rows = IdMap().stage(session.users, "users"), self._rows("items", session.items)
         events = numbered(session, staged.rows, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
-        vectors = visit(state, events.contiguous(), len(staged.fresh), self._objective)
+        vectors = visit(state, events.contiguous(), len(staged.fresh), self._learner, self._objective)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
         best = best_for(state, vectors, events, k, self._pool(items, exclude), exclude_seen, threads)
         return answer(state, self._objective.loss, np.full(len(staged.fresh), -1, np.int32), *best)
@@ -155,7 +154,7 @@ class Answers:
         asked = None
         if users is not None:
             asked = columns.ids("users", users)
-            state.ids["users"].require_kind(asked, "users")
+            state.users.ids.require_kind(asked, "users")
         threads = usable_threads(self.options.threads)
         return Lists(state, self._objective.loss, require_integer("k", k, 1), asked, exclude_seen, threads)
 
@@ -179,42 +178,47 @@ class Answers:
     @property
     def user_factors(self) -> np.ndarray:
         """User vectors, [users, factors]; a read-only view in row order of :attr:`users`."""
-        return self._fitted().factors.users.values()
+        return self._fitted().users.table.values()
 
     @property
     def item_factors(self) -> np.ndarray:
         """Item vectors, [items, factors]; a read-only view in row order of :attr:`items`."""
-        return self._fitted().factors.items.values()
+        return self._fitted().items.table.values()
 
     @property
     def user_biases(self) -> np.ndarray:
         """User biases, float32[users]; a read-only view."""
-        return self._fitted().factors.users.biases()
+        return self._fitted().users.table.biases()
 
     @property
     def item_biases(self) -> np.ndarray:
         """Item biases, float32[items]; a read-only view."""
-        return self._fitted().factors.items.biases()
+        return self._fitted().items.table.biases()
 
     @property
     def global_mean(self) -> float:
         """Added to every score; set by the fit."""
-        return self._fitted().factors.global_mean
+        return float(self._fitted().numbers["global_mean"])
 
     @property
     def users(self) -> IdMap:
         """User ids in row order."""
-        return self._fitted().ids["users"]
+        return self._fitted().users.ids
 
     @property
     def items(self) -> IdMap:
         """Item ids in row order."""
-        return self._fitted().ids["items"]
+        return self._fitted().items.ids
 
     @property
     def version(self) -> int:
         """How many changes this model has seen since it was fitted."""
         return self._fitted().version
+
+    @property
+    def head(self) -> str:
+        """The name of the state that the model is in: Deltas start from one and lead to another."""
+        return self._fitted().head
 
     @property
     def lineage(self) -> str:
@@ -223,16 +227,16 @@ class Answers:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """Let pending single events become a Delta; there are none where nothing learns."""
-
     def _fitted(self) -> State:
         if self._state is None:
             raise NotFittedError("this model has learned nothing yet: call fit, update or MF.from_factors first")
+        if self._state.unfinished:
+            with self._lock:
+                self._state.finish()
         return self._state
 
     def _rows(self, side: str, ids: Any, column: str | None = None) -> np.ndarray:
         """Rows of ids, -1 where unknown."""
         checked = columns.ids(column or side, ids)
-        self._fitted().ids[side].require_kind(checked, column or side)
-        return self._fitted().ids[side].rows(checked)
+        self._fitted().side(side).ids.require_kind(checked, column or side)
+        return self._fitted().side(side).ids.rows(checked)

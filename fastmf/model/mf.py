@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,22 +14,30 @@ from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
 from fastmf.engine import Objective, shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
+from fastmf.gate import Gate
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
 from fastmf.kernels.core.launch import at_once, usable_threads
-from fastmf.learners import Schedule, make_delta, numbered, require_times, train
-from fastmf.memory import default_budget
+from fastmf.learners import learner_of
+from fastmf.learners.decay import numbered, require_times
+from fastmf.learners.fitting import Schedule, train
+from fastmf.learners.updating import make_delta
+from fastmf.log.history import History
+from fastmf.memory import default_budget, row_capacity
 from fastmf.model import saving
 from fastmf.model.answers import Answers
 from fastmf.model.given import Given
 from fastmf.model.options import Options
-from fastmf.parameters.table import SIDES, Factors
+from fastmf.parameters.groups import Group, RowGroup
+from fastmf.parameters.start import HashedStart
+from fastmf.parameters.table import Layout, Table
 from fastmf.plan import PARALLEL_FROM
-from fastmf.recipes import Update, presets
-from fastmf.state import State, commit
+from fastmf.recipes import Update
+from fastmf.state import State
 
 __all__ = ["MF", "load"]
 
+_SIDES = ("users", "items")
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
 
 
@@ -99,8 +108,9 @@ class MF(Answers):
         self.solver = getattr(loss, "solver", optimizers.AdaGrad()) if solver is None else solver
         self.regularizer = getattr(loss, "regularizer", regularizers.L2()) if regularizer is None else regularizer
         self._objective = Objective.of(self.loss, self.solver, self.regularizer)
+        self._learner = learner_of(self._objective)
+        self._lock = threading.RLock()  # of whoever changes the model
         self._state: State | None = None
-        self._journal: Journal | None = None  # open while single events are learned
         self.history_: list[dict[str, Any]] = []
 
     # --- learning -----------------------------------------------------------------------------------------------------
@@ -149,15 +159,16 @@ class MF(Answers):
         schedule.check()
         if half_life is not None:
             require_times(events)
-        threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
-        state = self._begin(events.values)
-        state.history.require_room(len(events))
-        rows = at_once(lambda side: state.start_rows(side, getattr(events, side)), SIDES, threads)
-        state.history.build(numbered(events, *rows), *state.counts, threads=threads)
-        del rows
-        state.factors.see(events.values)
-        records = train(state, self._objective, schedule, threads, self.options.deterministic)
-        self._state, self._journal, self.history_ = state, None, records
+        with self._lock:
+            threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
+            state = self._begin(events.values)
+            state.history.require_room(len(events))
+            rows = at_once(lambda side: _start_rows(state, side, getattr(events, side)), _SIDES, threads)
+            state.history.build(numbered(events, *rows), state.users.count, state.items.count, threads=threads)
+            del rows
+            state.see(events.values)
+            records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
+            self._state, self.history_ = state, records
         return self
 
     def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Any) -> Delta:
@@ -170,7 +181,7 @@ class MF(Answers):
         batch : Interactions
             New events; ids that the model does not know come in.
         recipe : Update, optional
-            How to update; by default ``presets["default"]``, or "solve" where rows are solved.
+            How to update; by default as suits the model's loss and solver.
         **overrides
             Fields of the recipe to replace for this call, such as ``trainable="users"`` or ``loss=losses.Huber(1.0)``.
 
@@ -186,8 +197,7 @@ class MF(Answers):
             Where a row would not be finite, or memory runs out. The model is as it was before, then too.
         """
         self._require_events(batch)
-        if recipe is None:
-            recipe = presets["solve" if self._objective.closed_form else "default"]
+        recipe = Update() if recipe is None else recipe
         if not isinstance(recipe, Update):
             raise TypeError(f"recipe must be a fastmf.Update, got {type(recipe).__name__}")
         if overrides:
@@ -195,13 +205,15 @@ class MF(Answers):
         objective = self._objective.override(recipe.loss, recipe.regularizer)
         if recipe.loss is not None:  # the model's own has checked them already
             objective.loss.check(batch.values)
-        self._settle()
-        if self._state is None and not len(batch):
-            raise DataError("events: there are none; the first batch of a model needs at least one")
-        state = self._state if self._state is not None else self._begin(batch.values)
-        delta = make_delta(state, batch, recipe, objective, usable_threads(self.options.threads))
-        self._commit(state, delta)
-        self._state = state
+        with self._lock:
+            self._settle()
+            if self._state is None and not len(batch):
+                raise DataError("events: there are none; the first batch of a model needs at least one")
+            state = self._state if self._state is not None else self._begin(batch.values)
+            threads = usable_threads(self.options.threads)
+            delta = make_delta(state, batch, recipe, learner_of(objective), objective, threads)
+            state.advance(delta)
+            self._state = state
         return delta
 
     def partial_fit(self, batch: Interactions) -> MF:
@@ -227,26 +239,32 @@ class MF(Answers):
         ValueError
             Where the loss compares events with negatives.
         """
-        journal = self._journal or self._open_journal(value)
-        if not journal.learn(user, item, value):
-            self.flush()
-            journal.learn(user, item, value)
-        if self._journal is None:
-            self._state, self._journal = journal.state, journal
+        with self._lock:
+            state = self._state
+            journal = (state.journal if state is not None else None) or self._open_journal(value)
+            if not journal.learn(user, item, value):
+                self.flush()
+                self._open_journal(value).learn(user, item, value)
+            if state is None:
+                self._state = journal.state
 
     def predict_one(self, user: int | str, item: int | str, clip: bool = True) -> float:
         """The prediction for one pair, as :meth:`predict` gives it for many."""
-        journal = self._journal = self._journal or self._open_journal(None)
+        state = self._state
+        journal = (state.journal if state is not None else None) or self._open_journal(None)
         predicted = journal.predict(user, item)
+        if predicted != predicted:  # the state was changing meanwhile
+            predicted = self._fitted().ask(lambda: journal.predict(user, item))
         if not clip or not journal.on_scale:
-            return predicted
-        factors = journal.state.factors
-        return min(max(predicted, factors.low), factors.high) if factors.low <= factors.high else predicted
+            return float(predicted)
+        numbers = journal.state.numbers
+        low, high = numbers["low"], numbers["high"]
+        return float(min(max(predicted, low), high) if low <= high else predicted)
 
     def flush(self) -> Delta:
         """What :meth:`learn_one` did since the last change of version, as one Delta."""
-        journal = self._journal = self._journal or self._open_journal(None)
-        return journal.close()
+        with self._lock:
+            return (self._fitted().journal or self._open_journal(None)).close()
 
     # --- change as a value --------------------------------------------------------------------------------------------
 
@@ -258,8 +276,11 @@ class MF(Answers):
         StaleDelta
             Unless the model is at the version that the Delta starts from.
         """
-        self._settle()
-        self._commit(self._fitted(), delta)
+        with self._lock:
+            self._settle()
+            state = self._fitted()
+            state.check(delta)
+            state.advance(delta)
         return self
 
     def rollback(self, delta: Delta | None = None, *, to: int | None = None) -> Delta:
@@ -282,20 +303,23 @@ class MF(Answers):
         """
         if (delta is None) == (to is None):
             raise ValueError("rollback takes a Delta or to=version")
-        self._settle()
-        state = self._fitted()
-        if delta is None:
-            deltas = state.trail.since(require_integer("to", to, -(2**63)))
-            if not deltas:
-                raise StaleDelta(f"there is nothing to undo after version {to}")
-        else:
-            if not isinstance(delta, Delta):
-                raise TypeError(f"expected a Delta, got {type(delta).__name__}")
-            if delta.lineage != state.lineage or delta.version != state.trail.newest:
-                raise StaleDelta(f"version {delta.version} is not the newest update, which is {state.trail.newest}")
-            deltas = [delta]
-        inverse = Delta.merge(deltas).inverse(state.version)
-        self._commit(state, inverse)
+        with self._lock:
+            self._settle()
+            state = self._fitted()
+            if delta is None:
+                deltas = state.trail.since(require_integer("to", to, -(2**63)))
+                if not deltas:
+                    raise StaleDelta(f"there is nothing to undo after version {to}")
+            else:
+                if not isinstance(delta, Delta):
+                    raise TypeError(f"expected a Delta, got {type(delta).__name__}")
+                newest = state.trail.newest
+                if delta.lineage != state.lineage or delta.restores is not None or delta.reached != newest:
+                    told = "there is none" if newest is None else f"which is version {newest.version}"
+                    raise StaleDelta(f"version {delta.version} is not the newest update, {told}")
+                deltas = [delta]
+            inverse = Delta.merge(deltas).inverse(state.head, state.version + 1)
+            state.advance(inverse)
         return inverse
 
     # --- making and copying -------------------------------------------------------------------------------------------
@@ -350,10 +374,10 @@ class MF(Answers):
     def copy(self) -> MF:
         """An independent model at the same version, to which the same Deltas apply."""
         other = MF(**self.get_params())
-        other.history_ = [dict(record) for record in self.history_]
-        self._settle()
-        if self._state is not None:
-            other._state = self._state.copy()
+        with self._lock:
+            other.history_ = [dict(record) for record in self.history_]
+            if self._state is not None:
+                other._state = self._fitted().copy(Gate(other._lock))
         return other
 
     __copy__ = copy
@@ -363,12 +387,12 @@ class MF(Answers):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the whole model, history included, to one safetensors file. The old file is replaced in one step."""
-        self._settle()
-        files.write(path, saving.packed(self, self._state))
+        with self._lock:
+            files.write(path, saving.packed(self, self._state and self._fitted()))
 
     def __reduce__(self) -> tuple[Any, tuple[bytes, tuple[type, ...]]]:
-        self._settle()
-        return _unpickled, (saving.packed(self, self._state), saving.own_classes(self))
+        with self._lock:
+            return _unpickled, (saving.packed(self, self._state and self._fitted()), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments that make a model like this one, unfitted."""
@@ -380,27 +404,35 @@ class MF(Answers):
         if self._state is None:
             return f"MF({settings})"
         state = self._state
-        known = f"{len(state.ids['users'])} users · {len(state.ids['items'])} items · {len(state.history)} events"
+        known = f"{state.users.count} users · {state.items.count} items · {len(state.history)} events"
         return f"MF({settings}) <{known} · version {state.version}>"
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _commit(self, state: State, delta: Delta) -> None:
-        self._journal = None  # first: it holds addresses of tables that a commit may replace
-        commit(state, delta)
-
     def _open_journal(self, value: Any) -> Journal:
         """A journal for single events; of a new state, with the mean of this value, where the model is unfitted."""
-        if self._state is not None or value is None:
-            return Journal(self._fitted(), self._objective)
-        values = columns.numbers("value", [value])
-        self._objective.loss.check(values)
-        return Journal(self._begin(values), self._objective)
+        with self._lock:
+            if self._state is None and value is not None:
+                values = columns.numbers("value", [value])
+                self._objective.loss.check(values)
+                state = self._begin(values)
+            else:
+                state = self._fitted()
+            if state.journal is None:
+                journal = state.closed
+                if journal is None:
+                    journal = Journal(state, self._learner, self._objective)
+                else:
+                    journal.open()
+                state.journal = journal
+            return state.journal  # type: ignore[no-any-return]
 
     def _settle(self) -> None:
         """Flush what single events did, if anything."""
-        if self._journal is not None and self._journal.events:
-            self.flush()
+        if self._state is not None:
+            journal = self._fitted().journal
+            if journal is not None and journal.events:
+                journal.close()
 
     def _require_events(self, events: Any) -> None:
         if not isinstance(events, Interactions):
@@ -414,7 +446,13 @@ class MF(Answers):
 
     def _empty(self, mean: float, centre: float) -> State:
         shape, budget = shape_of(self.factors, self.solver, self.biases), self.options.memory or default_budget()
-        return State.empty(Factors(shape, mean, self.options.storage, budget, self.seed, centre))
+        layout, gate = Layout(shape, self.options.storage), Gate(self._lock)
+        groups: dict[str, Group] = {}
+        for stream, side in enumerate(_SIDES):
+            start = HashedStart.of(self.seed, stream, self.factors, centre)
+            groups[side] = RowGroup(Table(layout, start, budget))
+        history = History(row_capacity(budget, layout.row_bytes), budget, gate)
+        return State(groups, history, gate, self.seed, float(np.float32(mean)), centre)
 
     @classmethod
     def _restored(cls, content: tuple[dict[str, np.ndarray], dict[str, Any]], classes: Sequence[type], name: str) -> MF:
@@ -442,6 +480,14 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
         Where the file is damaged or not consistent.
     """
     return MF._restored(files.read(path), classes, str(path))
+
+
+def _start_rows(state: State, side: str, ids: np.ndarray) -> np.ndarray:
+    """Let the first ids of a side in; returns the row of each, where the history will keep it."""
+    group = state.side(side)
+    staged = group.ids.stage(ids, side, state.history.room(side, len(ids)))
+    group.start(staged.fresh)
+    return staged.rows
 
 
 def _unpickled(content: bytes, classes: Sequence[type]) -> MF:

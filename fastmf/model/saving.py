@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers, samplers
+from fastmf.delta import Identity
 from fastmf.errors import FileFormatError
 from fastmf.model.options import Options
 from fastmf.state import State
@@ -36,8 +37,9 @@ def packed(model: Any, state: State | None) -> bytes:
     }
     if state is None:
         return files.pack({}, metadata)
-    metadata |= {"lineage": state.lineage, "version": state.version, "numbers": state.numbers()}
-    metadata["trail"] = state.trail.versions[-_VERSIONS_KEPT:]
+    metadata |= {"lineage": state.lineage, "numbers": state.metadata()}
+    metadata |= state.identity_of_copy()._asdict()
+    metadata["trail"] = [list(one) for one in state.states_of_copy()[-_VERSIONS_KEPT:]]
     return files.pack(state.arrays(), metadata)
 
 
@@ -70,14 +72,15 @@ def consistent(name: str) -> Iterator[None]:
 
 def filled(state: State, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> State:
     """An empty state, with what was packed in it."""
-    versions, version = metadata["trail"], metadata["version"]
+    states, version = [Identity(head, number) for head, number in metadata["trail"]], metadata["version"]
+    versions = [state.version for state in states]
     if not versions or not all(type(one) is int and one >= 0 for one in [*versions, version]):
         raise ValueError(f"versions {[*versions, version]} are not all numbers")
     if any(earlier >= later for earlier, later in pairwise(versions)) or versions[-1] > version:
         raise ValueError(f"versions {[*versions, version]} do not ascend")
     state.load(arrays, metadata["numbers"])
-    state.lineage, state.version = str(metadata["lineage"]), version
-    state.restart_trail(versions)
+    state.lineage, state.identity = str(metadata["lineage"]), Identity(str(metadata["head"]), version)
+    state.restart_trail(states)
     return state
 
 

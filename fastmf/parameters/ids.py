@@ -41,6 +41,22 @@ def _encode(ids: np.ndarray) -> _Keys:
     return _Keys(keys, text, bounds)
 
 
+class _Tables(NamedTuple):
+    """A hash table, the one that it is taking over from (or an empty array), and how far: see kernels/rows/hashing.py.
+
+    Replaced as a whole, so that whoever reads it, or is interrupted, has tables that belong together.
+    """
+
+    slots: np.ndarray
+    older: np.ndarray
+    progress: np.ndarray
+
+    @classmethod
+    def of(cls, size: int, older: np.ndarray = _NO_BOUNDS, count: int = 0) -> _Tables:
+        """An empty table of `size` pairs, which takes over from one with so many ids."""
+        return cls(reserve(2 * size, np.int64), older, np.array([count, 0, count]))
+
+
 class Staged(NamedTuple):
     """A batch of ids as rows, before anything is added: row ``len(ids) + n`` stands for the new id ``fresh[n]``."""
 
@@ -75,8 +91,8 @@ class IdMap:
         self._blob, self._offsets = _NO_TEXT, _NO_BOUNDS
         self._kind: str | None = None
         self._count = 0
-        self._cursor = 0
-        self._reset_tables(_SMALLEST_TABLE)
+        self._released = 0  # pairs of the older table whose memory has been given back
+        self._tables = _Tables.of(_SMALLEST_TABLE)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -95,8 +111,8 @@ class IdMap:
 
     @property
     def tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """The hash table and the one that it is taking over from (or an empty array): see kernels/rows/hashing.py."""
-        return self._slots, self._older
+        """For kernels: the hash table and the one that it is taking over from, or an empty array."""
+        return self._tables[:2]
 
     @property
     def values(self) -> np.ndarray:
@@ -171,28 +187,32 @@ class IdMap:
                 raise CapacityError(f"{text} bytes of ids exceed the memory budget of {self._budget} bytes")
         self._make_room(len(fresh))
 
-    def extend(self, fresh: np.ndarray) -> None:
-        """Append ids that are distinct and not yet known."""
+    def extend(self, fresh: np.ndarray, first: int | None = None) -> None:
+        """Append ids that are distinct and not yet known, as rows from `first` on, by default the next.
+
+        Whoever was interrupted calls it again with the same `first`.
+        """
         if not len(fresh):
             return
-        self.prepare(fresh)
-        batch, end = _encode(fresh), self._count + len(fresh)
+        if first is None:
+            first = self._count
+            self.prepare(fresh)
+        batch, end = _encode(fresh), first + len(fresh)
         if batch.bounds.size:
-            self._append_text(batch)
+            self._append_text(batch, first)
+        self._keys[first:end] = batch.keys
         self._kind = "str" if batch.bounds.size else "int"
-        self._keys[self._count : end] = batch.keys
-        self._cursor = hashing.insert(self._slots, self._older, self._cursor, batch.keys, self._count)
-        self._used += len(fresh)
+        hashing.insert(*self._tables, batch.keys, first)
         self._count = end
         self._release_carried()
 
     def truncate(self, count: int) -> None:
         """Forget the rows from `count` on."""
-        hashing.remove(self._slots, self._older, self._keys[count : self._count], count)
+        hashing.remove(*self._tables, self._keys[count : max(self._count, count)], count)
         self._count = count
         if not count:
             self._kind, self._blob, self._offsets = None, _NO_TEXT, _NO_BOUNDS
-            self._reset_tables(_SMALLEST_TABLE)
+            self._tables = _Tables.of(_SMALLEST_TABLE)
 
     def copy(self) -> IdMap:
         """An independent map with the same ids."""
@@ -239,47 +259,45 @@ class IdMap:
             rows.fill(-1)
             return rows, rows.size
         if not batch.bounds.size:
-            return rows, hashing.lookup(self._slots, self._older, batch.keys, rows)
-        return rows, hashing.lookup_text(self._slots, self._older, *batch, self._blob, self._offsets, rows)
+            return rows, hashing.lookup(*self.tables, batch.keys, rows)
+        return rows, hashing.lookup_text(*self.tables, *batch, self._blob, self._offsets, rows)
 
-    def _append_text(self, batch: _Keys) -> None:
-        end = int(self._offsets[self._count])
+    def _append_text(self, batch: _Keys, first: int) -> None:
+        end = int(self._offsets[first])
         self._blob[end : end + batch.text.size] = batch.text
-        self._offsets[self._count + 1 : self._count + 1 + len(batch.keys)] = end + batch.bounds[1:]
-
-    def _reset_tables(self, size: int) -> None:
-        self._slots = reserve(2 * size, np.int64)
-        self._older = _NO_BOUNDS
-        self._cursor = self._released = self._used = 0
+        self._offsets[first + 1 : first + 1 + len(batch.keys)] = end + batch.bounds[1:]
 
     def _release_carried(self) -> None:
         """Free the old table piece by piece: freeing it at once takes as long as the table is large.
 
         A piece ends at a pair that was always free, since no search for a key behind it starts before it.
         """
-        if 2 * self._cursor >= self._older.size:
-            self._older, self._cursor, self._released = _NO_BOUNDS, 0, 0
-        elif self._cursor - self._released >= _RELEASED_AT_ONCE:
-            free = np.flatnonzero(self._older[2 * self._cursor - 1023 : 2 * self._cursor : 2] == 0)
+        older, cursor = self._tables.older, int(self._tables.progress[1])
+        if not older.size:
+            return
+        if 2 * cursor >= older.size:
+            self._tables = self._tables._replace(older=_NO_BOUNDS)
+        elif cursor - self._released >= _RELEASED_AT_ONCE:
+            free = np.flatnonzero(older[2 * cursor - 1023 : 2 * cursor : 2] == 0)
             if free.size:
-                border = self._cursor - 512 + int(free[-1])
-                discard(self._older, 2 * self._released, 2 * border)
+                border = cursor - 512 + int(free[-1])
+                discard(older, 2 * self._released, 2 * border)
                 self._released = border
 
     def _make_room(self, new: int) -> None:
         """Let a larger table take over before the present one is more than half full."""
-        self._used = max(self._used, self._count)
-        if 4 * (self._used + new) <= self._slots.size:
+        present, older, progress = self._tables
+        if 4 * (int(progress[2]) + new) <= present.size:
             return
-        present = self._slots
-        if self._older.size or 2 * new > self._count:  # a bulk load: the batch pays for the whole table at once
-            self._reset_tables(_table_size(self._count + new))
-            use_huge_pages(self._slots, self._slots.size)
-            hashing.insert(self._slots, self._older, 0, self._keys[: self._count], 0)
+        if older.size or 2 * new > self._count:  # a bulk load: the batch pays for the whole table at once
+            tables = _Tables.of(_table_size(self._count + new))
+            use_huge_pages(tables.slots, tables.slots.size)
+            hashing.insert(*tables, self._keys[: self._count], 0)
         else:  # what was taken back fills a table too: it is twice as large only where that is needed
-            self._reset_tables(present.size if 8 * self._count > present.size else present.size // 2)
-            self._older = present
-        self._used = self._count
+            size = present.size if 8 * self._count > present.size else present.size // 2
+            tables = _Tables.of(size, present, self._count)
+        self._released = 0
+        self._tables = tables
 
 
 def _number(batch: _Keys, rows: np.ndarray, known: int) -> np.ndarray:
@@ -292,7 +310,7 @@ def _number(batch: _Keys, rows: np.ndarray, known: int) -> np.ndarray:
     while position < rows.size:
         first = np.append(first, np.empty(size // 2 - first.size, np.int64))
         scratch = np.zeros(2 * size, np.int64)
-        hashing.insert(scratch, _NO_BOUNDS, 0, batch.keys[first[:new]], 0)
+        hashing.insert(scratch, _NO_BOUNDS, np.zeros(3, np.int64), batch.keys[first[:new]], 0)
         position, new = hashing.number(*batch, rows, known, scratch, first, position, new)
         size *= 4
     return first[:new]

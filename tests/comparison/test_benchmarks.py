@@ -24,7 +24,6 @@ from benchmarks.peers import (
 )
 from fastmf import MF, Interactions
 from fastmf.engine import shape_of
-from fastmf.parameters.table import SIDES
 
 
 def tasks(suites: list[str], scope: plan.Scope, answer: dict[str, Any] | None) -> list[plan.Task]:

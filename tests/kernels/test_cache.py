@@ -90,7 +90,10 @@ def test_an_edit_of_the_package_is_seen(workshop: Workshop) -> None:
     """In a copy: first of a loss, then of a function that a kernel calls."""
     package = workshop.folder / "package"
     shutil.copytree(ROOT / "fastmf", package / "fastmf", ignore=shutil.ignore_patterns("__pycache__"))
-    losses, hashing = package / "fastmf" / "losses" / "pointwise.py", package / "fastmf" / "kernels" / "rows" / "hashing.py"
+    losses, hashing = (
+        package / "fastmf" / "losses" / "pointwise.py",
+        package / "fastmf" / "kernels" / "rows" / "hashing.py",
+    )
     script = (
         ASK_SQUARED
         + """

@@ -14,7 +14,7 @@ from twins import COUNTS, Twins
 from fastmf import losses, optimizers, regularizers
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import pointwise
-from fastmf.log.history import Events
+from fastmf.log.events import Events
 from fastmf.plan import Plan, deal
 
 ROUNDED = {"Logistic", "Poisson"}  # they go through exp and tanh, which no standard rounds the same everywhere

@@ -29,7 +29,7 @@ def assert_same_alone(model: MF, users: Any, **question: Any) -> None:
         together = model.recommend(users, **question)
     for place, user in enumerate(users):
         alone = model.recommend([user], **question)
-        assert model._state.screen._copy is not None
+        assert model._state.scan._copy is not None
         np.testing.assert_array_equal(alone.ids[0], together.ids[place])
         np.testing.assert_array_equal(alone.scores[0].view(np.int32), together.scores[place].view(np.int32))
 
@@ -84,7 +84,7 @@ def test_bounds_hold() -> None:
     """The bound on each score is above it, and close enough to rule most rows out."""
     model = at_random(64, items=400)
     model.recommend([0])
-    codes, steps, slack = (part[:400].astype(np.float64) for part in model._state.screen._copy)
+    codes, steps, slack = (part[:400].astype(np.float64) for part in model._state.scan._copy)
     point, rows = model.user_factors[0].astype(np.float64), model.item_factors.astype(np.float64)
     apart = np.abs((codes[:, :64] * steps[:, None]) @ point - rows @ point)
     assert (apart <= slack * np.linalg.norm(point)).all()
@@ -129,12 +129,12 @@ def test_none_is_made_for_few_rows_or_few_questions(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(screen, "_EARNED", 2)
     for wanted in (False, False, True):
         model.recommend([3])
-        assert (model._state.screen._copy is not None) == wanted
+        assert (model._state.scan._copy is not None) == wanted
     monkeypatch.setattr(screen, "_FROM", ITEMS + 1)
     other = fitted()
     for _ in range(5):
         other.recommend([3])
-    assert other._state.screen._copy is None
+    assert other._state.scan._copy is None
 
 
 def test_lists_do_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_lists_do_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen, "reserve", refused)
     for user in range(USERS):
         assert model.recommend([user]).ids[0].tolist() == wanted.ids[user].tolist()
-    assert model._state.screen._copy is None
+    assert model._state.scan._copy is None
 
 
 def test_an_interrupted_copy_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -295,7 +295,7 @@ def test_an_update_solves_the_rows_it_names_from_their_whole_history(case: str, 
         rows = delta.moves[side].rows
         assert set(rows.tolist()) == set(getattr(delta.log, side).tolist())
         untouched = np.setdiff1d(np.arange(len(factors[side])), rows)
-        table = model._state.factors.tables[side].factors
+        table = model._state.side(side).table.factors
         assert table[untouched].tobytes() == factors[side][untouched].tobytes()
     for row in delta.moves["items"].rows:
         assert close(row_of(model, "items", row), exact_row(model, "items", row, now), 2e-4)
@@ -340,7 +340,7 @@ def test_gram_matrices_follow_any_update(case: str, pairs: list[tuple[int, int]]
     state = model._state
     assert bool(state.grams.kept) == (case in ("whole", "popularity"))
     for side, kept in state.grams.kept.items():
-        anew = Grams().of(side, state.factors.tables[side], state.history, kept.power)
+        anew = Grams().of(side, state.side(side).table, state.history, kept.power)
         np.testing.assert_allclose(kept.matrix, anew.matrix, atol=1e-10)
         assert kept.shares == pytest.approx(anew.shares)
 
@@ -417,7 +417,7 @@ def test_a_row_with_a_long_past_takes_a_step_that_is_nearly_exact() -> None:
         model.update(Interactions([0], [7]), trainable="users", epochs=1)  # settles the row against the items
     before = exact.user_factors[0].copy()
     batch = Interactions([0] * 30, [7] * 30)
-    short._state.factors.users.factors[0] = exact._state.factors.users.factors[0]
+    short._state.users.table.factors[0] = exact._state.users.table.factors[0]
     short._state.grams.kept.clear()
     for model in (exact, short):
         model.update(batch, trainable="users", epochs=1)

@@ -359,7 +359,7 @@ def test_any_number_of_factors(factors: int) -> None:
     model = MF(factors=factors).fit(EVENTS, epochs=20)
     assert model.user_factors.shape == (len(model.users), factors)
     assert model.history_[-1]["loss"] < model.history_[0]["loss"]
-    table = model._state.factors.users
+    table = model._state.users.table
     assert not table.factors[: table.count, factors:].any()  # padding
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastmf.learners.batch import decayed
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FACTORS, ITEMS, USERS, assert_reads, assert_same, bits, content, some_events
@@ -14,8 +15,7 @@ from strategies import FACTORS, ITEMS, USERS, assert_reads, assert_same, bits, c
 import fastmf
 from fastmf import MF, Interactions, optimizers
 from fastmf.errors import DataError
-from fastmf.learners.batch import decayed
-from fastmf.log.history import Events
+from fastmf.log.events import Events
 
 LEARNED = [f"{side} {part}" for side in ("users", "items") for part in ("factors", "records")]
 

@@ -13,7 +13,8 @@ import fastmf.log.history
 from fastmf.errors import CapacityError
 from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.kernels.rows.log import MERGED_FROM
-from fastmf.log.history import Batch, Events, History, Wanted
+from fastmf.log.events import Events
+from fastmf.log.history import Batch, History, Wanted
 
 COUNTS = {"users": 5, "items": 3}  # few rows, so that their tails grow long
 PIECE = fastmf.log.history._PIECE

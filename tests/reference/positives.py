@@ -83,14 +83,14 @@ def twin_of(model: MF, movable: tuple[Iterable[int], Iterable[int]]) -> naive.Li
     """The naive counterpart of a model as it is."""
     state = model._state
     assert state is not None
-    shape = state.factors.shape
+    shape = state.users.table.shape
     sides = []
     for side in SIDES:
-        table = state.factors.tables[side]
+        table = state.side(side).table
         rows = table.factors[: table.count].copy()
         sides.append(naive.Side.of(rows, table.records[: table.count], shape.size, shape.memory, table.count))
     objective = naive.Objective(None, naive.like(model.solver), naive.like(model.regularizer), model.biases)
-    whole = naive.Model(*sides, state.factors.global_mean, objective)
+    whole = naive.Model(*sides, state.global_mean, objective)
     return naive.Lists(whole, model.loss, (set(movable[0]), set(movable[1])))
 
 
@@ -110,6 +110,6 @@ def assert_equals_twin(model: MF, twin: naive.Lists) -> None:
     state = model._state
     assert state is not None
     for side, expected in zip(SIDES, (twin.model.users, twin.model.items), strict=True):
-        table = state.factors.tables[side]
+        table = state.side(side).table
         np.testing.assert_allclose(table.factors[: table.count], expected.table(), 1e-4, 1e-6, err_msg=side)
         np.testing.assert_allclose(table.records[: table.count], expected.records(), 1e-4, 1e-6, err_msg=side)

@@ -10,7 +10,7 @@ import numpy as np
 from fastmf import losses, optimizers, regularizers
 from fastmf.engine import Objective, WorkingSet, freeze, shape_of
 from fastmf.kernels.core.shape import Shape
-from fastmf.log.history import Events
+from fastmf.log.events import Events
 from fastmf.parameters.table import SIDES, Factors
 from fastmf.plan import Plan
 

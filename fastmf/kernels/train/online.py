@@ -21,6 +21,7 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, single, store
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.hashing import find
+from fastmf.kernels.rows.sharing import read, turn
 
 LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY = 0, 1, 2, 3, 4  # what `learn` answers
 
@@ -53,8 +54,8 @@ class Entry(IntEnum):
 
 # The ledger: the users' part, the items' part, then what both share.
 USERS, ITEMS, SHARED = 0, len(Entry), 2 * len(Entry)
-VALUES, WEIGHTS, TIMES, WEIGHTED, TIMED, EVENTS, EVENTS_SIZE, UNWEIGHTED, LOSS, LEDGER_SIZE = (
-    SHARED + n for n in range(10)
+VALUES, WEIGHTS, TIMES, WEIGHTED, TIMED, EVENTS, EVENTS_SIZE, UNWEIGHTED, LOSS, CHANGES, LEDGER_SIZE = (
+    SHARED + n for n in range(11)
 )
 
 _BY_ROW, _SLOTS, _SLOTS_SIZE, _OLDER, _OLDER_SIZE = (int(e) for e in list(Entry)[:5])
@@ -167,6 +168,8 @@ def _learn(size, width, memory, biases, half, stamp):
             return NOT_FINITE
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
+        changes = column(ledger, CHANGES, np.int64)
+        turn(changes)
         store(user_rows, u, 0, new_p)
         store(item_rows, i, 0, new_q)
         store(user_records, u, 1, next_p)
@@ -177,6 +180,7 @@ def _learn(size, width, memory, biases, half, stamp):
         event = note(ledger, target)
         link(ledger, USERS, u, event)
         link(ledger, ITEMS, i, event)
+        turn(changes)
         lost = column(ledger, LOSS, np.float64)
         lost[0] += bridge.value(loss, score, target)
         return LEARNED
@@ -195,9 +199,11 @@ def _predict(size, width, record, half, stamp):
 
     @jit(stamp)
     def predict(ledger_array, user, item, mean, loss):
-        """The prediction for a pair; an unknown side adds nothing."""
+        """The prediction for a pair; an unknown side adds nothing. NaN where the state was changing meanwhile."""
         stamp  # noqa: B018
         ledger = borrow(ledger_array)
+        changes = column(ledger, CHANGES, np.int64)
+        before = read(changes, 0)
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         score = mean
         if u >= 0:
@@ -207,6 +213,7 @@ def _predict(size, width, record, half, stamp):
         if u >= 0 and i >= 0:
             p = load(borrow_at(ledger[USERS + _FACTORS], stored, width), u, 0, width, size)
             score += (p * load(borrow_at(ledger[ITEMS + _FACTORS], stored, width), i, 0, width, size)).total()
-        return np.float32(bridge.link(loss, score))
+        predicted = np.float32(bridge.link(loss, score))
+        return predicted if before % 2 == 0 and read(changes, 0) == before else np.float32(np.nan)
 
     return predict

@@ -18,8 +18,10 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.core.shape import record_width
 from fastmf.kernels.rows.log import older
+from fastmf.kernels.rows.sharing import turn
 from fastmf.kernels.train.als import ANEW, CG, CHOLESKY, STEPS_ON_FRESH, Form, solve_cg, solve_cholesky, solve_eals
 from fastmf.kernels.train.online import (
+    CHANGES,
     EVENTS,
     EVENTS_SIZE,
     FULL,
@@ -209,6 +211,8 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         item_records = borrow_at(ledger[ITEMS + _RECORDS], np.float32, record)
         old_p, old_q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         old_b, old_c = user_records[u, 0], item_records[i, 0]
+        changes = column(ledger, CHANGES, np.int64)
+        turn(changes)
         event = note(ledger, np.float32(value))
         link(ledger, USERS, u, event)
         link(ledger, ITEMS, i, event)
@@ -261,6 +265,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             store(item_rows, i, 0, old_q)
             user_records[u, 0], item_records[i, 0] = old_b, old_c
             _take_back(ledger, u, i, event)
+            turn(changes)
             return NOT_FINITE
         if not explicit:
             store(room[0], 0, 0, old_p)
@@ -270,6 +275,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             store(room[0], 1, 0, q)
             _replace(gram_items, lanes, shares, size)
             item_numbers[0] += shares[1] - shares[0]
+        turn(changes)
         error = (value if explicit else 1.0) - (mean + old_b + old_c + (old_p * old_q).total())
         lost = column(ledger, LOSS, np.float64)
         lost[0] += (1.0 if explicit else numbers[0] * value) * error * error

@@ -1,4 +1,4 @@
-"""Training on events that are compared with sampled negatives: what a pass needs besides the events themselves."""
+"""Compare: events against sampled negatives, and what a pass over them needs besides the events themselves."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective, WorkingSet
+from fastmf.engine import Objective
 from fastmf.kernels.core.launch import launch
 from fastmf.kernels.core.rng import draw
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import negatives, pairwise
-from fastmf.learners.batch import sorted_by
-from fastmf.log.history import Events, History
+from fastmf.learners.decay import fade_of, sorted_by
+from fastmf.learners.gathering import gather
+from fastmf.learners.job import FitJob, Single, Training, UpdateJob
+from fastmf.learners.steps import predict_single
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.log.history import History
 from fastmf.parameters.table import Table
 from fastmf.plan import Plan, bands_for, deal
 from fastmf.recipes import Update
-from fastmf.state import State, uninterrupted
+from fastmf.state import State
 
-__all__ = ["Known", "Negatives", "Runs", "as_positives", "descent", "require_single_steps", "train_update"]
+__all__ = ["Compare", "Known", "Negatives", "Runs", "as_positives", "descent", "require_single_steps"]
 
 _AT_ONCE = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
 _SAMPLE = 256  # events by which the mass of a sampler is estimated
@@ -37,9 +42,9 @@ def as_positives(events: Events) -> Events:
     return events._replace(weights=events.values if events.weights is None else events.weights * events.values)
 
 
-def require_single_steps(batch_size: int, loss: Any) -> None:
+def require_single_steps(batch_size: int | None, loss: Any) -> None:
     """Raise ValueError where steps per batch are asked for: a loss with negatives takes one per event."""
-    if batch_size != 1:
+    if batch_size not in (None, 1):
         raise ValueError(f"{type(loss).__name__} takes a step per event: batch_size must be 1, got {batch_size}")
 
 
@@ -90,7 +95,7 @@ class Negatives:
     seed : int
         Of the draws.
     table : Table, optional
-        The model's items with the places of the working set's rows marked, where that is not all of them.
+        The model's items, where the working set is not all of them; `marks` then has the places of its rows.
     arrived : int32 array, optional
         Item rows of events that the history does not have yet.
     """
@@ -105,8 +110,9 @@ class Negatives:
         table: Table | None = None,
         arrived: np.ndarray = _NOTHING[:0],
     ) -> None:
-        self._working, self._history, self._known, self._table = working, history, known, table
+        self.working, self._history, self._known, self._table = working, history, known, table
         self._items, self._seed, self._arrived = items, seed, arrived
+        self.marks = _NOTHING  # of the places of the working set's rows in the table
         self._sets = (_NOTHING, _NO_BASES, _NOTHING, _NOTHING)
         if table is not None:  # the few users of an update are asked about again and again
             users = known.starts.size - 1
@@ -130,10 +136,10 @@ class Negatives:
         order = np.arange(runs.bounds.size - 1) if order is None else order
         length, reach = self._length(objective), negatives.WHOLE if self._table is None else negatives.BEYOND
         pool, mass = self._pool(runs.events, objective)
-        form = self._working.shape, objective.classes, objective.loss.kind == "listwise"
+        form = self.working.shape, objective.classes, objective.loss.kind == "listwise"
         kernels = [functools.partial(pairwise.epoch, *form, reach, parallel) for parallel in (False, True)]
         lost = 0.0
-        for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * self._working.shape.width))):
+        for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * self.working.shape.width))):
             workers = min(threads, -(-(last - first) // pairwise.CHUNK))
             sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
             work = (order, runs.bounds, first, last), runs.events, (*pool, *_NO_BAND), mass
@@ -163,7 +169,7 @@ class Negatives:
         return run
 
     def _run_blocks(self, plan: Plan, item_band: np.ndarray, objective: Objective, epoch: int, threads: int) -> float:
-        bands, shape = int(plan.strata[1]), self._working.shape
+        bands, shape = int(plan.strata[1]), self.working.shape
         members, starts = order_by(item_band, bands, np.empty(item_band.size, np.int32))
         pool, mass = self._pool_of_bands(plan.events, objective, members, starts)
         form = shape, objective.classes, objective.loss.kind == "listwise"
@@ -171,7 +177,7 @@ class Negatives:
         order, sums = plan.block_order(self._seed, epoch), np.zeros(len(plan.bounds) - 1)
         for first, last in plan.pieces(shape.width * (1 + self._length(objective))):
             work = (plan.bounds, order, bands, first, last), plan.events, (*pool, members, starts), mass
-            self._launch(kernels, work, objective, self._working.movable, epoch, min(threads, bands), sums)
+            self._launch(kernels, work, objective, self.working.movable, epoch, min(threads, bands), sums)
         return float(sums.sum())
 
     def _launch(
@@ -185,7 +191,7 @@ class Negatives:
         sums: np.ndarray,
     ) -> None:
         """Run one of two compilations on (the order, the events, where negatives come from, its mass)."""
-        working, (order, events, pool, mass) = self._working, work
+        working, (order, events, pool, mass) = self.working, work
         outside = working.now["items"] if self._table is None else self._table
         length = self._length(objective)
         key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
@@ -226,7 +232,7 @@ class Negatives:
 
     def _pool(self, events: Events, objective: Objective) -> tuple[tuple[Any, ...], float]:
         """What the sampler draws from, as kernels take it, and the sum of what it keeps of every event."""
-        marks = _NOTHING if self._table is None else self._table.marks
+        marks = self.marks
         rows, more, counts, further, sampler = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING, objective.sampler
         shares, others, mass = _NO_SHARES, _NOTHING[:0], 1.0
         if sampler.source == "events":
@@ -239,7 +245,7 @@ class Negatives:
                 mass = _mean_kept(objective, counts[named] + further[named]) * (rows.size + more.size)
         if sampler.source == "batch":
             counts = np.bincount(events.items, minlength=1).astype(np.int32)
-            rows = events.items if self._table is None else self._working.rows["items"][events.items]
+            rows = events.items if self._table is None else self.working.rows["items"][events.items]
             mass = _mean_kept(objective, counts[_spread_over(events.items)]) * rows.size
         return (self._items, rows, more, counts, further, marks, shares, others), mass
 
@@ -287,66 +293,121 @@ def _spread_over(rows: np.ndarray) -> np.ndarray:
     return rows[np.linspace(0, rows.size - 1, min(_SAMPLE, rows.size)).astype(np.int64)]
 
 
-def train_update(
-    state: State,
-    working: WorkingSet,
-    arrived: tuple[np.ndarray, int],
-    new: Events,
-    past: Events | None,
-    recipe: Update,
-    objective: Objective,
-) -> tuple[float, float]:
-    """Train on a batch in a working set; returns the summed loss of its events before and after.
+class Compare:
+    """Steps on events and on the negatives that they are compared with; values are weights."""
 
-    `arrived` are the model's item rows of the batch, and how many items there are with those that are new.
-    """
-    table, users = state.factors.items, working.rows["users"]
+    defaults = Update(
+        epochs=2,
+        batch_size=1,
+        trainable="both",
+        history_epochs=1,
+        history_rate=0.5,
+        max_history=20,
+        order="user",
+    )
+    further = ("rate", "half_life", "loss", "regularizer")
+    why = "it takes steps"
+
+    def suits(self, objective: Any) -> bool:
+        """Losses that compare an event with negatives."""
+        return bool(objective.ranks)
+
+    def weighed(self, events: Events) -> Events:
+        """Value times weight."""
+        return as_positives(events)
+
+    def reads_history(self, recipe: Update) -> bool:
+        """In passes over the users' past."""
+        return bool(recipe.history_epochs)
+
+    def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
+        """Passes over all events, user by user."""
+        require_single_steps(job.batch_size, job.objective.loss)
+        return descent(job)
+
+    def finish(self, state: State, objective: Any, threads: int) -> None:
+        """Nothing is left to do after a fit."""
+
+    def update(self, job: UpdateJob) -> Training:
+        """Passes over the batch, then over the past of its users."""
+        objective, recipe, state = job.objective, job.recipe, job.state
+        require_single_steps(recipe.batch_size, objective.loss)
+        working, new, past = gather(job, as_positives(job.arrived))
+        fade = fade_of(job)
+        new, past = fade(new), None if past is None else as_positives(fade(past))
+        if recipe.rate is not None:
+            objective = objective.at_rate(recipe.rate)
+        order = slice(None) if recipe.order == "arrival" else order_by(new.users, working.rows["users"].size)[0]
+        runs = Runs.of(new.take(order))
+        drawn = _negatives_of_batch(job, working, new)
+
+        def measure() -> float:
+            with _places_marked(drawn, state, working.rows["items"]):
+                return drawn.measure(runs, objective)
+
+        def learn() -> None:
+            if not objective.solver.rate:
+                return
+            with _places_marked(drawn, state, working.rows["items"]):
+                _passes(drawn, runs, past, objective, job)
+
+        return Training(working, new, measure, learn)
+
+    def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
+        """Predictions alone: an event without negatives teaches nothing."""
+        name = type(objective.loss).__name__
+
+        def learn(user: int, item: int, value: float) -> int:
+            raise ValueError(f"learn_one takes no step of {name}, which needs negatives; update a batch of one event")
+
+        return Single(learn, predict_single(state, objective, ledger), lambda events: 0.0)
+
+    def visit(self, objective: Any) -> tuple[Any, Update]:
+        """Ten passes over a session."""
+        return objective, Update(epochs=10, history_epochs=0, trainable="users")
+
+
+def _negatives_of_batch(job: UpdateJob, working: WorkingSet, new: Events) -> Negatives:
+    """Where the negatives of a batch come from; its users' past and the batch are known to them."""
+    state, users = job.state, working.rows["users"]
     items, bounds = state.history.items_of(users)
     owners = np.repeat(np.arange(users.size, dtype=np.int32), np.diff(bounds))
-    known = Known.of(np.concatenate([owners, new.users]), np.concatenate([items, arrived[0]]), users.size)
-    seed = int(draw(np.uint64(state.factors.seed), np.uint64(state.version + 1), 1))  # new draws in every update
-    drawn = Negatives(working, state.history, known, arrived[1], seed, table, arrived[0])
-    runs = Runs.of(new if recipe.order == "arrival" else new.take(order_by(new.users, users.size)[0]))
-    with places_marked(table, working.rows["items"]):
-        before = drawn.measure(runs, objective)
-        if objective.solver.rate:
-            for epoch in range(recipe.epochs):
-                drawn.run(runs, objective, working.movable, epoch)
-            if past is not None:
-                objective_of_past = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
-                longer = Runs.of(Events.concatenate([past._replace(times=None), runs.events._replace(times=None)]))
-                for epoch in range(recipe.epochs, recipe.epochs + recipe.history_epochs):
-                    drawn.run(longer, objective_of_past, {**working.movable, "items": 0}, epoch)
-        return before, drawn.measure(runs, objective)
+    arrived, count = job.arrived.items, state.items.count + len(job.staged["items"].fresh)
+    known = Known.of(np.concatenate([owners, new.users]), np.concatenate([items, arrived]), users.size)
+    seed = int(draw(np.uint64(state.seed), np.uint64(state.version + 1), 1))  # new draws in every update
+    return Negatives(working, state.history, known, count, seed, state.items.table, arrived)
+
+
+def _passes(drawn: Negatives, runs: Runs, past: Events | None, objective: Any, job: UpdateJob) -> None:
+    recipe, movable = job.recipe, drawn.working.movable
+    for epoch in range(recipe.epochs):
+        drawn.run(runs, objective, movable, epoch)
+    if past is not None:
+        objective_of_past = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
+        longer = Runs.of(Events.concatenate([past._replace(times=None), runs.events._replace(times=None)]))
+        for epoch in range(recipe.epochs, recipe.epochs + recipe.history_epochs):
+            drawn.run(longer, objective_of_past, {**movable, "items": 0}, epoch)
 
 
 @contextmanager
-def places_marked(table: Table, rows: np.ndarray) -> Iterator[None]:
-    """While it lasts, ``marks[row] - 1`` of a table is the place of a row among `rows`."""
-    try:
-        table.marks[rows] = np.arange(1, rows.size + 1, dtype=np.int32)
-        yield
-    finally:
-        with uninterrupted():
-            table.marks[rows] = 0
+def _places_marked(drawn: Negatives, state: State, rows: np.ndarray) -> Iterator[None]:
+    """While it lasts, ``marks[row] - 1`` is the place of an item row among `rows`."""
+    marks = state.scratch.take(state.items.table.capacity)
+    marks[rows] = np.arange(1, rows.size + 1, dtype=np.int32)
+    drawn.marks = marks
+    yield
+    marks[rows] = 0
+    state.scratch.give(marks)
 
 
-def descent(
-    state: State,
-    working: WorkingSet,
-    kept: Events,
-    held: Events,
-    objective: Objective,
-    threads: int,
-    deterministic: bool,
-) -> tuple[Callable[[int], float], Callable[[], float]]:
+def descent(job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
     """One epoch of a fit as a function of its number, and the loss of what was held out; both summed.
 
     Users come in an order that is new in every epoch, and each with all its events. Workers race for the rows of items;
     deterministic ones train block by block instead, with items dealt to bands anew in every epoch.
     """
-    users, items = state.counts
-    seed, history = state.factors.seed, state.history
+    state, working, kept, held, objective, _, threads, deterministic = job
+    users, items, seed, history = state.users.count, state.items.count, state.seed, state.history
     by_user, starts = sorted_by("users", state, kept)
     rows = kept.users[by_user], kept.items[by_user]
     runs = Runs(Events(*rows, kept.values[:0], kept.weighed().contiguous().take(by_user).weights), starts)

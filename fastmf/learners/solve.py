@@ -1,26 +1,34 @@
-"""Alternating least squares: of everything in a fit, of the rows that a batch concerns in an update."""
+"""Solve: alternating least squares, of everything in a fit, of the rows that a batch concerns in an update."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective, WorkingSet
-from fastmf.equations import Equations, Run, correct, gram_of, solve
-from fastmf.followers.grams import Gram, shares_of
+from fastmf.devices import runner
+from fastmf.engine import Objective
+from fastmf.equations import Equations, Run, correct, form_of, gram_of, room_of, solve
+from fastmf.followers.grams import NO_GRAM, Gram, shares_of
+from fastmf.kernels.core.bridge import entry_point
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows import log
 from fastmf.kernels.rows.grouping import sum_up
-from fastmf.kernels.train import als
-from fastmf.learners.batch import sorted_by
-from fastmf.learners.past import OTHER, Named, Touched
-from fastmf.log.history import Events
-from fastmf.parameters.table import SIDES, Rows
+from fastmf.kernels.train import als, online, relearn
+from fastmf.learners.decay import fade_of, sorted_by
+from fastmf.learners.gathering import Named, named_rows, require_labels
+from fastmf.learners.job import FitJob, Single, Training, UpdateJob
+from fastmf.learners.past import OTHER, SIDES, Reading, Touched, touch
+from fastmf.learners.steps import measure_single, predict_single
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.parameters.moves import Image
+from fastmf.recipes import Update
 from fastmf.state import State
 
-__all__ = ["System", "alternate"]
+__all__ = ["Solve", "System", "alternate"]
 
 _LEAST = 1e-30  # a penalty, so that rows whose events all weigh nothing have a solution
 _NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
@@ -50,6 +58,103 @@ def _penalties(objective: Objective, evidence: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(penalties, _LEAST), np.float32)
 
 
+def gram_matrices(state: State, loss: Any, threads: int = 1) -> dict[str, Gram]:
+    """Those of both tables, made where there are none; empty for a loss that asks for no pair unmet."""
+    if not hasattr(loss, "unobserved"):
+        return {}
+    powers = {"users": 0.0, "items": float(loss.popularity)}
+    return {side: state.grams.of(side, state.side(side).table, state.history, powers[side], threads) for side in SIDES}
+
+
+class Solve:
+    """Rows are solved, each from all that it has met."""
+
+    defaults = Update(epochs=1, trainable="both")
+    further = ("half_life", "loss", "regularizer")
+    why = "it solves whole rows, from all that they have met"
+
+    def suits(self, objective: Any) -> bool:
+        """Objectives whose solver is ALS."""
+        return bool(objective.closed_form)
+
+    def weighed(self, events: Events) -> Events:
+        """As they are."""
+        return events
+
+    def reads_history(self, recipe: Update) -> bool:
+        """Always."""
+        return True
+
+    def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
+        """Sweeps over users, then items."""
+        if job.batch_size not in (None, 1):
+            raise ValueError(f"{type(job.objective.solver).__name__} solves whole rows: it has no batch_size")
+        learn = alternate(job.state, job.working, job.kept, job.objective, job.threads)
+        return learn, lambda: float(runner("measure")(job.working, job.held, job.objective))
+
+    def finish(self, state: State, objective: Any, threads: int) -> None:
+        """Make the Gram matrices for the updates to come."""
+        gram_matrices(state, objective.loss, threads)
+
+    def update(self, job: UpdateJob) -> Training:
+        """Each row that the batch concerns is solved from its own history."""
+        state, recipe = job.state, job.recipe
+        arrived, fade = job.arrived.weighed().contiguous(), fade_of(job)
+        named = {side: named_rows(job, side, getattr(arrived, side), arrived.users.size) for side in SIDES}
+        check = functools.partial(require_labels, loss=recipe.loss, advice="") if recipe.loss is not None else None
+        reading = Reading(job.objective, fade, recipe.half_life is not None, check)
+        system = System.of(state, touch(state, arrived, named, reading, job.threads), job.objective, job.threads)
+        new = fade(arrived)._replace(users=named["users"].local, items=named["items"].local)
+        return Training(
+            system.working,
+            new,
+            lambda: float(runner("measure")(system.working, new, job.objective)),
+            lambda: system.solve(recipe.epochs, job.objective, job.threads),
+        )
+
+    def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
+        """Both rows of an event are solved."""
+        learn = _solving(state, objective, ledger)
+        return Single(learn, predict_single(state, objective, ledger), measure_single(state, objective))
+
+    def visit(self, objective: Any) -> tuple[Any, Update]:
+        """One exact solve."""
+        exact = objective._replace(solver=objective.solver._replace(method="cholesky"))
+        return exact, Update(epochs=1, trainable="users")
+
+
+def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int, int, float], int]:
+    """What learns one event by solving its rows."""
+    loss, solver, regularizer = objective.values
+    table, most, mean = state.users.table, int(solver.max_history), state.global_mean
+    grams = gram_matrices(state, loss)
+    form = form_of(table.shape, solver, not grams)
+    arrays = room_of(form, most)
+    alpha, unobserved = float(getattr(loss, "alpha", 1.0)), float(getattr(loss, "unobserved", 0.0))
+    how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
+
+    def given() -> tuple[Any, ...]:
+        kept = state.grams.kept if grams else dict.fromkeys(SIDES, NO_GRAM)
+        missing = unobserved * state.items.count
+        matrices = (kept["users"].matrix, kept["items"].matrix, kept["users"].numbers, kept["items"].numbers)
+        return (alpha, missing, *how), matrices, arrays
+
+    half = table.layout.storage == "float16"
+    call = entry_point(relearn.learn(form, half), ledger, 0, 0, 0.0, mean, True, *given())
+
+    def learn(user: int, item: int, value: float) -> int:
+        answer = call(ledger, user, item, value, mean, True, *given())
+        if answer == online.UNTIDY:
+            for side, one in (("users", user), ("items", item)):
+                ids = state.side(side).ids
+                row = one if ids.kind == "str" else ids.rows(np.array([one]))[0]
+                state.history.compact(side, np.array([row], np.int32), most)
+            answer = call(ledger, user, item, value, mean, False, *given())
+        return int(answer)
+
+    return learn
+
+
 # --- fit ------------------------------------------------------------------------------------------------------------
 
 
@@ -76,7 +181,7 @@ def alternate(
 
 def _item_shares(state: State, objective: Objective) -> np.ndarray | None:
     power = float(getattr(objective.loss, "popularity", 0.0))
-    return shares_of(state.history.counts("items", slice(state.counts[1])), power) if power else None
+    return shares_of(state.history.counts("items", slice(state.items.count)), power) if power else None
 
 
 def _all_of(side: str, state: State, events: Events, objective: Objective) -> Equations:
@@ -104,7 +209,7 @@ def _all_of(side: str, state: State, events: Events, objective: Objective) -> Eq
 class Seen(NamedTuple):
     """What the rows of a side were last solved against: the first rows of the other side, and its Gram matrix."""
 
-    rows: Rows
+    rows: Image
     gram: Any
 
 
@@ -119,13 +224,13 @@ class System(NamedTuple):
     @classmethod
     def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int) -> System:
         """The rows that a batch concerns, and all that they have met."""
-        grams, rows = state.gram_matrices(objective.loss, threads), {side: touched[OTHER[side]].met for side in SIDES}
-        working = WorkingSet(state.factors, rows, {side: touched[side].named.movable for side in SIDES})
+        grams, rows = gram_matrices(state, objective.loss, threads), {side: touched[OTHER[side]].met for side in SIDES}
+        working = WorkingSet(state, rows, {side: touched[side].named.movable for side in SIDES})
         named = {side: Shares.of(side, state, touched[side].named, gram.power) for side, gram in grams.items()}
         missing: Any = 0.0
         if grams:
             total = grams["items"].shares + float((named["items"].after - named["items"].before).sum())
-            items = max(len(state.ids["items"]), int(touched["items"].named.rows.max(initial=-1)) + 1)
+            items = max(state.items.count, int(touched["items"].named.rows.max(initial=-1)) + 1)
             missing = float(objective.loss.unobserved) * items / total
         equations = {}
         for side, (_, bounds, _, others, weights, targets, fresh) in touched.items():
@@ -178,4 +283,4 @@ class Shares(NamedTuple):
         """As the history and the batch have it."""
         counts = state.history.counts(side, named.rows)
         after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size), power)
-        return cls(np.where(named.rows < len(state.ids[side]), shares_of(counts, power), 0.0), after)
+        return cls(np.where(named.rows < state.side(side).count, shares_of(counts, power), 0.0), after)

@@ -1,17 +1,21 @@
-"""What a fit and an update share: batches in row numbers, weights that decay, and losses per event."""
+"""Weights: how much events count, as they fade, and losses per unit of weight."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 
-from fastmf.engine import Objective
 from fastmf.errors import DataError
 from fastmf.interactions import Interactions
 from fastmf.kernels.rows.grouping import order_by
-from fastmf.log.history import Events, History
+from fastmf.learners.job import UpdateJob
+from fastmf.log.events import Events
+from fastmf.log.history import History
 from fastmf.state import State
 
-__all__ = ["decayed", "mean_loss", "newest", "numbered", "require_steps", "require_times", "sorted_by", "total_weight"]
+__all__ = ["decayed", "fade_of", "mean_loss", "newest", "numbered", "require_times", "sorted_by", "total_weight"]
 
 
 def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
@@ -81,14 +85,15 @@ def sorted_by(side: str, state: State, events: Events) -> tuple[np.ndarray, np.n
 
     That of the whole log is there already.
     """
-    count = len(state.ids[side])
+    count = state.groups[side].count
     if events.users.size == len(state.history):
         return state.history.sorted_by(side, count)
     return order_by(getattr(events, side), count)
 
 
-def require_steps(objective: Objective, rate: float | None, batch_size: int) -> None:
-    """ValueError where a solver that takes no steps is asked for some."""
-    for name, asked in (("rate", rate is not None), ("batch_size", batch_size != 1)):
-        if objective.closed_form and asked:
-            raise ValueError(f"{type(objective.solver).__name__} solves whole rows: it has no {name}")
+def fade_of(job: UpdateJob) -> Callable[[Events], Events]:
+    """What makes old events count less, if the recipe has them do so."""
+    if job.recipe.half_life is None or not job.arrived.users.size:
+        return lambda events: events
+    now = newest(job.state.history, job.arrived.times)
+    return functools.partial(decayed, now=now, half_life=job.recipe.half_life)

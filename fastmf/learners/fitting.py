@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective, WorkingSet
 from fastmf.errors import DivergenceError, require_integer, require_number
-from fastmf.learners import sampled
-from fastmf.learners.alternating import alternate
-from fastmf.learners.batch import decayed, mean_loss, newest, require_steps, sorted_by, total_weight
-from fastmf.log.history import Events
-from fastmf.parameters.table import Rows
-from fastmf.plan import Plan
+from fastmf.learners.decay import decayed, mean_loss, newest, total_weight
+from fastmf.learners.job import FitJob, Learner
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.parameters.moves import Image
 from fastmf.state import State
 
 __all__ = ["Schedule", "train"]
@@ -65,17 +62,16 @@ class Schedule(NamedTuple):
 
 
 def train(
-    state: State, objective: Objective, schedule: Schedule, threads: int, deterministic: bool
+    state: State, learner: Learner, objective: Any, schedule: Schedule, threads: int, deterministic: bool
 ) -> list[dict[str, Any]]:
     """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
-    working = WorkingSet.over(state.factors)
+    working = WorkingSet.over(state)
     events = state.history.events
     if schedule.half_life is not None:
         events = decayed(events, newest(state.history), schedule.half_life)
-    if objective.ranks:
-        events = sampled.as_positives(events)
-    kept, held = _hold_out(events, schedule.validation, state.factors.seed)
-    learn, measure = _learner(state, working, (kept, held), objective, schedule.batch_size, threads, deterministic)
+    kept, held = _hold_out(learner.weighed(events), schedule.validation, state.seed)
+    job = FitJob(state, working, kept, held, objective, schedule.batch_size, threads, deterministic)
+    learn, measure = learner.fit(job)
     best = _Best(working) if held.users.size else None
     weight, held_weight = total_weight(kept), total_weight(held)
     records: list[dict[str, Any]] = []
@@ -97,46 +93,8 @@ def train(
     if best is not None:
         best.restore()
     _store(state, working)
-    if objective.closed_form:
-        state.gram_matrices(objective.loss, threads)  # for the updates to come
+    learner.finish(state, objective, threads)
     return records
-
-
-def _learner(
-    state: State,
-    working: WorkingSet,
-    parts: tuple[Events, Events],
-    objective: Objective,
-    batch_size: int,
-    threads: int,
-    deterministic: bool,
-) -> tuple[Callable[[int], float], Callable[[], float]]:
-    """One epoch on the first of two parts, by its number, and the loss on the second; both return sums."""
-    kept, held = parts
-    if objective.ranks:
-        sampled.require_single_steps(batch_size, objective.loss)
-        return sampled.descent(state, working, kept, held, objective, threads, deterministic)
-    if objective.closed_form:
-        require_steps(objective, None, batch_size)
-        learn = alternate(state, working, kept, objective, threads)
-    else:
-        learn = _descent(state, working, kept, objective, batch_size, threads)
-    return learn, partial(working.measure, held, objective)
-
-
-def _descent(
-    state: State, working: WorkingSet, events: Events, objective: Objective, batch_size: int, threads: int
-) -> Callable[[int], float]:
-    """One epoch of gradient descent, as a function of its number that returns the summed loss."""
-    seed, by_user = state.factors.seed, sorted_by("users", state, events)
-    plan = Plan.whole(events, by_user, len(state.ids["items"]), state.factors.shape, seed, threads)
-
-    def learn(epoch: int) -> float:
-        if batch_size != 1:
-            return working.run_batches(plan.events, objective, working.movable, batch_size)
-        return working.run(plan, objective, working.movable, plan.block_order(seed, epoch), threads)
-
-    return learn
 
 
 class _Best:
@@ -145,7 +103,7 @@ class _Best:
     def __init__(self, working: WorkingSet) -> None:
         self._working = working
         self._loss, self._waited = np.inf, 0
-        self._rows: dict[str, Rows] = {}
+        self._rows: dict[str, Image] = {}
 
     def settled(self, loss: float) -> bool:
         """Take note of an epoch; whether it is time to stop."""
@@ -158,8 +116,8 @@ class _Best:
 
     def restore(self) -> None:
         for side, rows in self._rows.items():
-            self._working.now[side].factors[:] = rows.factors
-            self._working.now[side].records[:] = rows.records
+            for now, best in zip(self._working.now[side], rows, strict=True):
+                now[:] = best
 
 
 def _hold_out(events: Events, share: float, seed: int) -> tuple[Events, Events]:
@@ -181,10 +139,10 @@ def _require_finite(record: dict[str, Any]) -> None:
 
 def _store(state: State, working: WorkingSet) -> None:
     """Check the trained rows, and round them where the tables are half precision."""
-    moves = working.moves()
-    for side, move in moves.items():
-        if state.factors.storage == "float16":
-            state.factors.tables[side].scatter(move.rows, move.after)
+    for name, move in working.moves().items():
+        table = state.side(name).table
+        if table.layout.storage == "float16":
+            table.scatter(move.rows, move.after)
 
 
 def _bar(schedule: Schedule) -> Any:

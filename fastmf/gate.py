@@ -1,0 +1,69 @@
+"""Gate: questions beside changes, without a lock.
+
+A count is odd while something changes. Whoever asks looks at the count before and after, and asks again where it has
+moved: a change never waits, and an interrupted question leaves nothing behind.
+
+Reference: Boehm (2012), Can Seqlocks Get Along with Programming Language Memory Models?
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+__all__ = ["Gate"]
+
+_T = TypeVar("_T")
+_TRIES = 4  # before changes are locked out
+_PATIENCE = 2e-3  # seconds to wait for the lock, which training holds for long: it changes nothing until it is done
+
+
+class Gate:
+    """Who may change a state, and who is told of a change.
+
+    Attributes
+    ----------
+    lock : RLock
+        Held by whoever changes the state, training included.
+    changes : int64[1]
+        Odd while the state changes. Kernels that change it in place turn it themselves.
+    """
+
+    def __init__(self, lock: threading.RLock | None = None) -> None:
+        self.lock = threading.RLock() if lock is None else lock
+        self.changes = np.zeros(1, np.int64)
+
+    def begin(self) -> None:
+        """Say that a change begins; whoever was interrupted in one goes on with it."""
+        self.changes[0] |= 1
+
+    def end(self) -> None:
+        """Say that it is done."""
+        self.changes[0] += self.changes[0] & 1
+
+    def ask(self, question: Callable[[], _T], finish: Callable[[], object]) -> _T:
+        """What a question finds in one state; `finish` completes a change whose maker was interrupted."""
+        while True:
+            for _ in range(_TRIES):
+                before = int(self.changes[0])
+                if before & 1:
+                    time.sleep(0)
+                    continue
+                try:
+                    answer = question()
+                except Exception:
+                    if int(self.changes[0]) == before:
+                        raise
+                    continue
+                if int(self.changes[0]) == before:
+                    return answer
+            if self.lock.acquire(timeout=_PATIENCE):
+                try:
+                    finish()
+                    return question()
+                finally:
+                    self.lock.release()

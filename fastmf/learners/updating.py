@@ -1,0 +1,88 @@
+"""The making of one update: a Delta, and nothing else changes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+from fastmf.delta import Delta, new_identity
+from fastmf.interactions import Interactions
+from fastmf.learners.decay import mean_loss, numbered, require_times, total_weight
+from fastmf.learners.gathering import require_groups
+from fastmf.learners.job import Learner, UpdateJob
+from fastmf.log.events import Events
+from fastmf.parameters.moves import Move
+from fastmf.recipes import Update
+from fastmf.state import State
+
+__all__ = ["learn_batch", "make_delta", "resolved"]
+
+
+class _Learned(NamedTuple):
+    """What training on a batch came to: the rows that moved, and the mean loss of its events before and after."""
+
+    moves: dict[str, Move]
+    loss_before: float
+    loss_after: float
+
+
+def resolved(recipe: Update, learner: Learner, objective: Any) -> Update:
+    """A recipe with a learner's own defaults; ValueError for a field that is set and means nothing to it."""
+    defaults = {}
+    for field in fields(recipe):
+        given, default = getattr(recipe, field.name), getattr(learner.defaults, field.name)
+        if given is None:
+            defaults[field.name] = default
+        elif default is None and field.name not in learner.further:
+            raise ValueError(f"Update.{field.name} means nothing to {type(objective.solver).__name__}: {learner.why}")
+    return replace(recipe, **defaults)
+
+
+def make_delta(
+    state: State, batch: Interactions, recipe: Update, learner: Learner, objective: Any, threads: int = 1
+) -> Delta:
+    """Train on a batch as the recipe says; the state stays as it is until it takes the Delta in."""
+    began = time.perf_counter()
+    recipe = resolved(recipe, learner, objective)
+    require_groups(recipe.trainable, state)
+    if recipe.half_life is not None:
+        require_times(batch, state.history if learner.reads_history(recipe) else None)
+    staged = {side: state.side(side).stage(getattr(batch, side), side) for side in ("users", "items")}
+    arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
+    arrived = arrived._replace(times=state.history.times_of(batch.times, len(batch))).copy()
+    learned = learn_batch(UpdateJob(state, arrived, staged, recipe, objective, threads), learner)
+    image = state.grams.image()
+    return Delta(
+        lineage=state.lineage,
+        parent=state.head,
+        head=new_identity(),
+        parent_version=state.version,
+        version=state.version + 1,
+        moves=dict(learned.moves),
+        new_ids={side: staged[side].fresh for side in staged},
+        log=arrived,
+        scalars=_seen(state, arrived),
+        loss_before=learned.loss_before,
+        loss_after=learned.loss_after,
+        seconds=time.perf_counter() - began,
+        images={} if image is None else {"grams": image},
+    )
+
+
+def learn_batch(job: UpdateJob, learner: Learner) -> _Learned:
+    """Train on a batch whose ids are staged, in a working set: the state stays as it is."""
+    training = learner.update(job)
+    before = training.measure()
+    training.learn()
+    after, weight = training.measure(), total_weight(training.new)
+    return _Learned(training.working.moves(), mean_loss(before, weight), mean_loss(after, weight))
+
+
+def _seen(state: State, log: Events) -> dict[str, tuple[float, float]]:
+    """The range of values seen, before and after."""
+    before, values = state.scalars, log.values
+    if not values.size:
+        return {name: (number, number) for name, number in before.items()}
+    after = {"low": min(before["low"], float(values.min())), "high": max(before["high"], float(values.max()))}
+    return {name: (before[name], after[name]) for name in before}
