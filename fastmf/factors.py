@@ -155,8 +155,6 @@ class Table:
                 )
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} are not all finite")
-        if (records[:, 1:] < 0).any():
-            raise ValueError("the memory of a row is negative")
         self.require_room(count)
         self.factors[:count, : self.shape.size] = factors.view(self.factors.dtype)
         self.records[:count] = records

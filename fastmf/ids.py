@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.errors import CapacityError, DataError
+from fastmf.errors import CapacityError, DataError, require_integer
 from fastmf.kernels import hashing
 from fastmf.memory import default_budget, discard, reserve, row_capacity, use_huge_pages
 
-__all__ = ["IdMap"]
+__all__ = ["IdMap", "Ids"]
 
 _NO_TEXT = np.empty(0, np.uint8)
 _NO_BOUNDS = np.empty(0, np.int64)
@@ -69,6 +69,7 @@ class IdMap:
     """
 
     def __init__(self, budget: int | None = None, rows: int | None = None) -> None:
+        self._asked = (budget, rows)
         self._budget = default_budget() if budget is None else budget
         self._capacity = min(row_capacity(self._budget, 8), rows or _LARGEST)
         self._keys = reserve(self._capacity, np.int64)
@@ -171,10 +172,26 @@ class IdMap:
                 raise CapacityError(f"{text} bytes of ids exceed the memory budget of {self._budget} bytes")
         self._make_room(len(fresh))
 
-    def extend(self, fresh: np.ndarray) -> None:
-        """Append ids that are distinct and not yet known."""
+    def extend(self, fresh: np.ndarray, checked: bool = False) -> None:
+        """Append ids that are distinct and not yet known.
+
+        Parameters
+        ----------
+        fresh : int64 array, or object array of str
+        checked : bool
+            That they are new is known already, as of what :meth:`stage` returned.
+
+        Raises
+        ------
+        DataError
+            For an id that is known, or is there twice.
+        CapacityError
+            Where the memory budget does not allow them. The map is as it was before, then too.
+        """
         if not len(fresh):
             return
+        if not checked:
+            self._require_new(fresh)
         self.prepare(fresh)
         batch, end = _encode(fresh), self._count + len(fresh)
         if batch.bounds.size:
@@ -188,6 +205,7 @@ class IdMap:
 
     def truncate(self, count: int) -> None:
         """Forget the rows from `count` on."""
+        count = require_integer("count", count, 0, self._count)
         hashing.remove(self._slots, self._older, self._keys[count : self._count], count)
         self._count = count
         if not count:
@@ -197,8 +215,12 @@ class IdMap:
     def copy(self) -> IdMap:
         """An independent map with the same ids."""
         other = IdMap(self._budget, self._capacity)
-        other.extend(self.values)
+        other.extend(self.values, checked=True)
         return other
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Pickles and deep copies carry the ids, not the room that is reserved for more."""
+        return IdMap.from_arrays, (_owned(self.arrays()), *self._asked)
 
     # --- files ----------------------------------------------------------------------------------------------------
 
@@ -228,10 +250,17 @@ class IdMap:
         made = cls(budget, rows)
         if len(made.stage(ids).fresh) != len(ids):
             raise ValueError("an id is there twice")
-        made.extend(ids)
+        made.extend(ids, checked=True)
         return made
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _require_new(self, ids: np.ndarray) -> None:
+        staged = self.stage(ids)
+        if len(staged.fresh) < len(ids):
+            row = int(np.argmax(staged.rows != np.arange(self._count, self._count + len(ids))))
+            known = "is known already" if staged.rows[row] < self._count else "is there twice"
+            raise DataError(f"ids, row {row}: {ids[row]!r} {known}")
 
     def _look_up(self, batch: _Keys, rows: np.ndarray | None = None) -> tuple[np.ndarray, int]:
         rows = np.empty(len(batch.keys), np.int32) if rows is None else rows
@@ -280,6 +309,75 @@ class IdMap:
             self._reset_tables(present.size if 8 * self._count > present.size else present.size // 2)
             self._older = present
         self._used = self._count
+
+
+class Ids:
+    """The ids of one side of a model, in row order: a read-only view that keeps up with the model.
+
+    Copies and pickles of it are of the ids as they are, and belong to no model.
+
+    Parameters
+    ----------
+    ids : IdMap
+
+    Examples
+    --------
+    >>> import fastmf
+    >>> users = fastmf.MF.from_factors([[1.0], [2.0]], [[3.0]], users=["ann", "bob"]).users
+    >>> list(users), len(users), "bob" in users
+    (['ann', 'bob'], 2, True)
+    """
+
+    __slots__ = ("__weakref__", "_map")
+
+    def __init__(self, ids: IdMap) -> None:
+        self._map = ids
+
+    def __len__(self) -> int:
+        return len(self._map)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._map)
+
+    def __contains__(self, one: object) -> bool:
+        return one in self._map
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} {self.kind or 'no'} ids>"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.values, dtype)
+
+    @property
+    def kind(self) -> str | None:
+        """``"int"``, ``"str"``, or None while there is no id."""
+        return self._map.kind
+
+    @property
+    def values(self) -> np.ndarray:
+        """All ids in row order: int64, or an object array of str."""
+        return self._map.values
+
+    def rows(self, ids: Any) -> np.ndarray:
+        """The row of each id, as :meth:`IdMap.rows`."""
+        return self._map.rows(ids)
+
+    def ids(self, rows: Any) -> np.ndarray:
+        """The ids of some rows, as :meth:`IdMap.ids`."""
+        return self._map.ids(rows)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _frozen, (_owned(self._map.arrays()),)
+
+
+def _frozen(arrays: dict[str, np.ndarray]) -> Ids:
+    """Ids that will not grow: room for more need not be reserved, whatever the machine they come from."""
+    size = max(len(arrays["text"]), len(arrays["bounds"]) * 8) if "text" in arrays else len(arrays["ids"]) * 8
+    return Ids(IdMap.from_arrays(arrays, max(size, 1)))
+
+
+def _owned(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 def _number(batch: _Keys, rows: np.ndarray, known: int) -> np.ndarray:

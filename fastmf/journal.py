@@ -146,7 +146,7 @@ class Journal:
             table.require_room(table.count + 1)
             with uninterrupted():
                 table.scatter(staged.rows, table.gather(staged.rows, self._state.factors.start(side)))
-                ids.extend(staged.fresh)
+                ids.extend(staged.fresh, checked=True)
                 table.count += 1
                 self._state.grams.take_in(side, table, staged.rows)
         self._write_ledger()

@@ -61,7 +61,7 @@ class State:
     def start_rows(self, side: str, ids: np.ndarray) -> np.ndarray:
         """Fill an empty side with the rows of these ids; returns the row of each, where the history will keep it."""
         staged = self.ids[side].stage(ids, side, self.history.room(side, len(ids)))
-        self.ids[side].extend(staged.fresh)
+        self.ids[side].extend(staged.fresh, checked=True)
         self.factors.tables[side].fill(len(staged.fresh), self.factors.start(side))
         return staged.rows
 
@@ -195,7 +195,7 @@ def reckon(state: State, delta: Delta, known: tuple[int, int]) -> None:
 
 def _grow(state: State, delta: Delta) -> None:
     for side in SIDES:
-        state.ids[side].extend(delta.new_ids[side])
+        state.ids[side].extend(delta.new_ids[side], checked=True)
         state.factors.tables[side].grow(len(state.ids[side]), state.factors.start(side))
     state.history.append(delta.log)
 

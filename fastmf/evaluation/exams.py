@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastmf.errors import DataError
 from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally
-from fastmf.ids import IdMap
+from fastmf.ids import IdMap, Ids
 from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
 from fastmf.metrics.places import UNRANKED, ranks_of_products
@@ -25,9 +25,9 @@ class Model(Protocol):
     """What an evaluation asks of a model."""
 
     @property
-    def users(self) -> IdMap: ...
+    def users(self) -> IdMap | Ids: ...
     @property
-    def items(self) -> IdMap: ...
+    def items(self) -> IdMap | Ids: ...
     @property
     def user_factors(self) -> NDArray[np.float32]: ...
     @property

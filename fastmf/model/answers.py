@@ -8,12 +8,13 @@ import numpy as np
 
 from fastmf.engine import Objective
 from fastmf.errors import DataError, NotFittedError, require_integer
-from fastmf.ids import IdMap
+from fastmf.ids import IdMap, Ids
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels import scores
 from fastmf.kernels.launch import usable_threads
 from fastmf.lists import Lists
 from fastmf.model.options import Options
+from fastmf.model.settings import Setting
 from fastmf.ranking import Pool, Ranking, answer, best_for, best_items, most_similar
 from fastmf.state import State
 from fastmf.training import numbered, visit
@@ -24,7 +25,8 @@ __all__ = ["Answers"]
 class Answers:
     """Questions to a state; every one raises NotFittedError where there is none."""
 
-    options: Options
+    __slots__ = ()
+    options: Setting[Options]
     _objective: Objective
     _state: State | None
 
@@ -202,14 +204,14 @@ class Answers:
         return self._fitted().factors.global_mean
 
     @property
-    def users(self) -> IdMap:
-        """User ids in row order."""
-        return self._fitted().ids["users"]
+    def users(self) -> Ids:
+        """User ids in row order; a read-only view."""
+        return Ids(self._fitted().ids["users"])
 
     @property
-    def items(self) -> IdMap:
-        """Item ids in row order."""
-        return self._fitted().ids["items"]
+    def items(self) -> Ids:
+        """Item ids in row order; a read-only view."""
+        return Ids(self._fitted().ids["items"])
 
     @property
     def version(self) -> int:

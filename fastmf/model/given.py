@@ -42,7 +42,7 @@ class Given(NamedTuple):
         state.factors.low, state.factors.high = -np.inf, np.inf
         for side, outside, biases in zip(SIDES, self.ids, self.biases, strict=True):
             count = len(tables[side])
-            state.ids[side].extend(_distinct_ids(side, outside, count))
+            state.ids[side].extend(_distinct_ids(side, outside, count), checked=True)
             _fill(state.factors.tables[side], tables[side], _vector(f"{side[:-1]}_biases", biases, count))
         return state
 
