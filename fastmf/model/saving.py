@@ -36,9 +36,9 @@ def packed(model: Any, state: State | None) -> bytes:
     try:
         metadata, arrays = _metadata(model, state), {} if state is None else state.arrays()
         _require_loadable(metadata, arrays, own_classes(model))
+        return files.pack(arrays, metadata)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise FileFormatError(f"the model cannot be kept in a file that could be loaded again: {error}") from error
-    return files.pack(arrays, metadata)
 
 
 def _metadata(model: Any, state: State | None) -> dict[str, Any]:
