@@ -312,7 +312,7 @@ class IdMap:
 
 
 class Ids:
-    """The ids of one side of a model, in row order: a read-only view that keeps up with the model.
+    """The ids of one side of a model, in row order: a read-only view that keeps up with the model until its next fit.
 
     Copies and pickles of it are of the ids as they are, and belong to no model.
 
