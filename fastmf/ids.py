@@ -12,7 +12,7 @@ from fastmf.errors import CapacityError, DataError, require_integer
 from fastmf.kernels import hashing
 from fastmf.memory import default_budget, discard, reserve, row_capacity, use_huge_pages
 
-__all__ = ["IdMap", "Ids"]
+__all__ = ["IdMap"]
 
 _NO_TEXT = np.empty(0, np.uint8)
 _NO_BOUNDS = np.empty(0, np.int64)
@@ -220,7 +220,7 @@ class IdMap:
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         """Pickles and deep copies carry the ids, not the room that is reserved for more."""
-        return IdMap.from_arrays, (_owned(self.arrays()), *self._asked)
+        return IdMap.from_arrays, ({name: array.copy() for name, array in self.arrays().items()}, *self._asked)
 
     # --- files ----------------------------------------------------------------------------------------------------
 
@@ -309,75 +309,6 @@ class IdMap:
             self._reset_tables(present.size if 8 * self._count > present.size else present.size // 2)
             self._older = present
         self._used = self._count
-
-
-class Ids:
-    """The ids of one side of a model, in row order: a read-only view that keeps up with the model until its next fit.
-
-    Copies and pickles of it are of the ids as they are, and belong to no model.
-
-    Parameters
-    ----------
-    ids : IdMap
-
-    Examples
-    --------
-    >>> import fastmf
-    >>> users = fastmf.MF.from_factors([[1.0], [2.0]], [[3.0]], users=["ann", "bob"]).users
-    >>> list(users), len(users), "bob" in users
-    (['ann', 'bob'], 2, True)
-    """
-
-    __slots__ = ("__weakref__", "_map")
-
-    def __init__(self, ids: IdMap) -> None:
-        self._map = ids
-
-    def __len__(self) -> int:
-        return len(self._map)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._map)
-
-    def __contains__(self, one: object) -> bool:
-        return one in self._map
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} {self.kind or 'no'} ids>"
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.values, dtype)
-
-    @property
-    def kind(self) -> str | None:
-        """``"int"``, ``"str"``, or None while there is no id."""
-        return self._map.kind
-
-    @property
-    def values(self) -> np.ndarray:
-        """All ids in row order: int64, or an object array of str."""
-        return self._map.values
-
-    def rows(self, ids: Any) -> np.ndarray:
-        """The row of each id, as :meth:`IdMap.rows`."""
-        return self._map.rows(ids)
-
-    def ids(self, rows: Any) -> np.ndarray:
-        """The ids of some rows, as :meth:`IdMap.ids`."""
-        return self._map.ids(rows)
-
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return _frozen, (_owned(self._map.arrays()),)
-
-
-def _frozen(arrays: dict[str, np.ndarray]) -> Ids:
-    """Ids that will not grow: room for more need not be reserved, whatever the machine they come from."""
-    size = max(len(arrays["text"]), len(arrays["bounds"]) * 8) if "text" in arrays else len(arrays["ids"]) * 8
-    return Ids(IdMap.from_arrays(arrays, max(size, 1)))
-
-
-def _owned(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array.copy() for name, array in arrays.items()}
 
 
 def _number(batch: _Keys, rows: np.ndarray, known: int) -> np.ndarray:

@@ -17,8 +17,8 @@ from strategies import FACTORS, assert_same, bits, fitted, some_events
 import fastmf
 from fastmf import MF, IdMap, Interactions
 from fastmf.errors import CapacityError, DataError, StaleDelta
-from fastmf.ids import Ids
 from fastmf.lists import Lists
+from fastmf.model.ids import Ids
 
 
 def through(protocol: int) -> Callable[[Any], Any]:

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from fastmf.errors import DataError
 from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally
-from fastmf.ids import IdMap, Ids
+from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
 from fastmf.metrics.places import UNRANKED, ranks_of_products
 from fastmf.metrics.ranking import RANKINGS, Found
+from fastmf.model.ids import Ids
 
 __all__ = ["Log", "RankingExam", "RatingExam", "exam", "group_masks"]
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from fastmf.engine import Objective
 from fastmf.errors import DataError, NotFittedError, require_integer
-from fastmf.ids import IdMap, Ids
+from fastmf.ids import IdMap
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels import scores
 from fastmf.kernels.launch import usable_threads
 from fastmf.lists import Lists
+from fastmf.model.ids import Ids
 from fastmf.model.options import Options
 from fastmf.model.settings import Setting
 from fastmf.ranking import Pool, Ranking, answer, best_for, best_items, most_similar
