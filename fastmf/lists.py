@@ -15,6 +15,7 @@ __all__ = ["Lists"]
 
 SIDES = ("users", "items")
 _NOTHING = np.empty(0, np.int32)
+_LIVE = ("_state", "_loss", "_touched", "_users", "_places")  # what a copy has no use for, or makes anew
 
 
 class Lists:
@@ -23,6 +24,9 @@ class Lists:
     :meth:`fastmf.MF.lists` makes them; :meth:`refresh` takes them along with a Delta. They are then what
     :meth:`fastmf.MF.recommend` would answer for the same users, to the bit; what single events have changed since is
     left to the Delta of the next ``flush``.
+
+    A copy (``copy.copy``, ``copy.deepcopy``, a pickle) is of the lists as they are. It answers without the model, which
+    it does not carry, and so it cannot be refreshed.
 
     Examples
     --------
@@ -112,7 +116,8 @@ class Lists:
         Raises
         ------
         StaleDelta
-            Where the Delta belongs to another model, does not follow the version of the lists, or is yet to be applied.
+            Where the Delta belongs to another model, does not follow the version of the lists, or is yet to be applied;
+            or where the lists are a copy, which has no model.
         """
         if not isinstance(delta, Delta):
             raise TypeError(f"expected a Delta, got {type(delta).__name__}")
@@ -126,6 +131,11 @@ class Lists:
         if delta.version < self._state.version:
             return self.users[:0]
         return self._renew()
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        kept = {name: value for name, value in vars(self).items() if name not in _LIVE}
+        kept["_held"] = {name: self._view(name).copy() for name in Ranking._fields}
+        return _Copied, (kept, self.users.copy())
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -189,3 +199,16 @@ class Lists:
                 larger = np.empty((max(count, len(array) + len(array) // 4), *array.shape[1:]), array.dtype)
                 larger[: len(array)] = array
                 self._held[name] = larger
+
+
+class _Copied(Lists):
+    """Lists without their model."""
+
+    def __init__(self, kept: dict[str, Any], users: np.ndarray) -> None:
+        vars(self).update(kept)
+        users.flags.writeable = False
+        self._users, self._places = users, {one: place for place, one in enumerate(users.tolist())}
+
+    def refresh(self, delta: Delta) -> np.ndarray:
+        """Refused."""
+        raise StaleDelta("these lists are a copy, without a model: refresh those of the model, or make new ones")

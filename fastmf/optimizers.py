@@ -8,7 +8,7 @@
 
 The learning rate is the field ``rate``. `row` and `gradient` are lanes: a whole row of factors, or a bias as a row of
 one lane. `memory` is a short row of ``state(k)`` lanes (one unused lane where ``state(k)`` is 0), all zero when the row
-is new, never negative, kept with the row across updates, saves and growth. A row and its bias share one memory: a step
+is new, always finite, kept with the row across updates, saves and growth. A row and its bias share one memory: a step
 of the bias, whose gradient is the slope of the loss, says what the memory becomes at an event (without biases too: of a
 bias that is zero and stays so); then the bias and the factors step with that, and no more is made of what they return.
 """

@@ -100,7 +100,7 @@ class Popularity:
     def update(self, events: Interactions) -> int:
         """Count some events; returns how many items they concern."""
         staged = self.items.stage(events.items)
-        self.items.extend(staged.fresh)
+        self.items.extend(staged.fresh, checked=True)
         self._counts = np.pad(self._counts, (0, len(staged.fresh)))
         rows, more = np.unique(staged.rows, return_counts=True)
         self._counts[rows] += more

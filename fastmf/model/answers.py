@@ -15,7 +15,9 @@ from fastmf.learners.decay import numbered
 from fastmf.learners.folding import visit
 from fastmf.learners.job import Learner
 from fastmf.lists import Lists
+from fastmf.model.ids import Ids
 from fastmf.model.options import Options
+from fastmf.model.settings import Setting
 from fastmf.parameters.ids import IdMap
 from fastmf.ranking import Pool, Ranking, answer, best_for, best_items, most_similar
 from fastmf.state import State
@@ -26,7 +28,8 @@ __all__ = ["Answers"]
 class Answers:
     """Questions to a state; every one raises NotFittedError where there is none."""
 
-    options: Options
+    __slots__ = ()
+    options: Setting[Options]
     _lock: Any
     _learner: Learner
     _objective: Objective
@@ -201,14 +204,14 @@ class Answers:
         return float(self._fitted().numbers["global_mean"])
 
     @property
-    def users(self) -> IdMap:
-        """User ids in row order."""
-        return self._fitted().users.ids
+    def users(self) -> Ids:
+        """User ids in row order; a read-only view."""
+        return Ids(self._fitted().users.ids)
 
     @property
-    def items(self) -> IdMap:
-        """Item ids in row order."""
-        return self._fitted().items.ids
+    def items(self) -> Ids:
+        """Item ids in row order; a read-only view."""
+        return Ids(self._fitted().items.ids)
 
     @property
     def version(self) -> int:

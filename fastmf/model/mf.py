@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
 from fastmf.engine import Objective, shape_of
-from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
+from fastmf.errors import CapacityError, DataError, StaleDelta, require_flag, require_integer
 from fastmf.gate import Gate
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
@@ -27,7 +29,8 @@ from fastmf.memory import default_budget, row_capacity
 from fastmf.model import saving
 from fastmf.model.answers import Answers
 from fastmf.model.given import Given
-from fastmf.model.options import Options
+from fastmf.model.options import Options, require_options
+from fastmf.model.settings import Setting, differing, following, require_changeable
 from fastmf.parameters.groups import Group, RowGroup
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
@@ -87,6 +90,17 @@ class MF(Answers):
     Koren, Bell, Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
     """
 
+    # A typo raises.
+    __slots__ = ("__weakref__", "_learner", "_lock", "_objective", "_settings", "_state", "history_")
+
+    factors = Setting[int]()
+    loss = Setting[Any]()
+    solver = Setting[Any]()
+    regularizer = Setting[Any]()
+    biases = Setting[bool]()
+    seed = Setting[int]()
+    options = Setting[Options]()
+
     def __init__(
         self,
         factors: int = 64,
@@ -97,16 +111,16 @@ class MF(Answers):
         seed: int = 0,
         options: Options = Options(),
     ) -> None:
-        if not isinstance(options, Options):
-            raise ValueError(f"options must be fastmf.Options, got {options!r} ({type(options).__name__})")
-        options.check()
-        self.factors = require_integer("factors", factors, 1, _LARGEST_ROW)
-        self.biases = require_flag("biases", biases)
-        self.seed = require_integer("seed", seed, 0, 2**63 - 1)
-        self.options = options
-        self.loss = loss
-        self.solver = getattr(loss, "solver", optimizers.AdaGrad()) if solver is None else solver
-        self.regularizer = getattr(loss, "regularizer", regularizers.L2()) if regularizer is None else regularizer
+        suited = _suited(loss)
+        self._settings: dict[str, Any] = {
+            "factors": require_integer("factors", factors, 1, _LARGEST_ROW),
+            "loss": loss,
+            "solver": suited["solver"] if solver is None else solver,
+            "regularizer": suited["regularizer"] if regularizer is None else regularizer,
+            "biases": require_flag("biases", biases),
+            "seed": require_integer("seed", seed, 0, 2**63 - 1),
+            "options": require_options(options),
+        }
         self._objective = Objective.of(self.loss, self.solver, self.regularizer)
         self._learner = learner_of(self._objective)
         self._lock = threading.RLock()  # of whoever changes the model
@@ -383,10 +397,29 @@ class MF(Answers):
     __copy__ = copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MF:
-        return self.copy()
+        other = self.copy()
+        other.history_ = deepcopy(self.history_, memo)
+        return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the whole model, history included, to one safetensors file. The old file is replaced in one step."""
+        """Write the whole model, history included, to one safetensors file. An old file is replaced in one step.
+
+        The new file has the permissions of the old one, and a symbolic link goes on leading to it.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder must exist, and new files be allowed in it.
+
+        Raises
+        ------
+        FileFormatError
+            Where what would be written could not be loaded again: a number that is not finite, or something in
+            ``history_`` that JSON has no form for. The old file is as it was, then and on any other failure.
+        OSError
+            Where the system refuses, the old file may not be written, or `path` is a folder, a disk, a socket, or a
+            pipe that nobody reads.
+        """
         with self._lock:
             files.write(path, saving.packed(self, self._state and self._fitted()))
 
@@ -395,9 +428,59 @@ class MF(Answers):
             return _unpickled, (saving.packed(self, self._state and self._fitted()), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments that make a model like this one, unfitted."""
-        names = ("factors", "loss", "solver", "regularizer", "biases", "seed", "options")
-        return {name: getattr(self, name) for name in names}
+        """The arguments that make a model like this one, unfitted.
+
+        Parameters
+        ----------
+        deep : bool
+            Of no effect, there for scikit-learn: losses, solvers and regularizers are parameters as a whole.
+
+        Returns
+        -------
+        dict
+            By name; the solver and the regularizer are those in use, whether they were given or came with the loss.
+        """
+        return dict(self._settings)
+
+    def set_params(self, **params: Any) -> MF:
+        """Change parameters, all or none.
+
+        Before a model has learned anything every parameter may change. Afterwards these may: the regularizer, the
+        fields of the solver, and of the options ``threads`` and ``deterministic``. For others, make a new model, or
+        load a file of this one with other options.
+
+        Parameters
+        ----------
+        **params
+            As in :class:`MF`. With a new loss come its solver and its regularizer, unless they are given too, or
+            others than the old loss had brought are in use.
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where there is no such parameter, or a value is not allowed.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF(factors=8).set_params(loss=fastmf.losses.BPR())
+        >>> model.solver
+        AdaGrad(rate=0.1, initial=100.0)
+        """
+        new = MF(**following(self._settings, params, _suited(self.loss)))
+        if self._state is not None:
+            require_changeable(self._settings, new._settings)
+        if differing(self._settings, new._settings, ("solver", "regularizer")):
+            self._settle()
+            if self._state is not None:
+                self._state.journal = self._state.closed = None  # its kernels know the old ones
+        self._settings, self._objective, self._learner = new._settings, new._objective, new._learner
+        return self
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if name != "options")
@@ -455,31 +538,82 @@ class MF(Answers):
         return State(groups, history, gate, self.seed, float(np.float32(mean)), centre)
 
     @classmethod
-    def _restored(cls, content: tuple[dict[str, np.ndarray], dict[str, Any]], classes: Sequence[type], name: str) -> MF:
-        arrays, metadata = content
+    def _restored(
+        cls,
+        content: tuple[dict[str, np.ndarray], dict[str, Any]],
+        classes: Sequence[type],
+        name: str,
+        options: Options | None = None,
+    ) -> MF:
         with saving.consistent(name):
-            model = cls(**saving.settings(metadata, classes))
-            model.history_ = saving.records(metadata)
-            if arrays or "lineage" in metadata:
-                model._state = saving.filled(model._empty(0.0, 0.0), arrays, metadata)
+            model = cls(**saving.settings(content[1], classes, options))
+            model.history_ = saving.records(content[1])
+        if options is not None:
+            content = saving.converted(content, options.storage)
+        try:
+            model._fill(*content, name)
+        except CapacityError:
+            if options is not None or (model.options.memory or 0) <= default_budget():
+                raise
+        else:
+            return model
+        warnings.warn(
+            f"{name}: this machine does not grant its Options.memory of {model.options.memory} bytes; the default "
+            "takes the place of that, and load(path, options=...) sets another",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        model.set_params(options=model.options._replace(memory=None))
+        model._fill(*content, name)
         return model
 
+    def _fill(self, arrays: dict[str, np.ndarray], metadata: dict[str, Any], name: str) -> None:
+        """Take up what a file has of a state, if anything."""
+        if arrays or "lineage" in metadata:
+            with saving.consistent(name):
+                self._state = saving.filled(self._empty(0.0, 0.0), arrays, metadata)
 
-def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
+
+def _suited(loss: Any) -> dict[str, Any]:
+    """The solver and the regularizer that a loss brings."""
+    return {
+        "solver": getattr(loss, "solver", optimizers.AdaGrad()),
+        "regularizer": getattr(loss, "regularizer", regularizers.L2()),
+    }
+
+
+def load(path: str | os.PathLike[str], classes: Sequence[type] = (), options: Options | None = None) -> MF:
     """The model that :meth:`MF.save` wrote to `path`.
 
     Parameters
     ----------
     path : path-like
     classes : sequence of types
-        Your own loss, solver and regularizer classes, where the model uses any: a file cannot name code to run.
+        Your own loss, solver, regularizer and sampler classes, where the model uses any: a file cannot name code to
+        run.
+    options : Options, optional
+        How to run, in place of the options that the file has. Another ``storage`` makes another model of it, whose
+        lineage is new.
+
+    Returns
+    -------
+    MF
 
     Raises
     ------
     FileFormatError
-        Where the file is damaged or not consistent.
+        Where the file is damaged or not consistent, or a class is missing.
+    CapacityError
+        Where the memory budget does not allow what is in the file. Where it is that of the file and this machine does
+        not grant it, there is a warning instead, and the budget is the default one.
+    DataError
+        Where a factor is too large for the ``storage`` asked for.
     """
-    return MF._restored(files.read(path), classes, str(path))
+    if isinstance(classes, type) or not all(isinstance(kind, type) for kind in classes):
+        raise TypeError(f"classes must be a list of classes, got {classes!r}")
+    if options is not None:
+        require_options(options)
+    return MF._restored(files.read(path), tuple(classes), str(path), options)
 
 
 def _start_rows(state: State, side: str, ids: np.ndarray) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastmf.errors import DeviceError, require_flag, require_integer
 
-__all__ = ["Options"]
+__all__ = ["Options", "require_options"]
 
 
 class Options(NamedTuple):
@@ -45,3 +45,11 @@ class Options(NamedTuple):
             raise DeviceError(f'this version trains on the CPU only; use Options(device="cpu"), not {self.device!r}')
         if self.memory is not None:
             require_integer("Options.memory", self.memory, 1)
+
+
+def require_options(options: Any) -> Options:
+    """The options; ValueError or DeviceError unless they are some that can be honoured."""
+    if not isinstance(options, Options):
+        raise ValueError(f"options must be fastmf.Options, got {options!r} ({type(options).__name__})")
+    options.check()
+    return options

@@ -88,7 +88,7 @@ class RowGroup:
 
     def start(self, fresh: np.ndarray) -> None:
         """Let the first ids in, into an empty group."""
-        self.ids.extend(fresh)
+        self.ids.extend(fresh, checked=True)
         self.table.fill(len(fresh))
 
     def lacks(self, fresh: np.ndarray) -> bool:
@@ -106,7 +106,7 @@ class RowGroup:
 
     def grow(self, first: int, fresh: np.ndarray) -> None:
         """Let ids in."""
-        self.ids.extend(fresh, first)
+        self.ids.insert(first, fresh)
         self.table.grow(first, first + len(fresh))
 
     def shrink(self, count: int) -> None:

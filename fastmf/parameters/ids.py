@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.errors import CapacityError, DataError
+from fastmf.errors import CapacityError, DataError, require_integer
 from fastmf.kernels.rows import hashing
 from fastmf.memory import default_budget, discard, reserve, row_capacity, use_huge_pages
 
@@ -85,6 +85,7 @@ class IdMap:
     """
 
     def __init__(self, budget: int | None = None, rows: int | None = None) -> None:
+        self._asked = (budget, rows)
         self._budget = default_budget() if budget is None else budget
         self._capacity = min(row_capacity(self._budget, 8), rows or _LARGEST)
         self._keys = reserve(self._capacity, np.int64)
@@ -187,16 +188,36 @@ class IdMap:
                 raise CapacityError(f"{text} bytes of ids exceed the memory budget of {self._budget} bytes")
         self._make_room(len(fresh))
 
-    def extend(self, fresh: np.ndarray, first: int | None = None) -> None:
-        """Append ids that are distinct and not yet known, as rows from `first` on, by default the next.
+    def extend(self, fresh: np.ndarray, checked: bool = False) -> None:
+        """Append ids that are distinct and not yet known.
+
+        Parameters
+        ----------
+        fresh : int64 array, or object array of str
+        checked : bool
+            That they are new is known already, as of what :meth:`stage` returned.
+
+        Raises
+        ------
+        DataError
+            For an id that is known, or is there twice.
+        CapacityError
+            Where the memory budget does not allow them. The map is as it was before, then too.
+        """
+        if not len(fresh):
+            return
+        if not checked:
+            self._require_new(fresh)
+        self.prepare(fresh)
+        self.insert(self._count, fresh)
+
+    def insert(self, first: int, fresh: np.ndarray) -> None:
+        """Add ids that are prepared as rows from `first` on, the next.
 
         Whoever was interrupted calls it again with the same `first`.
         """
         if not len(fresh):
             return
-        if first is None:
-            first = self._count
-            self.prepare(fresh)
         batch, end = _encode(fresh), first + len(fresh)
         if batch.bounds.size:
             self._append_text(batch, first)
@@ -208,7 +229,8 @@ class IdMap:
 
     def truncate(self, count: int) -> None:
         """Forget the rows from `count` on."""
-        hashing.remove(*self._tables, self._keys[count : max(self._count, count)], count)
+        count = require_integer("count", count, 0, max(self._count, 0))
+        hashing.remove(*self._tables, self._keys[count : self._count], count)
         self._count = count
         if not count:
             self._kind, self._blob, self._offsets = None, _NO_TEXT, _NO_BOUNDS
@@ -217,8 +239,12 @@ class IdMap:
     def copy(self) -> IdMap:
         """An independent map with the same ids."""
         other = IdMap(self._budget, self._capacity)
-        other.extend(self.values)
+        other.extend(self.values, checked=True)
         return other
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Pickles and deep copies carry the ids, not the room that is reserved for more."""
+        return IdMap.from_arrays, ({name: array.copy() for name, array in self.arrays().items()}, *self._asked)
 
     # --- files ----------------------------------------------------------------------------------------------------
 
@@ -248,10 +274,17 @@ class IdMap:
         made = cls(budget, rows)
         if len(made.stage(ids).fresh) != len(ids):
             raise ValueError("an id is there twice")
-        made.extend(ids)
+        made.extend(ids, checked=True)
         return made
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _require_new(self, ids: np.ndarray) -> None:
+        staged = self.stage(ids)
+        if len(staged.fresh) < len(ids):
+            row = int(np.argmax(staged.rows != np.arange(self._count, self._count + len(ids))))
+            known = "is known already" if staged.rows[row] < self._count else "is there twice"
+            raise DataError(f"ids, row {row}: {ids[row]!r} {known}")
 
     def _look_up(self, batch: _Keys, rows: np.ndarray | None = None) -> tuple[np.ndarray, int]:
         rows = np.empty(len(batch.keys), np.int32) if rows is None else rows
