@@ -130,6 +130,12 @@ class State:
         """A trail that came through these states and has kept no Delta."""
         self.trail = self.followers["trail"] = Trail(states)
 
+    def rename(self) -> None:
+        """Become the first state of another lineage."""
+        self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
+        self.restart_trail([self.identity])
+        self.grams.kept = {}
+
     def ask(self, question: Callable[[], _T]) -> _T:
         """What a question finds in one state, beside changes in other threads."""
         return self.gate.ask(question, self.finish)

@@ -306,6 +306,7 @@ class Compare:
         order="user",
     )
     further = ("rate", "half_life", "loss", "regularizer")
+    draws = True
     why = "it takes steps"
 
     def suits(self, objective: Any) -> bool:

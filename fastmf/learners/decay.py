@@ -15,7 +15,17 @@ from fastmf.log.events import Events
 from fastmf.log.history import History
 from fastmf.state import State
 
-__all__ = ["decayed", "fade_of", "mean_loss", "newest", "numbered", "require_times", "sorted_by", "total_weight"]
+__all__ = [
+    "decayed",
+    "fade_of",
+    "mean_loss",
+    "newest",
+    "numbered",
+    "require_history_times",
+    "require_times",
+    "sorted_by",
+    "total_weight",
+]
 
 
 def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
@@ -33,8 +43,12 @@ def require_times(batch: Interactions, history: History | None = None) -> None:
     """Raise DataError unless all events of a batch, and of a history that is to be read, have times to decay by."""
     if batch.times is None and len(batch):
         raise DataError("half_life needs times, and the events have none")
-    if history is None:
-        return
+    if history is not None:
+        require_history_times(history)
+
+
+def require_history_times(history: History) -> None:
+    """Raise DataError unless all events of a history have times to decay by."""
     untimed = len(history) if history.untimed is None else history.untimed
     if untimed:
         raise DataError(

@@ -117,6 +117,10 @@ class Learner(Protocol):
     def why(self) -> str:
         """Why other fields are refused, in a few words."""
 
+    @property
+    def draws(self) -> bool:
+        """Whether training draws anything at random, which then depends on the whole batch."""
+
     def reads_history(self, recipe: Update) -> bool:
         """Whether an update reads past events, whose times it then needs to let them fade."""
 

@@ -71,6 +71,7 @@ class Solve:
 
     defaults = Update(epochs=1, trainable="both")
     further = ("half_life", "loss", "regularizer")
+    draws = False
     why = "it solves whole rows, from all that they have met"
 
     def suits(self, objective: Any) -> bool:

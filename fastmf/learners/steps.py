@@ -38,6 +38,7 @@ class Steps:
         order="user",
     )
     further = ("rate", "half_life", "loss", "regularizer")
+    draws = False
     why = "it takes steps"
 
     def reads_history(self, recipe: Update) -> bool:
@@ -105,7 +106,7 @@ class Steps:
 
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""
-        return objective, Update(epochs=10, history_epochs=0, trainable="users")
+        return objective, Update(epochs=10, history_epochs=0, trainable="users", order="arrival")
 
 
 def _learn(working: WorkingSet, new: Events, past: Events | None, job: UpdateJob) -> None:

@@ -12,7 +12,7 @@ from fastmf.interactions import Interactions, columns
 from fastmf.kernels.core.launch import usable_threads
 from fastmf.kernels.rank import scores
 from fastmf.learners.decay import numbered
-from fastmf.learners.folding import visit
+from fastmf.learners.folding import fold_in
 from fastmf.learners.job import Learner
 from fastmf.lists import Lists
 from fastmf.model.ids import Ids
@@ -132,7 +132,7 @@ class Answers:
         self._objective.loss.check(session.values)
         staged, rows = IdMap().stage(session.users, "users"), self._rows("items", session.items)
         events = numbered(session, staged.rows, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
-        vectors = visit(state, events.contiguous(), len(staged.fresh), self._learner, self._objective)
+        vectors = fold_in(state, events.contiguous(), len(staged.fresh), self._learner, self._objective)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
         best = best_for(state, vectors, events, k, self._pool(items, exclude), exclude_seen, threads)
         return answer(state, self._objective.loss, np.full(len(staged.fresh), -1, np.int32), *best)

@@ -21,7 +21,7 @@ from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
 from fastmf.kernels.core.launch import at_once, usable_threads
 from fastmf.learners import learner_of
-from fastmf.learners.decay import numbered, require_times
+from fastmf.learners.decay import numbered, require_history_times, require_times
 from fastmf.learners.fitting import Schedule, train
 from fastmf.learners.updating import make_delta
 from fastmf.log.history import History
@@ -184,6 +184,83 @@ class MF(Answers):
             records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
             self._state, self.history_ = state, records
         return self
+
+    def refit(
+        self,
+        epochs: int = 20,
+        warm: bool = False,
+        validation: float = 0.0,
+        progress: bool | None = None,
+        callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
+        half_life: float | None = None,
+    ) -> MF:
+        """Learn again from the model's own history: nobody has to keep the log beside the model.
+
+        Ids keep their rows. As after :meth:`fit`, versions count from 0 and older Deltas do not fit any more.
+
+        Parameters
+        ----------
+        epochs, validation, progress, callbacks, half_life
+            As in :meth:`fit`.
+        warm : bool
+            Go on from the rows as they are; by default all start anew, which is a fit on all events so far.
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        NotFittedError
+            Where the model has learned nothing yet.
+        DataError
+            Where it has no history, as a model that was made from factors, or `half_life` meets events without times.
+        DivergenceError
+            Where the loss or a row stops being finite. The model is as it was before, then and on any other failure.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastmf
+        >>> rng = np.random.default_rng(0)
+        >>> events = fastmf.Interactions(rng.integers(0, 9, 200), rng.integers(0, 7, 200), rng.integers(1, 6, 200))
+        >>> model = fastmf.MF(factors=4).fit(events[:150], epochs=5)
+        >>> model.partial_fit(events[150:]).refit(epochs=5).version
+        0
+        >>> bool((model.user_factors == fastmf.MF(factors=4).fit(events, epochs=5).user_factors).all())
+        True
+        """
+        schedule = Schedule(epochs, validation, 1, progress, callbacks, half_life)
+        schedule.check()
+        warm = require_flag("warm", warm)
+        with self._lock:
+            self._settle()
+            state = self._again(warm, half_life is not None)
+            threads = usable_threads(self.options.threads) if len(state.history) >= PARALLEL_FROM else 1
+            records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
+            self._state, self.history_ = state, records
+        return self
+
+    def _again(self, warm: bool, timed: bool) -> State:
+        """A new state with the history of the present one, and its rows too if `warm`."""
+        old = self._fitted()
+        log, known = old.history.events, old.history
+        if not log.users.size:
+            raise DataError("events: the model has no history to learn from; fit with events")
+        if timed:
+            require_history_times(known)
+        if warm:
+            state = old.copy(Gate(self._lock))
+            state.rename()
+            return state
+        state = self._begin(log.values)
+        for side in _SIDES:
+            state.side(side).start(old.side(side).ids.values)
+        state.history.require_room(log.users.size)
+        state.history.build(log, old.users.count, old.items.count, known.untimed or 0, known.unweighted or 0)
+        state.see(log.values)
+        return state
 
     def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Any) -> Delta:
         """Learn from new events, moving only the rows that they concern. All or nothing.
