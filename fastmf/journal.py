@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from fastmf.delta import Delta
-from fastmf.engine import Objective
 from fastmf.equations import form_of, room_of
 from fastmf.errors import DataError, DivergenceError
 from fastmf.factors import SIDES, Move, Rows, Table
@@ -21,6 +20,7 @@ from fastmf.kernels.bridge import entry_point
 from fastmf.kernels.online import Entry
 from fastmf.kernels.pointwise import measure
 from fastmf.memory import reserve
+from fastmf.protocols import Objective
 from fastmf.state import State, reckon, uninterrupted
 
 __all__ = ["Journal"]

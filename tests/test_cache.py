@@ -28,7 +28,8 @@ class Mine(NamedTuple):
 ASK = """
 import sys
 import numpy as np
-from fastmf.engine import freeze, shape_of
+from fastmf.engine import shape_of
+from fastmf.protocols import freeze
 from fastmf.kernels import scores
 from fastmf.memory import aligned
 from fastmf.optimizers import SGD

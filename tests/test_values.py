@@ -11,11 +11,11 @@ import pytest
 from numba import njit
 
 from fastmf import MF, Interactions, losses, optimizers, regularizers, samplers
-from fastmf.engine import freeze
 from fastmf.errors import DataError
 from fastmf.kernels import bridge
 from fastmf.kernels.lanes import Row, load, store
 from fastmf.memory import aligned
+from fastmf.protocols import PROTOCOLS, freeze
 
 EVERY_LOSS = [*(getattr(losses, name)() for name in losses.__all__), losses.Logistic(negatives=4, calibration=0.5)]
 ALL_LOSSES = [loss for loss in EVERY_LOSS if loss.kind == "pointwise"]
@@ -505,6 +505,49 @@ def test_freeze_asks_for_the_domain_of_a_loss_and_the_rate_of_a_solver() -> None
         freeze(Restless(), "solver")
 
 
+@pytest.mark.parametrize("member", ["kind", "domain", "sampler", "allow_seen", "trials"])
+def test_freeze_names_a_missing_constant(member: str) -> None:
+    names = ["value", "slope", "weight", "link", "prior", "check", "kind", "domain", "sampler", "allow_seen", "trials"]
+    kept = {name: getattr(losses.BPR, name) for name in names if name != member}
+    kept |= {"sampler": samplers.Uniform()} if "sampler" in kept else {}
+    bare = type("Bare", (NamedTuple("Bare", []),), kept)
+    role = "loss" if member == "kind" else "pairwise loss"
+    with pytest.raises(TypeError, match=rf"^Bare is no {role}: it lacks {member}, \w+"):
+        freeze(bare(), "loss")
+
+
+@pytest.mark.parametrize(
+    ("value", "role", "message"),
+    [
+        (type("Odd", (losses.Squared,), {"kind": "pair"})(), "loss", r"^Odd.kind must be one of .*, got 'pair'$"),
+        (type("Odd", (losses.Squared,), {"kind": None})(), "loss", r"^Odd.kind must be one of .*, got None$"),
+        (type("Odd", (samplers.Uniform,), {"source": "all"})(), "sampler", r"^Odd.source must be .*, got 'all'$"),
+    ],
+)
+def test_freeze_refuses_an_unknown_kind(value: Any, role: str, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        freeze(value, role)
+
+
+def test_kernels_may_call_every_compiled_method_of_the_protocols_and_no_other() -> None:
+    """The bridge is made from the table: each call takes the table's parameters, and answers as the method does."""
+    values: dict[str, Any] = {
+        "loss": losses.Huber(),
+        "pairwise loss": losses.WARP(),
+        "listwise loss": losses.SampledSoftmax(),
+        "sampler": samplers.Popular(),
+        "solver": optimizers.SGD(),
+        "regularizer": regularizers.L2(),
+    }
+    assert values.keys() == PROTOCOLS.keys()
+    for role, protocol in PROTOCOLS.items():
+        for name, parameters in protocol.compiled.items():
+            arguments = [np.full(3, 2.0), np.ones(3), np.ones(3), 2, 3] if name == "grade" else [2.0] * len(parameters)
+            expected = getattr(values[role], name)(*arguments)
+            assert getattr(bridge, name)(values[role], *arguments) == expected
+        assert not any(hasattr(bridge, name) for name in protocol.plain)
+
+
 def test_freeze_names_wrong_parameters() -> None:
     class Renamed(Absolute):
         def slope(self, prediction, target):
@@ -532,7 +575,7 @@ def test_freeze_refuses_what_is_no_named_tuple() -> None:
 def test_freeze_refuses_a_value_in_the_wrong_role() -> None:
     with pytest.raises(TypeError, match="SGD is no loss: it lacks the method value"):
         freeze(optimizers.SGD(), "loss")
-    with pytest.raises(TypeError, match="Squared is no solver: it lacks the method state"):
+    with pytest.raises(TypeError, match="Squared is no solver: it lacks the method step"):
         freeze(losses.Squared(), "solver")
 
 

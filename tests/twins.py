@@ -8,11 +8,12 @@ import naive
 import numpy as np
 
 from fastmf import losses, optimizers, regularizers
-from fastmf.engine import Objective, WorkingSet, freeze, shape_of
+from fastmf.engine import WorkingSet, shape_of
 from fastmf.factors import SIDES, Factors
 from fastmf.history import Events
 from fastmf.kernels.pointwise import Shape
 from fastmf.plan import Plan
+from fastmf.protocols import Objective, freeze
 
 COUNTS = {"users": 13, "items": 11}
 

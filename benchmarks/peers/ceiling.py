@@ -22,13 +22,14 @@ import numpy as np
 from benchmarks.peers import data
 from benchmarks.peers.clocks import Time, timed
 from fastmf import losses, optimizers, regularizers
-from fastmf.engine import Objective, WorkingSet, freeze, shape_of
+from fastmf.engine import WorkingSet, shape_of
 from fastmf.factors import SIDES, Factors
 from fastmf.history import Events
 from fastmf.kernels.grouping import order_by
 from fastmf.kernels.pointwise import Shape
 from fastmf.memory import default_budget
 from fastmf.plan import Plan, deal
+from fastmf.protocols import Objective, freeze
 
 SOURCE = Path(__file__).with_name("ceiling.c")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]

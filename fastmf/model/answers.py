@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fastmf.engine import Objective
 from fastmf.errors import DataError, NotFittedError, require_integer
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions, columns
@@ -14,6 +13,7 @@ from fastmf.kernels import scores
 from fastmf.kernels.launch import usable_threads
 from fastmf.lists import Lists
 from fastmf.model.options import Options
+from fastmf.protocols import Objective
 from fastmf.ranking import Pool, Ranking, answer, best_for, best_items, most_similar
 from fastmf.state import State
 from fastmf.training import numbered, visit

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
-from fastmf.engine import Objective, shape_of
+from fastmf.engine import shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
 from fastmf.factors import SIDES, Factors
 from fastmf.interactions import Interactions, columns
@@ -23,6 +23,7 @@ from fastmf.model.answers import Answers
 from fastmf.model.given import Given
 from fastmf.model.options import Options
 from fastmf.plan import PARALLEL_FROM
+from fastmf.protocols import Objective
 from fastmf.recipes import Update, presets
 from fastmf.state import State, commit
 from fastmf.training import Schedule, make_delta, numbered, require_times, train

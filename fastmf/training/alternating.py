@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective, WorkingSet
+from fastmf.engine import WorkingSet
 from fastmf.equations import Equations, Run, correct, gram_of, solve
 from fastmf.factors import SIDES, Rows
 from fastmf.grams import Gram, shares_of
@@ -15,6 +15,7 @@ from fastmf.history import Events
 from fastmf.kernels import als, log
 from fastmf.kernels.grouping import sum_up
 from fastmf.kernels.launch import at_once
+from fastmf.protocols import Objective
 from fastmf.state import State
 from fastmf.training.batch import sorted_by
 from fastmf.training.past import OTHER, Named, Touched

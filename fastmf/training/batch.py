@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmf.engine import Objective
 from fastmf.errors import DataError
 from fastmf.history import Events, History
 from fastmf.interactions import Interactions
 from fastmf.kernels.grouping import order_by
+from fastmf.protocols import Objective
 from fastmf.state import State
 
 __all__ = ["decayed", "mean_loss", "newest", "numbered", "require_steps", "require_times", "sorted_by", "total_weight"]

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective, WorkingSet
+from fastmf.engine import WorkingSet
 from fastmf.errors import DivergenceError, require_integer, require_number
 from fastmf.factors import Rows
 from fastmf.history import Events
 from fastmf.plan import Plan
+from fastmf.protocols import Objective
 from fastmf.state import State
 from fastmf.training import sampled
 from fastmf.training.alternating import alternate

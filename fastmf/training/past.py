@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective
 from fastmf.equations import pieces
 from fastmf.factors import SIDES
 from fastmf.history import Batch, Events, Wanted
 from fastmf.kernels import als
 from fastmf.kernels.grouping import Numbering, order_by
 from fastmf.kernels.launch import at_once
+from fastmf.protocols import Objective
 from fastmf.state import State, uninterrupted
 
 __all__ = ["OTHER", "Named", "Touched", "touch"]

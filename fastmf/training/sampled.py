@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective, WorkingSet
+from fastmf.engine import WorkingSet
 from fastmf.factors import Table
 from fastmf.history import Events, History
 from fastmf.kernels import negatives, pairwise
@@ -18,6 +18,7 @@ from fastmf.kernels.grouping import order_by
 from fastmf.kernels.launch import launch
 from fastmf.kernels.rng import draw
 from fastmf.plan import Plan, bands_for, deal
+from fastmf.protocols import Objective
 from fastmf.recipes import Update
 from fastmf.state import State, uninterrupted
 from fastmf.training.batch import sorted_by

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.delta import Delta, Move
-from fastmf.engine import Objective, WorkingSet
+from fastmf.engine import WorkingSet
 from fastmf.errors import DataError
 from fastmf.factors import SIDES
 from fastmf.history import Events
@@ -18,6 +18,7 @@ from fastmf.ids import Staged
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.grouping import localize, order_by
 from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
+from fastmf.protocols import Objective
 from fastmf.recipes import Update
 from fastmf.state import State
 from fastmf.training import sampled

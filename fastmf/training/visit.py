@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmf.engine import Objective
 from fastmf.factors import Rows
 from fastmf.history import Events
 from fastmf.ids import Staged
 from fastmf.memory import aligned
+from fastmf.protocols import Objective
 from fastmf.recipes import Update
 from fastmf.state import State
 from fastmf.training.update import learn_batch
