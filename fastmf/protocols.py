@@ -1,14 +1,16 @@
 """Protocols: what a loss, an optimizer, a regularizer and a sampler must have, and an objective made of them.
 
-A value is a NamedTuple with plain methods, found by name. The one table of what it must have is here: `freeze` checks
-classes against it at the door, and kernels may call those of its methods that are compiled (see kernels/bridge.py).
+A value is a NamedTuple with plain methods and constants. The classes here say which, once, to all that ask: `freeze`
+checks values against them at the door, kernels may call what is marked as compiled (see kernels/bridge.py), and type
+checkers know what :class:`fastmf.MF` takes.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,57 +18,163 @@ from fastmf.errors import require_flag
 from fastmf.optimizers import ALS
 from fastmf.regularizers import L2
 
-__all__ = ["COMPILED", "KINDS", "PROTOCOLS", "RANKING", "SOURCES", "Objective", "Protocol", "freeze"]
+__all__ = [
+    "KINDS",
+    "RANKING",
+    "SOURCES",
+    "Listwise",
+    "Loss",
+    "Objective",
+    "Optimizer",
+    "Pairwise",
+    "Pointwise",
+    "Regularizer",
+    "Sampler",
+    "compiled_methods",
+    "freeze",
+]
 
-
-Methods = dict[str, tuple[str, ...]]  # by name, their parameters after `self`
-
-
-class Protocol(NamedTuple):
-    """What a class must have: methods; constants and fields, by name, with what they are.
-
-    Kernels call the methods that are `compiled`; those that are `plain` are Python's alone.
-    """
-
-    compiled: Methods
-    plain: Methods
-    members: dict[str, str] = {}  # noqa: RUF012 - constants, properties or fields
-    fields: dict[str, str] = {}  # noqa: RUF012
-
-
-_OF_A_SCORE: Methods = {"value": ("score", "target"), "slope": ("score", "target"), "link": ("score",)}
-_OF_VALUES: Methods = {"prior": ("values",), "check": ("values",)}
-_OF_LOSSES = {
-    "domain": "the (lowest, highest) value that it accepts",
-    "kind": "what it compares an event with",
-}
-_OF_RANKING = _OF_LOSSES | {
-    "sampler": "where negatives come from",
-    "allow_seen": "whether negatives may be known positives",
-}
-
-PROTOCOLS = {
-    "loss": Protocol(_OF_A_SCORE, _OF_VALUES, _OF_LOSSES),
-    "pairwise loss": Protocol(
-        _OF_A_SCORE | {"weight": ("tries", "candidates")},
-        _OF_VALUES,
-        _OF_RANKING | {"trials": "how many negatives are drawn at most"},
-    ),
-    "listwise loss": Protocol(
-        {"grade": ("scores", "chances", "slopes", "count", "items"), "link": ("score",)}, _OF_VALUES, _OF_RANKING
-    ),
-    "sampler": Protocol({"keep": ("count",)}, {"check": ()}, {"source": "what is drawn from"}),
-    "solver": Protocol(
-        {"step": ("row", "gradient", "memory")},
-        {"state": ("k",), "check": ()},
-        fields={"rate": "which an update may replace"},
-    ),
-    "regularizer": Protocol({"pull": ("row", "origin")}, {"check": ()}),
-}
-COMPILED = {name: needed for protocol in PROTOCOLS.values() for name, needed in protocol.compiled.items()}
 KINDS = ("pointwise", "pairwise", "listwise", "whole")  # of losses
 RANKING = KINDS[1:3]  # those that compare an event with negatives
 SOURCES = ("items", "events", "batch", "every")  # of negatives
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+_COMPILED: dict[str, tuple[str, ...]] = {}
+
+
+def _compiled(method: _Method) -> _Method:
+    """Mark a method of a protocol as one that kernels call."""
+    _COMPILED[method.__name__] = _parameters(method)
+    return method
+
+
+def _parameters(method: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(method).parameters)[1:]
+
+
+def compiled_methods() -> dict[str, tuple[str, ...]]:
+    """The methods that kernels call, by name, with their parameters after `self`."""
+    return dict(_COMPILED)
+
+
+# --- protocols: methods, and constants (or fields, or properties) with what they are ----------------------------------
+
+
+class Loss(Protocol):
+    """What every loss has; see :mod:`fastmf.losses`."""
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """The (lowest, highest) value that it accepts."""
+
+    @property
+    def kind(self) -> str:
+        """What it compares an event with, one of `KINDS`."""
+
+    @_compiled
+    def link(self, score: Any) -> Any:
+        """The prediction that a score stands for."""
+
+    def prior(self, values: Any) -> float:
+        """The score of a constant model."""
+
+    def check(self, values: Any) -> None:
+        """Raise DataError on a value outside the domain, ValueError on a field that makes no sense."""
+
+
+class Pointwise(Loss, Protocol):
+    """A loss of one score against one value."""
+
+    @_compiled
+    def value(self, score: Any, target: Any) -> Any:
+        """The loss of one event."""
+
+    @_compiled
+    def slope(self, score: Any, target: Any) -> Any:
+        """Its derivative with respect to the score."""
+
+
+class _Ranking(Loss, Protocol):
+    """A loss that compares an event with negatives."""
+
+    @property
+    def sampler(self) -> Any:
+        """Where negatives come from."""
+
+    @property
+    def allow_seen(self) -> bool:
+        """Whether negatives may be known positives of the user."""
+
+
+class Pairwise(_Ranking, Pointwise, Protocol):
+    """A loss of the lead of an event over one negative."""
+
+    @property
+    def trials(self) -> int:
+        """How many negatives are drawn at most."""
+
+    @_compiled
+    def weight(self, tries: Any, candidates: Any) -> Any:
+        """What the pair counts."""
+
+
+class Listwise(_Ranking, Protocol):
+    """A loss of an event among all its negatives."""
+
+    @_compiled
+    def grade(self, scores: Any, chances: Any, slopes: Any, count: Any, items: Any) -> Any:
+        """The loss of a list; sets its slopes."""
+
+
+class Sampler(Protocol):
+    """What a sampler has; see :mod:`fastmf.samplers`."""
+
+    @property
+    def source(self) -> str:
+        """What is drawn from, one of `SOURCES`."""
+
+    @_compiled
+    def keep(self, count: Any) -> Any:
+        """The probability that a drawn item is kept."""
+
+    def check(self) -> None:
+        """Raise ValueError where a field makes no sense."""
+
+
+class Optimizer(Protocol):
+    """What an optimizer that takes steps has; see :mod:`fastmf.optimizers`."""
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, a field: an update may replace it."""
+
+    @_compiled
+    def step(self, row: Any, gradient: Any, memory: Any) -> Any:
+        """The row and its memory after one step."""
+
+    def state(self, k: int) -> int:
+        """Floats of memory of a row of k factors."""
+
+    def check(self) -> None:
+        """Raise ValueError where a field makes no sense."""
+
+
+class Regularizer(Protocol):
+    """What a regularizer has; see :mod:`fastmf.regularizers`."""
+
+    @_compiled
+    def pull(self, row: Any, origin: Any) -> Any:
+        """The gradient of the penalty."""
+
+    def check(self) -> None:
+        """Raise ValueError where a field makes no sense."""
+
+
+_BY_ROLE = {"solver": Optimizer, "regularizer": Regularizer, "sampler": Sampler}
+_BY_KIND = {"pointwise": Pointwise, "pairwise": Pairwise, "listwise": Listwise, "whole": Pointwise}
+
+
+# --- values at the door -----------------------------------------------------------------------------------------------
 
 
 def freeze(value: Any, role: str) -> Any:
@@ -85,9 +193,11 @@ def freeze(value: Any, role: str) -> Any:
     if kind is ALS and role == "solver":  # never sees a kernel
         value.check()
         return value
-    _require_protocol(kind, _protocol(value, role))
-    if role in ("loss", "sampler"):
-        _require_one_of(value, *(("kind", KINDS) if role == "loss" else ("source", SOURCES)))
+    _require_protocol(kind, role, _BY_ROLE.get(role) or _BY_KIND.get(str(getattr(value, "kind", "")), Pointwise))
+    if role == "loss":
+        _require_one_of(value, "kind", KINDS)
+    elif role == "sampler":
+        _require_one_of(value, "source", SOURCES)
     fields = []
     for name, number in zip(kind._fields, value, strict=True):
         default = kind._field_defaults.get(name)
@@ -111,30 +221,28 @@ def _single(name: str, number: Any) -> np.float32:
     return np.float32(number)
 
 
-def _protocol(value: Any, role: str) -> str:
-    kind = getattr(value, "kind", None) if role == "loss" else None
-    return f"{kind} loss" if kind in RANKING else role
-
-
 @functools.cache
-def _require_protocol(kind: Any, protocol: str) -> None:
-    role = protocol.split()[-1]
+def _require_protocol(kind: Any, role: str, protocol: Any) -> None:
     if not (issubclass(kind, tuple) and hasattr(kind, "_fields")):
         raise TypeError(f"{role} must be a NamedTuple such as those of fastmf, got {kind.__name__}")
-    needed = PROTOCOLS[protocol]
-    for name, parameters in (needed.compiled | needed.plain).items():
+    methods, members = _needed(protocol)
+    for name, parameters in methods.items():
         method = getattr(kind, name, None)
         if not callable(method):
             raise TypeError(f"{kind.__name__} is no {role}: it lacks the method {name}({', '.join(parameters)})")
-        found = tuple(inspect.signature(method).parameters)[1:]
+        found = _parameters(method)
         if found != parameters:
             raise TypeError(f"{kind.__name__}.{name} must take ({', '.join(parameters)}), not ({', '.join(found)})")
-    for name, why in needed.members.items():
-        if not hasattr(kind, name):
-            raise TypeError(f"{kind.__name__} is no {protocol}: it lacks {name}, {why}")
-    for name, why in needed.fields.items():
-        if name not in kind._fields:
-            raise TypeError(f"{kind.__name__} is no {protocol}: it lacks the field {name}, {why}")
+    for name, text in members.items():
+        if not hasattr(kind, name) or (name == "rate" and name not in kind._fields):
+            raise TypeError(f"{kind.__name__} is no {role}: it lacks {name}. {text}")
+
+
+def _needed(protocol: Any) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """The methods of a protocol with their parameters, and its other members with what they are."""
+    known = {name: one for base in protocol.__mro__ for name, one in vars(base).items() if base.__module__ == __name__}
+    methods = {name: _parameters(one) for name, one in known.items() if inspect.isfunction(one) and name[0] != "_"}
+    return methods, {name: str(one.__doc__) for name, one in known.items() if isinstance(one, property)}
 
 
 def _require_one_of(value: Any, name: str, choices: tuple[str, ...]) -> None:

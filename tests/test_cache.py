@@ -16,7 +16,7 @@ LOSS = """
 from typing import NamedTuple
 
 class Mine(NamedTuple):
-    domain = (0.0, 9.0)
+    kind, domain = "pointwise", (0.0, 9.0)
     def value(self, score, target): return abs(score - target)
     def slope(self, score, target): return score - target
     def link(self, score): return score * score - FACTOR * score

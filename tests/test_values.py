@@ -15,7 +15,7 @@ from fastmf.errors import DataError
 from fastmf.kernels import bridge
 from fastmf.kernels.lanes import Row, load, store
 from fastmf.memory import aligned
-from fastmf.protocols import PROTOCOLS, freeze
+from fastmf.protocols import compiled_methods, freeze
 
 EVERY_LOSS = [*(getattr(losses, name)() for name in losses.__all__), losses.Logistic(negatives=4, calibration=0.5)]
 ALL_LOSSES = [loss for loss in EVERY_LOSS if loss.kind == "pointwise"]
@@ -501,8 +501,10 @@ def test_freeze_asks_for_the_domain_of_a_loss_and_the_rate_of_a_solver() -> None
 
     with pytest.raises(TypeError, match=r"^Unbounded is no loss: it lacks domain"):
         freeze(Unbounded(), "loss")
-    with pytest.raises(TypeError, match=r"^Restless is no solver: it lacks the field rate"):
+    with pytest.raises(TypeError, match=r"^Restless is no solver: it lacks rate\. The learning rate, a field"):
         freeze(Restless(), "solver")
+    with pytest.raises(TypeError, match=r"^Constant is no solver: it lacks rate\. The learning rate, a field"):
+        freeze(type("Constant", (Restless,), {"rate": 0.1})(), "solver")
 
 
 @pytest.mark.parametrize("member", ["kind", "domain", "sampler", "allow_seen", "trials"])
@@ -511,8 +513,7 @@ def test_freeze_names_a_missing_constant(member: str) -> None:
     kept = {name: getattr(losses.BPR, name) for name in names if name != member}
     kept |= {"sampler": samplers.Uniform()} if "sampler" in kept else {}
     bare = type("Bare", (NamedTuple("Bare", []),), kept)
-    role = "loss" if member == "kind" else "pairwise loss"
-    with pytest.raises(TypeError, match=rf"^Bare is no {role}: it lacks {member}, \w+"):
+    with pytest.raises(TypeError, match=rf"^Bare is no loss: it lacks {member}\. \w+"):
         freeze(bare(), "loss")
 
 
@@ -529,23 +530,23 @@ def test_freeze_refuses_an_unknown_kind(value: Any, role: str, message: str) -> 
         freeze(value, role)
 
 
-def test_kernels_may_call_every_compiled_method_of_the_protocols_and_no_other() -> None:
-    """The bridge is made from the table: each call takes the table's parameters, and answers as the method does."""
-    values: dict[str, Any] = {
-        "loss": losses.Huber(),
-        "pairwise loss": losses.WARP(),
-        "listwise loss": losses.SampledSoftmax(),
-        "sampler": samplers.Popular(),
-        "solver": optimizers.SGD(),
-        "regularizer": regularizers.L2(),
+def test_kernels_may_call_every_compiled_method_and_no_other() -> None:
+    """The bridge is made from the protocols: a call takes their parameters, and answers as the method does."""
+    callers: dict[str, Any] = {
+        "link": losses.Poisson(),
+        "value": losses.Huber(),
+        "slope": losses.Huber(),
+        "weight": losses.WARP(),
+        "grade": losses.SampledSoftmax(),
+        "keep": samplers.Popular(),
+        "step": optimizers.SGD(),
+        "pull": regularizers.L2(),
     }
-    assert values.keys() == PROTOCOLS.keys()
-    for role, protocol in PROTOCOLS.items():
-        for name, parameters in protocol.compiled.items():
-            arguments = [np.full(3, 2.0), np.ones(3), np.ones(3), 2, 3] if name == "grade" else [2.0] * len(parameters)
-            expected = getattr(values[role], name)(*arguments)
-            assert getattr(bridge, name)(values[role], *arguments) == expected
-        assert not any(hasattr(bridge, name) for name in protocol.plain)
+    assert callers.keys() == compiled_methods().keys()
+    for name, parameters in compiled_methods().items():
+        arguments = [np.full(3, 2.0), np.ones(3), np.ones(3), 2, 3] if name == "grade" else [2.0] * len(parameters)
+        assert getattr(bridge, name)(callers[name], *arguments) == getattr(callers[name], name)(*arguments)
+    assert not any(hasattr(bridge, name) for name in ("prior", "check", "state"))
 
 
 def test_freeze_names_wrong_parameters() -> None:

@@ -26,7 +26,7 @@ from numba import njit, typeof
 from numba.core import config, event, types
 from numba.extending import overload
 
-from fastmf.protocols import COMPILED
+from fastmf.protocols import compiled_methods
 
 
 def _method(value: Any, name: str) -> Any:
@@ -54,7 +54,7 @@ def _bridged(name: str, parameters: tuple[str, ...]) -> Callable[..., Any]:
 
 
 # One function for each compiled method of the protocols: value, slope, link, weight, grade, keep, step, pull.
-globals().update({name: _bridged(name, parameters) for name, parameters in COMPILED.items()})
+globals().update({name: _bridged(name, parameters) for name, parameters in compiled_methods().items()})
 
 
 @functools.cache
