@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from fastmf.errors import require_integer, require_number
 from fastmf.factors import SIDES
+from fastmf.protocols import Loss, Regularizer
 
 __all__ = ["Update", "presets"]
 
@@ -72,8 +73,8 @@ class Update:
     history_rate: float = 0.5
     max_history: int | None = 20
     order: str = "user"
-    loss: Any = None
-    regularizer: Any = None
+    loss: Loss | None = None
+    regularizer: Regularizer | None = None
     half_life: float | None = None
 
     def __post_init__(self) -> None:
@@ -94,6 +95,22 @@ class Update:
                 raise ValueError(f"Update.trainable names {sorted(unknown)}; the groups are {list(SIDES)}")
         elif self.trainable not in _STRATEGIES:
             raise ValueError(f"Update.trainable must be one of {_STRATEGIES} or a dict of ids, got {self.trainable!r}")
+
+
+class Overrides(TypedDict, total=False):
+    """The fields of an Update, for type checkers."""
+
+    epochs: int
+    rate: float | None
+    batch_size: int
+    trainable: str | Mapping[str, Any]
+    history_epochs: int
+    history_rate: float
+    max_history: int | None
+    order: str
+    loss: Loss | None
+    regularizer: Regularizer | None
+    half_life: float | None
 
 
 presets: dict[str, Update] = {

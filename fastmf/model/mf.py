@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -21,10 +21,10 @@ from fastmf.memory import default_budget
 from fastmf.model import saving
 from fastmf.model.answers import Answers
 from fastmf.model.given import Given
-from fastmf.model.options import Options
+from fastmf.model.options import Options, Settings
 from fastmf.plan import PARALLEL_FROM
-from fastmf.protocols import Objective
-from fastmf.recipes import Update, presets
+from fastmf.protocols import Loss, Objective, Optimizer, Regularizer
+from fastmf.recipes import Overrides, Update, presets
 from fastmf.state import State, commit
 from fastmf.training import Schedule, make_delta, numbered, require_times, train
 
@@ -82,9 +82,9 @@ class MF(Answers):
     def __init__(
         self,
         factors: int = 64,
-        loss: Any = losses.Squared(),  # type: ignore[call-arg]
-        solver: Any = None,
-        regularizer: Any = None,
+        loss: Loss = losses.Squared(),
+        solver: Optimizer | optimizers.ALS | None = None,
+        regularizer: Regularizer | None = None,
         biases: bool = True,
         seed: int = 0,
         options: Options = Options(),
@@ -161,7 +161,7 @@ class MF(Answers):
         self._state, self._journal, self.history_ = state, None, records
         return self
 
-    def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Any) -> Delta:
+    def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Unpack[Overrides]) -> Delta:
         """Learn from new events, moving only the rows that they concern. All or nothing.
 
         On an unfitted model it starts one, whose mean is that of the batch.
@@ -311,7 +311,7 @@ class MF(Answers):
         global_mean: float = 0.0,
         users: Any = None,
         items: Any = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> MF:
         """A model from vectors that were trained elsewhere.
 

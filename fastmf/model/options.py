@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from fastmf.errors import DeviceError, require_flag, require_integer
+from fastmf.optimizers import ALS
+from fastmf.protocols import Loss, Optimizer, Regularizer
 
-__all__ = ["Options"]
+__all__ = ["Options", "Settings"]
 
 
 class Options(NamedTuple):
@@ -45,3 +47,14 @@ class Options(NamedTuple):
             raise DeviceError(f'this version trains on the CPU only; use Options(device="cpu"), not {self.device!r}')
         if self.memory is not None:
             require_integer("Options.memory", self.memory, 1)
+
+
+class Settings(TypedDict, total=False):
+    """Those of a model that its vectors do not settle, for type checkers."""
+
+    loss: Loss
+    solver: Optimizer | ALS | None
+    regularizer: Regularizer | None
+    biases: bool
+    seed: int
+    options: Options
