@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from fastmf.errors import require_flag
+from fastmf.hints import of_value
 from fastmf.optimizers import ALS
 from fastmf.regularizers import L2
 
@@ -193,6 +194,9 @@ def freeze(value: Any, role: str) -> Any:
     if kind is ALS and role == "solver":  # never sees a kernel
         value.check()
         return value
+    if not (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+        given = f"the class {value.__name__}" if isinstance(value, type) else kind.__name__
+        raise TypeError(f"{role} must be a NamedTuple such as those of fastmf, got {given}{of_value(role, value)}")
     _require_protocol(kind, role, _BY_ROLE.get(role) or _BY_KIND.get(str(getattr(value, "kind", "")), Pointwise))
     if role == "loss":
         _require_one_of(value, "kind", KINDS)
@@ -223,8 +227,6 @@ def _single(name: str, number: Any) -> np.float32:
 
 @functools.cache
 def _require_protocol(kind: Any, role: str, protocol: Any) -> None:
-    if not (issubclass(kind, tuple) and hasattr(kind, "_fields")):
-        raise TypeError(f"{role} must be a NamedTuple such as those of fastmf, got {kind.__name__}")
     methods, members = _needed(protocol)
     for name, parameters in methods.items():
         method = getattr(kind, name, None)

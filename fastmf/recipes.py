@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from fastmf.errors import require_integer, require_number
 from fastmf.factors import SIDES
+from fastmf.hints import hinted
 from fastmf.protocols import Loss, Regularizer
 
 __all__ = ["Update", "presets"]
@@ -15,6 +16,7 @@ __all__ = ["Update", "presets"]
 _STRATEGIES = ("both", "users", "items", "new")
 
 
+@hinted
 @dataclass(frozen=True)
 class Update:
     """How a batch of new events changes a model.

@@ -14,6 +14,7 @@ from fastmf.delta import Delta
 from fastmf.engine import shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
 from fastmf.factors import SIDES, Factors
+from fastmf.hints import hinted, of_events
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
 from fastmf.kernels.launch import at_once, usable_threads
@@ -79,6 +80,7 @@ class MF(Answers):
     Koren, Bell, Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
     """
 
+    @hinted
     def __init__(
         self,
         factors: int = 64,
@@ -106,6 +108,7 @@ class MF(Answers):
 
     # --- learning -----------------------------------------------------------------------------------------------------
 
+    @hinted
     def fit(
         self,
         events: Interactions,
@@ -205,6 +208,7 @@ class MF(Answers):
         self._state = state
         return delta
 
+    @hinted
     def partial_fit(self, batch: Interactions) -> MF:
         """:meth:`update` with the default recipe, in scikit-learn's spelling; returns the model."""
         self.update(batch)
@@ -263,6 +267,7 @@ class MF(Answers):
         self._commit(self._fitted(), delta)
         return self
 
+    @hinted
     def rollback(self, delta: Delta | None = None, *, to: int | None = None) -> Delta:
         """Undo the newest update, to the bit; or all updates after version `to`.
 
@@ -405,7 +410,7 @@ class MF(Answers):
 
     def _require_events(self, events: Any) -> None:
         if not isinstance(events, Interactions):
-            raise DataError(f"events must be fastmf.Interactions, got {type(events).__name__}")
+            raise DataError(f"events must be fastmf.Interactions, got {type(events).__name__}{of_events(events)}")
         self._objective.loss.check(events.values)
 
     def _begin(self, values: np.ndarray) -> State:

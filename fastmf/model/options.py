@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple, TypedDict
 
 from fastmf.errors import DeviceError, require_flag, require_integer
+from fastmf.hints import hinted
 from fastmf.optimizers import ALS
 from fastmf.protocols import Loss, Optimizer, Regularizer
 
 __all__ = ["Options", "Settings"]
 
 
+@hinted
 class Options(NamedTuple):
     """How a model runs, none of which changes what it means.
 
