@@ -52,17 +52,13 @@ __all__ = [
     "Update",
     "comparison",
     "datasets",
-    "delta",
     "errors",
     "evaluation",
-    "ids",
     "integrations",
-    "interactions",
     "lists",
     "load",
     "losses",
     "metrics",
-    "model",
     "optimizers",
     "protocols",
     "ranking",
@@ -72,6 +68,7 @@ __all__ = [
     "samplers",
     "warmup",
 ]
+_ROOMS = {"delta", "ids", "interactions", "model"}  # not for `import *`: whoever writes that has a `model` of their own
 
 if not TYPE_CHECKING:  # checkers would take any name for one that is there
 
@@ -79,7 +76,7 @@ if not TYPE_CHECKING:  # checkers would take any name for one that is there
         """Public names are imported when they are first used, so that ``import fastmf`` is instant."""
         if name in _HOMES:
             value = getattr(importlib.import_module(_HOMES[name]), name)
-        elif name in __all__:
+        elif name in __all__ or name in _ROOMS:
             value = importlib.import_module(f"fastmf.{name}")
         else:
             raise AttributeError(f"module 'fastmf' has no attribute {name!r}")

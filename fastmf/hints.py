@@ -14,9 +14,9 @@ from typing import Any, TypeVar, cast
 
 from fastmf import losses, optimizers, regularizers, samplers
 
-__all__ = ["hinted", "of_events", "of_value"]
+__all__ = ["hinted", "hinted_methods", "of_events", "of_value"]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Class = TypeVar("_Class", bound=type)
 
 # What a name of implicit, LightFM, Surprise, scikit-learn, river, LIBMF or a neural library is called here.
 _MEANS = {
@@ -129,15 +129,24 @@ _OF_A_NUMBER = {"solver": "AdaGrad(rate={})", "regularizer": "L2({})"}
 # --- keywords ---------------------------------------------------------------------------------------------------------
 
 
-def hinted(function: _Function) -> _Function:
-    """A function, or a class, whose error for an argument that it does not take says what to write.
+def hinted_methods(*names: str) -> Callable[[_Class], _Class]:
+    """A class with `hinted` methods, of those that it defines itself."""
+
+    def hint(kind: _Class) -> _Class:
+        for name in names:
+            setattr(kind, name, hinted(vars(kind)[name]))
+        return kind
+
+    return hint
+
+
+def hinted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose error for an argument that it does not take says what to write.
 
     Its signature stays what it was, for people and tools.
     """
-    if isinstance(function, type):
-        maker = "__new__" if issubclass(function, tuple) else "__init__"
-        setattr(function, maker, hinted(getattr(function, maker)))
-        return function
+    if isinstance(function, (classmethod, staticmethod)):
+        return cast("Callable[..., Any]", type(function)(hinted(function.__func__)))
     name = next(part for part in reversed(function.__qualname__.split(".")) if not part.startswith("__"))
     taken = inspect.signature(function).parameters
     swallows = any(one.kind is one.VAR_KEYWORD for one in taken.values())
@@ -152,7 +161,7 @@ def hinted(function: _Function) -> _Function:
             raise TypeError(f"{name}() takes one value for all events; write fastmf.Interactions(users, items, values)")
         return function(*args, **kwargs)
 
-    return cast("_Function", call)
+    return call
 
 
 def _instead(call: str, unknown: str, value: Any, taken: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from fastmf.errors import require_integer, require_number
 from fastmf.factors import SIDES
-from fastmf.hints import hinted
+from fastmf.hints import hinted_methods
 from fastmf.protocols import Loss, Regularizer
 
 __all__ = ["Update", "presets"]
@@ -16,7 +16,7 @@ __all__ = ["Update", "presets"]
 _STRATEGIES = ("both", "users", "items", "new")
 
 
-@hinted
+@hinted_methods("__init__")
 @dataclass(frozen=True)
 class Update:
     """How a batch of new events changes a model.

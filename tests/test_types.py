@@ -93,7 +93,9 @@ def test_every_public_name_resolves_without_another_import() -> None:
         fastmf.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("room", ["recipes", "ranking", "lists", "warmup", "regularizers", "report", "protocols"])
+@pytest.mark.parametrize(
+    "room", ["recipes", "ranking", "lists", "warmup", "regularizers", "report", "protocols", "model", "delta"]
+)
 def test_a_room_resolves_in_a_fresh_process(room: str) -> None:
     code = f"import fastmf; print(fastmf.{room}.__name__)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

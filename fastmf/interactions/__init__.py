@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError
-from fastmf.hints import hinted
+from fastmf.hints import hinted_methods
 from fastmf.interactions import columns, readers
 from fastmf.interactions.kinds import checked_kinds, kind_weights, weighed
 
 __all__ = ["Interactions"]
 
 
+@hinted_methods("__init__", "from_frame", "from_parquet", "from_csv")
 @dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
 class Interactions:
     """
@@ -71,7 +72,6 @@ class Interactions:
     times: NDArray[np.int64] | None
     weights: NDArray[np.float32] | None
 
-    @hinted
     def __init__(self, users: Any, items: Any, values: Any = None, times: Any = None, weights: Any = None) -> None:
         self._set(*columns.checked(columns.FIELDS, (users, items, values, times, weights)))
 
@@ -91,7 +91,6 @@ class Interactions:
     # ------------------------------------------------------------------------------------------ other sources
 
     @classmethod
-    @hinted
     def from_frame(  # noqa: PLR0913 - a name for every column there can be
         cls,
         df: Any,
@@ -145,7 +144,6 @@ class Interactions:
         return cls._named(names, readers.frame_columns(df, columns.named(names)), kinds)
 
     @classmethod
-    @hinted
     def from_parquet(  # noqa: PLR0913 - as from_frame
         cls,
         path: str | PathLike[str],
@@ -180,7 +178,6 @@ class Interactions:
         return cls._named(names, readers.parquet_columns(path, columns.named(names)), kinds)
 
     @classmethod
-    @hinted
     def from_csv(  # noqa: PLR0913 - as from_frame
         cls,
         path: str | PathLike[str],

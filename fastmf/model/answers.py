@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmf.errors import DataError, NotFittedError, require_integer
-from fastmf.hints import hinted, of_events
+from fastmf.hints import hinted_methods, of_events
 from fastmf.ids import IdMap
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels import scores
@@ -19,9 +19,16 @@ from fastmf.ranking import Pool, Ranking, answer, best_for, best_items, most_sim
 from fastmf.state import State
 from fastmf.training import numbered, visit
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "require_events"]
 
 
+def require_events(name: str, given: Any) -> None:
+    """Raise DataError, with what to write instead, unless these are Interactions."""
+    if not isinstance(given, Interactions):
+        raise DataError(f"{name} must be fastmf.Interactions, got {type(given).__name__}{of_events(given)}")
+
+
+@hinted_methods("predict", "recommend", "fold_in", "lists", "similar_items", "similar_users")
 class Answers:
     """Questions to a state; every one raises NotFittedError where there is none."""
 
@@ -29,7 +36,6 @@ class Answers:
     _objective: Objective
     _state: State | None
 
-    @hinted
     def predict(self, users: Any, items: Any, clip: bool = True) -> np.ndarray:
         """Predictions for pairs.
 
@@ -58,7 +64,6 @@ class Answers:
         kernel(user_rows, item_rows, *tables, np.float32(factors.global_mean), limits, loss, out)
         return out
 
-    @hinted
     def recommend(
         self, users: Any, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
     ) -> Ranking:
@@ -94,7 +99,6 @@ class Answers:
         barred = None if exclude is None else self._rows("items", exclude, "exclude")
         return Pool.of(len(self._fitted().ids["items"]), chosen, barred)
 
-    @hinted
     def fold_in(
         self, session: Interactions, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
     ) -> Ranking:
@@ -127,8 +131,7 @@ class Answers:
         >>> model.fold_in(fastmf.Interactions(["visitor"], [0]), k=2).ids
         array([[1, 2]])
         """
-        if not isinstance(session, Interactions):
-            raise DataError(f"session must be fastmf.Interactions, got {type(session).__name__}{of_events(session)}")
+        require_events("session", session)
         self._settle()
         state = self._fitted()
         self._objective.loss.check(session.values)
@@ -139,7 +142,6 @@ class Answers:
         best = best_for(state, vectors, events, k, self._pool(items, exclude), exclude_seen, threads)
         return answer(state, self._objective.loss, np.full(len(staged.fresh), -1, np.int32), *best)
 
-    @hinted
     def lists(self, k: int = 10, users: Any = None, exclude_seen: bool = True) -> Lists:
         """Recommendation lists to keep: :meth:`Lists.refresh` takes them along with each Delta.
 
@@ -164,12 +166,10 @@ class Answers:
         threads = usable_threads(self.options.threads)
         return Lists(state, self._objective.loss, require_integer("k", k, 1), asked, exclude_seen, threads)
 
-    @hinted
     def similar_items(self, items: Any, k: int = 10) -> Ranking:
         """The items whose vectors have the highest cosine with those of `items`, themselves left out."""
         return self._similar("items", items, k)
 
-    @hinted
     def similar_users(self, users: Any, k: int = 10) -> Ranking:
         """The users whose vectors have the highest cosine with those of `users`, themselves left out."""
         return self._similar("users", users, k)

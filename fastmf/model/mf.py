@@ -14,13 +14,13 @@ from fastmf.delta import Delta
 from fastmf.engine import shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
 from fastmf.factors import SIDES, Factors
-from fastmf.hints import hinted, of_events
+from fastmf.hints import hinted_methods
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
 from fastmf.kernels.launch import at_once, usable_threads
 from fastmf.memory import default_budget
 from fastmf.model import saving
-from fastmf.model.answers import Answers
+from fastmf.model.answers import Answers, require_events
 from fastmf.model.given import Given
 from fastmf.model.options import Options, Settings
 from fastmf.plan import PARALLEL_FROM
@@ -34,6 +34,7 @@ __all__ = ["MF", "load"]
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
 
 
+@hinted_methods("__init__", "fit", "partial_fit", "rollback")
 class MF(Answers):
     """Matrix factorisation that is fitted once and then kept current.
 
@@ -80,7 +81,6 @@ class MF(Answers):
     Koren, Bell, Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
     """
 
-    @hinted
     def __init__(
         self,
         factors: int = 64,
@@ -108,7 +108,6 @@ class MF(Answers):
 
     # --- learning -----------------------------------------------------------------------------------------------------
 
-    @hinted
     def fit(
         self,
         events: Interactions,
@@ -208,7 +207,6 @@ class MF(Answers):
         self._state = state
         return delta
 
-    @hinted
     def partial_fit(self, batch: Interactions) -> MF:
         """:meth:`update` with the default recipe, in scikit-learn's spelling; returns the model."""
         self.update(batch)
@@ -267,7 +265,6 @@ class MF(Answers):
         self._commit(self._fitted(), delta)
         return self
 
-    @hinted
     def rollback(self, delta: Delta | None = None, *, to: int | None = None) -> Delta:
         """Undo the newest update, to the bit; or all updates after version `to`.
 
@@ -378,8 +375,7 @@ class MF(Answers):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments that make a model like this one, unfitted."""
-        names = ("factors", "loss", "solver", "regularizer", "biases", "seed", "options")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("factors", *Settings.__annotations__)}
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if name != "options")
@@ -409,8 +405,7 @@ class MF(Answers):
             self.flush()
 
     def _require_events(self, events: Any) -> None:
-        if not isinstance(events, Interactions):
-            raise DataError(f"events must be fastmf.Interactions, got {type(events).__name__}{of_events(events)}")
+        require_events("events", events)
         self._objective.loss.check(events.values)
 
     def _begin(self, values: np.ndarray) -> State:

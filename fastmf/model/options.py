@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple, TypedDict
 
 from fastmf.errors import DeviceError, require_flag, require_integer
-from fastmf.hints import hinted
+from fastmf.hints import hinted_methods
 from fastmf.optimizers import ALS
 from fastmf.protocols import Loss, Optimizer, Regularizer
 
 __all__ = ["Options", "Settings"]
 
 
-@hinted
+@hinted_methods("__new__")
 class Options(NamedTuple):
     """How a model runs, none of which changes what it means.
 
