@@ -10,12 +10,14 @@ import pytest
 from benchmarks.measuring import note
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
 from fastmf.datasets import synthetic
-from fastmf.engine import Objective, WorkingSet, freeze, shape_of
+from fastmf.kernels.core.shape import shape_of
 from fastmf.kernels.rows.grouping import order_by
+from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.memory import default_budget
 from fastmf.parameters.table import SIDES, Factors
 from fastmf.plan import Plan
+from fastmf.protocols import Objective, freeze
 
 EPOCHS = 5
 

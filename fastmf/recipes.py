@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from fastmf.errors import require_integer, require_number
+from fastmf.hints import hinted_methods
+from fastmf.protocols import Loss, Regularizer
 
 __all__ = ["Update", "presets"]
 
 _STRATEGIES = ("both", "users", "items", "new")
 
 
+@hinted_methods("__init__")
 @dataclass(frozen=True)
 class Update:
     """How a batch of new events changes a model.
@@ -74,8 +77,8 @@ class Update:
     max_history: int | str | None = None
     history_rate: float | None = None
     order: str | None = None
-    loss: Any = None
-    regularizer: Any = None
+    loss: Loss | None = None
+    regularizer: Regularizer | None = None
     half_life: float | None = None
 
     def __post_init__(self) -> None:
@@ -90,6 +93,22 @@ class Update:
             raise ValueError(f'Update.order must be "user" or "arrival", got {self.order!r}')
         if not isinstance(self.trainable, Mapping) and self.trainable not in (*_STRATEGIES, None):
             raise ValueError(f"Update.trainable must be one of {_STRATEGIES} or a dict, got {self.trainable!r}")
+
+
+class Overrides(TypedDict, total=False):
+    """The fields of an Update, for type checkers."""
+
+    epochs: int | None
+    rate: float | None
+    batch_size: int | None
+    trainable: str | Mapping[str, Any] | None
+    history_epochs: int | None
+    history_rate: float | None
+    max_history: int | str | None
+    order: str | None
+    loss: Loss | None
+    regularizer: Regularizer | None
+    half_life: float | None
 
 
 presets: dict[str, Update] = {

@@ -22,13 +22,14 @@ import numpy as np
 from benchmarks.peers import data
 from benchmarks.peers.clocks import Time, timed
 from fastmf import losses, optimizers, regularizers
-from fastmf.engine import Objective, WorkingSet, freeze, shape_of
-from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.core.shape import Shape, shape_of
 from fastmf.kernels.rows.grouping import order_by
+from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.memory import default_budget
 from fastmf.parameters.table import SIDES, Factors
 from fastmf.plan import Plan, deal
+from fastmf.protocols import Objective, freeze
 
 SOURCE = Path(__file__).with_name("ceiling.c")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]

@@ -61,7 +61,7 @@ def default_build(factors: int, metric: Metric) -> Build:
     if metric == "logloss":
         settings["loss"] = losses.Logistic()
     if ranks_items(metric):
-        settings |= {"loss": losses.Confidence(), "solver": optimizers.ALS()}  # type: ignore[call-arg]
+        settings |= {"loss": losses.Confidence(), "solver": optimizers.ALS()}
     return lambda seed: MF(seed=seed, **settings)
 
 

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError
+from fastmf.hints import hinted_methods
 from fastmf.interactions import columns, readers
 from fastmf.interactions.kinds import checked_kinds, kind_weights, weighed
 
 __all__ = ["Interactions"]
 
 
+@hinted_methods("__init__", "from_frame", "from_parquet", "from_csv")
 @dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
 class Interactions:
     """

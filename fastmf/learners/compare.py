@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective
 from fastmf.kernels.core.launch import launch
 from fastmf.kernels.core.rng import draw
 from fastmf.kernels.rows.grouping import order_by
@@ -24,6 +23,7 @@ from fastmf.log.events import Events
 from fastmf.log.history import History
 from fastmf.parameters.table import Table
 from fastmf.plan import Plan, bands_for, deal
+from fastmf.protocols import Objective
 from fastmf.recipes import Update
 from fastmf.state import State
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.devices import runner
-from fastmf.engine import Objective
 from fastmf.equations import Equations, Run, correct, form_of, gram_of, room_of, solve
 from fastmf.followers.grams import NO_GRAM, Gram, shares_of
 from fastmf.kernels.core.bridge import entry_point
@@ -25,6 +24,7 @@ from fastmf.learners.steps import measure_single, predict_single
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.parameters.moves import Image
+from fastmf.protocols import Objective
 from fastmf.recipes import Update
 from fastmf.state import State
 

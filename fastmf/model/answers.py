@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmf.engine import Objective
 from fastmf.errors import DataError, NotFittedError, require_integer
+from fastmf.hints import hinted_methods, of_events
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.core.launch import usable_threads
 from fastmf.kernels.rank import scores
@@ -19,12 +19,20 @@ from fastmf.model.ids import Ids
 from fastmf.model.options import Options
 from fastmf.model.settings import Setting
 from fastmf.parameters.ids import IdMap
+from fastmf.protocols import Objective
 from fastmf.ranking import Pool, Ranking, answer, best_for, best_items, most_similar
 from fastmf.state import State
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "require_events"]
 
 
+def require_events(name: str, given: Any) -> None:
+    """Raise DataError, with what to write instead, unless these are Interactions."""
+    if not isinstance(given, Interactions):
+        raise DataError(f"{name} must be fastmf.Interactions, got {type(given).__name__}{of_events(given)}")
+
+
+@hinted_methods("predict", "recommend", "fold_in", "lists", "similar_items", "similar_users")
 class Answers:
     """Questions to a state; every one raises NotFittedError where there is none."""
 
@@ -126,8 +134,7 @@ class Answers:
         >>> model.fold_in(fastmf.Interactions(["visitor"], [0]), k=2).ids
         array([[1, 2]])
         """
-        if not isinstance(session, Interactions):
-            raise DataError(f"session must be fastmf.Interactions, got {type(session).__name__}")
+        require_events("session", session)
         state = self._fitted()
         self._objective.loss.check(session.values)
         staged, rows = IdMap().stage(session.users, "users"), self._rows("items", session.items)

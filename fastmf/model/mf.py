@@ -8,18 +8,19 @@ import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
-from fastmf.engine import Objective, shape_of
 from fastmf.errors import CapacityError, DataError, StaleDelta, require_flag, require_integer
 from fastmf.gate import Gate
+from fastmf.hints import hinted_methods
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
 from fastmf.kernels.core.launch import at_once, usable_threads
+from fastmf.kernels.core.shape import shape_of
 from fastmf.learners import learner_of
 from fastmf.learners.decay import numbered, require_history_times, require_times
 from fastmf.learners.fitting import Schedule, train
@@ -27,15 +28,16 @@ from fastmf.learners.updating import make_delta
 from fastmf.log.history import History
 from fastmf.memory import default_budget, row_capacity
 from fastmf.model import saving
-from fastmf.model.answers import Answers
+from fastmf.model.answers import Answers, require_events
 from fastmf.model.given import Given
-from fastmf.model.options import Options, require_options
+from fastmf.model.options import Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
 from fastmf.parameters.groups import Group, RowGroup
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
 from fastmf.plan import PARALLEL_FROM
-from fastmf.recipes import Update
+from fastmf.protocols import Loss, Objective, Optimizer, Regularizer
+from fastmf.recipes import Overrides, Update
 from fastmf.state import State
 
 __all__ = ["MF", "load"]
@@ -44,6 +46,7 @@ _SIDES = ("users", "items")
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
 
 
+@hinted_methods("__init__", "fit", "partial_fit", "rollback")
 class MF(Answers):
     """Matrix factorisation that is fitted once and then kept current.
 
@@ -104,9 +107,9 @@ class MF(Answers):
     def __init__(
         self,
         factors: int = 64,
-        loss: Any = losses.Squared(),  # type: ignore[call-arg]
-        solver: Any = None,
-        regularizer: Any = None,
+        loss: Loss = losses.Squared(),
+        solver: Optimizer | optimizers.ALS | None = None,
+        regularizer: Regularizer | None = None,
         biases: bool = True,
         seed: int = 0,
         options: Options = Options(),
@@ -262,7 +265,7 @@ class MF(Answers):
         state.see(log.values)
         return state
 
-    def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Any) -> Delta:
+    def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Unpack[Overrides]) -> Delta:
         """Learn from new events, moving only the rows that they concern. All or nothing.
 
         On an unfitted model it starts one, whose mean is that of the batch.
@@ -425,7 +428,7 @@ class MF(Answers):
         global_mean: float = 0.0,
         users: Any = None,
         items: Any = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> MF:
         """A model from vectors that were trained elsewhere.
 
@@ -595,8 +598,7 @@ class MF(Answers):
                 journal.close()
 
     def _require_events(self, events: Any) -> None:
-        if not isinstance(events, Interactions):
-            raise DataError(f"events must be fastmf.Interactions, got {type(events).__name__}")
+        require_events("events", events)
         self._objective.loss.check(events.values)
 
     def _begin(self, values: np.ndarray) -> State:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from fastmf.errors import DeviceError, require_flag, require_integer
+from fastmf.hints import hinted_methods
+from fastmf.optimizers import ALS
+from fastmf.protocols import Loss, Optimizer, Regularizer
 
-__all__ = ["Options", "require_options"]
+__all__ = ["Options", "Settings", "require_options"]
 
 
+@hinted_methods("__new__")
 class Options(NamedTuple):
     """How a model runs, none of which changes what it means.
 
@@ -53,3 +57,14 @@ def require_options(options: Any) -> Options:
         raise ValueError(f"options must be fastmf.Options, got {options!r} ({type(options).__name__})")
     options.check()
     return options
+
+
+class Settings(TypedDict, total=False):
+    """Those of a model that its vectors do not settle, for type checkers."""
+
+    loss: Loss
+    solver: Optimizer | ALS | None
+    regularizer: Regularizer | None
+    biases: bool
+    seed: int
+    options: Options

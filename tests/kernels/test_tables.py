@@ -11,9 +11,8 @@ import pytest
 from twins import COUNTS, random_factors
 
 from fastmf import memory, optimizers
-from fastmf.engine import shape_of
 from fastmf.errors import CapacityError
-from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.core.shape import Shape, shape_of
 from fastmf.parameters.table import SIDES, Factors, Rows
 
 SHAPES = [shape_of(8, optimizers.SGD(), True), shape_of(17, optimizers.AdaGrad(), True)]

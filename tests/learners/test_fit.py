@@ -13,8 +13,8 @@ from strategies import FACTORS, as_text, assert_reads, assert_same, bits, conten
 
 import fastmf
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
-from fastmf.engine import WorkingSet
 from fastmf.errors import CapacityError, DataError, DivergenceError
+from fastmf.learners.working import WorkingSet
 
 EVENTS = some_events()
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import naive
 import numpy as np
 import pytest
+from fastmf.learners.sampled import Known
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -29,7 +30,6 @@ from fastmf import MF, Interactions, Options, losses, optimizers, regularizers, 
 from fastmf.errors import DataError
 from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.train import negatives
-from fastmf.learners.sampled import Known
 
 # Kernels of every pair of a loss and a sampler take seconds to compile: some pairs, whose parts others have, are slow.
 RARE = [

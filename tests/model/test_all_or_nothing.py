@@ -11,8 +11,8 @@ import pytest
 from strategies import FACTORS, as_text, assert_reads, assert_same, bits, content, fitted, some_events
 
 from fastmf import MF, Interactions, Options, losses, optimizers
-from fastmf.engine import WorkingSet
 from fastmf.errors import CapacityError, DataError, DivergenceError
+from fastmf.learners.working import WorkingSet
 from fastmf.log.history import History
 from fastmf.parameters.table import Table
 from fastmf.state import commit

@@ -8,11 +8,12 @@ import naive
 import numpy as np
 
 from fastmf import losses, optimizers, regularizers
-from fastmf.engine import Objective, WorkingSet, freeze, shape_of
-from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.core.shape import Shape, shape_of
+from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.parameters.table import SIDES, Factors
 from fastmf.plan import Plan
+from fastmf.protocols import Objective, freeze
 
 COUNTS = {"users": 13, "items": 11}
 
