@@ -133,7 +133,7 @@ class Journal:
         """What the kernels know an id by: itself where ids are int, else its row."""
         ids, known = columns.ids(side, [one]), self._state.ids[side]
         known.require_kind(ids, side)
-        return int(ids[0]) if ids.dtype != object else int(known.rows(ids)[0])
+        return int(ids[0]) if ids.dtype != object else int(known.find(ids)[0])
 
     def _admit(self, user: Any, item: Any) -> None:
         """Let the ids of an event in."""
@@ -174,7 +174,7 @@ class Journal:
             version=state.version + 1,
             moves={side: self._move(side, known) for side, known in zip(SIDES, self._counts, strict=True)},
             new_ids={
-                side: state.ids[side].ids(np.arange(known, len(state.ids[side])))
+                side: state.ids[side].take(np.arange(known, len(state.ids[side])))
                 for side, known in zip(SIDES, self._counts, strict=True)
             },
             log=events,
@@ -271,7 +271,7 @@ def _solving(
         answer = call(ledger, user, item, value, mean, True, *given())
         if answer == online.UNTIDY:
             for side, one in (("users", user), ("items", item)):
-                row = one if state.ids[side].kind == "str" else state.ids[side].rows(np.array([one]))[0]
+                row = one if state.ids[side].kind == "str" else state.ids[side].find(np.array([one]))[0]
                 state.history.tidy(side, np.array([row], np.int32), most)
             answer = call(ledger, user, item, value, mean, False, *given())
         return int(answer)

@@ -16,7 +16,19 @@ from fastmf.kernels.renewal import KEPT, LOST
 from fastmf.memory import aligned
 from fastmf.state import State
 
-__all__ = ["KEPT", "LOST", "Pool", "Ranking", "answer", "best_for", "best_items", "best_rows", "most_similar", "renew"]
+__all__ = [
+    "KEPT",
+    "LOST",
+    "Pool",
+    "Ranking",
+    "answer",
+    "best_for",
+    "best_items",
+    "best_rows",
+    "most_similar",
+    "renew",
+    "width_of",
+]
 
 _PARALLEL_FROM = 1 << 23  # scores, milliseconds of work: threads that have gone to sleep take as long to wake up
 _AT_ONCE = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C waits for it
@@ -26,9 +38,11 @@ _ALL, _NONE_BARRED = np.empty(0, np.int32), np.empty(0, np.int64)
 
 
 class Ranking(NamedTuple):
-    """Lists of ids, best first, and their scores, one line per query.
+    """Lists of ids, best first, and their scores, one line per query; no wider than there are rows to rank.
 
-    A list that is shorter than asked for is padded with id -1 (or ``""``) and score -inf; `lengths` counts the rest.
+    A list that is shorter than the others may be is padded. What pads it has score -inf, by which :attr:`lengths` knows
+    what is real, and an id that is none of the model's: -1 or ``""``; where the model knows that as an id, the least
+    int64 that it does not know, or None.
     """
 
     ids: np.ndarray
@@ -37,7 +51,7 @@ class Ranking(NamedTuple):
     @property
     def lengths(self) -> np.ndarray:
         """How many entries of each list are real."""
-        return np.asarray((self.scores > -np.inf).sum(axis=1))
+        return np.asarray((self.scores > -np.inf).sum(axis=-1))
 
 
 class Pool(NamedTuple):
@@ -62,6 +76,11 @@ class Pool(NamedTuple):
         bits = np.zeros(-(-count // 64) * 64, np.uint8)
         bits[barred[barred >= 0]] = 1
         return cls(_ALL, count, np.packbits(bits, bitorder="little").view("<i8").astype(np.int64, copy=False))
+
+
+def width_of(k: int, table: Table) -> int:
+    """How wide lists are of which `k` entries are wanted: more than there are rows would cost time, and say nothing."""
+    return min(k, max(table.count, 1))  # a kernel needs a place to write to
 
 
 def best_items(state: State, loss: Any, users: np.ndarray, k: int, pool: Pool, unseen: bool, threads: int) -> Ranking:
@@ -109,8 +128,12 @@ def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values:
     text = known.kind == "str"
     ids = np.empty(rows.shape, np.int64)
     form = (users, factors.users.records, np.float32(factors.global_mean), loss)
-    scores.answer(kind)(*form, rows, values, known.keys[:0] if text else known.keys, ids)
-    return Ranking(_padded_ids(known, rows) if text else ids, values)
+    short = scores.answer(kind)(*form, rows, values, known.keys[:0] if text else known.keys, ids)
+    if text:
+        return Ranking(_padded_ids(known, rows), values)
+    if short and (padding := known.padding) != -1:
+        ids[rows < 0] = padding  # type: ignore[assignment]
+    return Ranking(ids, values)
 
 
 def renew(
@@ -162,8 +185,8 @@ def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int
 
 def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
     found = rows >= 0
-    padded = np.full(rows.shape, "", object) if ids.kind == "str" else np.full(rows.shape, -1, np.int64)
-    padded[found] = ids.ids(rows[found])
+    padded = np.full(rows.shape, ids.padding, object if ids.kind == "str" else np.int64)
+    padded[found] = ids.take(rows[found])
     return padded
 
 
@@ -177,6 +200,7 @@ def _rank_few(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What :func:`_rank` finds by ``query . row + bias``, by way of an 8-bit copy of the table."""
     source, rows = queries
+    k = width_of(k, table)
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
     kernel = coarse.rank_few(table.shape)
     kernel(source.factors, rows, table.factors, table.records, copy, *pool, *past, best, values)
@@ -196,7 +220,7 @@ def _rank(
 
     What each query must not return is in a log, `past`, as the past of a row.
     """
-    (source, rows), (log, owners) = queries, past
+    (source, rows), (log, owners), k = queries, past, width_of(k, table)
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
     half = table.storage == "float16"
     chunk = max(_FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))

@@ -32,6 +32,7 @@ __all__ = [
     "numbers",
     "positions",
     "require_lengths",
+    "rows",
     "times",
 ]
 
@@ -393,6 +394,32 @@ def positions(rows: Any) -> NDArray[Any]:
     if array.ndim != 1 or array.dtype.kind not in "iub":
         raise TypeError(f"events are picked by a slice, or an array of positions or bools, not {rows!r}")
     return array
+
+
+def rows(name: str, data: Any, count: int) -> NDArray[Any]:
+    """
+    Check a column of row numbers, of which there are `count`.
+
+    Raises
+    ------
+    DataError
+        For what is no integer, or outside 0 to ``count - 1``: the position and the value are named.
+    """
+    cells, fault = gather(name, data), partial(_row_fault, count=count)
+    if isinstance(cells, list):
+        refuse_any(name, cells, fault)
+        return np.fromiter(cells, np.int64, len(cells))
+    if len(cells) and cells.dtype.kind not in "iu":
+        fail(name, 0, cells[0], f"is of type {cells.dtype}; rows are integers")
+    if (outside := (cells < 0) | (cells >= count)).any():
+        fail(name, first(outside), cells[first(outside)], fault(cells[first(outside)]))
+    return cells.astype(np.int64)
+
+
+def _row_fault(cell: Any, count: int) -> str:
+    if not _is_integer(type(cell)):
+        return misfit(cell, "rows are integers")
+    return "" if 0 <= cell < count else f"is none of the {count} rows"
 
 
 def joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:

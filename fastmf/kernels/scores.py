@@ -68,9 +68,11 @@ def _answer(stamp):
     def answer(users, records, mean, loss, rows, values, keys, ids):
         """values[n, m] = the prediction of score values[n, m] for user users[n], and ids[n, m] = keys[rows[n, m]].
 
-        A row of -1 stands for nothing and has id -1; where there are no keys, ids are left alone.
+        A row of -1 stands for nothing and has id -1; where there are no keys, ids are left alone. Returns whether any
+        row was -1.
         """
         stamp  # noqa: B018
+        short = False
         for n in range(users.size):
             offset = mean
             if users[n] >= 0:
@@ -79,7 +81,10 @@ def _answer(stamp):
                 row = rows[n, m]
                 if row >= 0:
                     values[n, m] = bridge.link(loss, values[n, m] + offset)
+                else:
+                    short = True
                 if keys.size:
                     ids[n, m] = keys[row] if row >= 0 else -1
+        return short
 
     return answer

@@ -235,4 +235,4 @@ class Answers:
         """Rows of ids, -1 where unknown."""
         checked = columns.ids(column or side, ids)
         self._fitted().ids[side].require_kind(checked, column or side)
-        return self._fitted().ids[side].rows(checked)
+        return self._fitted().ids[side].find(checked)

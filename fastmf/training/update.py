@@ -201,7 +201,7 @@ def _chosen(
     ids = columns.ids(f"trainable {side}", trainable[side])
     state.ids[side].require_kind(ids, f"trainable {side}")
     fresh = known + np.flatnonzero(np.isin(staged.fresh, ids))
-    return np.isin(rows, np.concatenate([state.ids[side].rows(ids), fresh]))
+    return np.isin(rows, np.concatenate([state.ids[side].find(ids), fresh]))
 
 
 def _train_update(
