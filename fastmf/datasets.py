@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf import files
+from fastmf.console import say
 from fastmf.errors import DataError, DatasetError, MissingExtraError
 from fastmf.interactions import Interactions
 
@@ -275,7 +276,7 @@ def _fetch(archive: Archive) -> Path:
         raise
     except OSError as error:
         raise DatasetError(f"cannot write {path} ({error}); set FASTMF_DATA to another folder") from error
-    print(archive.terms.format(file=path), file=sys.stderr)
+    say(archive.terms.format(file=path))
     return path
 
 

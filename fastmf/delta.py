@@ -127,11 +127,11 @@ class Delta:
         for side in SIDES:
             new = f" ({len(self.new_ids[side])} new)" if len(self.new_ids[side]) else ""
             parts.append(_counted(self.moves[side].rows.size, side[:-1]) + new)
-        parts.append(f"loss {self.loss_before:.3g} → {self.loss_after:.3g}")
-        return " · ".join([*parts, f"{1e3 * self.seconds:.1f} ms"])
+        parts.append(f"loss {self.loss_before:.3g} -> {self.loss_after:.3g}")
+        return ", ".join([*parts, f"{1e3 * self.seconds:.1f} ms"])
 
     def __repr__(self) -> str:
-        return f"<Delta {self.parent} → {self.version}: {self}>"
+        return f"<Delta {self.parent} -> {self.version}: {self}>"
 
 
 def _counted(number: int, noun: str) -> str:

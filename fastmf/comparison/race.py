@@ -18,6 +18,7 @@ from fastmf.comparison.contestants import (
     regime,
 )
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
+from fastmf.console import progress_bar
 from fastmf.errors import DataError
 from fastmf.evaluation import METRICS, Log, Metric, RankingExam, RatingExam, exam, sign
 from fastmf.interactions import Interactions
@@ -240,7 +241,4 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
 
 
 def _progress_bar(steps: int, progress: bool | None) -> Iterator[int]:
-    from tqdm import tqdm  # costs more to import than most commands take
-
-    disable = None if progress is None else not progress  # None: silent when standard error is no terminal
-    yield from tqdm(range(steps), desc="blocks", unit="block", disable=disable)
+    yield from progress_bar(progress, iterable=range(steps), desc="blocks", unit="block")

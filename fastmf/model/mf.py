@@ -380,8 +380,8 @@ class MF(Answers):
         if self._state is None:
             return f"MF({settings})"
         state = self._state
-        known = f"{len(state.ids['users'])} users · {len(state.ids['items'])} items · {len(state.history)} events"
-        return f"MF({settings}) <{known} · version {state.version}>"
+        known = f"{len(state.ids['users'])} users, {len(state.ids['items'])} items, {len(state.history)} events"
+        return f"MF({settings}) <{known}, version {state.version}>"
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmf.console import progress_bar
 from fastmf.engine import Objective, WorkingSet
 from fastmf.errors import DivergenceError, require_integer, require_number
 from fastmf.factors import Rows
@@ -188,7 +189,4 @@ def _store(state: State, working: WorkingSet) -> None:
 
 
 def _bar(schedule: Schedule) -> Any:
-    from tqdm import tqdm
-
-    disable = None if schedule.progress is None else not schedule.progress
-    return tqdm(total=schedule.epochs, desc="fit", unit="epoch", disable=disable)
+    return progress_bar(schedule.progress, total=schedule.epochs, desc="fit", unit="epoch")
