@@ -343,7 +343,7 @@ def _microseconds(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
 # -------------------------------------------------------------------------------------------- all together
 
 
-def checked(labels: Sequence[str], data: Sequence[Any]) -> list[NDArray[Any] | None]:
+def checked(labels: Sequence[Any], data: Sequence[Any]) -> list[NDArray[Any] | None]:
     """Check the five columns, in the order of `FIELDS`, and that they are of one length."""
     users, items = ids(labels[0], data[0]), ids(labels[1], data[1])
     arrays = [
@@ -357,7 +357,7 @@ def checked(labels: Sequence[str], data: Sequence[Any]) -> list[NDArray[Any] | N
     return arrays
 
 
-def require_lengths(labels: Sequence[str], arrays: Sequence[NDArray[Any] | None]) -> None:
+def require_lengths(labels: Sequence[Any], arrays: Sequence[NDArray[Any] | None]) -> None:
     """Raise DataError unless all columns there are have as many rows as the first."""
     rows = len(arrays[0])  # type: ignore[arg-type]
     for label, array in zip(labels, arrays, strict=True):
@@ -368,7 +368,7 @@ def require_lengths(labels: Sequence[str], arrays: Sequence[NDArray[Any] | None]
 # ---------------------------------------------------------------------------------------------------- helpers
 
 
-def named(names: Sequence[str | None]) -> list[str]:
+def named(names: Sequence[Any]) -> list[Any]:
     """The names of the columns that there are."""
     return [name for name in names if name is not None]
 
