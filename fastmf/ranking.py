@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +79,7 @@ class Pool(NamedTuple):
         return cls(_ALL, count, np.packbits(bits, bitorder="little").view("<i8").astype(np.int64, copy=False))
 
 
-def width_of(k: int, table: Table) -> int:
+def width_of(k: int, table: Table | _Directions) -> int:
     """How wide lists are of which `k` entries are wanted: more than there are rows would cost time, and say nothing."""
     return min(k, max(table.count, 1))  # a kernel needs a place to write to
 
@@ -173,14 +174,32 @@ def renew(
 
 def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int) -> Ranking:
     """The rows of a side that have the highest cosine with each given row, itself left out, and the cosines."""
-    table = state.factors.tables[side]
-    lengths = np.empty(table.count, np.float32)
-    scores.lengths(table.shape)(table.factors, lengths)
-    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    kept = state.factors.tables[side]
+    lengths = np.empty(kept.count, np.float32)
+    usual = scores.lengths(kept.shape)(kept.factors, lengths)
+    table = kept if usual else _Directions.of(kept)
+    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0) if usual else None
     each, nothing = np.arange(rows.size), np.zeros(rows.size, np.int64)
     itself = (each, np.ones(rows.size, np.int32), each, nothing, nothing, rows), each.astype(np.int32)
     best, cosines = _rank((table.factors, rows), table, (scale, None), Pool(_ALL, table.count), itself, k, threads)
+    np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounded, one may be beyond
     return Ranking(_padded_ids(state.ids[side], best), cosines)
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """The rows of a table brought to length 1: float32 may not have the products of very short or very long ones."""
+
+    shape: Any
+    factors: np.ndarray
+    count: int
+    storage: str = "float32"
+
+    @classmethod
+    def of(cls, table: Table) -> _Directions:
+        units = aligned(table.count, table.shape.width)
+        scores.directions(table.shape)(table.factors, units)
+        return cls(table.shape, units, table.count)
 
 
 def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
@@ -209,7 +228,7 @@ def _rank_few(
 
 def _rank(
     queries: tuple[np.ndarray, np.ndarray],
-    table: Table,
+    table: Table | _Directions,
     form: tuple[np.ndarray | None, np.ndarray | None],
     pool: Pool,
     past: tuple[tuple[np.ndarray, ...], np.ndarray],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastmf.errors import require_integer, require_number
+from fastmf.errors import require_count, require_number
 from fastmf.factors import SIDES
 
 __all__ = ["Update", "presets"]
@@ -78,9 +78,9 @@ class Update:
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0)):
-            require_integer(f"Update.{name}", getattr(self, name), least)
+            require_count(f"Update.{name}", getattr(self, name), least)
         if self.max_history is not None:
-            require_integer("Update.max_history", self.max_history, 1)
+            require_count("Update.max_history", self.max_history, 1)
         if self.rate is not None:
             require_number("Update.rate", self.rate)
         require_number("Update.history_rate", self.history_rate)

@@ -98,9 +98,9 @@ def evaluate(
     0.75
     """
     k = require_places(k)
-    for name, given in (("events", events), ("past", past)):
-        if given is not None:
-            _require_ids_of(model, name, given)
+    _require_ids_of(model, "events", events)
+    if past is not None:
+        _require_ids_of(model, "past", past)
     if not len(events):
         raise DataError("events: there are none to evaluate on")
     log = Log.of(events) if past is None else Log.of(past, events)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, require_integer
 from fastmf.interactions import columns, readers
 from fastmf.interactions.kinds import checked_kinds, kind_weights, weighed
 
@@ -398,6 +398,8 @@ class Interactions:
         ------
         DataError
             For a fraction outside 0 to 1.
+        ValueError
+            For a seed that is no integer, or below 0.
 
         Examples
         --------
@@ -405,6 +407,7 @@ class Interactions:
         >>> len(first), len(rest)
         (7, 3)
         """
+        require_integer("seed", seed, 0)
         chosen = np.zeros(len(self), np.bool_)
         chosen[np.random.default_rng(seed).permutation(len(self))[: self._cut(fraction)]] = True
         return self[chosen], self[~chosen]

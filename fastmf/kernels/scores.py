@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from fastmf.kernels import bridge
 from fastmf.kernels.bridge import jit, stamp
 from fastmf.kernels.lanes import load
 from fastmf.kernels.pointwise import Shape
+
+SHORTEST, LONGEST = 2.0**-40, 2.0**40  # lengths whose products float32 has with all their digits
 
 
 @functools.cache
@@ -48,13 +51,44 @@ def lengths(shape: Shape) -> Any:
 def _lengths(size, width, stamp):
     @jit(stamp)
     def lengths(rows, out):
-        """out[r] = the Euclidean length of rows[r]."""
+        """out[r] = the Euclidean length of rows[r]; returns whether they are all of an order whose square float32 has.
+
+        A row of zeros is. Where a length is not, the product of two rows may not be either.
+        """
         stamp  # noqa: B018
+        usual = True
         for row in range(out.size):
             factors = load(rows, row, 0, width, size)
-            out[row] = np.sqrt((factors * factors).total())
+            length = np.sqrt((factors * factors).total())
+            out[row] = length
+            if not SHORTEST <= length <= LONGEST:
+                usual &= not np.any(rows[row, :size] != 0)
+        return usual
 
     return lengths
+
+
+@functools.cache
+def directions(shape: Shape) -> Any:
+    """The kernel that brings rows of single precision to length 1."""
+    return _directions(shape.size, shape.width, stamp())
+
+
+def _directions(size, width, stamp):
+    @jit(stamp)
+    def directions(rows, out):
+        """out[r] = rows[r] by its length, or zeros where that is 0."""
+        stamp  # noqa: B018
+        for row in range(len(out)):
+            square = 0.0
+            for f in range(size):
+                square += np.float64(rows[row, f]) ** 2
+            out[row] = 0
+            if square > 0:
+                for f in range(size):
+                    out[row, f] = rows[row, f] / math.sqrt(square)
+
+    return directions
 
 
 @functools.cache

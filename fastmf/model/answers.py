@@ -66,7 +66,7 @@ class Answers:
         users : array_like of ids, [n]
             An unknown user gets the ranking of item biases.
         k : int
-            Length of the lists.
+            Length of the lists; what is beyond the number of items means all of them.
         exclude_seen : bool
             Leave out items in the user's history.
         items : array_like of ids, optional
@@ -77,7 +77,8 @@ class Answers:
         Returns
         -------
         Ranking
-            ``(ids, scores)``, each [n, k], best first; ties go by age of the item. Scores pass through the loss's link.
+            ``(ids, scores)``, each [n, k], or as wide as the catalogue where that is smaller; best first, ties go by
+            age of the item. Scores pass through the loss's link.
         """
         state = self._fitted()
         rows = self._rows("users", users)
@@ -104,7 +105,7 @@ class Answers:
             Events of one visitor or several. User ids tell the visitors apart, and mean nothing beyond that; events
             with unknown items are ignored.
         k : int
-            Length of the lists.
+            Length of the lists; what is beyond the number of items means all of them.
         exclude_seen : bool
             Leave out the items of the session.
         items, exclude : array_like of ids, optional
@@ -141,7 +142,7 @@ class Answers:
         Parameters
         ----------
         k : int
-            Length of the lists.
+            Length of the lists; what is beyond the number of items means all of them.
         users : array_like of ids, optional
             Whose; by default all known users, and those that come in.
         exclude_seen : bool

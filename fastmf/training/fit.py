@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmf.console import progress_bar
 from fastmf.engine import Objective, WorkingSet
-from fastmf.errors import DivergenceError, require_integer, require_number
+from fastmf.errors import DivergenceError, require_count, require_number
 from fastmf.factors import Rows
 from fastmf.history import Events
 from fastmf.plan import Plan
@@ -54,8 +54,8 @@ class Schedule(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError for a schedule that makes no sense."""
-        require_integer("epochs", self.epochs, 0)
-        require_integer("batch_size", self.batch_size, 1)
+        require_count("epochs", self.epochs, 0)
+        require_count("batch_size", self.batch_size, 1)
         require_number("validation", self.validation)
         if self.validation >= 1.0:
             raise ValueError(f"validation must be a share in [0, 1), got {self.validation!r}")
