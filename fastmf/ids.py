@@ -17,6 +17,7 @@ __all__ = ["IdMap", "one_id"]
 
 _NO_TEXT = np.empty(0, np.uint8)
 _NO_BOUNDS = np.empty(0, np.int64)
+_MINUS_ONE, _EMPTY = np.array([-1]), np.array([""], object)
 _SMALLEST_TABLE = 1 << 10
 _LARGEST = 2**31 - 2  # rows are numbered by int32
 _RELEASED_AT_ONCE = 1 << 15  # pairs: half a megabyte
@@ -116,8 +117,10 @@ class IdMap:
     def padding(self) -> int | str | None:
         """What stands for no id in lists of them: -1 or ``""``; where that is an id, the least free integer or None."""
         if self._kind == "str":
-            return "" if self.row_of("") < 0 else None
-        return next(one for one in itertools.chain((-1,), range(-(1 << 63), 0)) if self.row_of(one) < 0)
+            return "" if self.find(_EMPTY)[0] < 0 else None
+        if self.find(_MINUS_ONE)[0] < 0:
+            return -1
+        return next(one for one in range(-(1 << 63), 0) if self.row_of(one) < 0)
 
     def ids(self, rows: Any) -> np.ndarray:
         """The ids of some rows, in their order.

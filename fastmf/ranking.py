@@ -176,14 +176,25 @@ def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int
     """The rows of a side that have the highest cosine with each given row, itself left out, and the cosines."""
     kept = state.factors.tables[side]
     lengths = np.empty(kept.count, np.float32)
-    usual = scores.lengths(kept.shape)(kept.factors, lengths)
+    scores.lengths(kept.shape)(kept.factors, lengths)
+    usual = _of_usual_length(kept, lengths)
     table = kept if usual else _Directions.of(kept)
     scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0) if usual else None
     each, nothing = np.arange(rows.size), np.zeros(rows.size, np.int64)
     itself = (each, np.ones(rows.size, np.int32), each, nothing, nothing, rows), each.astype(np.int32)
     best, cosines = _rank((table.factors, rows), table, (scale, None), Pool(_ALL, table.count), itself, k, threads)
-    np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounded, one may be beyond
+    np.minimum(cosines, 1, out=cosines)  # rounded, one may be beyond
+    np.maximum(cosines, -1, out=cosines, where=best >= 0)
     return Ranking(_padded_ids(state.ids[side], best), cosines)
+
+
+def _of_usual_length(table: Table, lengths: np.ndarray) -> bool:
+    """Whether float32 has the products of any two rows: of rows of zeros it has, and of any that float16 keeps."""
+    low, high = lengths.min(initial=1), lengths.max(initial=1)
+    if table.storage == "float16" or (low >= scores.SHORTEST and high <= scores.LONGEST):
+        return True
+    odd = np.flatnonzero((lengths < scores.SHORTEST) | ~(lengths <= scores.LONGEST))
+    return not table.factors[odd].any()
 
 
 @dataclass(frozen=True)
@@ -204,6 +215,8 @@ class _Directions:
 
 def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
     found = rows >= 0
+    if found.all():
+        return ids.take(rows.ravel()).reshape(rows.shape)
     padded = np.full(rows.shape, ids.padding, object if ids.kind == "str" else np.int64)
     padded[found] = ids.take(rows[found])
     return padded
