@@ -7,6 +7,7 @@ which may know no more than ASCII. Neither may cost anybody their work.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 __all__ = ["progress_bar", "say", "show"]
@@ -32,10 +33,26 @@ def _print(text: str, file: TextIO | None) -> None:
         text.encode(encoding)
     except UnicodeEncodeError:
         text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
-    try:
-        print(text, file=file, flush=True)
-    except (OSError, ValueError):  # a pipe that nobody reads any more, or a closed file
-        return
+    _Forgiving(file).write(f"{text}\n")
+    _Forgiving(file).flush()
+
+
+class _Forgiving:
+    """A file that may be closed, or a pipe that nobody reads any more, or lack what files have besides `write`."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with suppress(AttributeError, OSError, ValueError):
+            self._file.flush()
 
 
 def progress_bar(progress: bool | None, **settings: Any) -> Any:
@@ -45,4 +62,4 @@ def progress_bar(progress: bool | None, **settings: Any) -> Any:
     file = sys.stderr
     if file is None or getattr(file, "closed", False):
         return tqdm(disable=True, **settings)
-    return tqdm(disable=None if progress is None else not progress, file=file, **settings)
+    return tqdm(disable=None if progress is None else not progress, file=_Forgiving(file), **settings)

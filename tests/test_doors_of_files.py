@@ -49,6 +49,19 @@ def test_a_path_is_no_pattern(backend: str, tmp_path: Path, name: str, monkeypat
             assert pairs(Interactions.from_parquet(f"{path}.parquet")) == [(1, 1)]
 
 
+@pytest.mark.parametrize("path", [3, None, ["a.csv"], 1.5], ids=str)
+def test_what_is_no_path(path: Any) -> None:
+    for read in (Interactions.from_csv, Interactions.from_parquet):
+        with pytest.raises(TypeError, match="PathLike"):
+            read(path)
+
+
+def test_a_path_of_bytes(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("user,item\n1,2\n")
+    assert pairs(Interactions.from_csv(bytes(path))) == [(1, 2)]  # type: ignore[arg-type]
+
+
 def test_a_folder_is_no_file(backend: str, tmp_path: Path) -> None:
     for read in (Interactions.from_csv, Interactions.from_parquet):
         with pytest.raises((OSError, DataError)):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from itertools import chain
-from os import PathLike
+from os import PathLike, fsdecode
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -131,7 +131,7 @@ def csv_columns(path: str | PathLike[str], names: Sequence[str], time: str | Non
 
 
 def _file_columns(path: str | PathLike[str], names: Sequence[str], kind: Kind) -> dict[str, Any]:
-    backend = _installed(_BACKENDS, f"{kind} files")
+    backend, path = _installed(_BACKENDS, f"{kind} files"), fsdecode(path)
     with open(path, "rb"):  # a file that is not there is the system's error, the same for every backend
         pass
     absolute = Path(path).absolute()  # to some, a relative one may be a URL, or start in a home folder
