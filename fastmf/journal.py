@@ -124,7 +124,7 @@ class Journal:
         """What the kernels know an id by: itself where ids are int, else its row."""
         ids, known = columns.ids(side, [one]), self._state.side(side).ids
         known.require_kind(ids, side)
-        return int(ids[0]) if ids.dtype != object else int(known.rows(ids)[0])
+        return int(ids[0]) if ids.dtype != object else int(known.find(ids)[0])
 
     def _admit(self, user: Any, item: Any) -> None:
         """Let the ids of an event in."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from fastmf.errors import require_integer, require_number
+from fastmf.errors import require_count, require_number
 from fastmf.hints import hinted_methods
 from fastmf.protocols import Loss, Regularizer
 
@@ -85,7 +85,7 @@ class Update:
         for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0), ("max_history", 1)):
             given = getattr(self, name)
             if given is not None and not (name == "max_history" and given == "all"):
-                require_integer(f"Update.{name}", given, least)
+                require_count(f"Update.{name}", given, least)
         for name in ("rate", "history_rate", "half_life"):
             if getattr(self, name) is not None:
                 require_number(f"Update.{name}", getattr(self, name), positive=name == "half_life")

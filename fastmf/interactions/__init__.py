@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, require_integer
 from fastmf.hints import hinted_methods
 from fastmf.interactions import columns, readers
 from fastmf.interactions.kinds import checked_kinds, kind_weights, weighed
@@ -94,12 +94,12 @@ class Interactions:
     def from_frame(  # noqa: PLR0913 - a name for every column there can be
         cls,
         df: Any,
-        user: str = "user",
-        item: str = "item",
-        value: str | None = None,
-        time: str | None = None,
-        weight: str | None = None,
-        event: str | None = None,
+        user: Hashable = "user",
+        item: Hashable = "item",
+        value: Hashable | None = None,
+        time: Hashable | None = None,
+        weight: Hashable | None = None,
+        event: Hashable | None = None,
         weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
@@ -110,11 +110,11 @@ class Interactions:
         df : data frame
             Of pandas, polars (lazy too), pyarrow or duckdb, any other that narwhals reads or that exports an
             Arrow stream, or a dict of arrays. Only the columns named here are read.
-        user, item : str
-            Names of the columns that hold ids.
-        value, time, weight : str, optional
+        user, item : str, or whatever names columns in the frame
+            Names of the columns that hold ids, such as 0 and 1 where a file without a header was read.
+        value, time, weight : str or other name, optional
             Names of the columns that hold these; what is not named is left out.
-        event : str, optional
+        event : str or other name, optional
             Name of the column that holds the kind of each event, strings or integers.
         weights : dict, optional
             What an event of each kind weighs, such as ``{"view": 0.1, "buy": 1}``: finite, not below 0; times the
@@ -128,8 +128,8 @@ class Interactions:
         Raises
         ------
         DataError
-            For a column that is not there or cannot be used, a kind that `weights` lacks, or `event` or `weights`
-            without the other.
+            For a column that is not there, is there twice, or cannot be used, a kind that `weights` lacks, or `event`
+            or `weights` without the other.
 
         Examples
         --------
@@ -192,8 +192,8 @@ class Interactions:
         """
         Events from the rows of a CSV file with a header.
 
-        An empty cell is missing. A column whose cells are all integers is one of integers: the id `007` is
-        a number. Times may be written in ISO 8601 too. For other rules read the file yourself, and use
+        An empty cell is missing; a blank line is no row. A column whose cells are all integers is one of integers: the
+        id `007` is a number. Times may be written in ISO 8601 too. For other rules read the file yourself, and use
         `from_frame`.
 
         Parameters
@@ -216,10 +216,10 @@ class Interactions:
         return cls._named(names, readers.csv_columns(path, columns.named(names), time), kinds)
 
     @classmethod
-    def _named(cls, names: Sequence[str | None], data: dict[str, Any], kinds: Mapping[Any, float]) -> Interactions:
+    def _named(cls, names: Sequence[Any], data: dict[Any, Any], kinds: Mapping[Any, float]) -> Interactions:
         """Events of the columns of these names; the last of them holds the kinds, the one before it the weights."""
         *names, event = names
-        labels = [name or field for name, field in zip(names, columns.FIELDS, strict=True)]
+        labels = [field if name is None else name for name, field in zip(names, columns.FIELDS, strict=True)]
         arrays = columns.checked(labels, [None if name is None else data[name] for name in names])
         if event is not None:
             of_kinds = kind_weights(event, data[event], kinds)
@@ -400,6 +400,8 @@ class Interactions:
         ------
         DataError
             For a fraction outside 0 to 1.
+        ValueError
+            For a seed that is no integer, or below 0.
 
         Examples
         --------
@@ -407,6 +409,7 @@ class Interactions:
         >>> len(first), len(rest)
         (7, 3)
         """
+        require_integer("seed", seed, 0)
         chosen = np.zeros(len(self), np.bool_)
         chosen[np.random.default_rng(seed).permutation(len(self))[: self._cut(fraction)]] = True
         return self[chosen], self[~chosen]

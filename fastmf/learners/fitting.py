@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.errors import DivergenceError, require_integer, require_number
+from fastmf.console import progress_bar
+from fastmf.errors import DivergenceError, require_count, require_number
 from fastmf.learners.decay import decayed, mean_loss, newest, total_weight
 from fastmf.learners.job import FitJob, Learner
 from fastmf.learners.working import WorkingSet
@@ -50,8 +51,8 @@ class Schedule(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError for a schedule that makes no sense."""
-        require_integer("epochs", self.epochs, 0)
-        require_integer("batch_size", self.batch_size, 1)
+        require_count("epochs", self.epochs, 0)
+        require_count("batch_size", self.batch_size, 1)
         require_number("validation", self.validation)
         if self.validation >= 1.0:
             raise ValueError(f"validation must be a share in [0, 1), got {self.validation!r}")
@@ -146,7 +147,4 @@ def _store(state: State, working: WorkingSet) -> None:
 
 
 def _bar(schedule: Schedule) -> Any:
-    from tqdm import tqdm
-
-    disable = None if schedule.progress is None else not schedule.progress
-    return tqdm(total=schedule.epochs, desc="fit", unit="epoch", disable=disable)
+    return progress_bar(schedule.progress, total=schedule.epochs, desc="fit", unit="epoch")

@@ -148,7 +148,7 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
         if answer == online.UNTIDY:
             for side, one in (("users", user), ("items", item)):
                 ids = state.side(side).ids
-                row = one if ids.kind == "str" else ids.rows(np.array([one]))[0]
+                row = one if ids.kind == "str" else ids.find(np.array([one]))[0]
                 state.history.compact(side, np.array([row], np.int32), most)
             answer = call(ledger, user, item, value, mean, False, *given())
         return int(answer)

@@ -79,7 +79,7 @@ class Answers:
         users : array_like of ids, [n]
             An unknown user gets the ranking of item biases.
         k : int
-            Length of the lists.
+            Length of the lists; what is beyond the number of items means all of them.
         exclude_seen : bool
             Leave out items in the user's history.
         items : array_like of ids, optional
@@ -90,7 +90,8 @@ class Answers:
         Returns
         -------
         Ranking
-            ``(ids, scores)``, each [n, k], best first; ties go by age of the item. Scores pass through the loss's link.
+            ``(ids, scores)``, each [n, k], or as wide as the catalogue where that is smaller; best first, ties go by
+            age of the item. Scores pass through the loss's link.
         """
         state = self._fitted()
         rows = self._rows("users", users)
@@ -115,7 +116,7 @@ class Answers:
             Events of one visitor or several. User ids tell the visitors apart, and mean nothing beyond that; events
             with unknown items are ignored.
         k : int
-            Length of the lists.
+            Length of the lists; what is beyond the number of items means all of them.
         exclude_seen : bool
             Leave out the items of the session.
         items, exclude : array_like of ids, optional
@@ -150,7 +151,7 @@ class Answers:
         Parameters
         ----------
         k : int
-            Length of the lists.
+            Length of the lists; what is beyond the number of items means all of them.
         users : array_like of ids, optional
             Whose; by default all known users, and those that come in.
         exclude_seen : bool
@@ -249,4 +250,4 @@ class Answers:
         """Rows of ids, -1 where unknown."""
         checked = columns.ids(column or side, ids)
         self._fitted().side(side).ids.require_kind(checked, column or side)
-        return self._fitted().side(side).ids.rows(checked)
+        return self._fitted().side(side).ids.find(checked)

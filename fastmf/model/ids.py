@@ -59,6 +59,10 @@ class Ids:
         """All ids in row order: int64, or an object array of str."""
         return self._map.values
 
+    def require_kind(self, ids: np.ndarray, column: str = "ids") -> None:
+        """Raise DataError where ids of one kind are put to a map of the other."""
+        self._map.require_kind(ids, column)
+
     def rows(self, ids: Any) -> np.ndarray:
         """The row of each id, as :meth:`IdMap.rows`."""
         return self._map.rows(ids)

@@ -567,8 +567,8 @@ class MF(Answers):
         if self._state is None:
             return f"MF({settings})"
         state = self._state
-        known = f"{state.users.count} users · {state.items.count} items · {len(state.history)} events"
-        return f"MF({settings}) <{known} · version {state.version}>"
+        known = f"{state.users.count} users, {state.items.count} items, {len(state.history)} events"
+        return f"MF({settings}) <{known}, version {state.version}>"
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ class RowGroup:
 
     def ids_from(self, first: int) -> np.ndarray:
         """The newest ids."""
-        return self.ids.ids(np.arange(first, self.count))
+        return self.ids.take(np.arange(first, self.count))
 
     def gather(self, rows: np.ndarray) -> Image:
         """Copies of some rows, or of what they would start as."""

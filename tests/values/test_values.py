@@ -235,10 +235,10 @@ def test_a_sampler_keeps_with_a_probability(sampler: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (losses.WARP(trials=0), "WARP.trials must be a whole number >= 1, got 0"),
-        (losses.WARP(trials=2.5), "WARP.trials must be a whole number >= 1, got 2.5"),
-        (losses.SampledSoftmax(0), "SampledSoftmax.negatives must be a whole number >= 1, got 0"),
-        (losses.Logistic(negatives=1.5), "Logistic.negatives must be a whole number >= 0, got 1.5"),
+        (losses.WARP(trials=0), "WARP.trials must be a whole number from 1 to 1048576, got 0"),
+        (losses.WARP(trials=2.5), "WARP.trials must be a whole number from 1 to 1048576, got 2.5"),
+        (losses.SampledSoftmax(0), "SampledSoftmax.negatives must be a whole number from 1 to 1048576, got 0"),
+        (losses.Logistic(negatives=1.5), "Logistic.negatives must be a whole number from 0 to 1048576, got 1.5"),
         (losses.Logistic(calibration=1.5), "Logistic.calibration must be from 0 to 1, got 1.5"),
         (losses.BPR(sampler=samplers.Popular(1.5)), "Popular.alpha must be from 0 to 1, got 1.5"),
     ],

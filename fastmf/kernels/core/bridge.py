@@ -26,6 +26,7 @@ from numba import njit, typeof
 from numba.core import config, event, types
 from numba.extending import overload
 
+from fastmf.console import say
 from fastmf.protocols import compiled_methods
 
 
@@ -114,7 +115,7 @@ class _Notice(event.Listener):
         ours = started.data["dispatcher"].py_func.__module__.startswith("fastmf.")
         if ours and not self._told:
             self._told = True
-            print("fastmf: compiling for this machine (a few seconds; later processes reuse it)", file=sys.stderr)
+            say("fastmf: compiling for this machine (a few seconds; later processes reuse it)")
 
     def on_end(self, ended: Any) -> None:
         return
