@@ -15,7 +15,7 @@ from fastmf.memory import aligned
 __all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "pieces", "room_of", "solve"]
 
 _METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
-_AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C
+_PIECE = 5e7  # nanoseconds, about, that a worker is busy between two chances for Ctrl-C: kernels hear none
 _NO_TARGETS, _NO_SHARES = np.empty(0, np.float32), np.empty(0)
 
 
@@ -62,11 +62,26 @@ class Equations(NamedTuple):
         return self._replace(fresh=np.clip(self.fresh, als.ANEW, 0), grown=np.zeros_like(self.grown))
 
 
-def pieces(bounds: np.ndarray, most: int) -> list[tuple[int, int]]:
-    """Consecutive rows, each piece with about so many events or a single row; those before the first have none."""
-    ends = np.arange(0, bounds[-1], max(most, 1))
-    firsts = np.unique(np.searchsorted(bounds, ends, "right") - 1)
+def pieces(bounds: np.ndarray, most: float, row: float = 0.0) -> list[tuple[int, int]]:
+    """Consecutive rows, each piece with about so many events or a single row; those before the first have none.
+
+    A row is as much work as `row` events, besides its own.
+    """
+    work = bounds + row * np.arange(bounds.size) if row else bounds
+    ends = np.arange(0, work[-1], max(most, 1))
+    firsts = np.unique(np.searchsorted(work, ends, "right") - 1)
     return list(zip(firsts.tolist(), [*firsts[1:].tolist(), bounds.size - 1], strict=False))
+
+
+def _work(form: als.Form, steps: int) -> tuple[float, float]:
+    """The nanoseconds, about, that a row takes and that each of its events takes."""
+    width = form.shape.width
+    if form.method == als.CHOLESKY:
+        return 0.2 * width**3, 0.05 * width**2 + 0.3 * als.STEPS_ON_FRESH * width
+    if form.method == als.CG:
+        times = max(steps, als.STEPS_ON_FRESH) + 1
+        return 0.05 * times * width**2, 0.3 * times * width
+    return 0.5 * steps * width**2, 2.5 * steps * width
 
 
 class Run(NamedTuple):
@@ -98,7 +113,9 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
     rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties, grown)
     events = (equations.others, equations.weights, _NO_TARGETS if equations.targets is None else equations.targets)
     sums, scratch = np.zeros(equations.numbers.size), _scratch(form, workers, equations.bounds)
-    for span in pieces(equations.bounds, _AT_ONCE // shape.width):
+    since = (_mirrored(shape, missed), _mirrored(shape, drift), *seen, len(seen.factors))
+    row, event = _work(form, int(solver.steps))
+    for span in pieces(equations.bounds, _PIECE * workers / event, row / event):
         launch(
             lambda: als.solve(form, False),
             lambda: als.solve(form, True),
@@ -108,7 +125,7 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
             events,
             *tables[0],
             *tables[1],
-            (_mirrored(shape, missed), _mirrored(shape, drift), *seen, len(seen.factors)),
+            since,
             np.float32(mean),
             int(solver.steps),
             scratch,
@@ -158,16 +175,19 @@ def gram_of(shape: Shape, rows: np.ndarray, shares: np.ndarray | None = None, th
     """The Gram matrix of some rows, float64[width, width], its upper triangle; row r counts shares[r] times."""
     sums = np.empty((gram.PARTS, shape.width, shape.width))
     room = aligned(gram.PARTS * 4, shape.width).reshape(gram.PARTS, 4, shape.width)
-    launch(
-        lambda: gram.gram(shape, False),
-        lambda: gram.gram(shape, True),
-        threads,
-        rows,
-        len(rows),
-        _NO_SHARES if shares is None else shares,
-        room,
-        sums,
-    )
+    step = _rows_of_gram(shape, threads) // gram.PARTS // 4 * 4 + 4
+    for first in range(0, max(-(-len(rows) // gram.PARTS), 1), step):
+        launch(
+            lambda: gram.gram(shape, False),
+            lambda: gram.gram(shape, True),
+            threads,
+            rows,
+            len(rows),
+            _NO_SHARES if shares is None else shares,
+            (first, first + step),
+            room,
+            sums,
+        )
     return np.asarray(sums.sum(axis=0))
 
 
@@ -175,4 +195,12 @@ def correct(
     shape: Shape, table: np.ndarray, rows: np.ndarray, shares: np.ndarray, sign: float, matrix: np.ndarray
 ) -> None:
     """Add some rows of a table to a Gram matrix with sign 1, take them away with -1; the upper triangle, in place."""
-    gram.correct(shape)(table, rows, shares, sign, aligned(1, shape.width), matrix)
+    kernel, room, step = gram.correct(shape), aligned(1, shape.width), _rows_of_gram(shape)
+    for first in range(0, rows.size, step):
+        some = slice(first, first + step)
+        kernel(table, rows[some], shares[some], sign, room, matrix)
+
+
+def _rows_of_gram(shape: Shape, threads: int = 1) -> int:
+    """How many rows a Gram matrix takes in between two chances for Ctrl-C."""
+    return max(1, int(_PIECE * threads / (0.2 * shape.width**2)))
