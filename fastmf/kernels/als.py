@@ -202,18 +202,27 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
 
 @njit(error_model="numpy")
 def _solve_positive(matrix, right, size):
-    """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor."""
-    for j in range(size):
-        scale = 1.0 / np.sqrt(matrix[j, j])
-        for column in range(j, size):
-            matrix[j, column] *= scale
-        right[j] *= scale
-        source = matrix[j]
-        for i in range(j + 1, size):
-            target, share = matrix[i], source[i]
-            right[i] -= share * right[j]
+    """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor.
+
+    Row after row, so that one stays in the cache while those above it are taken off, four at a time.
+    """
+    for i in range(size):
+        target, value = matrix[i], right[i]
+        for j in range(0, i - 3, 4):
+            a, b, c, d = matrix[j], matrix[j + 1], matrix[j + 2], matrix[j + 3]
+            s, t, u, v = a[i], b[i], c[i], d[i]
+            value = (((value - s * right[j]) - t * right[j + 1]) - u * right[j + 2]) - v * right[j + 3]
+            for column in range(i, size):
+                target[column] = (((target[column] - s * a[column]) - t * b[column]) - u * c[column]) - v * d[column]
+        for j in range(i // 4 * 4, i):
+            source, share = matrix[j], matrix[j, i]
+            value -= share * right[j]
             for column in range(i, size):
                 target[column] -= share * source[column]
+        scale = 1.0 / np.sqrt(target[i])
+        for column in range(i, size):
+            target[column] *= scale
+        right[i] = value * scale
     for j in range(size - 1, -1, -1):
         value = right[j]
         for column in range(j + 1, size):
