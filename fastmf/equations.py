@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.factors import Rows
-from fastmf.kernels import als, gram
+from fastmf.kernels import als, gram, relearn
 from fastmf.kernels.launch import launch
 from fastmf.kernels.pointwise import Shape
 from fastmf.memory import aligned
@@ -147,12 +147,13 @@ def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
     return als.Form(shape, _METHODS[solver.method], explicit)
 
 
-def room_of(form: als.Form, most: int) -> tuple[np.ndarray, ...]:
-    """Room to solve single rows of up to `most` events, as kernels/relearn.py has it."""
-    size, width = form.shape.size, form.shape.width
-    squares = (_mirrored(form.shape, None) for _ in range(2))
-    floats = (np.empty(most, kind) for kind in (np.int64, np.float32, np.int32, np.float32, np.float32))
-    return aligned(als.ROOM + width, width), np.empty((size + 2, size + 1)), _columns(form, most), *squares, *floats
+def room_of(form: als.Form, most: int) -> relearn.Room:
+    """Room to solve single rows with up to `most` events in their past."""
+    (size, width), count = form.shape[:2], most + 1
+    lanes = aligned(als.ROOM + 3 * width + 2, width)
+    lanes[:] = 0
+    columns = np.empty((4, count), np.float32), np.empty((2, count), np.int64)
+    return relearn.Room(lanes, np.empty((size + 2, size + 1)), _columns(form, count), *columns)
 
 
 def _columns(form: als.Form, longest: int) -> np.ndarray:

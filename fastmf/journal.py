@@ -253,27 +253,30 @@ def _solving(
     """What learns one event by solving its rows, with the arguments of :func:`fastmf.kernels.online.learn`."""
     loss, solver, regularizer = objective.values
     shape, most = state.factors.shape, int(solver.max_history)
-    grams = state.gram_matrices(loss)
-    form = form_of(shape, solver, not grams)
-    arrays = room_of(form, most)
-    alpha, unobserved = float(getattr(loss, "alpha", 1.0)), float(getattr(loss, "unobserved", 0.0))
+    grams, (_, targets) = state.gram_matrices(loss), loss.quadratic(np.ones(1, np.float32))
+    form = form_of(shape, solver, targets is not None)
+    room, unobserved = room_of(form, most), float(getattr(loss, "unobserved", 0.0))
     how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
+    none = dict.fromkeys(SIDES, NO_GRAM._replace(matrix=np.zeros((shape.width, shape.width))))
+    numbers = relearn.Numbers(*how, *state.counts)
 
     def given() -> tuple[Any, ...]:
-        kept = state.grams.kept if grams else dict.fromkeys(SIDES, NO_GRAM)
+        kept = state.grams.kept if grams else none
         missing = unobserved * len(state.ids["items"])
-        matrices = (kept["users"].matrix, kept["items"].matrix, kept["users"].numbers, kept["items"].numbers)
-        return (alpha, missing, *how), matrices, arrays
+        return missing, numbers, (kept["users"].matrix, kept["items"].matrix, kept["items"].numbers), room
 
-    call = entry_point(relearn.learn(form, half), start[0], 0, 0, 0.0, start[1], True, *given())
+    call = relearn.compiled(form, half, loss, start[0], 0, 0, 0.0, start[1], True, *given())
 
     def learn(ledger: np.ndarray, user: int, item: int, value: float, mean: np.float32, *_: Any) -> int:
-        answer = call(ledger, user, item, value, mean, True, *given())
+        nonlocal numbers
+        answer = call(ledger, user, item, value, mean, loss, True, *given())
         if answer == online.UNTIDY:
             for side, one in (("users", user), ("items", item)):
                 row = one if state.ids[side].kind == "str" else state.ids[side].rows(np.array([one]))[0]
                 state.history.tidy(side, np.array([row], np.int32), most)
-            answer = call(ledger, user, item, value, mean, False, *given())
+            answer = call(ledger, user, item, value, mean, loss, False, *given())
+        if answer == online.UNKNOWN:  # the ids of the event come in
+            numbers = relearn.Numbers(*how, *state.counts)
         return int(answer)
 
     return learn

@@ -79,7 +79,7 @@ class State:
         """Those of both tables, made where there are none; empty for a loss that asks for no pair unmet."""
         if not hasattr(loss, "unobserved"):
             return {}
-        tables, powers = self.factors.tables, {"users": 0.0, "items": float(loss.popularity)}
+        tables, powers = self.factors.tables, {"users": 0.0, "items": float(getattr(loss, "popularity", 0.0))}
         return {side: self.grams.of(side, tables[side], self.history, powers[side], threads) for side in SIDES}
 
     @property

@@ -107,8 +107,8 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
 def shift(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
     """How -1/2 of the gradient of some events has changed as the rows they met moved, and its part for the bias.
 
-    seen = (rows of the other side as they were, their records, how many: the first ones, no other has moved). For
-    kernels only.
+    seen = (rows of the other side as they were, their records, the first of them, the one behind the last: no other has
+    moved). For kernels only.
     """
 
 
@@ -120,18 +120,19 @@ def _shift(size, width, biased, explicit, row, bias, tables, seen, events, span,
     def pull(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
         _, _, other, other_records = tables
         others, weights, targets = events
-        old, old_records, moved = seen
+        old, old_records, first_moved, last_moved = seen
         total, total_bias = row * np.float32(0), np.float32(0)
         for n in range(span[0], span[1]):
             met = np.int64(others[n])
-            if met < moved:
-                x, y = load(other, met, 0, width, size), load(old, met, 0, width, size)
+            if first_moved <= met < last_moved:
+                then = met - first_moved
+                x, y = load(other, met, 0, width, size), load(old, then, 0, width, size)
                 error, error_then = -(x * row).total() - bias, -(y * row).total() - bias
                 if explicit:
                     target = targets[n] - mean
                     error, error_then = (
                         error + target - other_records[met, 0],
-                        error_then + target - old_records[met, 0],
+                        error_then + target - old_records[then, 0],
                     )
                 else:
                     error, error_then = error + np.float32(1), error_then + np.float32(1)
@@ -368,6 +369,45 @@ def _solve_eals(size, width, biased, explicit, number, tables, events, span, ter
     return solve
 
 
+# --- one row, by any method -----------------------------------------------------------------------------------------
+
+
+def solve_row(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
+    """Solve one row, or let it take a step; returns the loss of its (fresh) events before. For kernels only.
+
+    `fresh` is the number of its fresh events, ANEW or FAR; scratch = (rows of lanes, the same 16 wide, a matrix, a
+    column, turned rows).
+    """
+
+
+@overload(solve_row, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_row(
+    size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch
+):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def solve(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
+        room, squares, matrix, right, turned = scratch
+        lost = 0.0
+        if method == CG or fresh >= 0:
+            times = steps if fresh == ANEW else STEPS_ON_FRESH if fresh >= 0 else max(steps, STEPS_ON_FRESH)
+            lost = solve_cg(
+                size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
+            )
+        elif method == CHOLESKY:
+            buffers = room, squares, matrix, right
+            lost = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
+        else:
+            for step in range(steps):
+                before = solve_eals(size, width, biased, explicit, number, tables, events, span, terms, (room, turned))
+                if step == 0:
+                    lost = before
+        return lost
+
+    return solve
+
+
 # --- all rows -------------------------------------------------------------------------------------------------------
 
 
@@ -404,37 +444,23 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                 if part[0] == part[1]:
                     continue
                 terms = borrow(since[0]), missing[n], penalties[n], mean
-                if method == CG or fresh[n] >= 0:
-                    times = (
-                        steps if fresh[n] == ANEW else STEPS_ON_FRESH if fresh[n] >= 0 else max(steps, STEPS_ON_FRESH)
-                    )
-                    seen = borrow(since[2]), borrow(since[3]), since[4]
-                    sums[n] = solve_cg(
-                        size,
-                        width,
-                        biased,
-                        explicit,
-                        number,
-                        tables,
-                        columns,
-                        part,
-                        fresh[n],
-                        terms,
-                        (borrow(since[1]), grown[n], seen),
-                        times,
-                        room,
-                    )
-                elif method == CHOLESKY:
-                    buffers = room, squares, matrix, right
-                    sums[n] = solve_cholesky(
-                        size, width, biased, explicit, number, tables, columns, part, terms, buffers
-                    )
-                else:
-                    for step in range(steps):
-                        lost = solve_eals(
-                            size, width, biased, explicit, number, tables, columns, part, terms, (room, turned)
-                        )
-                        if step == 0:
-                            sums[n] = lost
+                seen = borrow(since[2]), borrow(since[3]), np.int64(0), np.int64(since[4])
+                buffers = room, squares, matrix, right, turned
+                sums[n] = solve_row(
+                    size,
+                    width,
+                    biased,
+                    explicit,
+                    method,
+                    number,
+                    tables,
+                    columns,
+                    part,
+                    fresh[n],
+                    terms,
+                    (borrow(since[1]), grown[n], seen),
+                    steps,
+                    buffers,
+                )
 
     return solve

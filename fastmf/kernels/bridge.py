@@ -45,6 +45,7 @@ def _bridged(call: Callable[..., Any]) -> Callable[..., Any]:
 # Numba compares parameter names, so there is one typing function for each list of them.
 _TYPING: dict[str, Any] = {
     "self, score": lambda name: lambda self, score: _method(self, name),
+    "self, values": lambda name: lambda self, values: _method(self, name),
     "self, score, target": lambda name: lambda self, score, target: _method(self, name),
     "self, count": lambda name: lambda self, count: _method(self, name),
     "self, tries, candidates": lambda name: lambda self, tries, candidates: _method(self, name),
@@ -69,6 +70,11 @@ def slope(self, score, target):
 @_bridged
 def link(self, score):
     return self.link(score)
+
+
+@_bridged
+def quadratic(self, values):
+    return self.quadratic(values)
 
 
 @_bridged
