@@ -182,6 +182,7 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
             )
             bend = (direction * product).total() + direction_bias * product_bias
             if not bend < 0:  # too near 0 for float32
+                norm += bend * 0  # unless it is no number
                 break
             length = -norm / bend
             row, bias = fma(direction, length, row), bias + direction_bias * length
@@ -190,6 +191,8 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
             share = following / norm
             direction, direction_bias = fma(direction, share, left), left_bias + direction_bias * share
             norm = following
+        if not norm < np.inf:  # too large for float32: whoever looks refuses it
+            row, bias = row * np.float32(np.nan), np.float32(np.nan)
         store(own, number, 0, row)
         if biased:
             own_records[number, 0] = bias
