@@ -8,14 +8,16 @@ import numpy as np
 
 from fastmf.factors import Rows
 from fastmf.kernels import als, gram, relearn
+from fastmf.kernels.grouping import sum_up
 from fastmf.kernels.launch import launch
 from fastmf.kernels.pointwise import Shape
 from fastmf.memory import aligned
 
-__all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "pieces", "room_of", "solve"]
+__all__ = ["Equations", "Run", "correct", "equations_of", "form_of", "gram_of", "pieces", "room_of", "solve"]
 
 _METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
 _PIECE = 5e7  # nanoseconds, about, that a worker is busy between two chances for Ctrl-C: kernels hear none
+_BALANCED = ("weights", "missing", "penalties", "fresh")
 _NO_TARGETS, _NO_SHARES = np.empty(0, np.float32), np.empty(0)
 
 
@@ -38,6 +40,10 @@ class Equations(NamedTuple):
         How many of a row's events are new, if it is to take a step in place of being solved; else ANEW, or FAR.
     grown : float32[m], optional
         What these new events have added to the penalty.
+    cleared : int array, optional
+        Rows that are zero before they are solved, see :func:`equations_of`.
+    scales : float64[m], optional
+        What the equations of each row were multiplied with.
     """
 
     numbers: np.ndarray
@@ -49,6 +55,8 @@ class Equations(NamedTuple):
     penalties: np.ndarray
     fresh: np.ndarray | None = None
     grown: np.ndarray | None = None
+    cleared: np.ndarray | None = None
+    scales: np.ndarray | None = None
 
     @property
     def steps(self) -> bool:
@@ -60,6 +68,56 @@ class Equations(NamedTuple):
         if self.fresh is None or self.grown is None:
             return self
         return self._replace(fresh=np.clip(self.fresh, als.ANEW, 0), grown=np.zeros_like(self.grown))
+
+
+@np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
+def equations_of(
+    objective: Any,
+    bounds: np.ndarray,
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    missing: np.ndarray | float,
+    fresh: np.ndarray | None = None,
+) -> Equations:
+    """The equations of the first rows of a side, whose events are (others, weights, targets).
+
+    A row whose events all weigh nothing is zero, and so is its bias: its penalty is 0, and it is not solved. One whose
+    events weigh next to nothing is solved from zero where pairs unmet count, since what it was would never fade away in
+    float32; and so that float32 holds its equations, they are multiplied with a number.
+    """
+    numbers = np.arange(bounds.size - 1, dtype=np.int32)
+    fresh = np.full(numbers.size, als.ANEW, np.int32) if fresh is None else fresh
+    others, *floats = columns
+    weights, targets = (column if column is None else np.asarray(column, np.float32) for column in floats)
+    assert weights is not None
+    evidence, newer = np.empty(numbers.size), np.empty(numbers.size)
+    sum_up(weights, bounds, fresh, evidence, newer)
+    missing = np.broadcast_to(np.asarray(missing if targets is None else 0, np.float32), numbers.shape).copy()
+    penalties = _penalties(objective, evidence)
+    rounded, before = (each.astype(np.float32) for each in (penalties, _penalties(objective, evidence - newer)))
+    equations = Equations(numbers, bounds, others, weights, targets, missing, rounded, fresh, rounded - before)
+    small = np.flatnonzero((evidence < als.SMALL) | (evidence < als.NEGLIGIBLE * missing))
+    return _balanced(equations, small, evidence[small], penalties[small]) if small.size else equations
+
+
+def _balanced(equations: Equations, small: np.ndarray, evidence: np.ndarray, penalties: np.ndarray) -> Equations:
+    """The same with those of some rows, which have little evidence or none, multiplied with a number each."""
+    nothing, missing, scales = evidence == 0, equations.missing[small], np.ones(equations.numbers.size)
+    clear = nothing | (evidence < als.NEGLIGIBLE * missing)
+    scales[small] = np.where(nothing, 1.0, als.scale_of(evidence, missing, penalties))
+    changed = {name: column.copy() for name, column in equations._asdict().items() if name in _BALANCED}
+    changed["missing"][small] = missing * scales[small]
+    changed["penalties"][small] = np.where(nothing, 0, np.maximum(penalties * scales[small], als.LEAST))
+    changed["fresh"][small[clear]] = als.FAR
+    counts = np.diff(equations.bounds)[small]
+    ends = np.cumsum(counts)
+    events = np.arange(counts.sum()) + np.repeat(equations.bounds[small + 1] - ends, counts)
+    changed["weights"][events] *= np.repeat(scales[small], counts)
+    return equations._replace(**changed, cleared=small[clear & (counts > 0)], scales=scales)
+
+
+def _penalties(objective: Any, evidence: np.ndarray) -> np.ndarray:
+    penalties = float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu)
+    return np.asarray(np.maximum(penalties, als.LEAST))
 
 
 def pieces(bounds: np.ndarray, most: float, row: float = 0.0) -> list[tuple[int, int]]:
@@ -113,6 +171,9 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
     rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties, grown)
     events = (equations.others, equations.weights, _NO_TARGETS if equations.targets is None else equations.targets)
     sums, scratch = np.zeros(equations.numbers.size), _scratch(form, workers, equations.bounds)
+    if equations.cleared is not None:
+        cleared = equations.numbers[equations.cleared]
+        tables[0].factors[cleared], tables[0].records[cleared, 0] = 0, 0
     since = (_mirrored(shape, missed), _mirrored(shape, drift), *seen, len(seen.factors))
     row, event = _work(form, int(solver.steps))
     for span in pieces(equations.bounds, _PIECE * workers / event, row / event):
@@ -132,7 +193,7 @@ def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed:
             workers,
             sums,
         )
-    return float(sums.sum())
+    return float((sums if equations.scales is None else sums / equations.scales).sum())
 
 
 def _mirrored(shape: Shape, matrix: np.ndarray | None) -> np.ndarray:

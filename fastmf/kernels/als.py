@@ -42,6 +42,10 @@ METHODS = CHOLESKY, CG, EALS = 0, 1, 2
 ANEW, FAR = -1, -2  # in place of a number of fresh events: solved from where the row is, which may be far off
 ROOM = 8  # rows of lanes that a worker needs besides a matrix
 STEPS_ON_FRESH = 6  # of conjugate gradients, from no guess; at least as many from FAR
+LEAST = 1e-30  # a penalty
+SMALL = 2.0**-30  # evidence that float32 should not see as it is
+NEGLIGIBLE = 2.0**-20  # evidence in units of what is missing: the row is smaller than what float32 leaves of an old one
+_LARGE = 2.0**80
 _AHEAD = 8  # events between a prefetch and its use
 _GROUP = 4  # events whose outer products are added at once
 
@@ -55,6 +59,12 @@ class Form(NamedTuple):
     shape: Shape
     method: int
     explicit: bool
+
+
+def scale_of(evidence: Any, missing: Any, penalty: Any) -> Any:
+    """What the equations of rows with little evidence are multiplied with, so that float32 holds them: all of them."""
+    with_evidence = np.maximum(evidence, 2.0**-200)
+    return np.minimum(1.0 / with_evidence, _LARGE / np.maximum(missing, penalty))
 
 
 # --- what all methods share -----------------------------------------------------------------------------------------
@@ -444,7 +454,7 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                 if n >= span[1]:
                     break
                 part, number = (bounds[n], bounds[n + 1]), np.int64(numbers[n])
-                if part[0] == part[1]:
+                if part[0] == part[1] or penalties[n] == 0:
                     continue
                 terms = borrow(since[0]), missing[n], penalties[n], mean
                 seen = borrow(since[2]), borrow(since[3]), np.int64(0), np.int64(since[4])

@@ -49,7 +49,6 @@ _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAI
 _START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
 _FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
 _COUNT, _SIZE = int(Entry.JOURNAL_COUNT), int(Entry.JOURNAL_SIZE)
-_LEAST = np.float32(1e-30)
 _AHEAD = 16  # events between a prefetch and its use
 
 
@@ -189,7 +188,10 @@ def _gather(ledger, sides, rows, value, most, room):
 
 @njit
 def _penalty(numbers, evidence):
-    return max(np.float32(numbers.weight * max(evidence, 0.0) ** numbers.nu), _LEAST)
+    return max(numbers.weight * max(evidence, 0.0) ** numbers.nu, als.LEAST)
+
+
+_scale_of = njit(error_model="numpy")(als.scale_of)
 
 
 def solve_row(
@@ -221,8 +223,19 @@ def _solve_row(
             evidence += weights[n]
         newest = weights[count - 1], targets[count - 1]
         past, penalty = _count(ledger, sides[0], rows[0]), _penalty(numbers, evidence)
-        grown = penalty - _penalty(numbers, evidence - newest[0])
+        grown = np.float32(penalty) - np.float32(_penalty(numbers, evidence - newest[0]))
         fresh = 1 if past > numbers.most else FAR if far or past == 0 else ANEW
+        if evidence < als.SMALL or evidence < als.NEGLIGIBLE * missing:  # as in equations_of
+            if evidence == 0 or evidence < als.NEGLIGIBLE * missing:
+                fresh = FAR
+                store(tables[0], rows[0], 0, load(tables[0], rows[0], 0, width, size) * np.float32(0))
+                tables[1][rows[0], 0] = np.float32(0)
+            if evidence == 0:
+                return newest
+            scale = _scale_of(evidence, missing, penalty)
+            missing, penalty = np.float32(missing * scale), penalty * scale
+            for n in range(count):
+                weights[n] = np.float32(weights[n] * scale)
         als.solve_row(
             size,
             width,
@@ -234,7 +247,7 @@ def _solve_row(
             (borrow(room.places[1]), borrow(weights), borrow(targets)),
             (0, count),
             fresh,
-            (gram, missing, penalty, mean),
+            (gram, missing, np.float32(max(penalty, als.LEAST)), mean),
             (drift, grown, seen),
             numbers.steps,
             (

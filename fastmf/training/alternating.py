@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.engine import Objective, WorkingSet
-from fastmf.equations import Equations, Run, correct, gram_of, solve
+from fastmf.equations import Equations, Run, correct, equations_of, gram_of, solve
 from fastmf.factors import SIDES, Rows
 from fastmf.grams import Gram, shares_of
 from fastmf.history import Events
-from fastmf.kernels import als, log
-from fastmf.kernels.grouping import sum_up
+from fastmf.kernels import log
 from fastmf.kernels.launch import at_once
 from fastmf.state import State
 from fastmf.training.batch import sorted_by
@@ -21,32 +20,7 @@ from fastmf.training.past import OTHER, Named, Touched
 
 __all__ = ["System", "alternate"]
 
-_LEAST = 1e-30  # a penalty, so that rows whose events all weigh nothing have a solution
 _NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
-
-
-@np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
-def equations_of(
-    objective: Objective,
-    bounds: np.ndarray,
-    columns: tuple[np.ndarray, np.ndarray, np.ndarray | None],
-    missing: np.ndarray | float,
-    fresh: np.ndarray | None = None,
-) -> Equations:
-    """The equations of the first rows of a side, whose events are (others, weights, targets)."""
-    numbers = np.arange(bounds.size - 1, dtype=np.int32)
-    fresh = np.full(numbers.size, als.ANEW, np.int32) if fresh is None else fresh
-    evidence, newer = np.empty(numbers.size), np.empty(numbers.size)
-    sum_up(columns[1], bounds, fresh, evidence, newer)
-    missing = np.broadcast_to(np.asarray(missing, np.float32), numbers.shape).copy()
-    penalties = _penalties(objective, evidence)
-    grown = penalties - _penalties(objective, evidence - newer)
-    return Equations(numbers, bounds, *columns, missing, penalties, fresh, grown)
-
-
-def _penalties(objective: Objective, evidence: np.ndarray) -> np.ndarray:
-    penalties = float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu)
-    return np.asarray(np.maximum(penalties, _LEAST), np.float32)
 
 
 # --- fit ------------------------------------------------------------------------------------------------------------
