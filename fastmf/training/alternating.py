@@ -90,11 +90,11 @@ class System(NamedTuple):
     named: dict[str, Shares]
 
     @classmethod
-    def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int) -> System:
-        """The rows that a batch concerns, and all that they have met."""
+    def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int, counted: bool) -> System:
+        """The rows that a batch concerns, and all that they have met; its events are `counted` in shares, or not."""
         grams, rows = state.gram_matrices(objective.loss, threads), {side: touched[OTHER[side]].met for side in SIDES}
         working = WorkingSet(state.factors, rows, {side: touched[side].named.movable for side in SIDES})
-        named = {side: Shares.of(side, state, touched[side].named, gram.power) for side, gram in grams.items()}
+        named = {side: Shares.of(side, state, touched[side].named, gram.power, counted) for side, gram in grams.items()}
         missing: Any = 0.0
         if grams:
             total = grams["items"].shares + float((named["items"].after - named["items"].before).sum())
@@ -147,8 +147,8 @@ class Shares(NamedTuple):
     after: np.ndarray
 
     @classmethod
-    def of(cls, side: str, state: State, named: Named, power: float) -> Shares:
-        """As the history and the batch have it."""
+    def of(cls, side: str, state: State, named: Named, power: float, counted: bool) -> Shares:
+        """As the history and the batch, if it is `counted`, have it."""
         counts = state.history.counts(side, named.rows)
-        after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size), power)
+        after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size) * counted, power)
         return cls(np.where(named.rows < len(state.ids[side]), shares_of(counts, power), 0.0), after)

@@ -67,11 +67,21 @@ def make_delta(state: State, batch: Interactions, recipe: Update, objective: Obj
 
 
 def learn_batch(
-    state: State, arrived: Events, staged: dict[str, Staged], recipe: Update, objective: Objective, threads: int = 1
+    state: State,
+    arrived: Events,
+    staged: dict[str, Staged],
+    recipe: Update,
+    objective: Objective,
+    threads: int = 1,
+    counted: bool = True,
 ) -> Learned:
-    """Train on a batch whose ids are staged, in a working set: the state stays as it is."""
-    learn = _solve if objective.closed_form else _descend
-    return learn(state, arrived, staged, recipe, objective, threads)
+    """Train on a batch whose ids are staged, in a working set: the state stays as it is.
+
+    Unless they are `counted`, the events make no item more popular.
+    """
+    if objective.closed_form:
+        return _solve(state, arrived, staged, recipe, objective, threads, counted)
+    return _descend(state, arrived, staged, recipe, objective, threads)
 
 
 def _descend(
@@ -103,7 +113,13 @@ def _fade(state: State, arrived: Events, recipe: Update) -> Callable[[Events], E
 
 
 def _solve(
-    state: State, arrived: Events, staged: dict[str, Staged], recipe: Update, objective: Objective, threads: int
+    state: State,
+    arrived: Events,
+    staged: dict[str, Staged],
+    recipe: Update,
+    objective: Objective,
+    threads: int,
+    counted: bool,
 ) -> Learned:
     """Alternating least squares: each row that the batch concerns is solved from its own history."""
     require_steps(objective, recipe.rate, recipe.batch_size)
@@ -113,7 +129,7 @@ def _solve(
         named[side] = Named(*_movable_first(rows, local, len(rows), side, state, staged, recipe))
     check = functools.partial(_require_labels, loss=recipe.loss, advice="") if recipe.loss is not None else None
     touched = touch(state, arrived, named, Reading(objective, fade, recipe.half_life is not None, check), threads)
-    system = System.of(state, touched, objective, threads)
+    system = System.of(state, touched, objective, threads, counted)
     new = fade(arrived)._replace(users=named["users"].local, items=named["items"].local)
     before = system.working.measure(new, objective)
     system.solve(recipe.epochs, objective, threads)

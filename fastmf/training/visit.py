@@ -22,7 +22,8 @@ _SOLVED = Update(epochs=1, trainable="users")
 def visit(state: State, session: Events, visitors: int, objective: Objective) -> Rows:
     """The rows that visitors 0, 1, ... would have after their events; the state stays as it is.
 
-    `session` has visitors in place of user rows. A visitor without events has a row of zeros.
+    `session` has visitors in place of user rows. A visitor without events has a row of zeros. What visitors do makes no
+    item more popular, not even for themselves: nobody's row depends on who else is there.
     """
     table, known = state.factors.users, len(state.ids["users"])
     found = Rows(aligned(visitors, table.shape.width), np.zeros((visitors, table.records.shape[1]), np.float32))
@@ -35,7 +36,7 @@ def visit(state: State, session: Events, visitors: int, objective: Objective) ->
     arrived = session._replace(users=(known + session.users).astype(np.int32))
     staged = {"users": Staged(arrived.users, np.arange(visitors)), "items": Staged(arrived.items, np.arange(0))}
     recipe = _SOLVED if objective.closed_form else _STEPS
-    move = learn_batch(state, arrived, staged, recipe, objective).moves["users"]
+    move = learn_batch(state, arrived, staged, recipe, objective, counted=False).moves["users"]
     found.factors[move.rows - known] = move.after.factors
     found.records[move.rows - known] = move.after.records
     return found
