@@ -8,14 +8,16 @@ import numpy as np
 
 from fastmf.kernels.core.launch import launch
 from fastmf.kernels.core.shape import Shape
-from fastmf.kernels.train import als, gram
+from fastmf.kernels.rows.grouping import sum_up
+from fastmf.kernels.train import als, gram, relearn
 from fastmf.memory import aligned
 from fastmf.parameters.moves import Image
 
-__all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "pieces", "room_of", "solve"]
+__all__ = ["Equations", "Run", "correct", "equations_of", "form_of", "gram_of", "pieces", "room_of", "solve"]
 
 _METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
-_AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C
+_PIECE = 5e7  # nanoseconds, about, that a worker is busy between two chances for Ctrl-C: kernels hear none
+_BALANCED = ("weights", "missing", "penalties", "fresh")
 _NO_TARGETS, _NO_SHARES = np.empty(0, np.float32), np.empty(0)
 
 
@@ -38,6 +40,10 @@ class Equations(NamedTuple):
         How many of a row's events are new, if it is to take a step in place of being solved; else ANEW, or FAR.
     grown : float32[m], optional
         What these new events have added to the penalty.
+    cleared : int array, optional
+        Rows that are zero before they are solved, see :func:`equations_of`.
+    scales : float64[m], optional
+        What the equations of each row were multiplied with.
     """
 
     numbers: np.ndarray
@@ -49,6 +55,8 @@ class Equations(NamedTuple):
     penalties: np.ndarray
     fresh: np.ndarray | None = None
     grown: np.ndarray | None = None
+    cleared: np.ndarray | None = None
+    scales: np.ndarray | None = None
 
     @property
     def steps(self) -> bool:
@@ -62,11 +70,76 @@ class Equations(NamedTuple):
         return self._replace(fresh=np.clip(self.fresh, als.ANEW, 0), grown=np.zeros_like(self.grown))
 
 
-def pieces(bounds: np.ndarray, most: int) -> list[tuple[int, int]]:
-    """Consecutive rows, each piece with about so many events or a single row; those before the first have none."""
-    ends = np.arange(0, bounds[-1], max(most, 1))
-    firsts = np.unique(np.searchsorted(bounds, ends, "right") - 1)
+@np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
+def equations_of(
+    objective: Any,
+    bounds: np.ndarray,
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    missing: np.ndarray | float,
+    fresh: np.ndarray | None = None,
+) -> Equations:
+    """The equations of the first rows of a side, whose events are (others, weights, targets).
+
+    A row whose events all weigh nothing is zero, and so is its bias: its penalty is 0, and it is not solved. One whose
+    events weigh next to nothing is solved from zero where pairs unmet count, since what it was would never fade away in
+    float32; and so that float32 holds its equations, they are multiplied with a number.
+    """
+    numbers = np.arange(bounds.size - 1, dtype=np.int32)
+    fresh = np.full(numbers.size, als.ANEW, np.int32) if fresh is None else fresh
+    others, *floats = columns
+    weights, targets = (column if column is None else np.asarray(column, np.float32) for column in floats)
+    assert weights is not None
+    evidence, newer = np.empty(numbers.size), np.empty(numbers.size)
+    sum_up(weights, bounds, fresh, evidence, newer)
+    missing = np.broadcast_to(np.asarray(missing if targets is None else 0, np.float32), numbers.shape).copy()
+    penalties = _penalties(objective, evidence)
+    rounded, before = (each.astype(np.float32) for each in (penalties, _penalties(objective, evidence - newer)))
+    equations = Equations(numbers, bounds, others, weights, targets, missing, rounded, fresh, rounded - before)
+    small = np.flatnonzero((evidence < als.SMALL) | (evidence < als.NEGLIGIBLE * missing))
+    return _balanced(equations, small, evidence[small], penalties[small]) if small.size else equations
+
+
+def _balanced(equations: Equations, small: np.ndarray, evidence: np.ndarray, penalties: np.ndarray) -> Equations:
+    """The same with those of some rows, which have little evidence or none, multiplied with a number each."""
+    nothing, missing, scales = evidence == 0, equations.missing[small], np.ones(equations.numbers.size)
+    clear = nothing | (evidence < als.NEGLIGIBLE * missing)
+    scales[small] = np.where(nothing, 1.0, als.scale_of(evidence, missing, penalties))
+    changed = {name: column.copy() for name, column in equations._asdict().items() if name in _BALANCED}
+    changed["missing"][small] = missing * scales[small]
+    changed["penalties"][small] = np.where(nothing, 0, np.maximum(penalties * scales[small], als.LEAST))
+    changed["fresh"][small[clear]] = als.FAR
+    counts = np.diff(equations.bounds)[small]
+    ends = np.cumsum(counts)
+    events = np.arange(counts.sum()) + np.repeat(equations.bounds[small + 1] - ends, counts)
+    changed["weights"][events] *= np.repeat(scales[small], counts)
+    return equations._replace(**changed, cleared=small[clear & (counts > 0)], scales=scales)
+
+
+def _penalties(objective: Any, evidence: np.ndarray) -> np.ndarray:
+    penalties = float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu)
+    return np.asarray(np.maximum(penalties, als.LEAST))
+
+
+def pieces(bounds: np.ndarray, most: float, row: float = 0.0) -> list[tuple[int, int]]:
+    """Consecutive rows, each piece with about so many events or a single row; those before the first have none.
+
+    A row is as much work as `row` events, besides its own.
+    """
+    work = bounds + row * np.arange(bounds.size) if row else bounds
+    ends = np.arange(0, work[-1], max(most, 1))
+    firsts = np.unique(np.searchsorted(work, ends, "right") - 1)
     return list(zip(firsts.tolist(), [*firsts[1:].tolist(), bounds.size - 1], strict=False))
+
+
+def _work(form: als.Form, steps: int) -> tuple[float, float]:
+    """The nanoseconds, about, that a row takes and that each of its events takes."""
+    width = form.shape.width
+    if form.method == als.CHOLESKY:
+        return 0.2 * width**3, 0.05 * width**2 + 0.3 * als.STEPS_ON_FRESH * width
+    if form.method == als.CG:
+        times = max(steps, als.STEPS_ON_FRESH) + 1
+        return 0.05 * times * width**2, 0.3 * times * width
+    return 0.5 * steps * width**2, 2.5 * steps * width
 
 
 class Run(NamedTuple):
@@ -100,7 +173,12 @@ def solve(
     rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties, grown)
     events = (equations.others, equations.weights, _NO_TARGETS if equations.targets is None else equations.targets)
     sums, scratch = np.zeros(equations.numbers.size), _scratch(form, workers, equations.bounds)
-    for span in pieces(equations.bounds, _AT_ONCE // shape.width):
+    if equations.cleared is not None:
+        cleared = equations.numbers[equations.cleared]
+        tables[0].factors[cleared], tables[0].records[cleared, 0] = 0, 0
+    since = (_mirrored(shape, missed), _mirrored(shape, drift), *seen, len(seen.factors))
+    row, event = _work(form, int(solver.steps))
+    for span in pieces(equations.bounds, _PIECE * workers / event, row / event):
         launch(
             lambda: als.solve(form, False),
             lambda: als.solve(form, True),
@@ -110,14 +188,14 @@ def solve(
             events,
             *tables[0],
             *tables[1],
-            (_mirrored(shape, missed), _mirrored(shape, drift), *seen, len(seen.factors)),
+            since,
             np.float32(mean),
             int(solver.steps),
             scratch,
             workers,
             sums,
         )
-    return float(sums.sum())
+    return float((sums if equations.scales is None else sums / equations.scales).sum())
 
 
 def _mirrored(shape: Shape, matrix: np.ndarray | None) -> np.ndarray:
@@ -132,12 +210,13 @@ def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
     return als.Form(shape, _METHODS[solver.method], explicit)
 
 
-def room_of(form: als.Form, most: int) -> tuple[np.ndarray, ...]:
-    """Room to solve single rows of up to `most` events, as kernels/train/relearn.py has it."""
-    size, width = form.shape.size, form.shape.width
-    squares = (_mirrored(form.shape, None) for _ in range(2))
-    floats = (np.empty(most, kind) for kind in (np.int64, np.float32, np.int32, np.float32, np.float32))
-    return aligned(als.ROOM + width, width), np.empty((size + 2, size + 1)), _columns(form, most), *squares, *floats
+def room_of(form: als.Form, most: int) -> relearn.Room:
+    """Room to solve single rows with up to `most` events in their past."""
+    (size, width), count = form.shape[:2], most + 1
+    lanes = aligned(als.ROOM + 3 * width + 2, width)
+    lanes[:] = 0
+    columns = np.empty((4, count), np.float32), np.empty((2, count), np.int64)
+    return relearn.Room(lanes, np.empty((size + 2, size + 1)), _columns(form, count), *columns)
 
 
 def _columns(form: als.Form, longest: int) -> np.ndarray:
@@ -160,16 +239,19 @@ def gram_of(shape: Shape, rows: np.ndarray, shares: np.ndarray | None = None, th
     """The Gram matrix of some rows, float64[width, width], its upper triangle; row r counts shares[r] times."""
     sums = np.empty((gram.PARTS, shape.width, shape.width))
     room = aligned(gram.PARTS * 4, shape.width).reshape(gram.PARTS, 4, shape.width)
-    launch(
-        lambda: gram.gram(shape, False),
-        lambda: gram.gram(shape, True),
-        threads,
-        rows,
-        len(rows),
-        _NO_SHARES if shares is None else shares,
-        room,
-        sums,
-    )
+    step = _rows_of_gram(shape, threads) // gram.PARTS // 4 * 4 + 4
+    for first in range(0, max(-(-len(rows) // gram.PARTS), 1), step):
+        launch(
+            lambda: gram.gram(shape, False),
+            lambda: gram.gram(shape, True),
+            threads,
+            rows,
+            len(rows),
+            _NO_SHARES if shares is None else shares,
+            (first, first + step),
+            room,
+            sums,
+        )
     return np.asarray(sums.sum(axis=0))
 
 
@@ -177,4 +259,12 @@ def correct(
     shape: Shape, table: np.ndarray, rows: np.ndarray, shares: np.ndarray, sign: float, matrix: np.ndarray
 ) -> None:
     """Add some rows of a table to a Gram matrix with sign 1, take them away with -1; the upper triangle, in place."""
-    gram.correct(shape)(table, rows, shares, sign, aligned(1, shape.width), matrix)
+    kernel, room, step = gram.correct(shape), aligned(1, shape.width), _rows_of_gram(shape)
+    for first in range(0, rows.size, step):
+        some = slice(first, first + step)
+        kernel(table, rows[some], shares[some], sign, room, matrix)
+
+
+def _rows_of_gram(shape: Shape, threads: int = 1) -> int:
+    """How many rows a Gram matrix takes in between two chances for Ctrl-C."""
+    return max(1, int(_PIECE * threads / (0.2 * shape.width**2)))

@@ -29,6 +29,7 @@ __all__ = [
     "Optimizer",
     "Pairwise",
     "Pointwise",
+    "Quadratic",
     "Regularizer",
     "Sampler",
     "compiled_methods",
@@ -93,6 +94,14 @@ class Pointwise(Loss, Protocol):
     @_compiled
     def slope(self, score: Any, target: Any) -> Any:
         """Its derivative with respect to the score."""
+
+
+class Quadratic(Protocol):
+    """What a loss has besides, so that ALS can solve rows for it."""
+
+    @_compiled
+    def quadratic(self, values: Any) -> Any:
+        """The confidence in events of these values, and their targets; None in place of these where all are 1."""
 
 
 class _Ranking(Loss, Protocol):

@@ -21,7 +21,8 @@ __all__ = ["fold_in"]
 def fold_in(state: State, session: Events, visitors: int, learner: Learner, objective: Any) -> Image:
     """The rows that visitors 0, 1, ... would have after their events, each as if alone; the state stays as it is.
 
-    `session` has visitors in place of user rows. A visitor without events has a row of zeros.
+    `session` has visitors in place of user rows. A visitor without events has a row of zeros. What visitors do makes no
+    item more popular, not even for themselves.
     """
     table = state.users.table
     factors = aligned(visitors, table.shape.width)
@@ -47,7 +48,8 @@ def _visit(state: State, session: Events, visitors: int, learner: Learner, objec
     objective, recipe = learner.visit(objective)
     arrived = session._replace(users=(known + session.users).astype(np.int32))
     staged = {"users": Staged(arrived.users, np.arange(visitors)), "items": Staged(arrived.items, np.arange(0))}
-    training = learner.update(UpdateJob(state, arrived, staged, resolved(recipe, learner, objective), objective))
+    job = UpdateJob(state, arrived, staged, resolved(recipe, learner, objective), objective, counted=False)
+    training = learner.update(job)
     for image in (training.working.now["users"], training.working.before["users"]):
         for part, start in zip(image, table.gather(np.full(1, known, np.int32)), strict=True):
             part[:] = start

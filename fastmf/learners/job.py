@@ -54,6 +54,8 @@ class UpdateJob(NamedTuple):
         With the learner's own defaults where the caller had none.
     objective : Objective
     threads : int
+    counted : bool
+        Whether the events make their items more popular.
     """
 
     state: State
@@ -62,6 +64,7 @@ class UpdateJob(NamedTuple):
     recipe: Any
     objective: Any
     threads: int = 1
+    counted: bool = True
 
 
 class Training(NamedTuple):

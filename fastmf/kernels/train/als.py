@@ -42,6 +42,10 @@ METHODS = CHOLESKY, CG, EALS = 0, 1, 2
 ANEW, FAR = -1, -2  # in place of a number of fresh events: solved from where the row is, which may be far off
 ROOM = 8  # rows of lanes that a worker needs besides a matrix
 STEPS_ON_FRESH = 6  # of conjugate gradients, from no guess; at least as many from FAR
+LEAST = 1e-30  # a penalty
+SMALL = 2.0**-30  # evidence that float32 should not see as it is
+NEGLIGIBLE = 2.0**-20  # evidence in units of what is missing: the row is smaller than what float32 leaves of an old one
+_LARGE = 2.0**80
 _AHEAD = 8  # events between a prefetch and its use
 _GROUP = 4  # events whose outer products are added at once
 
@@ -55,6 +59,12 @@ class Form(NamedTuple):
     shape: Shape
     method: int
     explicit: bool
+
+
+def scale_of(evidence: Any, missing: Any, penalty: Any) -> Any:
+    """What the equations of rows with little evidence are multiplied with, so that float32 holds them: all of them."""
+    with_evidence = np.maximum(evidence, 2.0**-200)
+    return np.minimum(1.0 / with_evidence, _LARGE / np.maximum(missing, penalty))
 
 
 # --- what all methods share -----------------------------------------------------------------------------------------
@@ -107,8 +117,8 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
 def shift(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
     """How -1/2 of the gradient of some events has changed as the rows they met moved, and its part for the bias.
 
-    seen = (rows of the other side as they were, their records, how many: the first ones, no other has moved). For
-    kernels only.
+    seen = (rows of the other side as they were, their records, the first of them, the one behind the last: no other has
+    moved). For kernels only.
     """
 
 
@@ -120,18 +130,19 @@ def _shift(size, width, biased, explicit, row, bias, tables, seen, events, span,
     def pull(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
         _, _, other, other_records = tables
         others, weights, targets = events
-        old, old_records, moved = seen
+        old, old_records, first_moved, last_moved = seen
         total, total_bias = row * np.float32(0), np.float32(0)
         for n in range(span[0], span[1]):
             met = np.int64(others[n])
-            if met < moved:
-                x, y = load(other, met, 0, width, size), load(old, met, 0, width, size)
+            if first_moved <= met < last_moved:
+                then = met - first_moved
+                x, y = load(other, met, 0, width, size), load(old, then, 0, width, size)
                 error, error_then = -(x * row).total() - bias, -(y * row).total() - bias
                 if explicit:
                     target = targets[n] - mean
                     error, error_then = (
                         error + target - other_records[met, 0],
-                        error_then + target - old_records[met, 0],
+                        error_then + target - old_records[then, 0],
                     )
                 else:
                     error, error_then = error + np.float32(1), error_then + np.float32(1)
@@ -181,6 +192,7 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
             )
             bend = (direction * product).total() + direction_bias * product_bias
             if not bend < 0:  # too near 0 for float32
+                norm += bend * 0  # unless it is no number
                 break
             length = -norm / bend
             row, bias = fma(direction, length, row), bias + direction_bias * length
@@ -189,6 +201,8 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
             share = following / norm
             direction, direction_bias = fma(direction, share, left), left_bias + direction_bias * share
             norm = following
+        if not norm < np.inf:  # too large for float32: whoever looks refuses it
+            row, bias = row * np.float32(np.nan), np.float32(np.nan)
         store(own, number, 0, row)
         if biased:
             own_records[number, 0] = bias
@@ -202,18 +216,27 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
 
 @njit(error_model="numpy")
 def _solve_positive(matrix, right, size):
-    """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor."""
-    for j in range(size):
-        scale = 1.0 / np.sqrt(matrix[j, j])
-        for column in range(j, size):
-            matrix[j, column] *= scale
-        right[j] *= scale
-        source = matrix[j]
-        for i in range(j + 1, size):
-            target, share = matrix[i], source[i]
-            right[i] -= share * right[j]
+    """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor.
+
+    Row after row, so that one stays in the cache while those above it are taken off, four at a time.
+    """
+    for i in range(size):
+        target, value = matrix[i], right[i]
+        for j in range(0, i - 3, 4):
+            a, b, c, d = matrix[j], matrix[j + 1], matrix[j + 2], matrix[j + 3]
+            s, t, u, v = a[i], b[i], c[i], d[i]
+            value = (((value - s * right[j]) - t * right[j + 1]) - u * right[j + 2]) - v * right[j + 3]
+            for column in range(i, size):
+                target[column] = (((target[column] - s * a[column]) - t * b[column]) - u * c[column]) - v * d[column]
+        for j in range(i // 4 * 4, i):
+            source, share = matrix[j], matrix[j, i]
+            value -= share * right[j]
             for column in range(i, size):
                 target[column] -= share * source[column]
+        scale = 1.0 / np.sqrt(target[i])
+        for column in range(i, size):
+            target[column] *= scale
+        right[i] = value * scale
     for j in range(size - 1, -1, -1):
         value = right[j]
         for column in range(j + 1, size):
@@ -359,6 +382,45 @@ def _solve_eals(size, width, biased, explicit, number, tables, events, span, ter
     return solve
 
 
+# --- one row, by any method -----------------------------------------------------------------------------------------
+
+
+def solve_row(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
+    """Solve one row, or let it take a step; returns the loss of its (fresh) events before. For kernels only.
+
+    `fresh` is the number of its fresh events, ANEW or FAR; scratch = (rows of lanes, the same 16 wide, a matrix, a
+    column, turned rows).
+    """
+
+
+@overload(solve_row, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_row(
+    size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch
+):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def solve(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
+        room, squares, matrix, right, turned = scratch
+        lost = 0.0
+        if method == CG or fresh >= 0:
+            times = steps if fresh == ANEW else STEPS_ON_FRESH if fresh >= 0 else max(steps, STEPS_ON_FRESH)
+            lost = solve_cg(
+                size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
+            )
+        elif method == CHOLESKY:
+            buffers = room, squares, matrix, right
+            lost = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
+        else:
+            for step in range(steps):
+                before = solve_eals(size, width, biased, explicit, number, tables, events, span, terms, (room, turned))
+                if step == 0:
+                    lost = before
+        return lost
+
+    return solve
+
+
 # --- all rows -------------------------------------------------------------------------------------------------------
 
 
@@ -392,40 +454,26 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                 if n >= span[1]:
                     break
                 part, number = (bounds[n], bounds[n + 1]), np.int64(numbers[n])
-                if part[0] == part[1]:
+                if part[0] == part[1] or penalties[n] == 0:
                     continue
                 terms = borrow(since[0]), missing[n], penalties[n], mean
-                if method == CG or fresh[n] >= 0:
-                    times = (
-                        steps if fresh[n] == ANEW else STEPS_ON_FRESH if fresh[n] >= 0 else max(steps, STEPS_ON_FRESH)
-                    )
-                    seen = borrow(since[2]), borrow(since[3]), since[4]
-                    sums[n] = solve_cg(
-                        size,
-                        width,
-                        biased,
-                        explicit,
-                        number,
-                        tables,
-                        columns,
-                        part,
-                        fresh[n],
-                        terms,
-                        (borrow(since[1]), grown[n], seen),
-                        times,
-                        room,
-                    )
-                elif method == CHOLESKY:
-                    buffers = room, squares, matrix, right
-                    sums[n] = solve_cholesky(
-                        size, width, biased, explicit, number, tables, columns, part, terms, buffers
-                    )
-                else:
-                    for step in range(steps):
-                        lost = solve_eals(
-                            size, width, biased, explicit, number, tables, columns, part, terms, (room, turned)
-                        )
-                        if step == 0:
-                            sums[n] = lost
+                seen = borrow(since[2]), borrow(since[3]), np.int64(0), np.int64(since[4])
+                buffers = room, squares, matrix, right, turned
+                sums[n] = solve_row(
+                    size,
+                    width,
+                    biased,
+                    explicit,
+                    method,
+                    number,
+                    tables,
+                    columns,
+                    part,
+                    fresh[n],
+                    terms,
+                    (borrow(since[1]), grown[n], seen),
+                    steps,
+                    buffers,
+                )
 
     return solve
