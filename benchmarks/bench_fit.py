@@ -11,10 +11,10 @@ from benchmarks.measuring import note
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
 from fastmf.datasets import synthetic
 from fastmf.engine import WorkingSet, shape_of
-from fastmf.factors import SIDES, Factors
-from fastmf.history import Events
-from fastmf.kernels.grouping import order_by
+from fastmf.kernels.rows.grouping import order_by
+from fastmf.log.history import Events
 from fastmf.memory import default_budget
+from fastmf.parameters.table import SIDES, Factors
 from fastmf.plan import Plan
 from fastmf.protocols import Objective, freeze
 

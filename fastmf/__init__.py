@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from fastmf import delta as delta
     from fastmf import errors as errors
     from fastmf import evaluation as evaluation
-    from fastmf import ids as ids
     from fastmf import integrations as integrations
     from fastmf import interactions as interactions
     from fastmf import lists as lists
@@ -27,16 +26,16 @@ if TYPE_CHECKING:
     from fastmf import samplers as samplers
     from fastmf import warmup as warmup
     from fastmf.delta import Delta
-    from fastmf.ids import IdMap
     from fastmf.interactions import Interactions
     from fastmf.model import MF, Options, load
+    from fastmf.parameters.ids import IdMap
     from fastmf.recipes import Update
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Delta": "fastmf.delta",
-    "IdMap": "fastmf.ids",
+    "IdMap": "fastmf.parameters.ids",
     "Interactions": "fastmf.interactions",
     "MF": "fastmf.model",
     "Options": "fastmf.model",
@@ -68,7 +67,7 @@ __all__ = [
     "samplers",
     "warmup",
 ]
-_ROOMS = {"delta", "ids", "interactions", "model"}  # not for `import *`: whoever writes that has a `model` of their own
+_ROOMS = {"delta", "interactions", "model"}  # not for `import *`: whoever writes that has a `model` of their own
 
 if not TYPE_CHECKING:  # checkers would take any name for one that is there
 

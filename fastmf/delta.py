@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fastmf.errors import StaleDelta
-from fastmf.factors import SIDES, Move, Rows
-from fastmf.grams import Gram
-from fastmf.history import Events
+from fastmf.followers.grams import Gram
+from fastmf.log.history import Events
+from fastmf.parameters.table import SIDES, Move, Rows
 
 __all__ = ["Delta", "Move", "Trail"]
 

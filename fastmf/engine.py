@@ -12,12 +12,12 @@ import numpy as np
 
 from fastmf.delta import Move
 from fastmf.errors import DivergenceError
-from fastmf.factors import SIDES, Factors, Rows
-from fastmf.history import Events
-from fastmf.kernels import minibatch, pointwise
-from fastmf.kernels.launch import launch
-from fastmf.kernels.pointwise import Shape
+from fastmf.kernels.core.launch import launch
+from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.train import minibatch, pointwise
+from fastmf.log.history import Events
 from fastmf.memory import aligned
+from fastmf.parameters.table import SIDES, Factors, Rows
 from fastmf.plan import Plan
 from fastmf.protocols import Objective
 

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.factors import Rows
-from fastmf.kernels import als, gram
-from fastmf.kernels.launch import launch
-from fastmf.kernels.pointwise import Shape
+from fastmf.kernels.core.launch import launch
+from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.train import als, gram
 from fastmf.memory import aligned
+from fastmf.parameters.table import Rows
 
 __all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "pieces", "room_of", "solve"]
 
@@ -20,7 +20,7 @@ _NO_TARGETS, _NO_SHARES = np.empty(0, np.float32), np.empty(0)
 
 
 class Equations(NamedTuple):
-    """Rows of a table and their events, as kernels/als.py has them.
+    """Rows of a table and their events, as kernels/train/als.py has them.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
 
 
 def room_of(form: als.Form, most: int) -> tuple[np.ndarray, ...]:
-    """Room to solve single rows of up to `most` events, as kernels/relearn.py has it."""
+    """Room to solve single rows of up to `most` events, as kernels/train/relearn.py has it."""
     size, width = form.shape.size, form.shape.width
     squares = (_mirrored(form.shape, None) for _ in range(2))
     floats = (np.empty(most, kind) for kind in (np.int64, np.float32, np.int32, np.float32, np.float32))

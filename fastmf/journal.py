@@ -11,15 +11,15 @@ import numpy as np
 from fastmf.delta import Delta
 from fastmf.equations import form_of, room_of
 from fastmf.errors import DataError, DivergenceError
-from fastmf.factors import SIDES, Move, Rows, Table
-from fastmf.grams import NO_GRAM
-from fastmf.history import Events
+from fastmf.followers.grams import NO_GRAM
 from fastmf.interactions import columns
-from fastmf.kernels import online, relearn
-from fastmf.kernels.bridge import entry_point
-from fastmf.kernels.online import Entry
-from fastmf.kernels.pointwise import measure
+from fastmf.kernels.core.bridge import entry_point
+from fastmf.kernels.train import online, relearn
+from fastmf.kernels.train.online import Entry
+from fastmf.kernels.train.pointwise import measure
+from fastmf.log.history import Events
 from fastmf.memory import reserve
+from fastmf.parameters.table import SIDES, Move, Rows, Table
 from fastmf.protocols import Objective
 from fastmf.state import State, reckon, uninterrupted
 
@@ -250,7 +250,7 @@ def _refuse(objective: Objective) -> Callable[..., int]:
 def _solving(
     state: State, objective: Objective, start: tuple[np.ndarray, np.float32], half: bool
 ) -> Callable[..., int]:
-    """What learns one event by solving its rows, with the arguments of :func:`fastmf.kernels.online.learn`."""
+    """What learns one event by solving its rows, with the arguments of :func:`fastmf.kernels.train.online.learn`."""
     loss, solver, regularizer = objective.values
     shape, most = state.factors.shape, int(solver.max_history)
     grams = state.gram_matrices(loss)

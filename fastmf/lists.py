@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta
-from fastmf.factors import SIDES
+from fastmf.parameters.table import SIDES
 from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew
 from fastmf.state import State
 

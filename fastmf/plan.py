@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.history import Events
-from fastmf.kernels.grouping import arrange, count_blocks, order_by
-from fastmf.kernels.launch import at_once
-from fastmf.kernels.pointwise import Shape, record_width
+from fastmf.kernels.core.launch import at_once
+from fastmf.kernels.core.shape import Shape, record_width
+from fastmf.kernels.rows.grouping import arrange, count_blocks, order_by
+from fastmf.log.history import Events
 
 __all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight"]
 

@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.factors import Rows, Table
-from fastmf.history import Events
-from fastmf.ids import IdMap
-from fastmf.kernels import coarse, renewal, scores, topk
-from fastmf.kernels.grouping import order_by
-from fastmf.kernels.launch import launch
-from fastmf.kernels.renewal import KEPT, LOST
+from fastmf.kernels.core.launch import launch
+from fastmf.kernels.rank import quantized as coarse
+from fastmf.kernels.rank import renewal, scores, topk
+from fastmf.kernels.rank.renewal import KEPT, LOST
+from fastmf.kernels.rows.grouping import order_by
+from fastmf.log.history import Events
 from fastmf.memory import aligned
+from fastmf.parameters.ids import IdMap
+from fastmf.parameters.table import Rows, Table
 from fastmf.state import State
 
 __all__ = ["KEPT", "LOST", "Pool", "Ranking", "answer", "best_for", "best_items", "best_rows", "most_similar", "renew"]

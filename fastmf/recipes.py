@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from fastmf.errors import require_integer, require_number
-from fastmf.factors import SIDES
 from fastmf.hints import hinted_methods
+from fastmf.parameters.table import SIDES
 from fastmf.protocols import Loss, Regularizer
 
 __all__ = ["Update", "presets"]

@@ -18,11 +18,11 @@ import numpy as np
 
 from fastmf.delta import Delta, Trail
 from fastmf.errors import StaleDelta
-from fastmf.factors import SIDES, Factors
-from fastmf.grams import Gram, Grams
-from fastmf.history import Events, History
-from fastmf.ids import IdMap
-from fastmf.screen import Screen
+from fastmf.followers.grams import Gram, Grams
+from fastmf.followers.quantized import Screen
+from fastmf.log.history import Events, History
+from fastmf.parameters.ids import IdMap
+from fastmf.parameters.table import SIDES, Factors
 
 __all__ = ["State", "commit", "reckon", "uninterrupted"]
 

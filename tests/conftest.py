@@ -22,7 +22,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def digest_of_sources() -> str:
     """Name the exact sources whose machine code a cache may hold."""
     digest = hashlib.sha256()
-    for path in sorted([*ROOT.glob("fastmf/**/*.py"), *ROOT.glob("tests/*.py")]):
+    for path in sorted([*ROOT.glob("fastmf/**/*.py"), *ROOT.glob("tests/**/*.py")]):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(ROOT).as_posix()} {len(content)}\n".encode())
         digest.update(content)

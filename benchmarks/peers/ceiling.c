@@ -1,5 +1,5 @@
 /* What a compiled loop can do: one pass of stochastic gradient descent with biases and L2, the work of
- * fastmf/kernels/pointwise.py in the same order on the same arrays. Squared loss; SGD, or AdaGrad with one sum a row.
+ * fastmf/kernels/train/pointwise.py in the same order on the same arrays. Squared loss; SGD, or AdaGrad with one sum a row.
  * Rows are 16, 32, 64 or 128 floats, aligned to 64 bytes; a record is [bias, memory].
  *
  * Events come in groups of `flight`: the slopes of all are taken, then their steps, the last event's first. What is

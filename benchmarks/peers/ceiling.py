@@ -23,11 +23,11 @@ from benchmarks.peers import data
 from benchmarks.peers.clocks import Time, timed
 from fastmf import losses, optimizers, regularizers
 from fastmf.engine import WorkingSet, shape_of
-from fastmf.factors import SIDES, Factors
-from fastmf.history import Events
-from fastmf.kernels.grouping import order_by
-from fastmf.kernels.pointwise import Shape
+from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.rows.grouping import order_by
+from fastmf.log.history import Events
 from fastmf.memory import default_budget
+from fastmf.parameters.table import SIDES, Factors
 from fastmf.plan import Plan, deal
 from fastmf.protocols import Objective, freeze
 

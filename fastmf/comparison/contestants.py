@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fastmf import losses, optimizers
 from fastmf.evaluation import Metric, ranks_items
-from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
 from fastmf.model import MF, Options
+from fastmf.parameters.ids import IdMap
 from fastmf.recipes import Update
 
 __all__ = ["CONTESTANTS", "Build", "Popularity", "Regime", "contestants", "default_build", "ready_to_go_over", "regime"]

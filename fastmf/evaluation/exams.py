@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from fastmf.errors import DataError
 from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally
-from fastmf.ids import IdMap
 from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
 from fastmf.metrics.places import UNRANKED, ranks_of_products
 from fastmf.metrics.ranking import RANKINGS, Found
+from fastmf.parameters.ids import IdMap
 
 __all__ = ["Log", "RankingExam", "RatingExam", "exam", "group_masks"]
 

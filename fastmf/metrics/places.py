@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmf.errors import DataError
-from fastmf.kernels import places
-from fastmf.kernels.launch import launch, usable_threads
-from fastmf.kernels.tiles import TILE
+from fastmf.kernels.core.launch import launch, usable_threads
+from fastmf.kernels.rank import ranks as places
+from fastmf.kernels.rank.tiles import TILE
 from fastmf.memory import aligned
 from fastmf.metrics.numbers import require_no_nan
 

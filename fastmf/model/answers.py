@@ -8,16 +8,16 @@ import numpy as np
 
 from fastmf.errors import DataError, NotFittedError, require_integer
 from fastmf.hints import hinted_methods, of_events
-from fastmf.ids import IdMap
 from fastmf.interactions import Interactions, columns
-from fastmf.kernels import scores
-from fastmf.kernels.launch import usable_threads
+from fastmf.kernels.core.launch import usable_threads
+from fastmf.kernels.rank import scores
+from fastmf.learners import numbered, visit
 from fastmf.lists import Lists
 from fastmf.model.options import Options
+from fastmf.parameters.ids import IdMap
 from fastmf.protocols import Objective
 from fastmf.ranking import Pool, Ranking, answer, best_for, best_items, most_similar
 from fastmf.state import State
-from fastmf.training import numbered, visit
 
 __all__ = ["Answers", "require_events"]
 

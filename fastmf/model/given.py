@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.errors import DataError
-from fastmf.factors import SIDES, Rows, Table
-from fastmf.ids import IdMap
 from fastmf.interactions import columns
 from fastmf.model.options import Options
+from fastmf.parameters.ids import IdMap
+from fastmf.parameters.table import SIDES, Rows, Table
 from fastmf.state import State
 
 __all__ = ["Given"]

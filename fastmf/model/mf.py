@@ -13,21 +13,21 @@ from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
 from fastmf.engine import shape_of
 from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
-from fastmf.factors import SIDES, Factors
 from fastmf.hints import hinted_methods
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
-from fastmf.kernels.launch import at_once, usable_threads
+from fastmf.kernels.core.launch import at_once, usable_threads
+from fastmf.learners import Schedule, make_delta, numbered, require_times, train
 from fastmf.memory import default_budget
 from fastmf.model import saving
 from fastmf.model.answers import Answers, require_events
 from fastmf.model.given import Given
 from fastmf.model.options import Options, Settings
+from fastmf.parameters.table import SIDES, Factors
 from fastmf.plan import PARALLEL_FROM
 from fastmf.protocols import Loss, Objective, Optimizer, Regularizer
 from fastmf.recipes import Overrides, Update, presets
 from fastmf.state import State, commit
-from fastmf.training import Schedule, make_delta, numbered, require_times, train
 
 __all__ = ["MF", "load"]
 

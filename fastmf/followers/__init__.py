@@ -1,0 +1,1 @@
+"""Followers: what is derived from a state and told of every change."""

@@ -1,0 +1,218 @@
+"""The best rows of each query, exactly: scores and selection in one pass over tiles of rows.
+
+    score(q, r) = scale[r] * (p_q . q_r) + added[r]
+
+A block of queries meets 64 rows at a time, while these are in the nearest cache. A score is looked at only where it
+beats the k-th best that its query has so far, which is rare; only then is the query's mask asked whether the row is
+barred. The best so far are a heap with the worst on top, ordered by score and among equals by place, so that a list is
+the same whatever the blocks and threads. No memory grows with the number of queries: a worker keeps one block.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+
+from fastmf.kernels.core.bridge import jit, stamp
+from fastmf.kernels.core.lanes import load, store
+from fastmf.kernels.core.shape import Shape, record_width
+from fastmf.kernels.rank.tiles import TILE, above, column, lowest, strip
+from fastmf.kernels.rows.sharing import draw_number
+
+BLOCK = 64  # queries of a worker
+PANEL = 64  # rows that they meet at a time: a word of the mask
+
+
+@njit
+def aligned_rows(rows, width):
+    """An uninitialised float32 array that starts on 64 bytes, made in a kernel."""
+    raw = np.empty(rows * width + 16, np.float32)
+    start = -(np.int64(raw.ctypes.data) >> 2) & 15
+    return raw[start : start + rows * width].reshape((rows, width))
+
+
+# --- what is barred ------------------------------------------------------------------------------------------------
+
+
+@njit
+def _bar(mask, row, candidates):
+    """Set the bit of a row: of its place among the candidates, if it is there."""
+    place = row
+    if candidates.size:
+        place = np.int64(np.searchsorted(candidates, row))
+        if place == candidates.size or candidates[place] != row:
+            return
+    if place < mask.size << 6:  # where nothing may be returned, there is no mask either
+        mask[place >> 6] |= np.int64(1) << (place & 63)
+
+
+@njit
+def bar_past(mask, one, past, candidates):
+    """Bar what is in the log of row `one`: see kernels/rows/log.py."""
+    start, based, base, head, previous, column = past
+    for place in range(start[one], start[one] + based[one]):
+        _bar(mask, np.int64(column[base[place]]), candidates)
+    event = head[one]
+    while event > 0:
+        _bar(mask, np.int64(column[event - 1]), candidates)
+        event = previous[event - 1]
+
+
+@njit
+def barred(mask, place):
+    """Whether the bit of a place is set."""
+    return mask[place >> 6] >> (place & 63) & 1
+
+
+@njit
+def new_mask(mask, shared, places):
+    """Bar what is barred for all, and the places that fill the last panel up."""
+    for word in range(mask.size):
+        mask[word] = shared[word] if shared.size else 0
+    for place in range(places, mask.size << 6):
+        mask[place >> 6] |= np.int64(1) << (place & 63)
+
+
+# --- the best so far -----------------------------------------------------------------------------------------------
+
+
+@njit
+def sink(heap, scores, line, size, place, score):
+    """Put a score where the worst was, and let it sink below what is worse."""
+    hole = 0
+    while True:
+        child = 2 * hole + 1
+        if child >= size:
+            break
+        if child + 1 < size:
+            left, right = scores[line, child], scores[line, child + 1]
+            if right < left or (right == left and heap[line, child + 1] > heap[line, child]):
+                child += 1
+        lower = scores[line, child]
+        if not (lower < score or (lower == score and heap[line, child] > place)):
+            break
+        scores[line, hole], heap[line, hole] = lower, heap[line, child]
+        hole = child
+    scores[line, hole], heap[line, hole] = score, place
+
+
+@njit
+def _sort(heap, scores, line, size):
+    """Order a heap from the best to the worst."""
+    for last in range(size - 1, 0, -1):
+        place, score = heap[line, last], scores[line, last]
+        heap[line, last], scores[line, last] = heap[line, 0], scores[line, 0]
+        sink(heap, scores, line, last, place, score)
+
+
+@njit
+def _offer(hits, found, start, line, top, best, best_scores):
+    """Let in the scores of a panel that `hits` names, as far as they still beat the limit; returns the new one."""
+    limit = best_scores[line, 0]
+    while hits:
+        lane = lowest(hits)
+        hits &= hits - 1
+        score = found[lane // TILE, lane % TILE]
+        if score > limit:
+            sink(best, best_scores, line, top, start + lane, score)
+            limit = best_scores[line, 0]
+    return limit
+
+
+@njit
+def finish(best, best_scores, line, top, candidates):
+    """Order a query's heap, and turn places into rows."""
+    _sort(best, best_scores, line, top)
+    if candidates.size:
+        for n in range(top):
+            if best[line, n] >= 0:
+                best[line, n] = candidates[best[line, n]]
+
+
+# --- the kernel ----------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def rank(shape: Shape, half: bool, parallel: bool) -> Any:
+    """The kernel that finds the best candidates of each query, for tables in single or half precision."""
+    return _rank(shape.size, shape.width, record_width(shape.memory), half, parallel, stamp(parallel=parallel))
+
+
+def _rank(size, width, fields, half, parallel, stamp):
+    @jit(stamp, parallel)
+    def rank(queries, query_rows, rows, scale, added, candidates, places, shared, past, owners, workers, best, scores):
+        """Lists of the rows of highest score, best first, equal ones by row; short ones end in -1 and -inf.
+
+        Query n is row query_rows[n] of `queries`, or zero where that is -1. The candidates are rows 0 to `places` - 1,
+        or where there are any `candidates` these rows, ascending. `scale` (of queries too) and `added` (its column 0)
+        may be None. Barred for query n are the places set in `shared`, 64 to a word, and what row owners[n] (unless
+        -1) has in the log `past`.
+        """
+        stamp  # noqa: B018 - the cache key, see bridge
+        block = min(BLOCK, -(-query_rows.size // workers))
+        top = min(best.shape[1], places)
+        taken = np.zeros(1, np.int64)  # blocks, by whichever worker is free: cores need not be equally fast
+        for _ in prange(workers):
+            points, panel = aligned_rows(block, width), aligned_rows(PANEL, width)
+            found, scales, addends = (
+                aligned_rows(PANEL // TILE, TILE),
+                aligned_rows(PANEL // TILE, TILE),
+                aligned_rows(PANEL // TILE, TILE),
+            )
+            limits, masks = np.empty(block, np.float32), np.empty((block, (places + PANEL - 1) // PANEL), np.int64)
+            while True:
+                first = draw_number(taken) * block
+                if first >= query_rows.size:
+                    break
+                count = min(block, query_rows.size - first)
+                for q in range(count):
+                    row = np.int64(query_rows[first + q])
+                    if row < 0:
+                        points[q, :] = 0
+                    elif scale is None:
+                        store(points, q, 0, load(queries, row, 0, width, size))
+                    else:
+                        store(points, q, 0, load(queries, row, 0, width, size) * scale[row])
+                    new_mask(masks[q], shared, places)
+                    if owners[first + q] >= 0:
+                        bar_past(masks[q], owners[first + q], past, candidates)
+                    best[first + q, :], scores[first + q, :] = -1, -np.inf
+                    limits[q] = -np.inf
+                for start in range(0, places, PANEL):
+                    filled = min(PANEL, places - start)
+                    in_place = not (candidates.size or half) and filled == PANEL
+                    for r in range(0 if in_place else filled):
+                        row = np.int64(candidates[start + r]) if candidates.size else start + r
+                        store(panel, r, 0, load(rows, row, 0, width, size))
+                        if scale is not None:
+                            scales[r // TILE, r % TILE] = scale[row]
+                        if added is not None:
+                            addends[r // TILE, r % TILE] = added[row, 0]
+                    address = np.int64(panel.ctypes.data)
+                    if in_place:
+                        address = np.int64(rows.ctypes.data) + start * width * 4
+                        for n in range(PANEL // TILE):
+                            if scale is not None:
+                                store(scales, n, 0, column(scale, start + n * TILE, 1))
+                            if added is not None:
+                                store(addends, n, 0, column(added, start + n * TILE, fields))
+                    for q in range(count):
+                        point, limit, hits = load(points, q, 0, width, size), limits[q], np.int64(0)
+                        for n in range(PANEL // TILE):
+                            tile = strip(point, address + n * TILE * width * 4)
+                            if scale is not None:
+                                tile = tile * load(scales, n, 0, TILE, TILE)
+                            if added is not None:
+                                tile = tile + load(addends, n, 0, TILE, TILE)
+                            store(found, n, 0, tile)
+                            hits |= above(tile, limit) << n * TILE
+                        hits &= ~masks[q, start // PANEL]  # a seen item is often a good one
+                        if hits:
+                            limits[q] = _offer(hits, found, start, first + q, top, best, scores)
+                for q in range(first, first + count):
+                    finish(best, scores, q, top, candidates)
+
+    return rank

@@ -1,0 +1,1 @@
+"""Rows by id, by batch and by event: tables, hashing, grouping, the log."""

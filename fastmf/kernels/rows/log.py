@@ -1,0 +1,233 @@
+"""The event log of a model, by row: for each side a base of positions laid end to end and a linked tail of newer ones.
+
+The events of row r, oldest first, are ``base[start[r]:start[r] + based[r]]`` and then its tail: ``head[r] - 1`` is its
+newest event and ``previous[e] - 1`` the one before event e; 0 ends the list. `tailed[r]` counts the tail.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fastmf.kernels.core.borrowed import borrow, prefetch
+from fastmf.kernels.core.bridge import jit, stamp
+from fastmf.kernels.core.rng import draw
+
+MERGED_FROM = 16  # a tail shorter than this is not worth laying out
+_AHEAD = 16  # events between a prefetch and its use
+
+
+def _append(stamp):
+    @jit(stamp)
+    def append(rows, first, head, tailed, previous):
+        """Link events `first`, `first` + 1, ... to their rows."""
+        stamp  # noqa: B018 - the cache key, see bridge
+        for position in range(rows.size):
+            if position + _AHEAD < rows.size:
+                prefetch(head, np.int64(rows[position + _AHEAD]))
+                prefetch(tailed, np.int64(rows[position + _AHEAD]))
+            row = rows[position]
+            previous[first + position] = head[row]
+            head[row] = first + position + 1
+            tailed[row] += 1
+
+    return append
+
+
+def _retract(stamp):
+    @jit(stamp)
+    def retract(rows, first, based, head, tailed, previous):
+        """Unlink events `first`, `first` + 1, ..., the newest ones of the log."""
+        stamp  # noqa: B018
+        for position in range(rows.size - 1, -1, -1):
+            row = rows[position]
+            if tailed[row] > 0:
+                head[row] = previous[first + position]
+                tailed[row] -= 1
+            else:
+                based[row] -= 1
+
+    return retract
+
+
+def _count(stamp):
+    @jit(stamp)
+    def count(rows, limit, based, tailed, bounds):
+        """bounds[n + 1] - bounds[n] = how many events of rows[n] there are, at most `limit`; returns their sum."""
+        stamp  # noqa: B018
+        total = 0
+        for n in range(rows.size):
+            bounds[n] = total
+            total += min(limit, np.int64(based[rows[n]] + tailed[rows[n]]))
+        bounds[rows.size] = total
+        return total
+
+    return count
+
+
+@njit
+def read(row, first, last, start, based, head, previous, base, events):
+    """events[first:last] = the newest events of a row, oldest first."""
+    event, place = head[row], last
+    while place > first and event > 0:
+        place -= 1
+        events[place] = event - 1
+        event = previous[event - 1]
+    end, rest = start[row] + based[row], place - first
+    for k in range(rest):
+        events[first + k] = base[end - rest + k]
+
+
+@njit
+def lay_out(row, events, start, based, head, tailed, base, used):
+    """All events of a row, laid out behind the `used` positions of the base; returns how many are used then."""
+    for k in range(events.size):
+        base[used + k] = events[k]
+    start[row], based[row] = used, events.size
+    head[row], tailed[row] = 0, 0
+    return used + events.size
+
+
+@njit
+def older(row, count, k):
+    """Draw k among the older half of a row's events: a place in the order of arrival."""
+    return np.int64(draw(row, count, k) % np.uint64(count // 2))
+
+
+def _collect(stamp):
+    @jit(stamp)
+    def collect(rows, bounds, start, based, head, tailed, previous, base, used, events):
+        """events[bounds[n]:bounds[n + 1]] = the newest events of rows[n], oldest first.
+
+        A tail as long as its base is laid out behind the `used` positions of the base when the whole row is visited
+        anyway, which costs a constant per event over time. Returns how many positions are used then.
+        """
+        stamp  # noqa: B018
+        for n in range(rows.size):
+            row, first, last = rows[n], bounds[n], bounds[n + 1]
+            read(row, first, last, start, based, head, previous, base, events)
+            whole = last - first == based[row] + tailed[row]
+            if whole and tailed[row] >= max(MERGED_FROM, based[row]) and used + last - first <= base.size:
+                used = lay_out(row, events[first:last], start, based, head, tailed, base, used)
+        return used
+
+    return collect
+
+
+@njit
+def tidied(row, limit, links, base, used):
+    """Lay out a row that is longer than `limit`, if its sample may lack events; how many positions are used then."""
+    start, based, head, tailed, previous = links
+    count = np.int64(based[row] + tailed[row])
+    if count > limit and limit > 1 and tailed[row] > based[row] and used + count <= base.size:
+        whole = np.empty(count, np.int64)
+        read(row, 0, count, start, based, head, previous, base, whole)
+        used = lay_out(row, whole, start, based, head, tailed, base, used)
+    return used
+
+
+@njit
+def sample(row, limit, links, base, events, scales):
+    """The newest events of a row, oldest first, into `events`; of a row with more than `limit`, a sample of the others.
+
+    The sample comes first, limit // 2 events of the older half of the row, each of which stands for scales[n] events.
+    That half is in the base once the row is tidied, so that what is drawn depends on the log alone.
+    """
+    start, based, head, tailed, previous = links
+    count = np.int64(based[row] + tailed[row])
+    taken = min(limit, count)
+    drawn = limit // 2 if count > limit and based[row] >= count // 2 else 0  # else there was no room to lay it out
+    read(row, drawn, taken, start, based, head, previous, base, events)
+    for k in range(drawn):
+        events[k], scales[k] = base[start[row] + older(row, count, k)], np.float32((count - limit + drawn) / drawn)
+    scales[drawn:taken] = 1
+    return taken
+
+
+def _tidy(stamp):
+    @jit(stamp)
+    def tidy(rows, limit, index):
+        """Lay out rows that are sampled, see recall; returns how many positions of the base are used then."""
+        stamp  # noqa: B018
+        used = index[6]
+        for n in range(rows.size):
+            used = tidied(rows[n], limit, index[:5], index[5], used)
+        return used
+
+    return tidy
+
+
+def _recall(stamp):
+    @jit(stamp)
+    def recall(rows, bounds, limit, index, columns, numbering, new, out):
+        """The events of rows[n], from bounds[n] - bounds[0] on: those of `sample`, then new ones.
+
+        index = (start, based, head, tailed, previous, base, used). columns, new[0] and out are (rows of the other side,
+        values, weights, times), without times where `out` has none; a single value is that of all events. The first
+        columns[4] events of the log weigh 1, and a sampled event weighs as much as all that it stands for. In place of
+        rows of the other side are their numbers; numbering = (marks, rows, count), see grouping.Numbering. New events
+        of rows[n] are new[1][new[2][n]:new[2][n + 1]]. Returns how many positions of the base are used then.
+        """
+        stamp  # noqa: B018
+        links, base, used = index[:5], index[5], index[6]
+        _, based, _, tailed, _ = links
+        own, values, weights, single = borrow(columns[0]), borrow(columns[1]), borrow(columns[2]), columns[1].size == 1
+        times, unweighted, (columns_new, order, starts) = columns[3], columns[4], new
+        others_new, values_new, weights_new = borrow(columns_new[0]), borrow(columns_new[1]), borrow(columns_new[2])
+        marks, met, known = borrow(numbering[0]), borrow(numbering[1]), numbering[2][0]
+        others, out_values, out_weights = borrow(out[0]), borrow(out[1]), borrow(out[2])
+        out_times, longest, timed = out[3], 0, out[3].size > 0
+        for n in range(rows.size):
+            longest = max(longest, min(limit, np.int64(based[rows[n]] + tailed[rows[n]])))
+        events, scales = np.empty(longest, np.int64), np.empty(longest, np.float32)
+        for n in range(rows.size):
+            at, used = bounds[n] - bounds[0], tidied(rows[n], limit, links, base, used)
+            taken = sample(rows[n], limit, links, base, events, scales)
+            for k in range(taken):
+                ahead = events[min(k + _AHEAD, taken - 1)]
+                prefetch(own, ahead)
+                if not single:
+                    prefetch(values, ahead)
+                event = events[k]
+                other = np.int64(own[event])
+                if marks[other] == 0:
+                    met[known] = other
+                    known += 1
+                    marks[other] = known
+                others[at], out_values[at] = marks[other] - 1, values[0 if single else event]
+                out_weights[at] = scales[k] * (weights[event] if event >= unweighted else np.float32(1))
+                if timed:
+                    out_times[at] = times[event]
+                at += 1
+            for k in range(starts[n], starts[n + 1]):
+                event = order[k]
+                others[at], out_values[at], out_weights[at] = others_new[event], values_new[event], weights_new[event]
+                if timed:
+                    out_times[at] = columns_new[3][event]
+                at += 1
+        numbering[2][0] = known
+        return used
+
+    return recall
+
+
+def _fetch(stamp):
+    @jit(stamp)
+    def fetch(events, rows, values, weights, unweighted, times, out_rows, out_values, out_weights, out_times):
+        """Four columns of the log at some positions, in one pass over it; without `out_times`, three.
+
+        The first `unweighted` events of the log weigh 1.
+        """
+        stamp  # noqa: B018
+        for n in range(events.size):
+            event = events[n]
+            out_rows[n], out_values[n] = rows[event], values[event]
+            out_weights[n] = weights[event] if event >= unweighted else np.float32(1)
+            if out_times.size > 0:
+                out_times[n] = times[event]
+
+    return fetch
+
+
+append, retract, count = _append(stamp()), _retract(stamp()), _count(stamp())
+collect, fetch, tidy, recall = _collect(stamp()), _fetch(stamp()), _tidy(stamp()), _recall(stamp())

@@ -1,0 +1,1 @@
+"""Training: steps, negatives, solved rows, one event at a time."""

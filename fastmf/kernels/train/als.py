@@ -1,0 +1,431 @@
+"""Alternating least squares: one side's rows are solved, each on its own, with the other side fixed.
+
+A row p (with its bias b, where biases move) is the minimum of
+
+    sum_n w_n (t_n - b - x_n . p)^2  +  missing * p' G p  +  penalty * (|p|^2 + b^2)
+
+over its events n, which met the rows x_n of the other side; G is the Gram matrix of the other side, in which all of its
+rows are, met or not. Ratings have no such term. t_n is the target less what the row cannot change (mean, bias of x_n).
+
+========== ==============================================================================================
+CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64
+CG         `steps` of conjugate gradients from where the row is; never forms a matrix
+EALS       `steps` passes over the coordinates of the row, each set to its minimum with the others fixed
+========== ==============================================================================================
+
+A row with a long past need not read all of it: taken to be at its minimum before its `fresh` newest events came, it
+moves by ``A^-1 g``. g is the gradient that has come in since: of these events, of what they have added to the penalty
+(`grown`), of the `drift` of the Gram matrix, and of the rows met that have moved. A is the matrix of a sample of its
+events, which stands for all in the last part of g too. This is done by CG.
+
+References: Hu, Koren, Volinsky (2008), Collaborative Filtering for Implicit Feedback Datasets. Takács, Pilászy, Tikk
+(2011), Applications of the conjugate gradient method for implicit feedback collaborative filtering. He, Zhang, Kan,
+Chua (2016), Fast Matrix Factorization for Online Recommendation with Implicit Feedback.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numba.extending import overload
+
+from fastmf.kernels.core.borrowed import borrow, narrow, prefetch
+from fastmf.kernels.core.bridge import jit, stamp
+from fastmf.kernels.core.lanes import fma, load, store
+from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.rows.sharing import draw_number
+
+METHODS = CHOLESKY, CG, EALS = 0, 1, 2
+ANEW, FAR = -1, -2  # in place of a number of fresh events: solved from where the row is, which may be far off
+ROOM = 8  # rows of lanes that a worker needs besides a matrix
+STEPS_ON_FRESH = 6  # of conjugate gradients, from no guess; at least as many from FAR
+_AHEAD = 8  # events between a prefetch and its use
+_GROUP = 4  # events whose outer products are added at once
+
+
+class Form(NamedTuple):
+    """What a kernel is compiled for: the shape of rows, the method, and whether events have targets of their own.
+
+    Without targets of their own all events have target 1, and no row has a bias.
+    """
+
+    shape: Shape
+    method: int
+    explicit: bool
+
+
+# --- what all methods share -----------------------------------------------------------------------------------------
+
+
+def residual(size, width, biased, explicit, known, row, bias, tables, events, span, terms, room):
+    """-1/2 of the gradient at a row, its part for the bias, and the summed loss of its events. For kernels only.
+
+    Without `known`, the targets are taken to be 0, and the answer is minus the product of a direction and the matrix of
+    the normal equations. tables = (own rows, own records, other rows, other records); terms = (gram, missing, penalty,
+    mean); all arrays are borrowed.
+    """
+
+
+@overload(residual, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _residual(size, width, biased, explicit, known, row, bias, tables, events, span, terms, room):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def pull(size, width, biased, explicit, known, row, bias, tables, events, span, terms, room):
+        _, _, other, other_records = tables
+        others, weights, targets = events
+        gram, missing, penalty, mean = terms
+        first, last = span
+        total, total_bias, lost = row * (-penalty), bias * (-penalty), 0.0
+        if not explicit:
+            store(room, 0, 0, row)
+            one, two = row * np.float32(0), row * np.float32(0)
+            for factor in range(0, width, 2):
+                one = fma(load(gram, factor, 0, width, size), room[0, factor], one)
+                two = fma(load(gram, factor + 1, 0, width, size), room[0, factor + 1], two)
+            total = fma(one + two, -missing, total)
+        for n in range(first, last):
+            if known:
+                prefetch(other, np.int64(others[min(n + _AHEAD, last - 1)]))
+            met = np.int64(others[n])
+            x = load(other, met, 0, width, size)
+            error = -(x * row).total() - bias
+            if known:
+                error += targets[n] - mean - other_records[met, 0] if explicit else np.float32(1)
+            pulled = weights[n] * error
+            lost += pulled * error
+            total = fma(x, pulled, total)
+            total_bias += pulled
+        return total, total_bias if biased else np.float32(0), lost
+
+    return pull
+
+
+def shift(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
+    """How -1/2 of the gradient of some events has changed as the rows they met moved, and its part for the bias.
+
+    seen = (rows of the other side as they were, their records, how many: the first ones, no other has moved). For
+    kernels only.
+    """
+
+
+@overload(shift, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _shift(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def pull(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
+        _, _, other, other_records = tables
+        others, weights, targets = events
+        old, old_records, moved = seen
+        total, total_bias = row * np.float32(0), np.float32(0)
+        for n in range(span[0], span[1]):
+            met = np.int64(others[n])
+            if met < moved:
+                x, y = load(other, met, 0, width, size), load(old, met, 0, width, size)
+                error, error_then = -(x * row).total() - bias, -(y * row).total() - bias
+                if explicit:
+                    target = targets[n] - mean
+                    error, error_then = (
+                        error + target - other_records[met, 0],
+                        error_then + target - old_records[met, 0],
+                    )
+                else:
+                    error, error_then = error + np.float32(1), error_then + np.float32(1)
+                total = fma(x, weights[n] * error, fma(y, -weights[n] * error_then, total))
+                total_bias += weights[n] * (error - error_then)
+        return total, total_bias if biased else np.float32(0)
+
+    return pull
+
+
+# --- conjugate gradients --------------------------------------------------------------------------------------------
+
+
+def solve_cg(size, width, biased, explicit, number, tables, events, span, fresh, terms, since, steps, room):
+    """Some steps of conjugate gradients on one row; returns the loss of its (fresh) events before. For kernels only.
+
+    since = (drift, grown, seen), where some are fresh, see `shift`.
+    """
+
+
+@overload(solve_cg, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh, terms, since, steps, room):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def solve(size, width, biased, explicit, number, tables, events, span, fresh, terms, since, steps, room):
+        own, own_records, _, _ = tables
+        row = load(own, number, 0, width, size)
+        bias = own_records[number, 0] if biased else np.float32(0)
+        asked = span if fresh < 0 else (span[1] - fresh, span[1])
+        pulls = terms if fresh < 0 else (since[0], terms[1], since[1], terms[3])
+        left, left_bias, lost = residual(
+            size, width, biased, explicit, True, row, bias, tables, events, asked, pulls, room
+        )
+        if fresh >= 0:
+            past = (span[0], span[1] - fresh)
+            more, more_bias = shift(size, width, biased, explicit, row, bias, tables, since[2], events, past, terms[3])
+            left, left_bias = left + more, left_bias + more_bias
+        direction, direction_bias = left, left_bias
+        norm = (left * left).total() + left_bias * left_bias
+        least = norm * np.float32(1e-13)  # where float32 has nothing left to say
+        for _ in range(steps):
+            if not norm > least:
+                break
+            product, product_bias, _ = residual(
+                size, width, biased, explicit, False, direction, direction_bias, tables, events, span, terms, room
+            )
+            bend = (direction * product).total() + direction_bias * product_bias
+            if not bend < 0:  # too near 0 for float32
+                break
+            length = -norm / bend
+            row, bias = fma(direction, length, row), bias + direction_bias * length
+            left, left_bias = fma(product, length, left), left_bias + product_bias * length
+            following = (left * left).total() + left_bias * left_bias
+            share = following / norm
+            direction, direction_bias = fma(direction, share, left), left_bias + direction_bias * share
+            norm = following
+        store(own, number, 0, row)
+        if biased:
+            own_records[number, 0] = bias
+        return lost
+
+    return solve
+
+
+# --- the normal equations -------------------------------------------------------------------------------------------
+
+
+@njit(error_model="numpy")
+def _solve_positive(matrix, right, size):
+    """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor."""
+    for j in range(size):
+        scale = 1.0 / np.sqrt(matrix[j, j])
+        for column in range(j, size):
+            matrix[j, column] *= scale
+        right[j] *= scale
+        source = matrix[j]
+        for i in range(j + 1, size):
+            target, share = matrix[i], source[i]
+            right[i] -= share * right[j]
+            for column in range(i, size):
+                target[column] -= share * source[column]
+    for j in range(size - 1, -1, -1):
+        value = right[j]
+        for column in range(j + 1, size):
+            value -= matrix[j, column] * right[column]
+        right[j] = value / matrix[j, j]
+
+
+def solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+    """Set one row to its minimum; returns the loss of its events before. For kernels only."""
+
+
+@overload(solve_cholesky, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+    if not hasattr(size, "literal_value"):
+        return None
+    parts = width.literal_value // 16
+
+    def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+        own, own_records, other, other_records = tables
+        others, weights, targets = events
+        gram, missing, penalty, mean = terms
+        room, squares, matrix, right = scratch
+        blocks = narrow(other, 16)
+        first, last = span
+        old = load(own, number, 0, width, size)
+        old_bias = own_records[number, 0] if biased else np.float32(0)
+        zero = old * np.float32(0)
+        for factor in range(width):
+            store(room, ROOM + factor, 0, zero)
+        along, column, count, along_bias, lost = zero, zero, np.float32(0), np.float32(0), 0.0
+        for start in range(first, last, _GROUP):
+            for member in range(_GROUP):
+                n = min(start + member, last - 1)
+                prefetch(other, np.int64(others[min(n + _AHEAD, last - 1)]))
+                met = np.int64(others[n])
+                weight = weights[n] if start + member < last else np.float32(0)
+                x = load(other, met, 0, width, size)
+                scaled = x * weight
+                store(room, 1 + member, 0, scaled)
+                target = targets[n] - mean - other_records[met, 0] if explicit else np.float32(1)
+                error = target - (x * old).total() - old_bias
+                lost += weight * error * error
+                along = fma(scaled, target, along)
+                if biased:
+                    column, count, along_bias = column + scaled, count + weight, along_bias + weight * target
+            a, b = np.int64(others[start]), np.int64(others[min(start + 1, last - 1)])
+            c, d = np.int64(others[min(start + 2, last - 1)]), np.int64(others[min(start + 3, last - 1)])
+            for part in range(parts):
+                x_a, x_b = load(blocks, a * parts + part, 0, 16, 16), load(blocks, b * parts + part, 0, 16, 16)
+                x_c, x_d = load(blocks, c * parts + part, 0, 16, 16), load(blocks, d * parts + part, 0, 16, 16)
+                for factor in range(16 * part, size):
+                    place = (ROOM + factor) * parts + part
+                    total = fma(x_a, room[1, factor], load(squares, place, 0, 16, 16))
+                    total = fma(x_b, room[2, factor], total)
+                    total = fma(x_c, room[3, factor], total)
+                    store(squares, place, 0, fma(x_d, room[4, factor], total))
+        store(room, 0, 0, along)
+        store(room, 1, 0, column)
+        for i in range(size):
+            right[i] = room[0, i]
+            for j in range(i, size):  # the lower triangle was summed
+                met_both = np.float64(room[ROOM + j, i])
+                matrix[i, j] = met_both if explicit else met_both + missing * np.float64(gram[i, j])
+            matrix[i, i] += penalty
+            if biased:
+                matrix[i, size] = room[1, i]
+        if biased:
+            right[size], matrix[size, size] = along_bias, count + penalty
+        _solve_positive(matrix, right, size + 1 if biased else size)
+        for factor in range(size):
+            room[0, factor] = np.float32(right[factor])
+        store(own, number, 0, load(room, 0, 0, width, size))
+        if biased:
+            own_records[number, 0] = np.float32(right[size])
+        return lost
+
+    return solve
+
+
+# --- coordinates ----------------------------------------------------------------------------------------------------
+
+
+def solve_eals(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+    """One pass over the coordinates of one row; returns the loss of its events before. For kernels only."""
+
+
+@overload(solve_eals, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_eals(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+        own, own_records, other, other_records = tables
+        others, weights, targets = events
+        gram, missing, penalty, mean = terms
+        room, turned = scratch  # turned: a column of the met rows per line, then weights, weights 0, errors
+        first, last = span
+        old = load(own, number, 0, width, size)
+        bias = own_records[number, 0] if biased else np.float32(0)
+        strips = (last - first + 15) // 16
+        weighted, missed, lost = size, size + 1, 0.0
+        for n in range(16 * strips):
+            strip, lane = n // 16, n % 16
+            event = min(first + n, last - 1)
+            met = np.int64(others[event])
+            x = load(other, met, 0, width, size)
+            store(room, 0, 0, x)
+            for factor in range(size):
+                turned[factor * strips + strip, lane] = room[0, factor]
+            weight = weights[event] if first + n < last else np.float32(0)
+            target = targets[event] - mean - other_records[met, 0] if explicit else np.float32(1)
+            error = target - (x * old).total() - bias
+            turned[weighted * strips + strip, lane], turned[missed * strips + strip, lane] = weight, error
+            lost += weight * error * error
+        store(room, 0, 0, old)
+        for factor in range(size):
+            pulled, curved = load(turned, 0, 0, 16, 16) * np.float32(0), load(turned, 0, 0, 16, 16) * np.float32(0)
+            for strip in range(strips):
+                x = load(turned, factor * strips + strip, 0, 16, 16)
+                scaled = x * load(turned, weighted * strips + strip, 0, 16, 16)
+                pulled = pulled + scaled * load(turned, missed * strips + strip, 0, 16, 16)
+                curved = curved + scaled * x
+            value = room[0, factor]
+            slope, curve = pulled.total() - penalty * value, curved.total() + penalty
+            if not explicit:
+                slope -= missing * (load(gram, factor, 0, width, size) * load(room, 0, 0, width, size)).total()
+                curve += missing * gram[factor, factor]
+            change = slope / curve
+            room[0, factor] = value + change
+            for strip in range(strips):
+                x, place = load(turned, factor * strips + strip, 0, 16, 16), missed * strips + strip
+                store(turned, place, 0, fma(x, -change, load(turned, place, 0, 16, 16)))
+        store(own, number, 0, load(room, 0, 0, width, size))
+        if biased:
+            pulled, curve = -penalty * bias, penalty
+            for strip in range(strips):
+                weight = load(turned, weighted * strips + strip, 0, 16, 16)
+                pulled += (weight * load(turned, missed * strips + strip, 0, 16, 16)).total()
+                curve += weight.total()
+            own_records[number, 0] = bias + pulled / curve
+        return lost
+
+    return solve
+
+
+# --- all rows -------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def solve(form: Form, parallel: bool) -> Any:
+    """The kernel that solves rows of one side."""
+    size, width, _, biases = form.shape
+    return _solve(size, width, biases and form.explicit, form.explicit, form.method, parallel, stamp(parallel=parallel))
+
+
+def _solve(size, width, biased, explicit, method, parallel, stamp):
+    @jit(stamp, parallel)
+    def solve(rows, span, events, own, own_records, other, other_records, since, mean, steps, scratch, workers, sums):
+        """Solve rows[span[0]:span[1]]; sums[n] becomes the loss of the events of row n before.
+
+        rows = (numbers, bounds, fresh, missing, penalties, grown): the events of row n, (others, weights, targets), are
+        those from bounds[n] to bounds[n + 1], and fresh[n] of them are fresh, or it is solved ANEW or from FAR.
+        since = (the Gram matrix, its drift, then as `shift` has them: rows seen, their records, how many). A worker has
+        scratch[:][worker] = (rows of lanes, matrix, columns).
+        """
+        stamp  # noqa: B018 - the cache key, see bridge
+        taken = np.full(1, span[0])
+        for worker in prange(workers):
+            numbers, bounds, fresh, missing, penalties, grown = rows
+            columns = borrow(events[0]), borrow(events[1]), borrow(events[2])
+            tables = borrow(own), borrow(own_records), borrow(other), borrow(other_records)
+            lanes, matrix, turned = scratch[0][worker], scratch[1][worker], borrow(scratch[2][worker])
+            room, squares, right = borrow(lanes), borrow(lanes.reshape((-1, 16))), np.empty(size + 1)
+            while True:
+                n = draw_number(taken)
+                if n >= span[1]:
+                    break
+                part, number = (bounds[n], bounds[n + 1]), np.int64(numbers[n])
+                if part[0] == part[1]:
+                    continue
+                terms = borrow(since[0]), missing[n], penalties[n], mean
+                if method == CG or fresh[n] >= 0:
+                    times = (
+                        steps if fresh[n] == ANEW else STEPS_ON_FRESH if fresh[n] >= 0 else max(steps, STEPS_ON_FRESH)
+                    )
+                    seen = borrow(since[2]), borrow(since[3]), since[4]
+                    sums[n] = solve_cg(
+                        size,
+                        width,
+                        biased,
+                        explicit,
+                        number,
+                        tables,
+                        columns,
+                        part,
+                        fresh[n],
+                        terms,
+                        (borrow(since[1]), grown[n], seen),
+                        times,
+                        room,
+                    )
+                elif method == CHOLESKY:
+                    buffers = room, squares, matrix, right
+                    sums[n] = solve_cholesky(
+                        size, width, biased, explicit, number, tables, columns, part, terms, buffers
+                    )
+                else:
+                    for step in range(steps):
+                        lost = solve_eals(
+                            size, width, biased, explicit, number, tables, columns, part, terms, (room, turned)
+                        )
+                        if step == 0:
+                            sums[n] = lost
+
+    return solve

@@ -1,0 +1,71 @@
+"""Gram matrices of tables, ``sum_r s_r x_r x_r'`` in float64: what all rows of a side are to a row of the other."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from fastmf.kernels.core.bridge import jit, stamp
+from fastmf.kernels.core.lanes import load, store
+from fastmf.kernels.core.shape import Shape
+
+PARTS = 16  # of a table, summed apart and added in order: the same bits for any number of threads
+
+
+@functools.cache
+def gram(shape: Shape, parallel: bool) -> Any:
+    """The kernel that sums over a whole table."""
+    return _gram(shape.size, shape.width, parallel, stamp(parallel=parallel))
+
+
+def _gram(size, width, parallel, stamp):
+    @jit(stamp, parallel)
+    def gram(rows, count, shares, room, sums):
+        """sums[p], float64[width, width], becomes the upper triangle of part p of the first `count` rows.
+
+        Row r counts shares[r] times, or once where there are no shares; room is float32[PARTS, 4, width].
+        """
+        stamp  # noqa: B018 - the cache key, see bridge
+        for part in prange(PARTS):
+            first, last = count * part // PARTS, count * (part + 1) // PARTS
+            total, four = sums[part], room[part]
+            scaled = np.empty((4, width))
+            total[:, :] = 0.0
+            for start in range(first, last, 4):
+                for member in range(4):
+                    row = min(start + member, last - 1)
+                    store(four, member, 0, load(rows, row, 0, width, size))
+                    share = 0.0 if start + member >= last else shares[row] if shares.size else 1.0
+                    for factor in range(width):
+                        scaled[member, factor] = share * four[member, factor]
+                for i in range(size):
+                    for j in range(i, size):
+                        total[i, j] += (scaled[0, i] * four[0, j] + scaled[1, i] * four[1, j]) + (
+                            scaled[2, i] * four[2, j] + scaled[3, i] * four[3, j]
+                        )
+
+    return gram
+
+
+@functools.cache
+def correct(shape: Shape) -> Any:
+    """The kernel that adds some rows to a Gram matrix, or takes them away."""
+    return _correct(shape.size, shape.width, stamp())
+
+
+def _correct(size, width, stamp):
+    @jit(stamp)
+    def correct(rows, numbers, shares, sign, room, total):
+        """Total += sign * shares[n] * x x' for each row numbers[n], the upper triangle; room is float32[1, width]."""
+        stamp  # noqa: B018
+        for n in range(numbers.size):
+            store(room, 0, 0, load(rows, np.int64(numbers[n]), 0, width, size))
+            for i in range(size):
+                scaled = sign * shares[n] * room[0, i]
+                for j in range(i, size):
+                    total[i, j] += scaled * room[0, j]
+
+    return correct

@@ -1,0 +1,344 @@
+"""Negatives: what is drawn for an event, and what a user knows already.
+
+A draw is a hash of (key of the pass, place of the event, number of the draw), see rng.py, that the sampler makes a row
+of. Rows that the user knows are recognised by an exact hash set.
+
+Rows are those of the model. The *entry* of a row in a list is its place in the working set, ``marks[row] - 1``, or
+``~row`` where it has none; where the working set is the whole table, it is the row itself.
+
+The `reach` of a draw, a compile-time constant, says which rows there are:
+
+========== =============================================================================
+WHOLE      all of the model's, which are the working set
+BEYOND     all of the model's, some of which are outside the working set and only read
+BAND       those of one band of items: what no other worker touches meanwhile
+========== =============================================================================
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+
+from fastmf.kernels.core import bridge
+from fastmf.kernels.core.borrowed import borrow
+from fastmf.kernels.core.bridge import jit, stamp
+from fastmf.kernels.core.rng import draw, uniform
+
+ATTEMPTS = 64  # draws for one negative, until a list goes without it
+NONE = -(1 << 62)  # the entry of a negative that was not found
+ROOM = 4  # places in a set for every row: few draws then meet a place that is taken
+WHOLE, BEYOND, BAND = 0, 1, 2
+LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
+
+# --- what a user knows ----------------------------------------------------------------------------------------------
+
+
+@njit
+def _home(row, bits):
+    return np.int64(((np.uint64(row) * np.uint64(2654435769)) & np.uint64(0xFFFFFFFF)) >> np.uint64(32 - bits))
+
+
+@njit
+def bits_for(count):
+    """The binary logarithm of the size of a set of `count` rows."""
+    bits = 1
+    while (1 << bits) < ROOM * count:
+        bits += 1
+    return bits
+
+
+@njit
+def fill(slots, base, bits, rows, first, last):
+    """Make slots[base:] a set of rows[first:last]; returns how many are distinct."""
+    distinct = 0
+    for n in range(first, last):
+        place = _home(rows[n], bits)
+        while slots[base + place] != -1 and slots[base + place] != rows[n]:
+            place = (place + 1) & ((1 << bits) - 1)
+        distinct += slots[base + place] == -1
+        slots[base + place] = rows[n]
+    return distinct
+
+
+@njit
+def _in_set(slots, base, bits, row):
+    place = _home(row, bits)
+    while slots[base + place] != -1:
+        if slots[base + place] == row:
+            return True
+        place = (place + 1) & ((1 << bits) - 1)
+    return False
+
+
+def _prepare(stamp):
+    @jit(stamp)
+    def prepare(starts, rows, bases, bits, distinct):
+        """The sets of all users, one behind the other: that of user u is at bases[u]. An empty one ends them."""
+        stamp  # noqa: B018 - the cache key, see bridge
+        total = 0
+        for user in range(bits.size):
+            bits[user] = bits_for(starts[user + 1] - starts[user])
+            bases[user] = total
+            total += 1 << bits[user]
+        slots = np.full(total + 2, -1, np.int32)
+        for user in range(bits.size):
+            distinct[user] = fill(slots, bases[user], bits[user], rows, starts[user], starts[user + 1])
+        return slots
+
+    return prepare
+
+
+prepare = _prepare(stamp())
+
+
+def recall(reach, given, user, run, words):
+    """What a user knows, for `pick_unseen`, and how many rows that is. For kernels only.
+
+    given = (starts, rows, whether nothing is known, and what `prepare` made); run = (items, first, last), the user's
+    choices of a band; words are zero.
+    """
+
+
+@overload(recall, **LITERAL)
+def _recall(reach, given, user, run, words):
+    def from_sets(reach, given, user, run, words):
+        sets, bases, bits, distinct = given[3:]
+        if given[2]:
+            return (borrow(sets), sets.size - 2, np.int64(1)), np.int64(0)
+        return (borrow(sets), bases[user], np.int64(bits[user])), np.int64(distinct[user])
+
+    def marked(reach, given, user, run, words):
+        rows, first, last = _chosen(reach, given, user, run)
+        marks, distinct = borrow(words), np.int64(0)
+        for n in range(first, last):
+            word, bit = rows[n] >> 6, np.int64(1) << (rows[n] & 63)
+            distinct += (marks[word] & bit) == 0
+            marks[word] = marks[word] | bit
+        return (marks,), distinct
+
+    return from_sets if reach.literal_value == BEYOND else marked
+
+
+def _chosen(reach, given, user, run):
+    """Where the rows are that a user knows: (rows, first, last)."""
+
+
+@overload(_chosen, **LITERAL)
+def _chosen_of(reach, given, user, run):
+    def by_user(reach, given, user, run):
+        first = given[0][user]
+        return borrow(given[1]), first, first if given[2] else given[0][user + 1]
+
+    def by_run(reach, given, user, run):
+        return run[0], run[1], run[1] if given[2] else run[2]
+
+    return by_run if reach.literal_value == BAND else by_user
+
+
+def forget(reach, given, user, run, words):
+    """Make the words zero again. For kernels only."""
+
+
+@overload(forget, **LITERAL)
+def _forget(reach, given, user, run, words):
+    def nothing(reach, given, user, run, words):
+        return None
+
+    def clear(reach, given, user, run, words):
+        rows, first, last = _chosen(reach, given, user, run)
+        marks = borrow(words)
+        for n in range(first, last):
+            marks[rows[n] >> 6] = 0
+
+    return nothing if reach.literal_value == BEYOND else clear
+
+
+def knows(reach, known, row):
+    """Whether the row is one that the user knows. For kernels only."""
+
+
+@overload(knows, **LITERAL)
+def _knows(reach, known, row):
+    def in_set(reach, known, row):
+        return _in_set(known[0], known[1], known[2], row)
+
+    def is_marked(reach, known, row):
+        return (known[0][row >> 6] >> (row & 63)) & 1
+
+    return in_set if reach.literal_value == BEYOND else is_marked
+
+
+# --- one draw -------------------------------------------------------------------------------------------------------
+
+
+@njit
+def _below(bits, count):
+    """A number below `count` from the upper half of 64 random bits."""
+    return np.int64(((bits >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
+
+
+@njit
+def _kept(sampler, bits, count):
+    """Whether a sampler keeps what was drawn, by the lower half of the bits."""
+    return uniform(bits << np.uint64(32)) < bridge.keep(sampler, max(count, 1))
+
+
+@njit
+def _tabled(bits, first, size, shares, others):
+    """A place from `first` on by an alias table of `size` places, see `tabulate`."""
+    place = first + _below(bits, size)
+    return place if uniform(bits << np.uint64(32)) < shares[place] else first + np.int64(others[place])
+
+
+@njit
+def _place(reach, marks, row):
+    """The entry of a row in a list."""
+    if reach != BEYOND:
+        return row
+    return np.int64(marks[row]) - 1 if marks[row] else ~row
+
+
+def pick(sampler, reach, bits, slot, pool):
+    """What 64 random bits stand for: a row, its entry in a list, and its events. For kernels only.
+
+    The row is -1 where the sampler does not keep it. pool = (known rows, events to draw from, their rows, further such
+    events, their rows, how many events name a row, in two parts, marks, size of the alias table, the table, the rows of
+    all bands, the place of this band's first, and how many it has). Where there is a table, it is drawn from in place
+    of the events; a band has its part of it.
+    """
+
+
+@overload(pick, **LITERAL)
+def _pick(sampler, reach, bits, slot, pool):
+    if not hasattr(reach, "literal_value"):
+        return None
+
+    def of_band(sampler, reach, bits, slot, pool):
+        _, _, _, _, _, counts, further, _, tabled, shares, others, members, first, size = pool
+        place = _tabled(bits, first, size, shares, others) if tabled else first + _below(bits, size)
+        row = np.int64(members[place])
+        return row, row, np.int64(counts[row]) + np.int64(further[row]) if tabled else 1
+
+    def of_items(sampler, reach, bits, slot, pool):
+        row = _below(bits, pool[0])
+        return row, _place(reach, pool[7], row), 1
+
+    def of_events(sampler, reach, bits, slot, pool):
+        _, size, rows, further_size, further_rows, counts, further, marks, tabled, shares, others = pool[:11]
+        if tabled:
+            row = _tabled(bits, 0, tabled, shares, others)
+            return row, _place(reach, marks, row), np.int64(counts[row]) + np.int64(further[row])
+        event = _below(bits, size + further_size)
+        row = np.int64(rows[event]) if event < size else np.int64(further_rows[event - size])
+        count = max(np.int64(counts[row]) + np.int64(further[row]), 1)
+        return row if _kept(sampler, bits, count) else -1, _place(reach, marks, row), count
+
+    def of_batch(sampler, reach, bits, slot, pool):
+        row = np.int64(pool[2][_below(bits, pool[1])])
+        place = _place(reach, pool[7], row)
+        count = np.int64(pool[5][place])
+        return row if _kept(sampler, bits, count) else -1, place, count
+
+    def of_all(sampler, reach, bits, slot, pool):
+        return slot, _place(reach, pool[7], slot), 1
+
+    sources = {"items": of_items, "events": of_events, "batch": of_batch, "every": of_all}
+    return of_band if reach.literal_value == BAND else sources[sampler.instance_class.source]
+
+
+def pick_unseen(sampler, reach, key, slot, drawn, own, known, pool):
+    """Draw on until there is a negative: its entry, its events, and the number of draws so far. For kernels only.
+
+    The entry is NONE where there is none. `own` is the entry of the positive, known = (sets, place of the user's,
+    binary logarithm of its size).
+    """
+
+
+@overload(pick_unseen, **LITERAL)
+def _pick_unseen(sampler, reach, key, slot, drawn, own, known, pool):
+    attempts = 1 if sampler.instance_class.source == "every" else ATTEMPTS
+
+    def unseen(sampler, reach, key, slot, drawn, own, known, pool):
+        for _ in range(attempts):
+            row, entry, events = pick(sampler, reach, draw(key[0], key[1], drawn), slot, pool)
+            drawn += 1
+            if row >= 0 and entry != own and not knows(reach, known, row):
+                return entry, events, drawn
+        return NONE, 1, drawn
+
+    return unseen
+
+
+def chance(sampler, events, count, candidates, mass):
+    """How often a row with so many events was to be expected among `count` negatives. For kernels only."""
+
+
+@overload(chance, **LITERAL)
+def _chance(sampler, events, count, candidates, mass):
+    def of_items(sampler, events, count, candidates, mass):
+        return count / candidates
+
+    def of_events(sampler, events, count, candidates, mass):
+        return count * events * bridge.keep(sampler, events) / mass
+
+    def of_all(sampler, events, count, candidates, mass):
+        return 1
+
+    return {"items": of_items, "every": of_all}.get(sampler.instance_class.source, of_events)
+
+
+# --- tables that are made ahead -------------------------------------------------------------------------------------
+
+
+@functools.cache
+def tabulate(sampler: type) -> Any:
+    """The kernel that makes a sampler's alias table."""
+    return _tabulate(stamp(sampler))
+
+
+def _tabulate(stamp):
+    @jit(stamp)
+    def tabulate(sampler, counts, shares, others):
+        """Row r keeps a share of its place and leaves the rest to another: a draw is a place and who it belongs to.
+
+        Returns the sum of ``count * keep(count)``; where that is 0, all rows are as likely.
+
+        Reference: Vose (1991), A Linear Algorithm for Generating Random Numbers with a Given Distribution.
+        """
+        stamp  # noqa: B018
+        size, total = shares.size, 0.0
+        weights, poor, rich = np.zeros(size), np.empty(size, np.int64), np.empty(size, np.int64)
+        for row in range(size):
+            count = np.int64(counts[row])
+            if count > 0:
+                weights[row] = count * bridge.keep(sampler, count)
+                total += weights[row]
+            shares[row], others[row] = 1, row
+        if total == 0:
+            return total
+        poor_count = rich_count = 0
+        for row in range(size):
+            weights[row] *= size / total
+            if weights[row] < 1:
+                poor[poor_count] = row
+                poor_count += 1
+            else:
+                rich[rich_count] = row
+                rich_count += 1
+        while poor_count > 0 and rich_count > 0:
+            poor_count -= 1
+            less, more = poor[poor_count], rich[rich_count - 1]
+            shares[less], others[less] = weights[less], more
+            weights[more] -= 1 - weights[less]
+            if weights[more] < 1:
+                rich_count -= 1
+                poor[poor_count] = more
+                poor_count += 1
+        return total
+
+    return tabulate

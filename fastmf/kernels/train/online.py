@@ -1,0 +1,212 @@
+"""One event at a time: look up, check, step, log, journal, in a single call.
+
+A call with many arrays costs more than the work, so the kernels get one array of addresses, the ledger. That is safe
+because rows never move; whoever makes a table move (an id table that a larger one took over) renews its entries.
+
+The journal keeps each row as it was before its first step since the last flush; `marks` tells which rows it has.
+"""
+
+from __future__ import annotations
+
+import functools
+from enum import IntEnum, auto
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from fastmf.kernels.core import bridge
+from fastmf.kernels.core.borrowed import borrow, borrow_at
+from fastmf.kernels.core.bridge import jit, stamp
+from fastmf.kernels.core.lanes import fma, load, single, store
+from fastmf.kernels.core.shape import Shape, record_width
+from fastmf.kernels.rows.hashing import find
+
+LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY = 0, 1, 2, 3, 4  # what `learn` answers
+
+
+class Entry(IntEnum):
+    """Places in one side's part of the ledger."""
+
+    BY_ROW = 0  # 1 where the caller passes rows instead of int ids
+    SLOTS = auto()
+    SLOTS_SIZE = auto()
+    OLDER = auto()
+    OLDER_SIZE = auto()
+    FACTORS = auto()
+    RECORDS = auto()
+    ROWS = auto()
+    MARKS = auto()
+    LOG = auto()
+    HEAD = auto()
+    TAILED = auto()
+    PREVIOUS = auto()
+    JOURNAL_ROWS = auto()
+    JOURNAL_FACTORS = auto()
+    JOURNAL_RECORDS = auto()
+    JOURNAL_SIZE = auto()
+    JOURNAL_COUNT = auto()
+    START = auto()
+    BASED = auto()
+    BASE = auto()
+
+
+# The ledger: the users' part, the items' part, then what both share.
+USERS, ITEMS, SHARED = 0, len(Entry), 2 * len(Entry)
+VALUES, WEIGHTS, TIMES, WEIGHTED, TIMED, EVENTS, EVENTS_SIZE, UNWEIGHTED, LOSS, LEDGER_SIZE = (
+    SHARED + n for n in range(10)
+)
+
+_BY_ROW, _SLOTS, _SLOTS_SIZE, _OLDER, _OLDER_SIZE = (int(e) for e in list(Entry)[:5])
+_FACTORS, _RECORDS, _ROWS, _MARKS, _LOG, _HEAD, _TAILED, _PREVIOUS = (int(e) for e in list(Entry)[5:13])
+_JOURNAL_ROWS, _JOURNAL_FACTORS, _JOURNAL_RECORDS, _JOURNAL_SIZE, _JOURNAL_COUNT = (int(e) for e in list(Entry)[13:18])
+
+
+@njit
+def column(ledger, entry, dtype):
+    """The array whose address is at an entry of the ledger."""
+    return borrow_at(ledger[entry], dtype, 1)
+
+
+@njit
+def row_of(ledger, side, one):
+    """The row of an id of a side, or -1."""
+    if ledger[side + _BY_ROW]:
+        return one
+    slots, older = column(ledger, side + _SLOTS, np.int64), column(ledger, side + _OLDER, np.int64)
+    return find(slots, ledger[side + _SLOTS_SIZE] // 2 - 1, older, ledger[side + _OLDER_SIZE] // 2 - 1, one)
+
+
+@njit
+def remember(ledger, side, row, factors, records, width, record, stored):
+    """Journal a row as it is, unless it is there already."""
+    marks = column(ledger, side + _MARKS, np.int32)
+    if marks[row] != 0:
+        return
+    marks[row] = 1
+    count = ledger[side + _JOURNAL_COUNT]
+    column(ledger, side + _JOURNAL_ROWS, np.int32)[count] = row
+    kept = borrow_at(ledger[side + _JOURNAL_FACTORS], stored, width)
+    kept_records = borrow_at(ledger[side + _JOURNAL_RECORDS], np.float32, record)
+    for factor in range(width):
+        kept[count, factor] = factors[row, factor]
+    for field in range(record):
+        kept_records[count, field] = records[row, field]
+    ledger[side + _JOURNAL_COUNT] = count + 1
+
+
+@njit
+def link(ledger, side, row, event):
+    """Append the event to the row's tail, as kernels/rows/log.py does."""
+    head = column(ledger, side + _HEAD, np.int32)
+    column(ledger, side + _LOG, np.int32)[event] = row
+    column(ledger, side + _PREVIOUS, np.int32)[event] = head[row]
+    head[row] = event + 1
+    tailed = column(ledger, side + _TAILED, np.int32)
+    tailed[row] += 1
+
+
+@njit
+def note(ledger, value):
+    """Write the columns that belong to no side; the event weighs 1, and its time is that of the one before."""
+    event = column(ledger, EVENTS, np.int64)
+    position = event[0]
+    column(ledger, VALUES, np.float32)[position] = value
+    if ledger[WEIGHTED]:
+        column(ledger, WEIGHTS, np.float32)[position] = np.float32(1)
+    if ledger[TIMED] and position:
+        times = column(ledger, TIMES, np.int64)
+        times[position] = times[position - 1]
+    event[0] = position + 1
+    return position
+
+
+@functools.cache
+def learn(shape: Shape, half: bool, classes: tuple[type, ...]) -> Any:
+    """The kernel that learns one event."""
+    return _learn(*shape, half, stamp(*classes))
+
+
+def _learn(size, width, memory, biases, half, stamp):
+    record = record_width(memory)
+    stored = np.uint16 if half else np.float32
+    limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
+
+    @jit(stamp)
+    def learn(ledger_array, user, item, value, mean, loss, solver, penalty):
+        """Step the rows of one event; answers LEARNED, or why nothing was done."""
+        stamp  # noqa: B018 - the cache key, see bridge
+        ledger = borrow(ledger_array)
+        u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
+        if u < 0 or i < 0:
+            return UNKNOWN
+        if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
+            return FULL
+        full = ledger[USERS + _JOURNAL_COUNT] >= ledger[USERS + _JOURNAL_SIZE]
+        if full or ledger[ITEMS + _JOURNAL_COUNT] >= ledger[ITEMS + _JOURNAL_SIZE]:
+            return FULL
+        user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
+        item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
+        user_records = borrow_at(ledger[USERS + _RECORDS], np.float32, record)
+        item_records = borrow_at(ledger[ITEMS + _RECORDS], np.float32, record)
+        p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
+        b, c = load(user_records, u, 0, 1, 1), load(item_records, i, 0, 1, 1)
+        target = np.float32(value)
+        score = mean + b.total() + c.total() + (p * q).total()
+        slope = np.float32(bridge.slope(loss, score, target))
+        kept_p, kept_q = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
+        slope_b, slope_c = single(slope) + bridge.pull(penalty, b, b), single(slope) + bridge.pull(penalty, c, c)
+        next_p, next_q = bridge.step(solver, b, slope_b, kept_p)[1], bridge.step(solver, c, slope_c, kept_q)[1]
+        new_b, _ = bridge.step(solver, b, slope_b, next_p)
+        new_c, _ = bridge.step(solver, c, slope_c, next_q)
+        new_p, _ = bridge.step(solver, p, fma(q, slope, bridge.pull(penalty, p, p)), next_p)
+        new_q, _ = bridge.step(solver, q, fma(p, slope, bridge.pull(penalty, q, q)), next_q)
+        sizes = max((new_p * new_p).total(), (new_q * new_q).total())
+        others = next_p.total() + next_q.total() + new_b.total() + new_c.total()
+        if not (sizes <= limit and np.isfinite(others)):
+            return NOT_FINITE
+        remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
+        remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
+        store(user_rows, u, 0, new_p)
+        store(item_rows, i, 0, new_q)
+        store(user_records, u, 1, next_p)
+        store(item_records, i, 1, next_q)
+        if biases:
+            store(user_records, u, 0, new_b)
+            store(item_records, i, 0, new_c)
+        event = note(ledger, target)
+        link(ledger, USERS, u, event)
+        link(ledger, ITEMS, i, event)
+        lost = column(ledger, LOSS, np.float64)
+        lost[0] += bridge.value(loss, score, target)
+        return LEARNED
+
+    return learn
+
+
+@functools.cache
+def predict(shape: Shape, half: bool, loss: type) -> Any:
+    """The kernel that predicts one pair."""
+    return _predict(shape.size, shape.width, record_width(shape.memory), half, stamp(loss))
+
+
+def _predict(size, width, record, half, stamp):
+    stored = np.uint16 if half else np.float32
+
+    @jit(stamp)
+    def predict(ledger_array, user, item, mean, loss):
+        """The prediction for a pair; an unknown side adds nothing."""
+        stamp  # noqa: B018
+        ledger = borrow(ledger_array)
+        u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
+        score = mean
+        if u >= 0:
+            score += borrow_at(ledger[USERS + _RECORDS], np.float32, record)[u, 0]
+        if i >= 0:
+            score += borrow_at(ledger[ITEMS + _RECORDS], np.float32, record)[i, 0]
+        if u >= 0 and i >= 0:
+            p = load(borrow_at(ledger[USERS + _FACTORS], stored, width), u, 0, width, size)
+            score += (p * load(borrow_at(ledger[ITEMS + _FACTORS], stored, width), i, 0, width, size)).total()
+        return np.float32(bridge.link(loss, score))
+
+    return predict

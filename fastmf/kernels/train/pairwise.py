@@ -1,0 +1,304 @@
+"""Stochastic gradient descent on events that are compared with sampled negatives.
+
+An event and its negatives are a list, entry 0 of which is the event's own item:
+
+    s_m = mean + b_u + c_m + p_u . q_m                        the scores, taken before the first step
+    g_m = w * slope of the loss at s_m
+    q_m <- step(q_m, g_m p_u + pull(q_m)),   c_m likewise     entry after entry; negatives share one pull
+    p_u <- step(p_u, sum_m g_m q_m + pull(p_u))               each q_m as it was just before its own step
+
+User biases stay, since they cancel. A user's memory takes in ``|g_0| + |g_1| + ...`` in place of their slope.
+
+A pairwise loss looks for one negative that has a slope, a listwise loss takes a fixed number of them; all else is one
+body.
+
+Events in flight: events of one user wait for each other's p_u. Of a pairwise loss, up to FLIGHT that follow each other
+in a run take turns: negatives and scores of all are found, then all slopes, then their steps follow one by one. First
+candidates are drawn one group ahead, and their rows fetched. Lists have enough work of their own: each is a group.
+
+How negatives are found is in negatives.py. Those that are no rows of the working set are read from the model's
+own table, and never written.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numba.extending import overload
+
+from fastmf.kernels.core.borrowed import borrow, narrow, row_of
+from fastmf.kernels.core.bridge import jit, stamp
+from fastmf.kernels.core.lanes import load
+from fastmf.kernels.core.shape import Shape, record_width
+from fastmf.kernels.rows.sharing import draw_number, finish_block, start_blocks, take_block
+from fastmf.kernels.train.candidates import grade, look_ahead, move_list, search, weigh_ranks
+from fastmf.kernels.train.negatives import BAND, LITERAL, forget, recall
+from fastmf.kernels.train.pointwise import move_row
+
+CHUNK = 32  # runs that a worker takes at once
+FLIGHT = 4  # events of a pairwise loss whose slopes are taken before the first step
+_ONE = np.float32(1)
+
+# --- one run of events, and all of them -----------------------------------------------------------------------------
+
+
+def train_group(
+    listwise, reach, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
+):
+    """Train on the events from span[0] to span[1], of a run that ends at span[2]; returns p and the loss.
+
+    For kernels only. user = (row, what all scores share, candidates, known set), and p are the factors of that row.
+    """
+
+
+@overload(train_group, **LITERAL)
+def _train_group(
+    listwise, reach, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
+):
+    if not hasattr(size, "literal_value"):
+        return None
+    flight = 1 if listwise.literal_value else FLIGHT
+
+    def group(
+        listwise, reach, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
+    ):
+        items, weights = events
+        u, base, candidates, known = user
+        pool, rules = forms
+        _, solver, penalty, _ = values
+        entries, scores, slopes, chances, found, ahead = room
+        first, last, end = span
+        for event in range(first, last):
+            slot, later = event - first, event + flight
+            candidate = ahead[0][slot], ahead[1][slot], ahead[2][slot]
+            if later < end:
+                look_ahead(reach, width, later, slot, items, known, tables[1], pool, rules[0], values, ahead)
+            own = row_of(entries, slot), row_of(scores, slot), chances
+            own[0][0] = np.int64(items[event])
+            place = base, event, candidate, known
+            found[slot] = search(listwise, reach, size, width, p, place, tables[1], pool, rules, values, own)
+        lost = 0.0
+        for slot in range(last - first):
+            scored = row_of(scores, slot), chances, row_of(slopes, slot)
+            found[slot], loss_of_list = grade(listwise, found[slot], candidates, pool[0], rules, values, scored)
+            lost += weights[first + slot] * loss_of_list
+        for slot in range(last - first):
+            if found[slot] == 0:
+                continue
+            graded = found[slot] if listwise else 1, row_of(entries, slot), row_of(slopes, slot), weights[first + slot]
+            direction, evidence = move_list(
+                reach, size, width, memory, biases, p, graded, tables[1], movable[1], values
+            )
+            if u < movable[0]:
+                p = move_row(
+                    size, width, memory, False, tables[0], u, p, direction, _ONE, evidence, _ONE, solver, penalty
+                )
+        return p, lost
+
+    return group
+
+
+def train_run(listwise, reach, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+    """Train on the events from span[0] to span[1], which are of one user; returns their loss. For kernels only."""
+
+
+@overload(train_run, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _train_run(listwise, reach, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+    if not hasattr(size, "literal_value"):
+        return None
+    flight = 1 if listwise.literal_value else FLIGHT
+
+    def run(listwise, reach, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+        users, items, weights = borrow(events[0]), borrow(events[1]), borrow(events[2])
+        user_table = borrow(tables[0]), borrow(tables[1]), borrow(tables[2]), borrow(tables[3])
+        floats = record_width(memory)
+        item_table = (  # rows at constant distances: the processor adds them to an address by itself
+            narrow(borrow(tables[4]), width),
+            narrow(borrow(tables[5]), floats),
+            narrow(borrow(tables[6]), width),
+            narrow(borrow(tables[7]), floats),
+        )
+        item_tables = item_table, borrow(tables[8]), borrow(tables[9])
+        pool_form, rules, mean = forms
+        known_items, drawn_rows, more_rows, counts, further, marks, shares, others, members, band_first, band_size = (
+            pool_form
+        )
+        pool = (
+            known_items,
+            drawn_rows.size,
+            borrow(drawn_rows),
+            more_rows.size,
+            borrow(more_rows),
+            borrow(counts),
+            borrow(further),
+            borrow(marks),
+            shares.size,
+            borrow(shares),
+            borrow(others),
+            borrow(members),
+            band_first,
+            band_size,
+        )
+        words, lists, firsts = room
+        longest = lists[0].shape[1] if listwise else 2
+        entries = narrow(borrow(lists[0]), longest)
+        scores, slopes = narrow(borrow(lists[1]), longest), narrow(borrow(lists[2]), longest)
+        chances, found = borrow(lists[3]), borrow(lists[4])
+        ahead = borrow(firsts[0]), borrow(firsts[1]), borrow(firsts[2])
+        first, last = span
+        u = np.int64(users[first])
+        known, distinct = recall(reach, given, u, (items, first, last), words)
+        candidates = known_items - (1 if given[2] else distinct)
+        if reach == BAND:  # a rank among all items: as in the band, at its scale
+            candidates = (band_size - (1 if given[2] else distinct)) * known_items // band_size
+        weigh_ranks(listwise, values[0], rules[1], max(candidates, 1), chances)
+        base, p = mean + user_table[1][u, 0], load(user_table[0], u, 0, width, size)
+        lost = 0.0
+        for event in range(first, min(first + flight, last)):
+            slot = event - first
+            look_ahead(reach, width, event, slot, items, known, item_tables, pool, rules[0], values, ahead)
+        for start in range(first, last, flight):
+            p, loss_of_group = train_group(
+                listwise,
+                reach,
+                size,
+                width,
+                memory,
+                biases,
+                (start, min(start + flight, last), last),
+                (u, base, candidates, known),
+                p,
+                (items, weights),
+                (user_table, item_tables),
+                (pool, rules),
+                movable,
+                values,
+                (entries, scores, slopes, chances, found, ahead),
+            )
+            lost += loss_of_group
+        forget(reach, given, u, (items, first, last), words)
+        return lost
+
+    return run
+
+
+@njit
+def room_for(listwise, sizes):
+    """What a worker needs: words that mark what a user knows, lists of a group, first candidates of the next."""
+    words, chances = np.zeros(sizes[0], np.int64), np.empty(sizes[1], np.float32)
+    form = (1 if listwise else FLIGHT), sizes[1]
+    scores, slopes = np.empty(form, np.float32), np.empty(form, np.float32)
+    lists = np.empty(form, np.int64), scores, slopes, chances, np.empty(FLIGHT, np.int64)
+    return words, lists, (np.empty(FLIGHT, np.int64), np.empty(FLIGHT, np.int64), np.empty(FLIGHT, np.int64))
+
+
+@functools.cache
+def epoch(shape: Shape, classes: tuple[type, ...], listwise: bool, reach: int, parallel: bool) -> Any:
+    """The kernel of one pass over runs of events; workers race for the rows of items."""
+    key = stamp(*classes, parallel=parallel)
+    return _epoch(*shape, int(listwise), reach, parallel, key and f"{key}|{listwise}")
+
+
+def _epoch(size, width, memory, biases, listwise, reach, parallel, stamp):
+    @jit(stamp, parallel)
+    def epoch(
+        runs, events, given, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
+    ):
+        """Train on some runs of events; sums[c] becomes the loss of a chunk of them, each before its own step.
+
+        runs = (order, bounds, first, last): run order[n], for n from first to last, is events bounds[r] to
+        bounds[r + 1], all of one user. events = (users, items, weights). given = (starts, rows, allow_seen, and the
+        sets that `prepare` made, if it did): user u knows rows[starts[u]:starts[u + 1]]. tables are the users' and the
+        items', each with its origins, and the model's items; pool and rules are as above, sizes how many words mark all
+        items and how long the longest list is.
+        """
+        stamp  # noqa: B018 - the cache key, see bridge
+        order, bounds, first, last = runs
+        taken = np.zeros(1, np.int64)
+        chunks = (last - first + CHUNK - 1) // CHUNK
+        for _ in prange(workers):
+            words, lists, firsts = room_for(listwise, sizes)
+            while True:
+                chunk = draw_number(taken)
+                if chunk >= chunks:
+                    break
+                lost = 0.0
+                for n in range(first + chunk * CHUNK, min(first + (chunk + 1) * CHUNK, last)):
+                    run = order[n]
+                    if bounds[run] < bounds[run + 1]:
+                        lost += train_run(
+                            listwise,
+                            reach,
+                            size,
+                            width,
+                            memory,
+                            biases,
+                            (bounds[run], bounds[run + 1]),
+                            events,
+                            given,
+                            tables,
+                            (pool, rules, mean),
+                            movable,
+                            (loss, solver, penalty, sampler),
+                            (words, lists, firsts),
+                        )
+                sums[chunk] = lost
+
+    return epoch
+
+
+@functools.cache
+def epoch_in_bands(shape: Shape, classes: tuple[type, ...], listwise: bool, parallel: bool) -> Any:
+    """The kernel of one pass over blocks of events; any number of workers gives the same bits."""
+    key = stamp(*classes, parallel=parallel)
+    return _epoch_in_bands(*shape, int(listwise), parallel, key and f"{key}|{listwise}")
+
+
+def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
+    @jit(stamp, parallel)
+    def epoch(
+        blocks, events, given, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
+    ):
+        """Train on some blocks, negatives from the item band of each; sums[b] becomes the loss of block b.
+
+        blocks are those of sharing.start_blocks, with the events of a user side by side. pool = (.., members, starts):
+        the items of band b are members[starts[b]:starts[b + 1]]. All else is as in `epoch`.
+        """
+        stamp  # noqa: B018
+        bounds, users, starts, progress = blocks[0], events[0], pool[-1], start_blocks(blocks)
+        for _ in prange(workers):
+            words, lists, firsts = room_for(listwise, sizes)
+            while True:
+                block, item_band = take_block(blocks, progress)
+                if block < 0:
+                    break
+                members = starts[item_band], starts[item_band + 1] - starts[item_band]
+                lost, event, end = 0.0, bounds[block], bounds[block + 1]
+                while event < end:
+                    after = event + 1
+                    while after < end and users[after] == users[event]:
+                        after += 1
+                    lost += train_run(
+                        listwise,
+                        BAND,
+                        size,
+                        width,
+                        memory,
+                        biases,
+                        (event, after),
+                        events,
+                        given,
+                        tables,
+                        (pool[:-1] + members, rules, mean),
+                        movable,
+                        (loss, solver, penalty, sampler),
+                        (words, lists, firsts),
+                    )
+                    event = after
+                sums[block] = lost
+                finish_block(blocks, progress, block, item_band)
+
+    return epoch

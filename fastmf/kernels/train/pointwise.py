@@ -1,0 +1,213 @@
+"""Stochastic gradient descent on events that have a value each.
+
+    s   = mean + b_u + c_i + p_u . q_i                the score
+    g   = w * loss.slope(s, y)                         its slope, times the weight of the event
+    p_u <- step(p_u, g q_i + pull(p_u)),   b_u <- step(b_u, g + pull(b_u))
+    q_i <- step(q_i, g p_u + pull(q_i)),   c_i <- step(c_i, g + pull(c_i))        all at the values before the step
+
+Tables hold factors (padded rows), records hold ``[bias, memory of the row]``. A row and its bias share one memory: a
+step of the bias says what it becomes, and with that the bias and the factors step.
+
+Events in flight: the slopes of a whole group are taken before its first step, so that none waits for the dot product of
+the one before it. The steps follow one by one, the last event's first.
+
+Rows below `movable` are written, others are only read. One body serves every loss, optimizer and regularizer: Numba
+specialises it on their classes; `prange` is a plain range in the serial compilation.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import prange
+from numba.extending import overload
+
+from fastmf.kernels.core import bridge
+from fastmf.kernels.core.borrowed import borrow
+from fastmf.kernels.core.bridge import jit, stamp
+from fastmf.kernels.core.lanes import fma, load, single, store
+from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.rows.sharing import finish_block, start_blocks, take_block
+
+_WHOLE = np.float32(1)  # share of the pull
+
+
+# --- one row of an event --------------------------------------------------------------------------------------------
+
+
+def move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
+    """Let a row, its bias and its memory take a step: `factors` are its own, `other` those that they met. For kernels.
+
+    table = (rows, records, origins, origin records), borrowed; the fields of the shape are compile-time constants. The
+    memory takes `evidence` in, the slope that the bias has; a `share` of the pull acts.
+    """
+
+
+@overload(move_row, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
+def _move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def move(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
+        rows, records, origins, origin_records = table
+        bias = load(records, row, 0, 1, 1)
+        gradient = single(evidence) + share * bridge.pull(penalty, bias, load(origin_records, row, 0, 1, 1))
+        held = bridge.step(solver, bias, gradient, load(records, row, 1, memory, memory))[1]
+        store(records, row, 1, held)
+        if biases:
+            store(records, row, 0, bridge.step(solver, bias, gradient, held)[0])
+        pull = share * bridge.pull(penalty, factors, load(origins, row, 0, width, size))
+        moved = bridge.step(solver, factors, fma(other, slope, pull), held)[0]
+        store(rows, row, 0, moved)
+        return moved
+
+    return move
+
+
+# --- one group of events --------------------------------------------------------------------------------------------
+
+
+def train_group(flight, size, width, memory, biases, first, events, tables, movable, mean, values):
+    """Train on `flight` events from `first` on; returns their loss. For kernels only.
+
+    `flight` and the fields of the shape are compile-time constants; events and tables are borrowed.
+    """
+
+
+@overload(train_group, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
+def _train_group(flight, size, width, memory, biases, first, events, tables, movable, mean, values):
+    if not hasattr(flight, "literal_value"):
+        return None
+    others = flight.literal_value - 1
+
+    def nothing(flight, size, width, memory, biases, first, events, tables, movable, mean, values):
+        return 0.0
+
+    def group(flight, size, width, memory, biases, first, events, tables, movable, mean, values):
+        users, items, targets, weights = events
+        user_table, item_table = tables
+        user_rows, user_records = user_table[:2]
+        item_rows, item_records = item_table[:2]
+        loss, solver, penalty = values
+        u, i, weight, target = np.int64(users[first]), np.int64(items[first]), weights[first], targets[first]
+        product = load(user_rows, u, 0, width, size) * load(item_rows, i, 0, width, size)
+        biased = mean + load(user_records, u, 0, 1, 1).total() + load(item_records, i, 0, 1, 1).total()
+        score = biased + product.total()
+        slope = np.float32(weight * bridge.slope(loss, score, target))
+        lost = train_group(others, size, width, memory, biases, first + 1, events, tables, movable, mean, values)
+        p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
+        if u < movable[0]:
+            move_row(size, width, memory, biases, user_table, u, p, q, slope, slope, _WHOLE, solver, penalty)
+        if i < movable[1]:
+            move_row(size, width, memory, biases, item_table, i, q, p, slope, slope, _WHOLE, solver, penalty)
+        return lost + weight * bridge.value(loss, score, target)
+
+    return group if others >= 0 else nothing
+
+
+# --- one block, and all of them -------------------------------------------------------------------------------------
+
+
+def train_block(flight, size, width, memory, biases, bounds, events, tables, origins, movable, mean, values):
+    """Train on the events from bounds[0] to bounds[1]; returns their loss. For kernels only."""
+
+
+@overload(train_block, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _train_block(flight, size, width, memory, biases, bounds, events, tables, origins, movable, mean, values):
+    if not hasattr(flight, "literal_value"):
+        return None
+
+    def block(flight, size, width, memory, biases, bounds, events, tables, origins, movable, mean, values):
+        users, items, targets, weights = events
+        columns = borrow(users), borrow(items), borrow(targets), borrow(weights)
+        user_table = borrow(tables[0]), borrow(tables[1]), borrow(origins[0]), borrow(origins[1])
+        item_table = borrow(tables[2]), borrow(tables[3]), borrow(origins[2]), borrow(origins[3])
+        rows = user_table, item_table
+        first, last = bounds
+        whole = last - (last - first) % flight
+        lost = 0.0
+        for event in range(first, whole, flight):
+            lost += train_group(flight, size, width, memory, biases, event, columns, rows, movable, mean, values)
+        for event in range(whole, last):
+            lost += train_group(1, size, width, memory, biases, event, columns, rows, movable, mean, values)
+        return lost
+
+    return block
+
+
+@functools.cache
+def epoch(shape: Shape, classes: tuple[type, ...], flight: int, parallel: bool) -> Any:
+    """The kernel of one pass over a plan, one step per event, `flight` events at a time."""
+    return _epoch(*shape, flight, parallel, stamp(*classes, parallel=parallel))
+
+
+def _epoch(size, width, memory, biases, flight, parallel, stamp):
+    @jit(stamp, parallel)
+    def epoch(
+        blocks,
+        events,
+        user_rows,
+        user_records,
+        item_rows,
+        item_records,
+        origins,
+        movable,
+        mean,
+        loss,
+        solver,
+        penalty,
+        workers,
+        sums,
+    ):
+        """Train on some blocks; sums[b] becomes the loss of block b, each event measured before its own step.
+
+        blocks = (bounds, order, bands, first, last), see sharing.start_blocks.
+        """
+        stamp  # noqa: B018 - the cache key, see bridge
+        bounds, progress = blocks[0], start_blocks(blocks)
+        for _ in prange(workers):
+            while True:
+                block, item_band = take_block(blocks, progress)
+                if block < 0:
+                    break
+                sums[block] = train_block(
+                    flight,
+                    size,
+                    width,
+                    memory,
+                    biases,
+                    (bounds[block], bounds[block + 1]),
+                    events,
+                    (user_rows, user_records, item_rows, item_records),
+                    origins,
+                    movable,
+                    mean,
+                    (loss, solver, penalty),
+                )
+                finish_block(blocks, progress, block, item_band)
+
+    return epoch
+
+
+@functools.cache
+def measure(shape: Shape, classes: tuple[type, ...]) -> Any:
+    """The kernel that sums the loss of events without moving anything."""
+    return _measure(shape.size, shape.width, stamp(*classes))
+
+
+def _measure(size, width, stamp):
+    @jit(stamp)
+    def measure(events, user_rows, user_records, item_rows, item_records, mean, loss):
+        stamp  # noqa: B018
+        users, items, values, weights = events
+        lost = 0.0
+        for event in range(users.size):
+            u, i = np.int64(users[event]), np.int64(items[event])
+            product = load(user_rows, u, 0, width, size) * load(item_rows, i, 0, width, size)
+            score = mean + user_records[u, 0] + item_records[i, 0] + product.total()
+            lost += weights[event] * bridge.value(loss, score, values[event])
+        return lost
+
+    return measure

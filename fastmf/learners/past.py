@@ -1,0 +1,118 @@
+"""The past of the rows that a batch concerns: all that they have met, the batch included, ready to be solved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmf.equations import pieces
+from fastmf.kernels.core.launch import at_once
+from fastmf.kernels.rows.grouping import Numbering, order_by
+from fastmf.kernels.train import als
+from fastmf.log.history import Batch, Events, Wanted
+from fastmf.parameters.table import SIDES
+from fastmf.protocols import Objective
+from fastmf.state import State, uninterrupted
+
+__all__ = ["OTHER", "Named", "Touched", "touch"]
+
+OTHER = {"users": "items", "items": "users"}
+_PIECE = 1 << 16  # events that are read at once: what they need meanwhile stays in the cache
+_NO_TIMES = np.empty(0, np.int64)
+
+
+class Named(NamedTuple):
+    """The rows of a side that a batch names, those that may move first; the place of each event's row among them."""
+
+    rows: np.ndarray
+    local: np.ndarray
+    movable: int
+
+
+class Touched(NamedTuple):
+    """The rows of a side that a batch names, those that may move first, and all events of these.
+
+    Attributes
+    ----------
+    named : Named
+    bounds : int64[movable + 1]
+        Row n has events ``bounds[n]`` to ``bounds[n + 1]``, the new ones last.
+    met : int32 array
+        Rows of the other side: those that the batch names, then all others that were met.
+    others, weights : int32[events], float32[events]
+        Which of these were met, and the confidence in each event.
+    targets : float32[events], optional
+        None where all are 1.
+    fresh : int32[movable]
+        How many events are new, of rows whose past is a sample; else als.FAR, of users and of rows without a past,
+        or als.ANEW.
+    """
+
+    named: Named
+    bounds: np.ndarray
+    met: np.ndarray
+    others: np.ndarray
+    weights: np.ndarray
+    targets: np.ndarray | None
+    fresh: np.ndarray
+
+
+class Reading(NamedTuple):
+    """What events are to a solver: their confidence by the loss, once `fade` has left of their weights what it does.
+
+    `timed` says whether that needs times; `check` is called with their values.
+    """
+
+    objective: Objective
+    fade: Callable[[Events], Events]
+    timed: bool
+    check: Callable[[np.ndarray], None] | None = None
+
+    @np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
+    def of(self, events: Events) -> tuple[np.ndarray, np.ndarray | None]:
+        """Confidences and targets; these are None where all are 1."""
+        if self.check is not None:
+            self.check(events.values)
+        faded = self.fade(events)
+        weights, targets = self.objective.loss.quadratic(events.values)
+        if faded.weights is not None:
+            weights = weights * faded.weights
+        return weights, targets
+
+
+def touch(state: State, arrived: Events, named: dict[str, Named], reading: Reading, threads: int) -> dict[str, Touched]:
+    """What each side of a batch touches."""
+    found = at_once(lambda side: _touched(side, state, arrived, named, reading), SIDES, threads)
+    return dict(zip(SIDES, found, strict=True))
+
+
+def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], reading: Reading) -> Touched:
+    rows, local, movable = named[side]
+    (others_named, numbers, _), own = named[OTHER[side]], rows[:movable]
+    limit, history, table = reading.objective.solver.max_history, state.history, state.factors.tables[OTHER[side]]
+    order, starts = order_by(local if movable else local[:0], rows.size)
+    past, new = history.counts(side, own), np.diff(starts)[:movable]
+    bounds = np.concatenate([[0], np.cumsum(np.minimum(past, limit) + new)])
+    near = als.FAR if side == "users" else als.ANEW  # users come first, and new events are much of all that they have
+    fresh = np.where(past > limit, new, np.where(past, near, als.FAR)).astype(np.int32)
+    times = arrived.times if reading.timed and arrived.times is not None else _NO_TIMES
+    batch = Batch((numbers, arrived.values, arrived.weights, times), order, starts)
+    wanted = Wanted(reading.timed, state.value)
+    others, weights, targets = np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.float32), None
+    numbering = Numbering.of(others_named, table.marks, min(int(bounds[-1]), table.count))
+    try:
+        for first, last in pieces(bounds, _PIECE):
+            some, within = slice(first, last), slice(bounds[first], bounds[last])
+            batch = batch._replace(starts=starts[first : last + 1])
+            found = history.recall(side, own[some], bounds[first : last + 1], limit, numbering, batch, wanted)
+            others[within] = getattr(found, OTHER[side])
+            weights[within], aims = reading.of(found)
+            if aims is not None:
+                targets = np.empty(bounds[-1], np.float32) if targets is None else targets
+                targets[within] = aims
+    finally:
+        with uninterrupted():
+            met = numbering.end()
+    return Touched(named[side], bounds, met, others, weights, targets, fresh)

@@ -1,0 +1,1 @@
+"""The log: events in row numbers, and the history that a model keeps of them."""

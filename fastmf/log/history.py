@@ -1,0 +1,409 @@
+"""History: the model's own event log; who has seen what; a row's past."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.errors import CapacityError
+from fastmf.kernels.core.launch import at_once
+from fastmf.kernels.rows import log
+from fastmf.kernels.rows.grouping import Numbering, order_by
+from fastmf.memory import reserve, row_capacity, use_huge_pages
+
+__all__ = ["Batch", "Events", "History", "Wanted"]
+
+_NO_LIMIT = np.iinfo(np.int64).max
+_OLDEST = np.iinfo(np.int64).min
+_PIECE = 1 << 14  # events, the most that asking for the newest time looks at again
+_NO_ROWS = np.empty(0, np.int32)
+_ONE = np.ones(1, np.float32)
+_ONE.flags.writeable = False
+_BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two places
+
+
+class Events(NamedTuple):
+    """Events with row numbers in place of ids; the columns of the log. Without weights, each event weighs 1."""
+
+    users: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray | None
+    times: np.ndarray | None = None
+
+    def take(self, positions: np.ndarray | slice) -> Events:
+        """Some of the events."""
+        return Events(*(None if column is None else column[positions] for column in self))  # type: ignore[arg-type]
+
+    def copy(self) -> Events:
+        """The same events in memory of their own."""
+        return Events(*(None if column is None else column.copy() for column in self))  # type: ignore[arg-type]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Events]) -> Events:
+        """Events that follow each other; where some have times, the time of the others is 0, as it is in the log."""
+        users, items, values = (np.concatenate(c) for c in zip(*(part[:3] for part in parts), strict=True))
+        weights = times = None
+        if any(part.weights is not None for part in parts):
+            weights = np.concatenate([part.weighed().weights for part in parts])
+        if any(part.times is not None for part in parts):
+            given = [np.zeros(part.users.size, np.int64) if part.times is None else part.times for part in parts]
+            times = np.concatenate(given)
+        return cls(users, items, values, weights, times)
+
+    def weighed(self) -> Events:
+        """The same with a weight for each event; those that have none get a read-only view of a single 1."""
+        if self.weights is not None:
+            return self
+        return self._replace(weights=np.ndarray(self.users.size, np.float32, _ONE, strides=(0,)))
+
+    def contiguous(self) -> Events:
+        """The same columns, each in one piece."""
+        return Events(*(None if column is None else np.ascontiguousarray(column) for column in self))  # type: ignore[arg-type]
+
+    def require(self, users: int, items: int) -> None:
+        """ValueError unless these are columns of a log over so many user and item rows."""
+        kinds = (np.int32, np.int32, np.float32, np.float32, np.int64)
+        for name, column, kind in zip(self._fields, self, kinds, strict=True):
+            if column is None and name in ("weights", "times"):
+                continue
+            if column is None or column.dtype != kind or column.shape != self.users.shape or column.ndim != 1:
+                raise ValueError(f"the history's {name} are not a column of {np.dtype(kind).name}")
+        weights = np.float32(1) if self.weights is None else self.weights
+        if not np.isfinite(self.values).all() or not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ValueError("the history's values and weights are not all finite, or a weight is negative")
+        for name, count in (("users", users), ("items", items)):
+            rows = getattr(self, name)
+            if rows.size and not 0 <= rows.min() <= rows.max() < count:
+                raise ValueError(f"the history names {name} beyond the {count} that are known")
+
+
+class Batch(NamedTuple):
+    """New events: (numbers of the other side, values, weights, times or none), the order that sorts them, starts."""
+
+    columns: tuple[Any, ...]
+    order: np.ndarray
+    starts: np.ndarray
+
+
+class Wanted(NamedTuple):
+    """Which columns are asked for: whether times, and the value of all events where they are known to share one."""
+
+    timed: bool
+    value: float | None
+
+
+class _Side:
+    """Where the events of each row of one side are: see kernels/rows/log.py."""
+
+    def __init__(self, rows: int, events: int) -> None:
+        self.start = reserve(rows, np.int64)
+        self.based = reserve(rows, np.int32)
+        self.tailed = reserve(rows, np.int32)
+        self.head = reserve(rows, np.int32)  # row_capacity leaves events that int32 can number
+        self.previous = reserve(events, np.int32)
+        self.base = reserve(2 * events, np.int32)
+        self.used = 0
+
+    def build(self, rows: np.ndarray, count: int) -> None:
+        """Lay out all events at once."""
+        use_huge_pages(self.base, rows.size)
+        order, starts = order_by(rows, count, self.base[: rows.size])
+        self.used = order.size
+        self.start[:count] = starts[:-1]
+        self.based[:count] = np.diff(starts)
+
+    def collect(self, rows: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the newest events of some rows, oldest first, and the bounds of each row in them."""
+        bounds = np.empty(rows.size + 1, np.int64)
+        events = np.empty(log.count(rows, limit, self.based, self.tailed, bounds), np.int64)
+        links = (self.start, self.based, self.head, self.tailed, self.previous)
+        self.used = log.collect(rows, bounds, *links, self.base, self.used, events)
+        return events, bounds
+
+    @property
+    def links(self) -> tuple[Any, ...]:
+        """Start, based, head, tailed and previous, the base, and how many of its positions are used."""
+        return self.start, self.based, self.head, self.tailed, self.previous, self.base, self.used
+
+
+class History:
+    """One log of events in order of arrival, indexed by user row and by item row.
+
+    Appending n events costs O(n); reading a row costs its length. Rolling back takes events off the end.
+
+    Parameters
+    ----------
+    rows : int
+        Rows that a side may grow to.
+    budget : int
+        The bytes that the log may grow to.
+    """
+
+    def __init__(self, rows: int, budget: int) -> None:
+        self._budget = budget
+        capacity = row_capacity(budget, _BYTES_PER_EVENT)
+        self._log = Events(
+            reserve(capacity, np.int32),
+            reserve(capacity, np.int32),
+            reserve(capacity, np.float32),
+            reserve(capacity, np.float32),
+            reserve(capacity, np.int64),
+        )
+        self._sides = {"users": _Side(rows, capacity), "items": _Side(rows, capacity)}
+        self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
+        self.untimed: int | None = None  # how many events came before the first with a time
+        self._highs: list[int] = []  # the newest time up to the end of each whole piece, as far as it was asked for
+        self.unweighted: int | None = None  # how many came before the first with a weight: no weight of theirs is kept
+
+    def __len__(self) -> int:
+        return int(self._size[0])
+
+    @property
+    def _timed(self) -> bool:
+        return self.untimed is not None
+
+    @property
+    def _weighted(self) -> bool:
+        return self.unweighted is not None
+
+    @property
+    def events(self) -> Events:
+        """The whole log, as views; see :meth:`between`."""
+        return self.between(0, len(self))
+
+    def between(self, first: int, last: int) -> Events:
+        """Events `first` to `last` of the log, as views; weights are a copy where only the later events have any."""
+        found = self._log.take(slice(first, last))
+        if not self._timed:
+            found = found._replace(times=None)
+        if self.unweighted is None or self.unweighted >= last:
+            return found._replace(weights=None)
+        if self.unweighted > first:
+            found = found._replace(weights=found.weights.copy())  # type: ignore[union-attr]
+            found.weights[: self.unweighted - first] = 1  # type: ignore[index]
+        return found
+
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """For kernels that append: values, weights, times, whether either counts, the length as an array, capacity.
+
+        Last comes how many events weigh 1, whatever the column of weights has.
+        """
+        kept, counting = self._log, (self._weighted, self._timed)
+        unweighted = _NO_LIMIT if self.unweighted is None else self.unweighted
+        return kept.values, kept.weights, kept.times, *counting, self._size, kept.users.size, unweighted
+
+    def column_of(self, side: str) -> tuple[np.ndarray, ...]:
+        """For kernels that append: the rows of a side and their links, head, tailed and previous."""
+        index = self._sides[side]
+        return getattr(self._log, side), index.head, index.tailed, index.previous
+
+    def base_of(self, side: str) -> tuple[np.ndarray, ...]:
+        """For kernels that read one row: start, based and base of a side."""
+        index = self._sides[side]
+        return index.start, index.based, index.base
+
+    def items_since(self, first: int) -> np.ndarray:
+        """The item rows of the events from number `first` on; a view."""
+        return self._log.items[first : len(self)]
+
+    def popularity(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The item rows of all events, a view, and the events of every item row, in two parts."""
+        index = self._sides["items"]
+        return self._log.items[: len(self)], index.based, index.tailed
+
+    def past(self, side: str) -> tuple[np.ndarray, ...]:
+        """For kernels that read rows of the other side: the links of a side and that column (kernels/rows/log.py)."""
+        index = self._sides[side]
+        other = self._log.items if side == "users" else self._log.users
+        return index.start, index.based, index.base, index.head, index.previous, other
+
+    def require_room(self, events: int) -> None:
+        """Raise CapacityError unless so many events can be appended."""
+        if len(self) + events > self._log.users.size:
+            raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self._budget} bytes")
+
+    def room(self, side: str, count: int) -> np.ndarray:
+        """Where the rows of a side are in an empty log of `count` events: written there, they need not be copied."""
+        rows: np.ndarray = getattr(self._log, side)
+        use_huge_pages(rows, count)
+        return rows[:count]
+
+    def build(
+        self, events: Events, users: int, items: int, untimed: int = 0, unweighted: int = 0, threads: int = 1
+    ) -> None:
+        """Fill an empty history with the events of so many user and item rows.
+
+        The first `untimed` have no time, and the first `unweighted` no weight, where the events have any.
+        """
+        for given, column in zip(events, self._log, strict=True):
+            if given is not None and column is not None:
+                use_huge_pages(column, given.size)
+        self._write(events)
+        if events.times is not None:
+            self.untimed = untimed
+        if events.weights is not None:
+            self.unweighted = unweighted
+        counts = {"users": users, "items": items}
+        at_once(lambda side: self._sides[side].build(getattr(events, side), counts[side]), list(counts), threads)
+
+    def sorted_by(self, side: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order that sorts a log just built by the `count` rows of a side, and the start of each row in it."""
+        index = self._sides[side]
+        return index.base[: len(self)], np.append(index.start[:count], len(self))
+
+    def append(self, events: Events) -> None:
+        """Add events at the end; there must be room."""
+        first = len(self)
+        self._write(events)
+        for side, rows in (("users", events.users), ("items", events.items)):
+            index = self._sides[side]
+            log.append(rows, first, index.head, index.tailed, index.previous)
+
+    def truncate(self, count: int) -> None:
+        """Take the newest events off, until `count` are left."""
+        gone = self._log.take(slice(count, len(self)))
+        for side, rows in (("users", gone.users), ("items", gone.items)):
+            index = self._sides[side]
+            log.retract(rows, count, index.based, index.head, index.tailed, index.previous)
+        if self.untimed is not None:
+            gone.times[:] = 0  # type: ignore[index]
+            self.untimed = self.untimed if count > self.untimed else None
+        del self._highs[count // _PIECE :]
+        if self.unweighted is not None:
+            self.unweighted = self.unweighted if count > self.unweighted else None
+        self._size[0] = count
+
+    def counts(self, side: str, rows: np.ndarray | slice) -> np.ndarray:
+        """How many events some rows of a side have."""
+        index = self._sides[side]
+        return np.asarray(index.based[rows] + index.tailed[rows])
+
+    def of(self, side: str, rows: np.ndarray, limit: int | None = None) -> tuple[Events, np.ndarray]:
+        """The events of some rows of a side, row after row, oldest first.
+
+        Parameters
+        ----------
+        side : str
+        rows : int32 array
+        limit : int, optional
+            Only the newest so many of each row.
+
+        Returns
+        -------
+        events : Events
+            With weights, and with times where the log has any; of the side itself, the place in `rows` instead of the
+            row.
+        bounds : int64[len(rows) + 1]
+            Row n has ``events[bounds[n]:bounds[n + 1]]``.
+        """
+        positions, bounds = self._sides[side].collect(rows, _NO_LIMIT if limit is None else limit)
+        return self._fetch(positions, side, bounds), bounds
+
+    def _fetch(self, positions: np.ndarray, side: str, bounds: np.ndarray) -> Events:
+        """Events at some positions of the log, with the place in `bounds` in place of rows of the side itself."""
+        other = "items" if side == "users" else "users"
+        found = np.empty(positions.size, np.int32)
+        values, weights = np.empty(positions.size, np.float32), np.empty(positions.size, np.float32)
+        times = np.empty(positions.size if self._timed else 0, np.int64)
+        unweighted = len(self) if self.unweighted is None else self.unweighted
+        columns = (getattr(self._log, other), self._log.values, self._log.weights, unweighted, self._log.times)
+        log.fetch(positions, *columns, found, values, weights, times)
+        places = np.repeat(np.arange(bounds.size - 1, dtype=np.int32), np.diff(bounds))
+        known = times if self._timed else None
+        return Events(**{side: places, other: found}, values=values, weights=weights, times=known)
+
+    def tidy(self, side: str, rows: np.ndarray, limit: int) -> None:
+        """Lay out what :meth:`recall` would of these rows."""
+        index = self._sides[side]
+        index.used = log.tidy(rows, limit, index.links)
+
+    def recall(
+        self,
+        side: str,
+        rows: np.ndarray,
+        bounds: np.ndarray,
+        limit: int,
+        numbering: Numbering,
+        new: Batch,
+        wanted: Wanted,
+    ) -> Events:
+        """All that some rows have met once a batch is in: at most `limit` events of the past of each, then new ones.
+
+        Of rows with more in their past, the newest half of `limit` and a sample of those before, which weigh as much as
+        all that they stand for.
+
+        Parameters
+        ----------
+        side : str
+        rows : int32 array
+        bounds : int64[len(rows) + 1]
+            Row n is to have events ``bounds[n] - bounds[0]`` to ``bounds[n + 1] - bounds[0]``.
+        limit : int
+        numbering : Numbering
+            Of the rows of the other side; those that are met for the first time get their numbers.
+        new : Batch
+        wanted : Wanted
+
+        Returns
+        -------
+        Events
+            Of the other side, the numbers; none of the side itself.
+        """
+        other, size, index = "items" if side == "users" else "users", int(bounds[-1] - bounds[0]), self._sides[side]
+        unweighted = len(self) if self.unweighted is None else self.unweighted
+        timed, value = wanted
+        values = self._log.values if value is None else np.array([value], np.float32)
+        columns = (getattr(self._log, other), values, self._log.weights, self._log.times, unweighted)
+        kinds = ((size, np.int32), (size, np.float32), (size, np.float32), (size * timed, np.int64))
+        out = tuple(np.empty(count, kind) for count, kind in kinds)
+        index.used = log.recall(rows, bounds, limit, index.links, columns, numbering, new, out)
+        return Events(**{side: _NO_ROWS, other: out[0]}, values=out[1], weights=out[2], times=out[3] if timed else None)
+
+    @property
+    def newest(self) -> int | None:
+        """The newest time of all events, if any has one; costs a look at what came in since it was last asked."""
+        if self.untimed is None:
+            return None
+        while len(self._highs) < len(self) // _PIECE:
+            self._highs.append(self._high())
+        return self._high()
+
+    def _high(self) -> int:
+        """The newest time up to the end of the piece behind those that have been looked at, whole or not."""
+        assert self._log.times is not None
+        assert self.untimed is not None
+        first = len(self._highs) * _PIECE
+        times = self._log.times[max(first, self.untimed) : min(first + _PIECE, len(self))]
+        return int(times.max(initial=self._highs[-1] if self._highs else _OLDEST))
+
+    def items_of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The item rows of all events of some user rows, user after user, and the bounds of each."""
+        positions, bounds = self._sides["users"].collect(users, _NO_LIMIT)
+        return self._log.items[positions], bounds
+
+    def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:
+        """The times that `count` events to be appended have: their own, else that of the newest, if any has one."""
+        if times is not None or not self._timed:
+            return times
+        assert self._log.times is not None
+        return np.full(count, self._log.times[len(self) - 1] if len(self) else 0, np.int64)
+
+    def _write(self, events: Events) -> None:
+        first, last = len(self), len(self) + events.users.size
+        for name, column in zip(Events._fields[:3], events[:3], strict=True):
+            getattr(self._log, name)[first:last] = column
+        if self.unweighted is None and events.weights is not None and last > first:
+            self.unweighted = first
+        if self._weighted:
+            assert self._log.weights is not None
+            self._log.weights[first:last] = 1 if events.weights is None else events.weights
+        if self.untimed is None and events.times is not None and last > first:
+            self.untimed = first
+        if self._timed:
+            assert self._log.times is not None
+            self._log.times[first:last] = self.times_of(events.times, last - first)
+        self._size[0] = last

@@ -1,0 +1,1 @@
+"""Parameters: named groups of rows, their ids and where they start."""

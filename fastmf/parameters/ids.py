@@ -1,0 +1,303 @@
+"""IdMap: from the ids of the outside world to row numbers, and back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.errors import CapacityError, DataError
+from fastmf.kernels.rows import hashing
+from fastmf.memory import default_budget, discard, reserve, row_capacity, use_huge_pages
+
+__all__ = ["IdMap"]
+
+_NO_TEXT = np.empty(0, np.uint8)
+_NO_BOUNDS = np.empty(0, np.int64)
+_SMALLEST_TABLE = 1 << 10
+_LARGEST = 2**31 - 2  # rows are numbered by int32
+_RELEASED_AT_ONCE = 1 << 15  # pairs: half a megabyte
+
+
+class _Keys(NamedTuple):
+    """A batch of ids as the kernels see them: 64-bit keys, and the UTF-8 bytes of text ids end to end."""
+
+    keys: np.ndarray
+    text: np.ndarray
+    bounds: np.ndarray
+
+
+def _encode(ids: np.ndarray) -> _Keys:
+    if ids.dtype != object:
+        return _Keys(ids, _NO_TEXT, _NO_BOUNDS)
+    pieces = [text.encode() for text in ids]
+    bounds = np.zeros(len(pieces) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=bounds[1:])
+    text = np.frombuffer(b"".join(pieces), np.uint8)
+    keys = np.empty(len(pieces), np.int64)
+    hashing.hash_text(text, bounds, keys)
+    return _Keys(keys, text, bounds)
+
+
+class Staged(NamedTuple):
+    """A batch of ids as rows, before anything is added: row ``len(ids) + n`` stands for the new id ``fresh[n]``."""
+
+    rows: np.ndarray
+    fresh: np.ndarray
+
+
+class IdMap:
+    """The ids of one side, in row order: int64 or str, decided by the first ids that come in.
+
+    It only grows (and shrinks from its end when a Delta is rolled back). Adding n ids costs O(n), whatever its size.
+
+    Parameters
+    ----------
+    budget : int, optional
+        The bytes that keys, and text, may grow to; half the machine's memory by default.
+    rows : int, optional
+        The ids that the map may grow to, where that is less than the budget allows.
+
+    Examples
+    --------
+    >>> ids = IdMap()
+    >>> ids.extend(np.array([30, -4]))
+    >>> ids.rows(np.array([-4, 5])), 30 in ids, len(ids)
+    (array([ 1, -1], dtype=int32), True, 2)
+    """
+
+    def __init__(self, budget: int | None = None, rows: int | None = None) -> None:
+        self._budget = default_budget() if budget is None else budget
+        self._capacity = min(row_capacity(self._budget, 8), rows or _LARGEST)
+        self._keys = reserve(self._capacity, np.int64)
+        self._blob, self._offsets = _NO_TEXT, _NO_BOUNDS
+        self._kind: str | None = None
+        self._count = 0
+        self._cursor = 0
+        self._reset_tables(_SMALLEST_TABLE)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def kind(self) -> str | None:
+        """``"int"``, ``"str"``, or None while there is no id."""
+        return self._kind
+
+    @property
+    def keys(self) -> np.ndarray:
+        """For kernels: what the hash table holds of each row, which is the id itself where ids are int."""
+        return self._keys
+
+    @property
+    def tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """The hash table and the one that it is taking over from (or an empty array): see kernels/rows/hashing.py."""
+        return self._slots, self._older
+
+    @property
+    def values(self) -> np.ndarray:
+        """All ids in row order: int64, or an object array of str."""
+        return self.ids(np.arange(self._count))
+
+    def ids(self, rows: np.ndarray) -> np.ndarray:
+        """The ids of some rows, in their order."""
+        if self._kind != "str":
+            return np.asarray(self._keys[: self._count][rows])
+        start, end = self._offsets[rows], self._offsets[np.asarray(rows) + 1]
+        found = np.empty(np.shape(rows), object)
+        for position, (begin, stop) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+            found[position] = self._blob[begin:stop].tobytes().decode()
+        return found
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """The row of each id, int32, -1 for an id that is not known."""
+        self.require_kind(ids)
+        return self._look_up(_encode(ids))[0]
+
+    def __contains__(self, one: object) -> bool:
+        if isinstance(one, str):
+            ids = np.array([one], object)
+        elif isinstance(one, (int, np.integer)) and not isinstance(one, bool) and -(1 << 63) <= one < 1 << 63:
+            ids = np.array([one], np.int64)
+        else:
+            return False
+        kind = "str" if ids.dtype == object else "int"
+        return self._kind == kind and bool(self.rows(ids)[0] >= 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values.tolist())
+
+    def __repr__(self) -> str:
+        return f"IdMap({self._count} {self._kind or 'no'} ids)"
+
+    def require_kind(self, ids: np.ndarray, column: str = "ids") -> None:
+        """Raise DataError where ids of one kind are put to a map of the other."""
+        kind = "str" if ids.dtype == object else "int"
+        if self._kind not in (None, kind) and ids.size:
+            raise DataError(f"{column}, row 0: {ids.flat[0]!r} is {kind}, but the known ids are {self._kind}")
+
+    # --- growing --------------------------------------------------------------------------------------------------
+
+    def stage(self, ids: np.ndarray, column: str = "ids", rows: np.ndarray | None = None) -> Staged:
+        """Rows of a batch of ids; new ones count on from ``len(self)`` in order of appearance. Changes nothing.
+
+        The rows are written to the int32 array given, if any.
+        """
+        self.require_kind(ids, column)
+        batch = _encode(ids)
+        rows, unknown = self._look_up(batch, rows)
+        return Staged(rows, ids[_number(batch, rows, self._count)] if unknown else ids[:0])
+
+    def prepare(self, fresh: np.ndarray) -> None:
+        """Do all that can fail of adding these ids; the map still means what it did.
+
+        Raises
+        ------
+        CapacityError
+            Where the memory budget does not allow them.
+        """
+        if self._count + len(fresh) > self._capacity:
+            raise CapacityError(f"{self._count + len(fresh)} ids exceed the memory budget of {self._budget} bytes")
+        if len(fresh) and fresh.dtype == object:
+            if not self._offsets.size:
+                self._offsets = reserve(self._capacity + 1, np.int64)
+                self._blob = reserve(self._budget, np.uint8)
+            text = int(self._offsets[self._count]) + sum(len(one.encode()) for one in fresh)
+            if text > self._blob.size:
+                raise CapacityError(f"{text} bytes of ids exceed the memory budget of {self._budget} bytes")
+        self._make_room(len(fresh))
+
+    def extend(self, fresh: np.ndarray) -> None:
+        """Append ids that are distinct and not yet known."""
+        if not len(fresh):
+            return
+        self.prepare(fresh)
+        batch, end = _encode(fresh), self._count + len(fresh)
+        if batch.bounds.size:
+            self._append_text(batch)
+        self._kind = "str" if batch.bounds.size else "int"
+        self._keys[self._count : end] = batch.keys
+        self._cursor = hashing.insert(self._slots, self._older, self._cursor, batch.keys, self._count)
+        self._used += len(fresh)
+        self._count = end
+        self._release_carried()
+
+    def truncate(self, count: int) -> None:
+        """Forget the rows from `count` on."""
+        hashing.remove(self._slots, self._older, self._keys[count : self._count], count)
+        self._count = count
+        if not count:
+            self._kind, self._blob, self._offsets = None, _NO_TEXT, _NO_BOUNDS
+            self._reset_tables(_SMALLEST_TABLE)
+
+    def copy(self) -> IdMap:
+        """An independent map with the same ids."""
+        other = IdMap(self._budget, self._capacity)
+        other.extend(self.values)
+        return other
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The ids as arrays for a file: int64 ``ids``, or UTF-8 ``text`` and its ``bounds``."""
+        if self._kind != "str":
+            return {"ids": self._keys[: self._count]}
+        bounds = self._offsets[: self._count + 1]
+        return {"text": self._blob[: bounds[-1]], "bounds": bounds}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], budget: int | None = None, rows: int | None = None) -> IdMap:
+        """The map that :meth:`arrays` came from; ValueError where they are not consistent."""
+        if "ids" in arrays:
+            ids = arrays["ids"]
+            if ids.dtype != np.int64 or ids.ndim != 1:
+                raise ValueError("ids are not int64 in one column")
+        else:
+            text, bounds = arrays["text"], arrays["bounds"]
+            if bounds.dtype != np.int64 or text.dtype != np.uint8 or bounds.ndim != 1 or text.ndim != 1:
+                raise ValueError("text ids are not bytes with int64 bounds")
+            if not bounds.size or bounds[0] != 0 or bounds[-1] != text.size or (np.diff(bounds) < 0).any():
+                raise ValueError("bounds of text ids do not cover the text")
+            content = text.tobytes()
+            ids = np.empty(bounds.size - 1, object)
+            ids[:] = [content[a:b].decode() for a, b in itertools.pairwise(bounds)]
+        made = cls(budget, rows)
+        if len(made.stage(ids).fresh) != len(ids):
+            raise ValueError("an id is there twice")
+        made.extend(ids)
+        return made
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _look_up(self, batch: _Keys, rows: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+        rows = np.empty(len(batch.keys), np.int32) if rows is None else rows
+        if not self._count:
+            rows.fill(-1)
+            return rows, rows.size
+        if not batch.bounds.size:
+            return rows, hashing.lookup(self._slots, self._older, batch.keys, rows)
+        return rows, hashing.lookup_text(self._slots, self._older, *batch, self._blob, self._offsets, rows)
+
+    def _append_text(self, batch: _Keys) -> None:
+        end = int(self._offsets[self._count])
+        self._blob[end : end + batch.text.size] = batch.text
+        self._offsets[self._count + 1 : self._count + 1 + len(batch.keys)] = end + batch.bounds[1:]
+
+    def _reset_tables(self, size: int) -> None:
+        self._slots = reserve(2 * size, np.int64)
+        self._older = _NO_BOUNDS
+        self._cursor = self._released = self._used = 0
+
+    def _release_carried(self) -> None:
+        """Free the old table piece by piece: freeing it at once takes as long as the table is large.
+
+        A piece ends at a pair that was always free, since no search for a key behind it starts before it.
+        """
+        if 2 * self._cursor >= self._older.size:
+            self._older, self._cursor, self._released = _NO_BOUNDS, 0, 0
+        elif self._cursor - self._released >= _RELEASED_AT_ONCE:
+            free = np.flatnonzero(self._older[2 * self._cursor - 1023 : 2 * self._cursor : 2] == 0)
+            if free.size:
+                border = self._cursor - 512 + int(free[-1])
+                discard(self._older, 2 * self._released, 2 * border)
+                self._released = border
+
+    def _make_room(self, new: int) -> None:
+        """Let a larger table take over before the present one is more than half full."""
+        self._used = max(self._used, self._count)
+        if 4 * (self._used + new) <= self._slots.size:
+            return
+        present = self._slots
+        if self._older.size or 2 * new > self._count:  # a bulk load: the batch pays for the whole table at once
+            self._reset_tables(_table_size(self._count + new))
+            use_huge_pages(self._slots, self._slots.size)
+            hashing.insert(self._slots, self._older, 0, self._keys[: self._count], 0)
+        else:  # what was taken back fills a table too: it is twice as large only where that is needed
+            self._reset_tables(present.size if 8 * self._count > present.size else present.size // 2)
+            self._older = present
+        self._used = self._count
+
+
+def _number(batch: _Keys, rows: np.ndarray, known: int) -> np.ndarray:
+    """Give unknown ids (rows -1) numbers from `known` on, in order of appearance; returns where each is first seen.
+
+    The table for it grows with the ids that are distinct: one for as many as there are events would miss every cache.
+    """
+    size, first = _SMALLEST_TABLE, np.empty(0, np.int64)
+    new = position = 0
+    while position < rows.size:
+        first = np.append(first, np.empty(size // 2 - first.size, np.int64))
+        scratch = np.zeros(2 * size, np.int64)
+        hashing.insert(scratch, _NO_BOUNDS, 0, batch.keys[first[:new]], 0)
+        position, new = hashing.number(*batch, rows, known, scratch, first, position, new)
+        size *= 4
+    return first[:new]
+
+
+def _table_size(count: int) -> int:
+    """The power of two that keeps a table of `count` ids between a quarter and half full."""
+    return max(_SMALLEST_TABLE, 1 << (2 * count - 1).bit_length())

@@ -1,0 +1,124 @@
+"""Gathering rows, starting new ones and writing them back, in float32 and float16; and the memory they are kept in."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+
+import naive
+import numpy as np
+import pytest
+from twins import COUNTS, random_factors
+
+from fastmf import memory, optimizers
+from fastmf.engine import shape_of
+from fastmf.errors import CapacityError
+from fastmf.kernels.core.shape import Shape
+from fastmf.parameters.table import SIDES, Factors, Rows
+
+SHAPES = [shape_of(8, optimizers.SGD(), True), shape_of(17, optimizers.AdaGrad(), True)]
+shapes = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape.size))
+storages = pytest.mark.parametrize("storage", ["float32", "float16"])
+
+
+@shapes
+@storages
+def test_gather_copies_known_rows_and_starts_new_ones(shape: Shape, storage: str) -> None:
+    factors = random_factors(shape, storage)
+    for stream, side in enumerate(SIDES):
+        table, known = factors.tables[side], COUNTS[side]
+        rows = np.array([known + 5, 3, 0, known, known - 1], np.int32)
+        found = table.gather(rows, (7, 0.25, 0.5))
+        expected = np.zeros((len(rows), shape.width), np.float32)
+        expected[:, : shape.size] = naive.start_vectors(rows, shape.size, 7, stream, 0.25, 0.5)
+        old = rows < known
+        expected[old, : shape.size] = table.values()[rows[old]]
+        np.testing.assert_array_equal(found.factors, expected)
+        np.testing.assert_array_equal(found.records, np.where(old[:, None], table.records[rows], 0))
+        assert found.factors.ctypes.data % 64 == 0
+
+
+@shapes
+@storages
+def test_scatter_writes_just_these_rows_and_rounds_once(shape: Shape, storage: str) -> None:
+    table = random_factors(shape, storage).users
+    before, records = table.factors.copy(), table.records.copy()
+    rows, rng = np.array([4, 1, 12], np.int32), np.random.default_rng(0)
+    values = Rows(np.zeros((3, shape.width), np.float32), rng.random((3, records.shape[1]), np.float32)).copy()
+    values.factors[:, : shape.size] = rng.normal(0, 1, (3, shape.size))
+    table.scatter(rows, values)
+    kind = np.dtype(storage)
+    before[rows] = values.factors.astype(kind).view(before.dtype)
+    records[rows] = values.records
+    np.testing.assert_array_equal(table.factors, before)
+    np.testing.assert_array_equal(table.records, records)
+    np.testing.assert_array_equal(table.values()[rows], values.factors[:, : shape.size].astype(kind))
+    back = table.gather(rows, (0, 0.0, 0.0))
+    np.testing.assert_array_equal(back.factors, values.factors.astype(kind).astype(np.float32))
+
+
+def test_start_vectors_depend_on_seed_side_and_row_alone() -> None:
+    def vectors(seed: int, side: str, rows: list[int]) -> np.ndarray:
+        table = Factors(SHAPES[0], 0.0, "float32", 1 << 20, seed).tables[side]
+        return table.gather(np.array(rows, np.int32), (seed, 0.0, 0.5)).factors[:, :8]
+
+    first = vectors(1, "users", [0, 1, 2])
+    np.testing.assert_array_equal(vectors(1, "users", [2, 0]), first[[2, 0]])
+    other = np.concatenate([first, vectors(2, "users", [0, 1, 2]), vectors(1, "items", [0, 1, 2])])
+    assert len(np.unique(other)) == other.size
+    assert np.abs(other).max() <= 0.25
+
+
+def test_many_start_vectors_are_uniform_around_the_centre() -> None:
+    table = Factors(SHAPES[0], 0.0, "float32", 1 << 24).users
+    numbers = table.gather(np.arange(20_000, dtype=np.int32), (3, 1.0, 0.5)).factors[:, :8]
+    assert 0.75 <= numbers.min() < 0.751
+    assert 1.249 < numbers.max() <= 1.25
+    assert numbers.mean(axis=0) == pytest.approx(np.ones(8), abs=0.005)
+    assert numbers.var() == pytest.approx(0.5**2 / 12, rel=0.02)
+    correlation = np.corrcoef(np.concatenate([numbers[:-1].T, numbers[1:].T])) - np.eye(16)
+    assert np.abs(correlation).max() < 0.04
+
+
+@storages
+def test_fill_starts_every_row(storage: str) -> None:
+    factors = Factors(SHAPES[1], 0.0, storage, 1 << 24, seed=5)
+    factors.items.fill(70_000, factors.start("items"))  # more than one piece
+    rows = np.array([0, 65_535, 65_536, 69_999])
+    expected = naive.start_vectors(rows, 17, 5, 1, *factors.start("items")[1:])
+    np.testing.assert_array_equal(factors.items.values()[rows], expected.astype(storage))
+    assert not factors.items.factors[:70_001, 17:].any()
+    assert not factors.items.records[:70_000].any()
+
+
+# --- the memory below -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands released pages back as zeros")
+def test_reserved_memory_is_zero_aligned_and_given_back() -> None:
+    array = memory.reserve(1 << 20, np.int64, 2)
+    assert array.ctypes.data % memory.ALIGNMENT == 0
+    assert array.shape == (1 << 20, 2)
+    assert not array[:: 1 << 16].any()
+    column = memory.reserve(1 << 16, np.int64)
+    column[:] = 7
+    memory.discard(column, 1000, 9000)
+    kept = np.flatnonzero(column)
+    page = mmap.PAGESIZE // 8
+    given_back = range(-(-1000 // page) * page, 9000 // page * page)
+    assert kept.tolist() == [one for one in range(1 << 16) if one not in given_back]
+
+
+def test_a_system_that_grants_little_address_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default budget leaves room for all arrays of a model; what is asked for by name is refused in words."""
+    grant, limit = memory._anonymous, 1 << 30
+
+    def stingy(size: int) -> mmap.mmap:
+        if size > limit:
+            raise OSError(12, "Cannot allocate memory")
+        return grant(size)
+
+    monkeypatch.setattr(memory, "_anonymous", stingy)
+    assert limit >> 8 < memory.default_budget() <= limit >> 4
+    with pytest.raises(CapacityError, match=r"does not grant 2147483648 bytes of address space; Options\(memory="):
+        memory.reserve(1 << 28, np.int64)

@@ -1,0 +1,85 @@
+"""A working set and its naive twin: the same rows and objective, trained side by side and compared bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import naive
+import numpy as np
+
+from fastmf import losses, optimizers, regularizers
+from fastmf.engine import WorkingSet, shape_of
+from fastmf.kernels.core.shape import Shape
+from fastmf.log.history import Events
+from fastmf.parameters.table import SIDES, Factors
+from fastmf.plan import Plan
+from fastmf.protocols import Objective, freeze
+
+COUNTS = {"users": 13, "items": 11}
+
+
+class Twins:
+    """Rows of `size` factors; `values` are the loss, solver and regularizer, `likes` their naive counterparts."""
+
+    def __init__(
+        self,
+        size: int,
+        *values: Any,
+        biases: bool = True,
+        movable: dict[str, int] = COUNTS,
+        likes: tuple[Any, ...] | None = None,
+    ) -> None:
+        values = values or (losses.Squared(), optimizers.AdaGrad(), regularizers.L2())
+        self.objective = Objective(*map(freeze, values, ("loss", "solver", "regularizer")))
+        self.shape, self.movable = shape_of(size, values[1], biases), movable
+        factors = random_factors(self.shape)
+        self.working = WorkingSet(factors, {side: np.arange(COUNTS[side], dtype=np.int32) for side in SIDES}, movable)
+        users, items = (
+            naive.Side.of(*self.working.now[side], size, self.shape.memory, movable[side]) for side in SIDES
+        )
+        likes = likes or tuple(map(naive.like, values))
+        self.naive = naive.Model(users, items, factors.global_mean, naive.Objective(*likes, biases))
+
+    def events(self, count: int) -> Events:
+        """Random events with labels that the loss accepts, and weights; some are repeated pairs."""
+        rng = np.random.default_rng(count)
+        low, high = np.clip(self.objective.loss.domain, -4, 4)
+        return Events(
+            *(rng.integers(0, COUNTS[side], count).astype(np.int32) for side in SIDES),
+            rng.uniform(low, high, count).astype(np.float32),
+            rng.choice(np.array([0, 0.5, 1, 1.7], np.float32), count),
+        )
+
+    def run(self, plan: Plan, epoch: int = 0, threads: int = 1) -> tuple[float, float]:
+        """One pass of both; returns their losses."""
+        order = plan.block_order(0, epoch)
+        blocks = [range(plan.bounds[block], plan.bounds[block + 1]) for block in order]
+        lost = self.working.run(plan, self.objective, self.movable, order, threads)
+        return lost, self.naive.epoch(naive.Events(*plan.events[:4]), blocks, plan.in_flight)
+
+    def run_batches(self, events: Events, size: int) -> tuple[float, float]:
+        lost = self.working.run_batches(events, self.objective, self.movable, size)
+        return lost, self.naive.batches(naive.Events(*events[:4]), size)
+
+    def assert_equal(self, rtol: float = 0) -> None:
+        """Every array of the working set, padding included."""
+        for side, twin in (("users", self.naive.users), ("items", self.naive.items)):
+            now = self.working.now[side]
+            for name, found, expected in (
+                ("factors", now.factors, twin.table()),
+                ("records", now.records, twin.records()),
+            ):
+                assert np.isfinite(found).all()
+                np.testing.assert_allclose(found, expected, rtol, atol=rtol, err_msg=f"{side}, {name}")
+
+
+def random_factors(shape: Shape, storage: str = "float32") -> Factors:
+    """Tables that look trained: vectors, biases and optimizer memory are not what new rows start from."""
+    rng = np.random.default_rng(shape.size)
+    factors = Factors(shape, 1.5, storage, 1 << 20, seed=7)
+    for side, count in COUNTS.items():
+        table = factors.tables[side]
+        table.fill(count, factors.start(side))
+        table.records[:count, 0] = rng.normal(0, 0.3, count) if shape.biases else 0
+        table.records[:count, 1 : 1 + shape.memory] = rng.uniform(0, 2, (count, shape.memory))
+    return factors
