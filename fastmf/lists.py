@@ -9,7 +9,7 @@ import numpy as np
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta
 from fastmf.parameters.ids import one_id
-from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew, width_of
+from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew, widened, width_of
 from fastmf.state import State
 
 __all__ = ["Lists"]
@@ -126,10 +126,11 @@ class Lists:
             raise StaleDelta(f"the Delta starts from version {delta.parent_version}, the lists are at {self.version}")
         if delta.version > self._state.version:
             raise StaleDelta(f"the Delta leads to version {delta.version}, the model is at {self._state.version}")
-        self._note(delta)
-        if delta.version < self._state.version:
-            return self.users[:0]
-        return self._renew()
+        with self._state.gate.lock:
+            self._note(delta)
+            if delta.version < self._state.version:
+                return self.users[:0]
+            return self._renew()
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         kept = {name: value for name, value in vars(self).items() if name not in _LIVE}
@@ -166,7 +167,7 @@ class Lists:
         lost = np.flatnonzero(fates == LOST)
         pool = Pool.of(state.items.count)
         best = best_rows(state, self._queries[lost], self._k, pool, owners[lost], self._threads)
-        rows[lost], raw[lost] = (_widened(*found, rows.shape[1]) for found in zip(best, (-1, -np.inf), strict=True))
+        rows[lost], raw[lost] = (widened(*found, rows.shape[1]) for found in zip(best, (-1, -np.inf), strict=True))
         renewed = np.flatnonzero(fates != KEPT)
         found = answer(state, self._loss, self._queries[renewed], rows[renewed], raw[renewed])
         if self._users is None:
@@ -209,7 +210,7 @@ class Lists:
         if held["rows"].shape[1] < width_of(self._k, items):
             width = min(self._k, items.count + items.count // 4 + 1)
             for name, filler in (("rows", -1), ("raw", -np.inf), ("ids", self._padding), ("scores", -np.inf)):
-                held[name] = _widened(held[name], filler, width)
+                held[name] = widened(held[name], filler, width)
         for name, array in held.items():
             if count > len(array):
                 larger = np.empty((max(count, len(array) + len(array) // 4), *array.shape[1:]), array.dtype)
@@ -228,12 +229,3 @@ class _Copied(Lists):
     def refresh(self, delta: Delta) -> np.ndarray:
         """Refused."""
         raise StaleDelta("these lists are a copy, without a model: refresh those of the model, or make new ones")
-
-
-def _widened(lists: np.ndarray, filler: Any, width: int) -> np.ndarray:
-    """The lists with so many places each."""
-    if lists.shape[1] == width:
-        return lists
-    wider = np.full((len(lists), width), filler, lists.dtype)
-    wider[:, : lists.shape[1]] = lists
-    return wider

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ from fastmf.parameters.table import Table
 from fastmf.state import State
 
 __all__ = [
+    "FEWEST",
     "KEPT",
     "LOST",
     "Pool",
@@ -28,14 +31,16 @@ __all__ = [
     "best_for",
     "best_items",
     "best_rows",
+    "in_pieces",
     "most_similar",
     "renew",
+    "widened",
     "width_of",
 ]
 
 _PARALLEL_FROM = 1 << 23  # scores, milliseconds of work: threads that have gone to sleep take as long to wake up
 _AT_ONCE = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C waits for it
-_FEWEST = 16  # queries of a worker at once: with fewer, reading the rows takes longer than scoring them
+FEWEST = 16  # queries of a worker at once: with fewer, reading the rows takes longer than scoring them
 _FEW = 8  # queries that are answered by way of an 8-bit copy; more share the reading of the rows
 _ALL, _NONE_BARRED = np.empty(0, np.int32), np.empty(0, np.int64)
 
@@ -84,6 +89,32 @@ class Pool(NamedTuple):
 def width_of(k: int, table: Table | _Directions) -> int:
     """How wide lists are of which `k` entries are wanted: more than there are rows would cost time, and say nothing."""
     return min(k, max(table.count, 1))  # a kernel needs a place to write to
+
+
+def in_pieces(state: State, ids: np.ndarray, most: int, rank: Callable[[np.ndarray], Ranking]) -> Ranking:
+    """The lists of many queries, each piece of which is of one state; a piece is some 50 ms of work on a core."""
+    items = state.items.table
+    size = max(most, _AT_ONCE // (items.shape.width * max(items.count, 1)))
+    parts = [
+        state.ask(functools.partial(rank, ids[first : first + size])) for first in range(0, max(ids.size, 1), size)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.ids.shape[1] for part in parts)  # the catalogue may have grown in between
+    padding = state.items.ids.padding
+    return Ranking(
+        np.concatenate([widened(part.ids, padding, width) for part in parts]),
+        np.concatenate([widened(part.scores, -np.inf, width) for part in parts]),
+    )
+
+
+def widened(lists: np.ndarray, filler: Any, width: int) -> np.ndarray:
+    """The lists with so many places each."""
+    if lists.shape[1] == width:
+        return lists
+    wider = np.full((len(lists), width), filler, lists.dtype)
+    wider[:, : lists.shape[1]] = lists
+    return wider
 
 
 def best_items(state: State, loss: Any, users: np.ndarray, k: int, pool: Pool, unseen: bool, threads: int) -> Ranking:
@@ -155,7 +186,7 @@ def renew(
     changed = np.zeros(max(items.count, int(touched[-1]) + 1) if touched.size else 0, np.bool_)
     changed[touched] = True
     moved, log = touched[touched < items.count], state.history.past("users")
-    chunk = max(_FEWEST * threads, _AT_ONCE // (items.shape.width * max(moved.size, 1)))
+    chunk = max(FEWEST * threads, _AT_ONCE // (items.shape.width * max(moved.size, 1)))
     for first in range(0, users.size if touched.size else 0, chunk):
         part = slice(first, first + chunk)
         launch(
@@ -257,7 +288,7 @@ def _rank(
     (source, rows), (log, owners), k = queries, past, width_of(k, table)
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
     half = table.factors.dtype == np.uint16
-    chunk = max(_FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))
+    chunk = max(FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))
     for first in range(0, rows.size, chunk):
         part = slice(first, first + chunk)
         workers = threads if rows[part].size * pool.places >= _PARALLEL_FROM else 1

@@ -120,6 +120,12 @@ class State:
         """How many changes there have been."""
         return self.identity.version
 
+    def rows(self, side: str, ids: np.ndarray, column: str | None = None) -> np.ndarray:
+        """The rows of ids of a side, -1 where they are not known; DataError for ids of another kind."""
+        known = self.side(side).ids
+        known.require_kind(ids, column or side)
+        return known.find(ids)
+
     def see(self, values: np.ndarray) -> None:
         """Widen the range of values seen."""
         if values.size:

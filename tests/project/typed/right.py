@@ -77,7 +77,7 @@ MF.from_factors([[1.0]], [[1.0]], loss=Squared(), biases=False, options=Options(
 
 twin: MF = model.copy()
 delta: Delta = model.update(events, Update(epochs=1, trainable="users"), rate=0.1, loss=Huber(1.0))
-counts: int = delta.events + delta.version + delta.parent + delta.rows_moved
+counts: int = delta.events + delta.version + delta.parent_version + delta.rows_moved
 before: float = delta.loss_before + delta.loss_after + delta.seconds
 moved: np.ndarray = delta.moves["users"].rows
 inverse: Delta = model.rollback(delta)
