@@ -13,14 +13,14 @@ from fastmf.interactions import columns
 from fastmf.kernels.train import online
 from fastmf.kernels.train.online import Entry
 from fastmf.memory import reserve
+from fastmf.pairs import PARTS, enter, key_of, lookup_of
 from fastmf.parameters.moves import Image, Move
 from fastmf.parameters.table import Table
-from fastmf.state import State
+from fastmf.state import Pending, State
 
 __all__ = ["Journal"]
 
 _CAPACITY = 1 << 12  # rows of a side that may move between two flushes, each of which then takes milliseconds
-_PARTS = {"users": online.USERS, "items": online.ITEMS}
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -34,7 +34,7 @@ class Journal:
     loss
         Checks values.
     learner : Learner
-        Whose ``single`` learns an event and predicts a pair.
+        Whose ``single`` learns an event.
     objective : Objective
         What each event's step descends.
     """
@@ -42,7 +42,7 @@ class Journal:
     def __init__(self, state: State, learner: Any, objective: Any) -> None:
         self._state, self._loss = state, objective.loss
         self._mean = state.global_mean
-        tables = {side: state.side(side).table for side in _PARTS}
+        tables = {side: state.side(side).table for side in PARTS}
         self._kept = {
             side: Table(table.layout, table.start, table.budget, min(_CAPACITY, table.capacity))
             for side, table in tables.items()
@@ -72,7 +72,7 @@ class Journal:
         """Take one step on an event; a new id comes in as it starts. False where a flush must come first."""
         first, second, number = user, item, value
         if type(user) is not int or type(item) is not int or type(value) is not float or self._text:
-            first, second = self._key("users", user), self._key("items", item)
+            first, second = key_of(self._state, "users", user), key_of(self._state, "items", item)
             number = float(columns.numbers("value", [value])[0])
         if not self._low <= number <= self._high:
             self._loss.check(columns.numbers("value", [number]))
@@ -81,10 +81,10 @@ class Journal:
         except OverflowError as error:
             raise DataError(f"users, items, row 0: {user} or {item} does not fit int64") from error
         if answer == online.LEARNED:
-            numbers = self._state.numbers
-            if not numbers["low"] <= number <= numbers["high"]:
-                self._state.see(np.array([number], np.float32))
             return True
+        if answer == online.MOVED:
+            self._write_ledger()
+            return self.learn(user, item, value)
         if answer == online.UNKNOWN:
             return self._learn_new(user, item, value)
         if answer == online.NOT_FINITE:
@@ -93,60 +93,28 @@ class Journal:
         return False
 
     def _learn_new(self, user: Any, item: Any, value: Any) -> bool:
-        """Let the ids of an event in and learn it; where that fails they are out again."""
-        state, events = self._state, self.events
-        counts, grams = state.counts, dict(state.grams.kept)
-        try:
-            self._admit(user, item)
-            return self.learn(user, item, value)
-        except BaseException:
-            if self.events > events:  # interrupted after the step
-                raise
-            state.gate.begin()
-            for side in _PARTS:
-                state.side(side).shrink(counts[side])
-            state.grams.kept = grams
-            state.gate.end()
-            self._write_ledger()
-            raise
-
-    def predict(self, user: Any, item: Any) -> float:
-        """The unclipped prediction for a pair."""
-        first, second = user, item
-        if type(user) is not int or type(item) is not int or self._text:
-            first, second = self._key("users", user), self._key("items", item)
-        try:
-            return self._single.predict(first, second)  # type: ignore[no-any-return]
-        except OverflowError as error:
-            raise DataError(f"users, items, row 0: {user} or {item} does not fit int64") from error
-
-    def _key(self, side: str, one: Any) -> int:
-        """What the kernels know an id by: itself where ids are int, else its row."""
-        ids, known = columns.ids(side, [one]), self._state.side(side).ids
-        known.require_kind(ids, side)
-        return int(ids[0]) if ids.dtype != object else int(known.find(ids)[0])
-
-    def _admit(self, user: Any, item: Any) -> None:
-        """Let the ids of an event in."""
+        """Let the ids of an event in and learn it; where that fails, or must wait for a flush, they are out again."""
         state = self._state
-        for side, one in (("users", user), ("items", item)):
-            group = state.side(side)
-            staged = group.stage(columns.ids(side, [one]), side)
-            if not staged.fresh.size:
-                continue
-            group.prepare(staged.fresh)
-            state.gate.begin()
-            group.grow(group.count, staged.fresh)
-            state.grams.admit(side, group.table, staged.rows)
-            state.gate.end()
-        self._write_ledger()
+        state.await_event()
+        try:
+            for side, one in (("users", user), ("items", item)):
+                group = state.side(side)
+                staged = group.stage(columns.ids(side, [one]), side)
+                if staged.fresh.size:
+                    group.prepare(staged.fresh)
+                    state.gate.begin()  # until the event is in: nobody sees ids without it
+                    group.grow(group.count, staged.fresh)
+                    state.grams.admit(side, group.table, staged.rows)
+            return self.learn(user, item, value)
+        finally:
+            state.finish()
 
     # --- from flush to flush ------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Start over from the present state."""
         state = self._state
-        for side, part in _PARTS.items():
+        for side, part in PARTS.items():
             journaled = self._rows[side][: self._ledger[part + Entry.JOURNAL_COUNT]]
             self._marks[side][journaled] = 0
             self._ledger[part + Entry.JOURNAL_COUNT] = 0
@@ -156,7 +124,7 @@ class Journal:
         self._began = time.perf_counter()
         self._write_ledger()
 
-    def close(self) -> Delta:
+    def told(self) -> Pending:
         """All that was learned since :meth:`open`, as one Delta that the state has already been through."""
         state = self._state
         log = state.history.between(self._events, len(state.history)).copy()
@@ -167,8 +135,8 @@ class Journal:
             head=new_identity(),
             parent_version=state.version,
             version=state.version + 1,
-            moves={side: self._move(side) for side in _PARTS},
-            new_ids={side: state.side(side).ids_from(self._counts[side]) for side in _PARTS},
+            moves={side: self._move(side) for side in PARTS},
+            new_ids={side: state.side(side).ids_from(self._counts[side]) for side in PARTS},
             log=log,
             scalars={name: (number, state.scalars[name]) for name, number in self._scalars.items()},
             loss_before=float(self._lost[0]) / max(count, 1),
@@ -176,13 +144,18 @@ class Journal:
             seconds=time.perf_counter() - self._began,
             images={} if self._image is None else {"grams": self._image},
         )
-        state.absorb(delta, self._counts, self._events)
-        return delta
+        return Pending(delta, self._counts, self._events)
+
+    def close(self) -> Delta:
+        """Have the state take note of all that was learned."""
+        flush = self.told()
+        self._state.absorb(flush)
+        return flush.delta
 
     def _move(self, side: str) -> Move:
         """The rows that the kernel journaled, and new rows that it never reached."""
         kept, table = self._kept[side], self._state.side(side).table
-        kept.count = count = int(self._ledger[_PARTS[side] + Entry.JOURNAL_COUNT])
+        kept.count = count = int(self._ledger[PARTS[side] + Entry.JOURNAL_COUNT])
         journaled = self._rows[side][:count].copy()
         unmoved = np.setdiff1d(np.arange(self._counts[side], table.count, dtype=np.int32), journaled)
         before = kept.gather(np.arange(count, dtype=np.int32)), table.gather(unmoved)
@@ -193,21 +166,13 @@ class Journal:
         """Tell the kernels where everything is now."""
         state, ledger = self._state, self._ledger
         self._text = False
-        for side, part in _PARTS.items():
+        for side, part in PARTS.items():
             group, kept = state.side(side), self._kept[side]
             table, ids = group.table, group.ids
-            by_row = ids.kind == "str"
-            self._text = self._text or by_row
-            slots, older = ids.tables
-            lookup = (by_row, slots, slots.size, older, older.size)
+            lookup = lookup_of(state, side)
+            self._text = self._text or ids.kind == "str"
             rows = (table.factors, table.records, table.capacity, self._marks[side])
             journal = (self._rows[side], kept.factors, kept.records, kept.capacity)
-            _enter(ledger, part, (*lookup, *rows, *state.history.column_of(side), *journal))
-            _enter(ledger, part + Entry.START, state.history.base_of(side))
-        _enter(ledger, online.SHARED, (*state.history.columns, self._lost, state.gate.changes))
-
-
-def _enter(ledger: np.ndarray, first: int, entries: tuple[Any, ...]) -> None:
-    """Write numbers, and the addresses of arrays, from place `first` on."""
-    for place, one in enumerate(entries, first):
-        ledger[place] = one.ctypes.data if isinstance(one, np.ndarray) else int(one)
+            enter(ledger, part, (*lookup, *rows, *state.history.column_of(side), *journal))
+            enter(ledger, part + Entry.START, state.history.base_of(side))
+        enter(ledger, online.SHARED, (*state.history.columns, self._lost, state.gate.changes, state.range))

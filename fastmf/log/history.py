@@ -333,9 +333,9 @@ class History:
         times = self._log.times[max(first, self.untimed) : min(first + _PIECE, len(self))]
         return int(times.max(initial=self._highs[-1] if self._highs else _OLDEST))
 
-    def items_of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The item rows of all events of some user rows, user after user, and the bounds of each."""
-        positions, bounds = self._sides["users"].collect(users, _NO_LIMIT)
+    def items_of(self, users: np.ndarray, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The item rows of the newest events of some user rows, user after user, and the bounds of each."""
+        positions, bounds = self._sides["users"].collect(users, _NO_LIMIT if limit is None else limit)
         return self._log.items[positions], bounds
 
     def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:

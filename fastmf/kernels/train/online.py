@@ -21,9 +21,9 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, single, store
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.hashing import find
-from fastmf.kernels.rows.sharing import read, turn
+from fastmf.kernels.rows.sharing import begin, end, read
 
-LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY = 0, 1, 2, 3, 4  # what `learn` answers
+LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY, MOVED = 0, 1, 2, 3, 4, 5  # what `learn` answers
 
 
 class Entry(IntEnum):
@@ -34,6 +34,8 @@ class Entry(IntEnum):
     SLOTS_SIZE = auto()
     OLDER = auto()
     OLDER_SIZE = auto()
+    MOVED = auto()
+    MOVED_AT = auto()
     FACTORS = auto()
     RECORDS = auto()
     ROWS = auto()
@@ -54,19 +56,26 @@ class Entry(IntEnum):
 
 # The ledger: the users' part, the items' part, then what both share.
 USERS, ITEMS, SHARED = 0, len(Entry), 2 * len(Entry)
-VALUES, WEIGHTS, TIMES, WEIGHTED, TIMED, EVENTS, EVENTS_SIZE, UNWEIGHTED, LOSS, CHANGES, LEDGER_SIZE = (
-    SHARED + n for n in range(11)
+VALUES, WEIGHTS, TIMES, WEIGHTED, TIMED, EVENTS, EVENTS_SIZE, UNWEIGHTED, LOSS, CHANGES, RANGE, LEDGER_SIZE = (
+    SHARED + n for n in range(12)
 )
 
-_BY_ROW, _SLOTS, _SLOTS_SIZE, _OLDER, _OLDER_SIZE = (int(e) for e in list(Entry)[:5])
-_FACTORS, _RECORDS, _ROWS, _MARKS, _LOG, _HEAD, _TAILED, _PREVIOUS = (int(e) for e in list(Entry)[5:13])
-_JOURNAL_ROWS, _JOURNAL_FACTORS, _JOURNAL_RECORDS, _JOURNAL_SIZE, _JOURNAL_COUNT = (int(e) for e in list(Entry)[13:18])
+_BY_ROW, _SLOTS, _SLOTS_SIZE, _OLDER, _OLDER_SIZE, _MOVED, _MOVED_AT = (int(e) for e in list(Entry)[:7])
+_FACTORS, _RECORDS, _ROWS, _MARKS, _LOG, _HEAD, _TAILED, _PREVIOUS = (int(e) for e in list(Entry)[7:15])
+_JOURNAL_ROWS, _JOURNAL_FACTORS, _JOURNAL_RECORDS, _JOURNAL_SIZE, _JOURNAL_COUNT = (int(e) for e in list(Entry)[15:20])
 
 
 @njit
 def column(ledger, entry, dtype):
     """The array whose address is at an entry of the ledger."""
     return borrow_at(ledger[entry], dtype, 1)
+
+
+@njit
+def moved(ledger):
+    """Whether an id table has been replaced since its address was noted: then it may be gone."""
+    users, items = column(ledger, USERS + _MOVED, np.int64), column(ledger, ITEMS + _MOVED, np.int64)
+    return (read(users, 0) != ledger[USERS + _MOVED_AT]) | (read(items, 0) != ledger[ITEMS + _MOVED_AT])
 
 
 @njit
@@ -119,7 +128,16 @@ def note(ledger, value):
         times = column(ledger, TIMES, np.int64)
         times[position] = times[position - 1]
     event[0] = position + 1
+    limits = column(ledger, RANGE, np.float64)
+    limits[0], limits[1] = min(limits[0], np.float64(value)), max(limits[1], np.float64(value))
     return position
+
+
+@njit
+def full(ledger):
+    """Whether the journal has no room for two more rows."""
+    users, items = ledger[USERS + _JOURNAL_COUNT], ledger[ITEMS + _JOURNAL_COUNT]
+    return users >= ledger[USERS + _JOURNAL_SIZE] or items >= ledger[ITEMS + _JOURNAL_SIZE]
 
 
 @functools.cache
@@ -138,13 +156,12 @@ def _learn(size, width, memory, biases, half, stamp):
         """Step the rows of one event; answers LEARNED, or why nothing was done."""
         stamp  # noqa: B018 - the cache key, see bridge
         ledger = borrow(ledger_array)
+        if moved(ledger):
+            return MOVED
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         if u < 0 or i < 0:
             return UNKNOWN
         if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
-            return FULL
-        full = ledger[USERS + _JOURNAL_COUNT] >= ledger[USERS + _JOURNAL_SIZE]
-        if full or ledger[ITEMS + _JOURNAL_COUNT] >= ledger[ITEMS + _JOURNAL_SIZE]:
             return FULL
         user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
         item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
@@ -166,10 +183,12 @@ def _learn(size, width, memory, biases, half, stamp):
         others = next_p.total() + next_q.total() + new_b.total() + new_c.total()
         if not (sizes <= limit and np.isfinite(others)):
             return NOT_FINITE
+        if full(ledger):  # asked last: an event that is refused empties no journal
+            return FULL
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
         changes = column(ledger, CHANGES, np.int64)
-        turn(changes)
+        begun = begin(changes)
         store(user_rows, u, 0, new_p)
         store(item_rows, i, 0, new_q)
         store(user_records, u, 1, next_p)
@@ -180,7 +199,7 @@ def _learn(size, width, memory, biases, half, stamp):
         event = note(ledger, target)
         link(ledger, USERS, u, event)
         link(ledger, ITEMS, i, event)
-        turn(changes)
+        end(changes, begun)
         lost = column(ledger, LOSS, np.float64)
         lost[0] += bridge.value(loss, score, target)
         return LEARNED
@@ -198,12 +217,17 @@ def _predict(size, width, record, half, stamp):
     stored = np.uint16 if half else np.float32
 
     @jit(stamp)
-    def predict(ledger_array, user, item, mean, loss):
-        """The prediction for a pair; an unknown side adds nothing. NaN where the state was changing meanwhile."""
+    def predict(ledger_array, user, item, mean, loss, clip):
+        """The prediction for a pair, within the values seen if `clip`; an unknown side adds nothing.
+
+        NaN where the state was changing meanwhile, or an id table has been replaced.
+        """
         stamp  # noqa: B018
         ledger = borrow(ledger_array)
         changes = column(ledger, CHANGES, np.int64)
         before = read(changes, 0)
+        if before % 2 or moved(ledger):
+            return np.float32(np.nan)
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         score = mean
         if u >= 0:
@@ -214,6 +238,9 @@ def _predict(size, width, record, half, stamp):
             p = load(borrow_at(ledger[USERS + _FACTORS], stored, width), u, 0, width, size)
             score += (p * load(borrow_at(ledger[ITEMS + _FACTORS], stored, width), i, 0, width, size)).total()
         predicted = np.float32(bridge.link(loss, score))
-        return predicted if before % 2 == 0 and read(changes, 0) == before else np.float32(np.nan)
+        limits = column(ledger, RANGE, np.float64)
+        if clip and limits[0] <= limits[1]:
+            predicted = np.float32(min(max(np.float64(predicted), limits[0]), limits[1]))
+        return predicted if read(changes, 0) == before else np.float32(np.nan)
 
     return predict

@@ -22,7 +22,7 @@ from fastmf.kernels.core.bridge import entry_point, jit, stamp
 from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.core.shape import record_width
 from fastmf.kernels.rows.log import older
-from fastmf.kernels.rows.sharing import turn
+from fastmf.kernels.rows.sharing import begin, end
 from fastmf.kernels.train import als
 from fastmf.kernels.train.als import ANEW, FAR, ROOM, Form
 from fastmf.kernels.train.online import (
@@ -33,6 +33,7 @@ from fastmf.kernels.train.online import (
     ITEMS,
     LEARNED,
     LOSS,
+    MOVED,
     NOT_FINITE,
     UNKNOWN,
     UNTIDY,
@@ -42,7 +43,9 @@ from fastmf.kernels.train.online import (
     WEIGHTS,
     Entry,
     column,
+    full,
     link,
+    moved,
     note,
     remember,
     row_of,
@@ -51,7 +54,6 @@ from fastmf.kernels.train.online import (
 _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
 _START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
 _FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
-_COUNT, _SIZE = int(Entry.JOURNAL_COUNT), int(Entry.JOURNAL_SIZE)
 _AHEAD = 16  # events between a prefetch and its use
 
 
@@ -337,6 +339,8 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         """
         stamp  # noqa: B018 - the cache key, see bridge
         ledger, (gram_users, gram_items, item_numbers) = borrow(ledger_array), grams
+        if moved(ledger):
+            return MOVED
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         if u < 0 or i < 0:
             return UNKNOWN
@@ -345,8 +349,6 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         most = numbers.most
         if tidy and (_untidy(ledger, USERS, u, most) or _untidy(ledger, ITEMS, i, most)):
             return UNTIDY
-        if ledger[USERS + _COUNT] >= ledger[USERS + _SIZE] or ledger[ITEMS + _COUNT] >= ledger[ITEMS + _SIZE]:
-            return FULL
         user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
         item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
         user_records = borrow_at(ledger[USERS + _RECORDS], np.float32, record)
@@ -360,7 +362,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         square, drift = lanes[first : first + width], lanes[first + width : first + 2 * width]
         before, old_record = lanes[first + 2 * width :], lanes[first + 2 * width + 1 :]
         changes = column(ledger, CHANGES, np.int64)
-        turn(changes)
+        begun = begin(changes)
         both = (user_rows, user_records, item_rows, item_records), (item_rows, item_records, user_rows, user_records)
         missing = np.float32(missing_pairs / (item_numbers[0] + shares[1] - shares[0]))
         if not explicit:  # the item counts as often as it does with the event
@@ -422,8 +424,11 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         store(item_rows, i, 0, old_q)
         user_records[u, 0], item_records[i, 0] = old_b, old_c
         if not (max((p * p).total(), (q * q).total()) <= limit and np.isfinite(b + c)):
-            turn(changes)
+            end(changes, begun)
             return NOT_FINITE
+        if full(ledger):  # asked last: an event that is refused empties no journal
+            end(changes, begun)
+            return FULL
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
         store(user_rows, u, 0, p)
@@ -440,7 +445,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             store(lanes, 1, 0, q)
             _replace(gram_items, lanes, shares, size)
             item_numbers[0] += shares[1] - shares[0]
-        turn(changes)
+        end(changes, begun)
         error = np.float64(newest[1]) - (mean + old_b + old_c + (old_p * old_q).total())
         lost = column(ledger, LOSS, np.float64)
         lost[0] += np.float64(newest[0]) * error * error
