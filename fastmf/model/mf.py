@@ -342,7 +342,7 @@ class MF(Answers):
             if journal is None or not journal.learn(user, item, value):
                 self._learn_one(user, item, value)
         finally:
-            if lock._is_owned():  # type: ignore[attr-defined]  # an interrupt may come first
+            if lock._is_owned():  # an interrupt may come first
                 lock.release()
 
     def _learn_one(self, user: int | str, item: int | str, value: float) -> None:
