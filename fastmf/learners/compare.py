@@ -292,6 +292,9 @@ def _spread_over(rows: np.ndarray) -> np.ndarray:
     return rows[np.linspace(0, rows.size - 1, min(_SAMPLE, rows.size)).astype(np.int64)]
 
 
+_VISIT = Update(epochs=10, history_epochs=0, trainable="users")
+
+
 class Compare:
     """Steps on events and on the negatives that they are compared with; values are weights."""
 
@@ -364,7 +367,7 @@ class Compare:
 
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""
-        return objective, Update(epochs=10, history_epochs=0, trainable="users")
+        return objective, _VISIT
 
 
 def _negatives_of_batch(job: UpdateJob, working: WorkingSet, new: Events) -> Negatives:

@@ -44,6 +44,7 @@ from fastmf.state import State
 __all__ = ["MF", "load"]
 
 _SIDES = ("users", "items")
+_PLAIN = Update()
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
 
 
@@ -291,7 +292,7 @@ class MF(Answers):
             Where a row would not be finite, or memory runs out. The model is as it was before, then too.
         """
         self._require_events(batch)
-        recipe = Update() if recipe is None else recipe
+        recipe = _PLAIN if recipe is None else recipe
         if not isinstance(recipe, Update):
             raise TypeError(f"recipe must be a fastmf.Update, got {type(recipe).__name__}")
         if overrides:
