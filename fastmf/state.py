@@ -69,7 +69,7 @@ class State:
         self.numbers = {"global_mean": global_mean, "centre": centre, "low": math.inf, "high": -math.inf}
         self.trail, self.scan, self.grams = Trail([self.identity]), QuantizedScan(), Grams()
         self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
-        self.journal: Any = None  # open while single events are learned
+        self._journal: Any = None
         self.closed: Any = None  # a journal that can be opened again
         self._pending: _Pending | None = None
 
@@ -119,6 +119,15 @@ class State:
     def version(self) -> int:
         """How many changes there have been."""
         return self.identity.version
+
+    @property
+    def journal(self) -> Any:
+        """Open while single events are learned; None also while a Delta is being taken in."""
+        return self._journal if self._pending is None else None
+
+    @journal.setter
+    def journal(self, journal: Any) -> None:
+        self._journal = journal
 
     def see(self, values: np.ndarray) -> None:
         """Widen the range of values seen."""
@@ -221,7 +230,7 @@ class State:
         for follower in self.followers.values():
             follower.follow(self, delta)
         self.identity = delta.reached
-        self.closed, self.journal = self.journal or self.closed, None
+        self.closed, self._journal = self._journal or self.closed, None
         self._pending = None
         self.gate.end()
 
