@@ -207,8 +207,9 @@ class IdMap:
         self._release_carried()
 
     def truncate(self, count: int) -> None:
-        """Forget the rows from `count` on."""
-        hashing.remove(*self._tables, self._keys[count : max(self._count, count)], count)
+        """Forget the rows from `count` on, those of an interrupted :meth:`extend` too."""
+        end = int(self._tables.progress[0])  # of the ids that are in the table, whether they count yet or not
+        hashing.remove(*self._tables, self._keys[count : max(end, count)], count)
         self._count = count
         if not count:
             self._kind, self._blob, self._offsets = None, _NO_TEXT, _NO_BOUNDS
