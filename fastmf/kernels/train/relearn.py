@@ -25,28 +25,21 @@ from fastmf.kernels.rows.log import older
 from fastmf.kernels.rows.sharing import turn
 from fastmf.kernels.train import als
 from fastmf.kernels.train.als import ANEW, FAR, ROOM, Form
-from fastmf.kernels.train.online import (
+from fastmf.kernels.train.ledger import (
     CHANGES,
     EVENTS,
     EVENTS_SIZE,
-    FULL,
     ITEMS,
-    LEARNED,
     LOSS,
-    NOT_FINITE,
-    UNKNOWN,
-    UNTIDY,
     UNWEIGHTED,
     USERS,
     VALUES,
     WEIGHTS,
     Entry,
     column,
-    link,
-    note,
-    remember,
     row_of,
 )
+from fastmf.kernels.train.online import FULL, LEARNED, NOT_FINITE, UNKNOWN, UNTIDY, link, note, remember
 
 _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
 _START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
