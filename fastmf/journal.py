@@ -13,10 +13,10 @@ from fastmf.interactions import columns
 from fastmf.kernels.train import online
 from fastmf.kernels.train.ledger import (
     ITEMS,
+    JOURNAL_COUNT,
     LEDGER_SIZE,
     SHARED,
     USERS,
-    Entry,
     SharedEntries,
     SideEntries,
     write,
@@ -156,9 +156,9 @@ class Journal:
         """Start over from the present state."""
         state = self._state
         for side, part in _PARTS.items():
-            journaled = self._rows[side][: self._ledger[part + Entry.JOURNAL_COUNT]]
+            journaled = self._rows[side][: self._ledger[part + JOURNAL_COUNT]]
             self._marks[side][journaled] = 0
-            self._ledger[part + Entry.JOURNAL_COUNT] = 0
+            self._ledger[part + JOURNAL_COUNT] = 0
         self._counts, self._events = state.counts, len(state.history)
         self._scalars, self._image = state.scalars, state.grams.image()
         self._lost[0] = 0.0
@@ -191,7 +191,7 @@ class Journal:
     def _move(self, side: str) -> Move:
         """The rows that the kernel journaled, and new rows that it never reached."""
         kept, table = self._kept[side], self._state.side(side).table
-        kept.count = count = int(self._ledger[_PARTS[side] + Entry.JOURNAL_COUNT])
+        kept.count = count = int(self._ledger[_PARTS[side] + JOURNAL_COUNT])
         journaled = self._rows[side][:count].copy()
         unmoved = np.setdiff1d(np.arange(self._counts[side], table.count, dtype=np.int32), journaled)
         before = kept.gather(np.arange(count, dtype=np.int32)), table.gather(unmoved)
@@ -219,7 +219,7 @@ class Journal:
                 journal_factors=kept.factors,
                 journal_records=kept.records,
                 journal_size=kept.capacity,
-                journal_count=ledger[part + Entry.JOURNAL_COUNT],
+                journal_count=ledger[part + JOURNAL_COUNT],
                 **state.history.side_arrays(side),
             )
             write(ledger, part, entries)

@@ -57,14 +57,15 @@ class SharedEntries(NamedTuple):
     changes: Any
 
 
-Entry: Any = IntEnum("Entry", [name.upper() for name in SideEntries._fields], start=0)
+Entry = IntEnum("Entry", [name.upper() for name in SideEntries._fields], start=0)
 USERS, ITEMS, SHARED = 0, len(Entry), 2 * len(Entry)
-_Shared: Any = IntEnum("_Shared", [name.upper() for name in SharedEntries._fields], start=SHARED)
+_Shared = IntEnum("_Shared", [name.upper() for name in SharedEntries._fields], start=SHARED)
 LEDGER_SIZE = SHARED + len(_Shared)
 VALUES, WEIGHTS, TIMES, WEIGHTED, TIMED, EVENTS, EVENTS_SIZE, UNWEIGHTED, LOSS, CHANGES = (int(one) for one in _Shared)
 
 _BY_ROW, _SLOTS, _SLOTS_SIZE = int(Entry.BY_ROW), int(Entry.SLOTS), int(Entry.SLOTS_SIZE)
 _OLDER, _OLDER_SIZE = int(Entry.OLDER), int(Entry.OLDER_SIZE)
+JOURNAL_COUNT = int(Entry.JOURNAL_COUNT)
 
 
 def write(ledger: np.ndarray, first: int, entries: SideEntries | SharedEntries) -> None:
