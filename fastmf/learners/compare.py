@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.kernels.core.launch import launch
+from fastmf.devices import runner
 from fastmf.kernels.core.rng import draw
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import negatives, pairwise
@@ -137,13 +137,12 @@ class Negatives:
         length, reach = self._length(objective), negatives.WHOLE if self._table is None else negatives.BEYOND
         pool, mass = self._pool(runs.events, objective)
         form = self.working.shape, objective.classes, objective.loss.kind == "listwise"
-        kernels = [functools.partial(pairwise.epoch, *form, reach, parallel) for parallel in (False, True)]
-        lost = 0.0
+        run, lost = functools.partial(runner("compare"), form, reach), 0.0
         for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * self.working.shape.width))):
             workers = min(threads, -(-(last - first) // pairwise.CHUNK))
             sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
             work = (order, runs.bounds, first, last), runs.events, (*pool, *_NO_BAND), mass
-            self._launch(kernels, work, objective, movable, epoch, workers, sums)
+            self._launch(run, work, objective, movable, epoch, workers, sums)
             lost += float(sums.sum())
         return lost
 
@@ -173,16 +172,16 @@ class Negatives:
         members, starts = order_by(item_band, bands, np.empty(item_band.size, np.int32))
         pool, mass = self._pool_of_bands(plan.events, objective, members, starts)
         form = shape, objective.classes, objective.loss.kind == "listwise"
-        kernels = [functools.partial(pairwise.epoch_in_bands, *form, parallel) for parallel in (False, True)]
+        run = functools.partial(runner("compare in blocks"), form)
         order, sums = plan.block_order(self._seed, epoch), np.zeros(len(plan.bounds) - 1)
         for first, last in plan.pieces(shape.width * (1 + self._length(objective))):
             work = (plan.bounds, order, bands, first, last), plan.events, (*pool, members, starts), mass
-            self._launch(kernels, work, objective, self.working.movable, epoch, min(threads, bands), sums)
+            self._launch(run, work, objective, self.working.movable, epoch, min(threads, bands), sums)
         return float(sums.sum())
 
     def _launch(
         self,
-        kernels: Sequence[Any],
+        run: Callable[..., None],
         work: tuple[Any, Events, tuple[Any, ...], float],
         objective: Objective,
         movable: dict[str, int],
@@ -190,13 +189,12 @@ class Negatives:
         workers: int,
         sums: np.ndarray,
     ) -> None:
-        """Run one of two compilations on (the order, the events, where negatives come from, its mass)."""
+        """Run a job on (the order, the events, where negatives come from, its mass)."""
         working, (order, events, pool, mass) = self.working, work
         outside = working.now["items"] if self._table is None else self._table
         length = self._length(objective)
         key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
-        launch(
-            *kernels,
+        run(
             workers,
             order,
             (events.users, events.items, events.weights),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.devices import runner
-from fastmf.equations import Equations, Run, correct, equations_of, form_of, gram_of, room_of, solve
+from fastmf.equations import Equations, Run, equations_of, form_of, room_of
 from fastmf.followers.grams import NO_GRAM, Gram, shares_of
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows import log
@@ -147,12 +147,12 @@ def alternate(
     shares, run = _item_shares(state, objective), Run(objective.solver, working.mean, threads)
 
     def learn(_: int) -> float:
-        lost = []
+        lost: list[float] = []
         for side in SIDES:
             other = OTHER[side]
             weighed = shares if other == "items" else None
-            missed = gram_of(shape, working.now[other].factors, weighed, threads) if whole else None
-            lost.append(solve(shape, (working.now[side], working.now[other]), equations[side], missed, run))
+            missed = runner("gram")(shape, working.now[other].factors, weighed, threads) if whole else None
+            lost.append(runner("solve")(shape, (working.now[side], working.now[other]), equations[side], missed, run))
         return lost[0]
 
     return learn
@@ -229,7 +229,7 @@ class System(NamedTuple):
                 gram = self._gram(other, moved=time > 0 or other == SIDES[0]) if self.grams else None
                 drift = None if gram is None else gram - seen[side].gram
                 run = Run(objective.solver, working.mean, threads, drift, seen[side].rows)
-                solve(working.shape, (working.now[side], working.now[other]), equations, gram, run)
+                runner("solve")(working.shape, (working.now[side], working.now[other]), equations, gram, run)
                 if time < times - 1 and equations.steps:
                     seen[side] = Seen(working.now[other].head(working.movable[other]).copy(), gram)
 
@@ -245,7 +245,8 @@ class System(NamedTuple):
         places, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
         first = working.movable[side] if moved else 0
         change = np.where(places < first, after, after - before)
-        correct(working.shape, working.before[side].factors, places[:first], before[:first], -1.0, matrix)
+        correct, old = runner("correct gram"), working.before[side].factors
+        correct(working.shape, old, places[:first], before[:first], -1.0, matrix)
         changed = places[change != 0]
         correct(working.shape, now, changed, change[changed], 1.0, matrix)
         return matrix
