@@ -8,7 +8,9 @@ import numpy as np
 
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.grouping import sum_up
-from fastmf.kernels.train import als, relearn
+from fastmf.kernels.train import als
+from fastmf.kernels.train.cholesky import ROOM
+from fastmf.kernels.train.past_of_row import Room
 from fastmf.memory import aligned
 from fastmf.parameters.moves import Image
 
@@ -143,13 +145,13 @@ def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
     return als.Form(shape, _METHODS[solver.method], explicit)
 
 
-def room_of(form: als.Form, most: int) -> relearn.Room:
+def room_of(form: als.Form, most: int) -> Room:
     """Room to solve single rows with up to `most` events in their past."""
     (size, width), count = form.shape[:2], most + 1
-    lanes = aligned(als.ROOM + 3 * width + 2, width)
+    lanes = aligned(ROOM + 3 * width + 2, width)
     lanes[:] = 0
     columns = np.empty((4, count), np.float32), np.empty((2, count), np.int64)
-    return relearn.Room(lanes, np.empty((size + 2, size + 1)), columns_for(form, count), *columns)
+    return Room(lanes, np.empty((size + 2, size + 1)), columns_for(form, count), *columns)
 
 
 def columns_for(form: als.Form, longest: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from fastmf.followers.grams import NO_GRAM, Gram, shares_of
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows import log
 from fastmf.kernels.train import online, relearn
+from fastmf.kernels.train.past_of_row import Numbers
 from fastmf.learners.decay import fade_of, sorted_by
 from fastmf.learners.gathering import Named, named_rows, require_labels
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
@@ -108,7 +109,7 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
     room, unobserved = room_of(form, most), float(getattr(loss, "unobserved", 0.0))
     how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
     none = dict.fromkeys(SIDES, NO_GRAM._replace(matrix=np.zeros((table.shape.width, table.shape.width))))
-    numbers = relearn.Numbers(*how, state.users.count, state.items.count)
+    numbers = Numbers(*how, state.users.count, state.items.count)
 
     def given() -> tuple[Any, ...]:
         kept = state.grams.kept if grams else none
@@ -128,7 +129,7 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
                 state.history.compact(side, np.array([row], np.int32), most)
             answer = call(ledger, user, item, value, mean, loss, False, *given())
         if answer == online.UNKNOWN:  # the ids of the event come in
-            numbers = relearn.Numbers(*how, state.users.count, state.items.count)
+            numbers = Numbers(*how, state.users.count, state.items.count)
         return int(answer)
 
     return learn

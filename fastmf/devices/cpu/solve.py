@@ -9,6 +9,7 @@ from fastmf.equations import Equations, Run, form_of, mirrored
 from fastmf.kernels.core.launch import launch
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.train import als, gram
+from fastmf.kernels.train.cholesky import ROOM
 from fastmf.memory import aligned
 from fastmf.parameters.moves import Image
 from fastmf.plan import pieces
@@ -78,7 +79,7 @@ def _scratch(form: als.Form, workers: int, bounds: np.ndarray) -> tuple[np.ndarr
     size, width = form.shape.size, form.shape.width
     strips = -(-int(np.diff(bounds).max(initial=1)) // 16) * (size + 2) if form.method == als.EALS else 1
     return (
-        aligned(workers * (als.ROOM + width), width).reshape(workers, -1, width),
+        aligned(workers * (ROOM + width), width).reshape(workers, -1, width),
         np.empty((workers, size + 1, size + 1)),
         aligned(workers * strips, 16).reshape(workers, strips, 16),
     )
