@@ -17,6 +17,7 @@ from fastmf.learners.negatives import FEWEST, Known, Negatives, Runs, as_positiv
 from fastmf.learners.steps import predict_single
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
+from fastmf.parameters.groups import Group
 from fastmf.plan import bands_for
 from fastmf.recipes import Update
 from fastmf.state import State
@@ -51,6 +52,10 @@ class Compare:
     def reads_history(self, recipe: Update) -> bool:
         """In passes over the users' past."""
         return bool(recipe.history_epochs)
+
+    def groups(self, factors: int) -> dict[str, Group]:
+        """None besides users and items."""
+        return {}
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Passes over all events, user by user."""

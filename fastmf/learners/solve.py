@@ -22,6 +22,7 @@ from fastmf.learners.past import OTHER, SIDES, Reading, Touched, touch
 from fastmf.learners.steps import measure_single, predict_single
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
+from fastmf.parameters.groups import Group
 from fastmf.parameters.moves import Image
 from fastmf.protocols import Objective
 from fastmf.recipes import Update
@@ -59,6 +60,10 @@ class Solve:
     def reads_history(self, recipe: Update) -> bool:
         """Always."""
         return True
+
+    def groups(self, factors: int) -> dict[str, Group]:
+        """None besides users and items."""
+        return {}
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Sweeps over users, then items."""
