@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -73,7 +73,7 @@ class Interactions:
     values: NDArray[np.float32]
     times: NDArray[np.int64] | None
     weights: NDArray[np.float32] | None
-    dated: bool
+    dated: bool = field(init=False)
 
     def __init__(self, users: Any, items: Any, values: Any = None, times: Any = None, weights: Any = None) -> None:
         arrays, dated = columns.checked(columns.FIELDS, (users, items, values, times, weights))
@@ -81,10 +81,10 @@ class Interactions:
 
     def _set(self, *arrays: NDArray[Any] | None, dated: bool) -> None:
         object.__setattr__(self, "dated", dated)
-        for field, array in zip(columns.FIELDS, arrays, strict=True):
+        for name, array in zip(columns.FIELDS, arrays, strict=True):
             if array is not None:
                 array.flags.writeable = False
-            object.__setattr__(self, field, array)
+            object.__setattr__(self, name, array)
 
     @classmethod
     def _trusted(cls, *arrays: NDArray[Any] | None, dated: bool = False) -> Interactions:
@@ -224,7 +224,7 @@ class Interactions:
     def _named(cls, names: Sequence[Any], data: dict[Any, Any], kinds: Mapping[Any, float]) -> Interactions:
         """Events of the columns of these names; the last of them holds the kinds, the one before it the weights."""
         *names, event = names
-        labels = [field if name is None else name for name, field in zip(names, columns.FIELDS, strict=True)]
+        labels = [ours if name is None else name for name, ours in zip(names, columns.FIELDS, strict=True)]
         arrays, dated = columns.checked(labels, [None if name is None else data[name] for name in names])
         if event is not None:
             of_kinds = kind_weights(event, data[event], kinds)

@@ -354,7 +354,7 @@ def _microseconds(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def checked(labels: Sequence[Any], data: Sequence[Any]) -> tuple[list[NDArray[Any] | None], bool]:
-    """Check the five columns, in the order of `FIELDS`, and that they are of one length; say whether times are dates."""
+    """Check the five columns, in the order of `FIELDS`, and are of one length; say whether times are dates."""
     times = None if data[3] is None else gather(labels[3], data[3])
     users, items = ids(labels[0], data[0]), ids(labels[1], data[1])
     arrays = [

@@ -139,7 +139,7 @@ def _advice(span: float, dated: bool) -> str:
 
 
 def _kept(times: np.ndarray, now: int, half_life: float, lives: float = _LIVES) -> int:
-    """How many events are less than so many half-lives old; by default those that keep more than 1 % of their weight."""
+    """How many events are less than so many half-lives old, by default those that keep 1 % of their weight or more."""
     return int(np.count_nonzero(times > max(now - int(min(lives * half_life, 2.0**63)), -(2**63))))
 
 
@@ -222,12 +222,15 @@ def judge_fading(state: State, batch: Interactions, half_life: float, dated: boo
     everything, span = len(history) + count, float(now - oldest)
     if _nearly_all_gone(kept, count):
         _warn_gone(kept, count, half_life, span, dated)
-    elif reads_history and everything >= _ENOUGH:
-        if _MEAN_LIFE * half_life * everything < span * min(_ENOUGH, _SHARE * everything):
-            warn(
-                f"half_life={half_life:g}: of the {everything} events of the model next to none counts any more; "
-                + _advice(span, dated)
-            )
+    elif (
+        reads_history
+        and everything >= _ENOUGH
+        and _MEAN_LIFE * half_life * everything < span * min(_ENOUGH, _SHARE * everything)
+    ):
+        warn(
+            f"half_life={half_life:g}: of the {everything} events of the model next to none counts any more; "
+            + _advice(span, dated)
+        )
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
