@@ -69,6 +69,7 @@ class State:
         self.numbers = {"global_mean": global_mean, "centre": centre, "low": math.inf, "high": -math.inf, "dated": 0.0}
         self.trail, self.scan, self.grams = Trail([self.identity]), QuantizedScan(), Grams()
         self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
+        self.needed = frozenset(self.followers)
         self.journal: Any = None  # open while single events are learned
         self.closed: Any = None  # a journal that can be opened again
         self._pending: _Pending | None = None

@@ -13,7 +13,7 @@ from fastmf.learners.gathering import require_groups
 from fastmf.learners.job import Learner, UpdateJob
 from fastmf.learners.nonsense import judge_batch, judge_fading, judge_losses
 from fastmf.log.events import Events
-from fastmf.parameters.moves import Move
+from fastmf.parameters.moves import DenseMove, Move
 from fastmf.recipes import Update
 from fastmf.state import State
 
@@ -23,7 +23,7 @@ __all__ = ["learn_batch", "make_delta", "resolved"]
 class _Learned(NamedTuple):
     """What training on a batch came to: the rows that moved, and the mean loss of its events before and after."""
 
-    moves: dict[str, Move]
+    moves: dict[str, Move | DenseMove]
     loss_before: float
     loss_after: float
 
@@ -67,7 +67,7 @@ def make_delta(
         head=new_identity(),
         parent_version=state.version,
         version=state.version + 1,
-        moves=dict(learned.moves),
+        moves=learned.moves,
         new_ids={side: staged[side].fresh for side in staged},
         log=arrived,
         scalars=_seen(state, arrived, dated),
@@ -84,7 +84,8 @@ def learn_batch(job: UpdateJob, learner: Learner) -> _Learned:
     before = training.measure()
     training.learn()
     after, weight = training.measure(), total_weight(training.new)
-    return _Learned(training.working.moves(), mean_loss(before, weight), mean_loss(after, weight))
+    moves = training.working.moves() | training.further()
+    return _Learned(moves, mean_loss(before, weight), mean_loss(after, weight))
 
 
 def _dated(state: State, batch: Interactions) -> bool:

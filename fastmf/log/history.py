@@ -140,25 +140,21 @@ class History:
             found.weights[: self.unweighted - first] = 1  # type: ignore[index]
         return found
 
-    @property
-    def columns(self) -> tuple[Any, ...]:
-        """For kernels that append: values, weights, times, whether either counts, the length as an array, capacity.
+    def shared_arrays(self) -> dict[str, Any]:
+        """For kernels that append: columns, whether those of weights and times count, the length as an array, capacity.
 
-        Last comes how many events weigh 1, whatever the column of weights has.
+        `unweighted` is how many events weigh 1, whatever the column of weights has.
         """
-        kept, counting = self._log, (self._weighted, self._timed)
-        unweighted = _NO_LIMIT if self.unweighted is None else self.unweighted
-        return kept.values, kept.weights, kept.times, *counting, self._size, kept.users.size, unweighted
+        kept, unweighted = self._log, _NO_LIMIT if self.unweighted is None else self.unweighted
+        columns = {"values": kept.values, "weights": kept.weights, "times": kept.times}
+        counting = {"weighted": self._weighted, "timed": self._timed, "unweighted": unweighted}
+        return columns | counting | {"events": self._size, "events_size": kept.users.size}
 
-    def column_of(self, side: str) -> tuple[np.ndarray, ...]:
-        """For kernels that append: the rows of a side and their links, head, tailed and previous."""
+    def side_arrays(self, side: str) -> dict[str, np.ndarray]:
+        """For kernels that append, or read one row: the rows of a side and its index, see kernels/rows/log.py."""
         index = self._sides[side]
-        return getattr(self._log, side), index.head, index.tailed, index.previous
-
-    def base_of(self, side: str) -> tuple[np.ndarray, ...]:
-        """For kernels that read one row: start, based and base of a side."""
-        index = self._sides[side]
-        return index.start, index.based, index.base
+        links = {"head": index.head, "tailed": index.tailed, "previous": index.previous}
+        return links | {"log": getattr(self._log, side), "start": index.start, "based": index.based, "base": index.base}
 
     def items_since(self, first: int) -> np.ndarray:
         """The item rows of the events from number `first` on; a view."""

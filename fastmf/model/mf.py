@@ -37,7 +37,7 @@ from fastmf.parameters.groups import Group, RowGroup
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
 from fastmf.plan import PARALLEL_FROM
-from fastmf.protocols import Loss, Objective, Optimizer, Regularizer
+from fastmf.protocols import Follower, Loss, Objective, Optimizer, Regularizer
 from fastmf.recipes import HalfLife, Overrides, Update
 from fastmf.state import State
 
@@ -422,6 +422,32 @@ class MF(Answers):
             state.advance(inverse)
         return inverse
 
+    def attach(self, name: str, follower: Follower) -> MF:
+        """Let a follower be told of every change from now on, until the next fit.
+
+        Parameters
+        ----------
+        name : str
+            Its own; a follower that goes by it already is replaced.
+        follower : fastmf.protocols.Follower
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        ValueError
+            Where the name is that of a follower that the model itself needs.
+        """
+        with self._lock:
+            state = self._fitted()
+            if name in state.needed:
+                raise ValueError(f"{name!r} is a follower that the model needs; choose another name")
+            state.followers[name] = follower
+        return self
+
     # --- making and copying -------------------------------------------------------------------------------------------
 
     @classmethod
@@ -619,6 +645,7 @@ class MF(Answers):
         for stream, side in enumerate(_SIDES):
             start = HashedStart.of(self.seed, stream, self.factors, centre)
             groups[side] = RowGroup(Table(layout, start, budget))
+        groups |= self._learner.groups(self.factors)
         history = History(row_capacity(budget, layout.row_bytes), budget, gate)
         return State(groups, history, gate, self.seed, float(np.float32(mean)), centre)
 
