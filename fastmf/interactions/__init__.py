@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -46,6 +46,8 @@ class Interactions:
     values : ndarray, shape (n,), float32
     times : ndarray, shape (n,), int64, or None
     weights : ndarray, shape (n,), float32, or None
+    dated : bool
+        Whether the times were given as dates or datetimes, and so are microseconds.
 
     Raises
     ------
@@ -71,21 +73,24 @@ class Interactions:
     values: NDArray[np.float32]
     times: NDArray[np.int64] | None
     weights: NDArray[np.float32] | None
+    dated: bool = field(init=False)
 
     def __init__(self, users: Any, items: Any, values: Any = None, times: Any = None, weights: Any = None) -> None:
-        self._set(*columns.checked(columns.FIELDS, (users, items, values, times, weights)))
+        arrays, dated = columns.checked(columns.FIELDS, (users, items, values, times, weights))
+        self._set(*arrays, dated=dated)
 
-    def _set(self, *arrays: NDArray[Any] | None) -> None:
-        for field, array in zip(columns.FIELDS, arrays, strict=True):
+    def _set(self, *arrays: NDArray[Any] | None, dated: bool) -> None:
+        object.__setattr__(self, "dated", dated)
+        for name, array in zip(columns.FIELDS, arrays, strict=True):
             if array is not None:
                 array.flags.writeable = False
-            object.__setattr__(self, field, array)
+            object.__setattr__(self, name, array)
 
     @classmethod
-    def _trusted(cls, *arrays: NDArray[Any] | None) -> Interactions:
+    def _trusted(cls, *arrays: NDArray[Any] | None, dated: bool = False) -> Interactions:
         """Interactions of columns that need no check, in the order of the fields, contiguous."""
         events = object.__new__(cls)
-        events._set(*arrays)
+        events._set(*arrays, dated=dated)
         return events
 
     # ------------------------------------------------------------------------------------------ other sources
@@ -219,13 +224,13 @@ class Interactions:
     def _named(cls, names: Sequence[Any], data: dict[Any, Any], kinds: Mapping[Any, float]) -> Interactions:
         """Events of the columns of these names; the last of them holds the kinds, the one before it the weights."""
         *names, event = names
-        labels = [field if name is None else name for name, field in zip(names, columns.FIELDS, strict=True)]
-        arrays = columns.checked(labels, [None if name is None else data[name] for name in names])
+        labels = [ours if name is None else name for name, ours in zip(names, columns.FIELDS, strict=True)]
+        arrays, dated = columns.checked(labels, [None if name is None else data[name] for name in names])
         if event is not None:
             of_kinds = kind_weights(event, data[event], kinds)
             columns.require_lengths([labels[0], event], [arrays[0], of_kinds])
             arrays[-1] = weighed(names[-1], arrays[-1], of_kinds)
-        return cls._trusted(*arrays)
+        return cls._trusted(*arrays, dated=dated)
 
     @classmethod
     def from_sparse(cls, matrix: Any, users: Any = None, items: Any = None) -> Interactions:
@@ -297,7 +302,8 @@ class Interactions:
             raise DataError("some parts have times and some have none")
         if any(part.weights is not None for part in parts):
             parts = [part if part.weights is not None else part._weighing_one() for part in parts]
-        return cls._trusted(*map(columns.joined, zip(*(part._arrays() for part in parts), strict=True)))
+        joined = map(columns.joined, zip(*(part._arrays() for part in parts), strict=True))
+        return cls._trusted(*joined, dated=all(part.dated for part in parts))
 
     # ------------------------------------------------------------------------------------------------- access
 
@@ -313,16 +319,17 @@ class Interactions:
         """Events of a slice (which shares memory), or of an array of positions or of bools."""
         if not isinstance(rows, slice):
             rows = columns.positions(rows)
-        return self._trusted(*(None if a is None else np.ascontiguousarray(a[rows]) for a in self._arrays()))
+        some = (None if a is None else np.ascontiguousarray(a[rows]) for a in self._arrays())
+        return self._trusted(*some, dated=self.dated)
 
-    def __reduce__(self) -> tuple[type[Interactions], tuple[NDArray[Any] | None, ...]]:
-        return Interactions, self._arrays()  # through the door again: unpickled columns would be writable
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _unpickled, (*self._arrays(), self.dated)
 
     def _arrays(self) -> tuple[NDArray[Any] | None, ...]:
         return self.users, self.items, self.values, self.times, self.weights
 
     def _weighing_one(self) -> Interactions:
-        return self._trusted(*self._arrays()[:4], np.ones(len(self), np.float32))
+        return self._trusted(*self._arrays()[:4], np.ones(len(self), np.float32), dated=self.dated)
 
     # ------------------------------------------------------------------------------------------------- splits
 
@@ -448,3 +455,11 @@ class Interactions:
             raise DataError(f"size must be a positive integer, not {size!r}")
         step = int(number)
         return (self[start : start + step] for start in range(0, len(self), step))
+
+
+def _unpickled(*columns_and_dated: Any) -> Interactions:
+    """Events through the door again: unpickled columns would be writable, and might be anything."""
+    *arrays, dated = columns_and_dated
+    events = Interactions(*arrays)
+    object.__setattr__(events, "dated", bool(dated))
+    return events

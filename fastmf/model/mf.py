@@ -24,6 +24,7 @@ from fastmf.kernels.core.shape import shape_of
 from fastmf.learners import learner_of
 from fastmf.learners.decay import numbered, require_history_times, require_times
 from fastmf.learners.fitting import Schedule, train
+from fastmf.learners.nonsense import judge_values
 from fastmf.learners.updating import make_delta
 from fastmf.log.history import History
 from fastmf.memory import default_budget, row_capacity
@@ -37,7 +38,7 @@ from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
 from fastmf.plan import PARALLEL_FROM
 from fastmf.protocols import Follower, Loss, Objective, Optimizer, Regularizer
-from fastmf.recipes import Overrides, Update
+from fastmf.recipes import HalfLife, Overrides, Update
 from fastmf.state import State
 
 __all__ = ["MF", "load"]
@@ -140,7 +141,7 @@ class MF(Answers):
         batch_size: int = 1,
         progress: bool | None = None,
         callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
-        half_life: float | None = None,
+        half_life: HalfLife | None = None,
     ) -> MF:
         """Learn from zero; all events become the model's history. To go on from where the model is, :meth:`update`.
 
@@ -158,7 +159,7 @@ class MF(Answers):
             Show a bar; by default where standard error is a terminal.
         callbacks : sequence of callables
             Each gets the record of every epoch, as in ``history_``.
-        half_life : float, optional
+        half_life : float or timedelta, optional
             The age at which an event counts half, in the unit of the times; as in :class:`fastmf.Update`.
 
         Raises
@@ -184,6 +185,7 @@ class MF(Answers):
             state.history.build(numbered(events, *rows), state.users.count, state.items.count, threads=threads)
             del rows
             state.see(events.values)
+            state.numbers["dated"] = float(events.dated)
             records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
             self._state, self.history_ = state, records
         return self
@@ -195,7 +197,7 @@ class MF(Answers):
         validation: float = 0.0,
         progress: bool | None = None,
         callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
-        half_life: float | None = None,
+        half_life: HalfLife | None = None,
     ) -> MF:
         """Learn again from the model's own history: nobody has to keep the log beside the model.
 
@@ -263,6 +265,7 @@ class MF(Answers):
         state.history.require_room(log.users.size)
         state.history.build(log, old.users.count, old.items.count, known.untimed or 0, known.unweighted or 0)
         state.see(log.values)
+        state.numbers["dated"] = old.numbers["dated"]
         return state
 
     def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Unpack[Overrides]) -> Delta:
@@ -358,7 +361,10 @@ class MF(Answers):
     def flush(self) -> Delta:
         """What :meth:`learn_one` did since the last change of version, as one Delta."""
         with self._lock:
-            return (self._fitted().journal or self._open_journal(None)).close()
+            journal = self._fitted().journal or self._open_journal(None)
+            if journal.events:
+                judge_values(journal.state, self._objective)
+            return journal.close()
 
     # --- change as a value --------------------------------------------------------------------------------------------
 

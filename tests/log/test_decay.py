@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastmf.learners.batch import decayed
+from fastmf.learners.decay import decayed
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FACTORS, ITEMS, USERS, assert_reads, assert_same, bits, content, some_events
