@@ -11,11 +11,11 @@ from benchmarks.measuring import note
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
 from fastmf.datasets import synthetic
 from fastmf.devices import runner
-from fastmf.engine import Objective, freeze
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.plan import Plan
+from fastmf.protocols import Objective, freeze
 
 EPOCHS = 5
 

@@ -156,11 +156,11 @@ class Delta:
         for name, move in self.moves.items():
             fresh = len(self.new_ids.get(name, ()))
             parts.append(_counted(move.rows.size, name.removesuffix("s")) + (f" ({fresh} new)" if fresh else ""))
-        parts.append(f"loss {self.loss_before:.3g} → {self.loss_after:.3g}")
-        return " · ".join([*parts, f"{1e3 * self.seconds:.1f} ms"])
+        parts.append(f"loss {self.loss_before:.3g} -> {self.loss_after:.3g}")
+        return ", ".join([*parts, f"{1e3 * self.seconds:.1f} ms"])
 
     def __repr__(self) -> str:
-        return f"<Delta {self.parent_version} → {self.version}: {self}>"
+        return f"<Delta {self.parent_version} -> {self.version}: {self}>"
 
 
 def _names(deltas: Sequence[Delta]) -> list[str]:

@@ -11,7 +11,16 @@ from fastmf.delta import Delta, new_identity
 from fastmf.errors import DataError, DivergenceError
 from fastmf.interactions import columns
 from fastmf.kernels.train import online
-from fastmf.kernels.train.online import Entry
+from fastmf.kernels.train.ledger import (
+    ITEMS,
+    JOURNAL_COUNT,
+    LEDGER_SIZE,
+    SHARED,
+    USERS,
+    SharedEntries,
+    SideEntries,
+    write,
+)
 from fastmf.memory import reserve
 from fastmf.parameters.moves import Image, Move
 from fastmf.parameters.table import Table
@@ -20,7 +29,7 @@ from fastmf.state import State
 __all__ = ["Journal"]
 
 _CAPACITY = 1 << 12  # rows of a side that may move between two flushes, each of which then takes milliseconds
-_PARTS = {"users": online.USERS, "items": online.ITEMS}
+_PARTS = {"users": USERS, "items": ITEMS}
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -51,7 +60,7 @@ class Journal:
         self._marks = {side: reserve(table.capacity, np.int32) for side, table in tables.items()}
         self._low, self._high = np.clip(objective.loss.domain, -_LARGEST, _LARGEST).tolist()
         self._lost = np.zeros(1)
-        self._ledger = np.zeros(online.LEDGER_SIZE, np.int64)
+        self._ledger = np.zeros(LEDGER_SIZE, np.int64)
         self._single = learner.single(state, objective, self._ledger)
         self.on_scale = objective.on_scale
         self.open()
@@ -124,7 +133,7 @@ class Journal:
         """What the kernels know an id by: itself where ids are int, else its row."""
         ids, known = columns.ids(side, [one]), self._state.side(side).ids
         known.require_kind(ids, side)
-        return int(ids[0]) if ids.dtype != object else int(known.rows(ids)[0])
+        return int(ids[0]) if ids.dtype != object else int(known.find(ids)[0])
 
     def _admit(self, user: Any, item: Any) -> None:
         """Let the ids of an event in."""
@@ -147,9 +156,9 @@ class Journal:
         """Start over from the present state."""
         state = self._state
         for side, part in _PARTS.items():
-            journaled = self._rows[side][: self._ledger[part + Entry.JOURNAL_COUNT]]
+            journaled = self._rows[side][: self._ledger[part + JOURNAL_COUNT]]
             self._marks[side][journaled] = 0
-            self._ledger[part + Entry.JOURNAL_COUNT] = 0
+            self._ledger[part + JOURNAL_COUNT] = 0
         self._counts, self._events = state.counts, len(state.history)
         self._scalars, self._image = state.scalars, state.grams.image()
         self._lost[0] = 0.0
@@ -182,7 +191,7 @@ class Journal:
     def _move(self, side: str) -> Move:
         """The rows that the kernel journaled, and new rows that it never reached."""
         kept, table = self._kept[side], self._state.side(side).table
-        kept.count = count = int(self._ledger[_PARTS[side] + Entry.JOURNAL_COUNT])
+        kept.count = count = int(self._ledger[_PARTS[side] + JOURNAL_COUNT])
         journaled = self._rows[side][:count].copy()
         unmoved = np.setdiff1d(np.arange(self._counts[side], table.count, dtype=np.int32), journaled)
         before = kept.gather(np.arange(count, dtype=np.int32)), table.gather(unmoved)
@@ -195,19 +204,24 @@ class Journal:
         self._text = False
         for side, part in _PARTS.items():
             group, kept = state.side(side), self._kept[side]
-            table, ids = group.table, group.ids
-            by_row = ids.kind == "str"
+            (slots, older), by_row = group.ids.tables, group.ids.kind == "str"
             self._text = self._text or by_row
-            slots, older = ids.tables
-            lookup = (by_row, slots, slots.size, older, older.size)
-            rows = (table.factors, table.records, table.capacity, self._marks[side])
-            journal = (self._rows[side], kept.factors, kept.records, kept.capacity)
-            _enter(ledger, part, (*lookup, *rows, *state.history.column_of(side), *journal))
-            _enter(ledger, part + Entry.START, state.history.base_of(side))
-        _enter(ledger, online.SHARED, (*state.history.columns, self._lost, state.gate.changes))
-
-
-def _enter(ledger: np.ndarray, first: int, entries: tuple[Any, ...]) -> None:
-    """Write numbers, and the addresses of arrays, from place `first` on."""
-    for place, one in enumerate(entries, first):
-        ledger[place] = one.ctypes.data if isinstance(one, np.ndarray) else int(one)
+            entries = SideEntries(
+                by_row=by_row,
+                slots=slots,
+                slots_size=slots.size,
+                older=older,
+                older_size=older.size,
+                factors=group.table.factors,
+                records=group.table.records,
+                marks=self._marks[side],
+                journal_rows=self._rows[side],
+                journal_factors=kept.factors,
+                journal_records=kept.records,
+                journal_size=kept.capacity,
+                journal_count=ledger[part + JOURNAL_COUNT],
+                **state.history.side_arrays(side),
+            )
+            write(ledger, part, entries)
+        shared = SharedEntries(loss=self._lost, changes=state.gate.changes, **state.history.shared_arrays())
+        write(ledger, SHARED, shared)

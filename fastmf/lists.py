@@ -8,13 +8,15 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta
-from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew
+from fastmf.parameters.ids import one_id
+from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew, widened, width_of
 from fastmf.state import State
 
 __all__ = ["Lists"]
 
 SIDES = ("users", "items")
 _NOTHING = np.empty(0, np.int32)
+_LIVE = ("_state", "_loss", "_touched", "_users", "_places")  # what a copy has no use for, or makes anew
 
 
 class Lists:
@@ -23,6 +25,9 @@ class Lists:
     :meth:`fastmf.MF.lists` makes them; :meth:`refresh` takes them along with a Delta. They are then what
     :meth:`fastmf.MF.recommend` would answer for the same users, to the bit; what single events have changed since is
     left to the Delta of the next ``flush``.
+
+    A copy (``copy.copy``, ``copy.deepcopy``, a pickle) is of the lists as they are. It answers without the model, which
+    it does not carry, and so it cannot be refreshed.
 
     Examples
     --------
@@ -49,9 +54,10 @@ class Lists:
         self._touched: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
         self._whole = False
         self._queries = np.empty(0, np.int32)  # the user row of each list
+        self._width, self._padding = 0, state.items.ids.padding
         user, item = (object if state.side(side).ids.kind == "str" else np.int64 for side in SIDES)
         kinds = {"rows": np.int32, "raw": np.float32, "ids": item, "scores": np.float32}
-        self._held: dict[str, np.ndarray] = {name: np.empty((0, k), kind) for name, kind in kinds.items()}
+        self._held: dict[str, np.ndarray] = {name: np.empty((0, 0), kind) for name, kind in kinds.items()}
         self._held["users"] = np.empty(0, user)
         self._renew()
 
@@ -59,16 +65,13 @@ class Lists:
         return self._queries.size
 
     def __repr__(self) -> str:
-        return f"<Lists: {len(self)} users, {self._k} items each, version {self.version}>"
+        return f"<Lists: {len(self)} users, {self._width} items each, version {self.version}>"
 
     def __getitem__(self, user: int | str) -> Ranking:
         """The list of one user, ``(ids, scores)``, each [k]; KeyError where there is none."""
-        if self._places is not None:
-            place = self._places[user]
-        else:
-            place = int(self._state.users.ids.rows(np.array([user], object if isinstance(user, str) else np.int64))[0])
-            if not 0 <= place < len(self) or self.users[place] != user:  # the model may be ahead of the lists
-                raise KeyError(user)
+        place = self._state.users.ids.row_of(user) if self._places is None else self._places.get(one_id(user), -1)
+        if not 0 <= place < len(self) or self.users[place] != user:  # the model may be ahead of the lists
+            raise KeyError(user)
         return Ranking(self.ids[place], self.scores[place])
 
     @property
@@ -83,7 +86,7 @@ class Lists:
 
     @property
     def ids(self) -> np.ndarray:
-        """Ids of items, [users, k], best first, padded as in :class:`fastmf.ranking.Ranking`; a read-only view."""
+        """Ids of items, [users, k], best first, as :class:`fastmf.ranking.Ranking` has them; a read-only view."""
         return self._view("ids")
 
     @property
@@ -112,7 +115,8 @@ class Lists:
         Raises
         ------
         StaleDelta
-            Where the Delta belongs to another model, does not follow the version of the lists, or is yet to be applied.
+            Where the Delta belongs to another model, does not follow the version of the lists, or is yet to be applied;
+            or where the lists are a copy, which has no model.
         """
         if not isinstance(delta, Delta):
             raise TypeError(f"expected a Delta, got {type(delta).__name__}")
@@ -122,15 +126,21 @@ class Lists:
             raise StaleDelta(f"the Delta starts from version {delta.parent_version}, the lists are at {self.version}")
         if delta.version > self._state.version:
             raise StaleDelta(f"the Delta leads to version {delta.version}, the model is at {self._state.version}")
-        self._note(delta)
-        if delta.version < self._state.version:
-            return self.users[:0]
-        return self._renew()
+        with self._state.gate.lock:
+            self._note(delta)
+            if delta.version < self._state.version:
+                return self.users[:0]
+            return self._renew()
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        kept = {name: value for name, value in vars(self).items() if name not in _LIVE}
+        kept["_held"] = {name: self._view(name).copy() for name in Ranking._fields}
+        return _Copied, (kept, self.users.copy())
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _view(self, name: str) -> np.ndarray:
-        view = self._held[name][: len(self)]
+        view = self._held[name][: len(self)] if name == "users" else self._held[name][: len(self), : self._width]
         view.flags.writeable = False
         return view
 
@@ -155,14 +165,19 @@ class Lists:
         if (fates == KEPT).any():
             renew(state, self._queries, owners, items, (rows, raw, fates), self._threads)
         lost = np.flatnonzero(fates == LOST)
-        pool = Pool.of(len(state.items.ids))
-        rows[lost], raw[lost] = best_rows(state, self._queries[lost], self._k, pool, owners[lost], self._threads)
+        pool = Pool.of(state.items.count)
+        best = best_rows(state, self._queries[lost], self._k, pool, owners[lost], self._threads)
+        rows[lost], raw[lost] = (widened(*found, rows.shape[1]) for found in zip(best, (-1, -np.inf), strict=True))
         renewed = np.flatnonzero(fates != KEPT)
         found = answer(state, self._loss, self._queries[renewed], rows[renewed], raw[renewed])
         if self._users is None:
-            self._held["users"][lost] = state.users.ids.ids(lost)
+            self._held["users"][lost] = state.users.ids.take(lost)
         for name in Ranking._fields:
             self._held[name][renewed] = getattr(found, name)
+        if self._padding != state.items.ids.padding:  # what stood for no item is the id of one now, or was
+            self._padding = state.items.ids.padding
+            self._held["ids"][: len(self)][rows < 0] = self._padding
+        self._width = width_of(self._k, state.items.table)
         self._touched = {side: [] for side in SIDES}
         self._whole = True
         return self.users[renewed]
@@ -170,7 +185,11 @@ class Lists:
     def _ask(self, touched: np.ndarray) -> np.ndarray:
         """Find the user row of each list; returns fates, LOST where it is another one or touched."""
         known = self._state.users.ids
-        queries = np.arange(len(known), dtype=np.int32) if self._users is None else known.rows(self._users)
+        if self._users is None:
+            queries = np.arange(len(known), dtype=np.int32)
+        else:
+            known.require_kind(self._users, "users")
+            queries = known.find(self._users)
         before, self._queries = self._queries, queries
         self._make_room(queries.size)
         if not self._whole:
@@ -183,9 +202,30 @@ class Lists:
         return fates
 
     def _make_room(self, count: int) -> None:
-        """Let the arrays hold so many lists; they grow by a quarter at least, so that a new user costs a constant."""
-        for name, array in self._held.items():
+        """Let the arrays hold so many lists, each with a place for every item that it may hold.
+
+        They grow by a quarter at least, so that a new user costs a constant, and a new item a place in each list.
+        """
+        items, held = self._state.items.table, self._held
+        if held["rows"].shape[1] < width_of(self._k, items):
+            width = min(self._k, items.count + items.count // 4 + 1)
+            for name, filler in (("rows", -1), ("raw", -np.inf), ("ids", self._padding), ("scores", -np.inf)):
+                held[name] = widened(held[name], filler, width)
+        for name, array in held.items():
             if count > len(array):
                 larger = np.empty((max(count, len(array) + len(array) // 4), *array.shape[1:]), array.dtype)
                 larger[: len(array)] = array
-                self._held[name] = larger
+                held[name] = larger
+
+
+class _Copied(Lists):
+    """Lists without their model."""
+
+    def __init__(self, kept: dict[str, Any], users: np.ndarray) -> None:
+        vars(self).update(kept)
+        users.flags.writeable = False
+        self._users, self._places = users, {one: place for place, one in enumerate(users.tolist())}
+
+    def refresh(self, delta: Delta) -> np.ndarray:
+        """Refused."""
+        raise StaleDelta("these lists are a copy, without a model: refresh those of the model, or make new ones")

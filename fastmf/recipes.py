@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypedDict
 
-from fastmf.errors import require_integer, require_number
+import numpy as np
 
-__all__ = ["Update", "presets"]
+from fastmf.errors import require_count, require_number
+from fastmf.hints import hinted_methods
+from fastmf.protocols import Loss, Regularizer
 
+__all__ = ["TIMEDELTAS", "HalfLife", "Update", "microseconds", "presets", "require_half_life"]
+
+TIMEDELTAS = (timedelta, np.timedelta64)
+HalfLife = float | timedelta | np.timedelta64
 _STRATEGIES = ("both", "users", "items", "new")
 
 
+@hinted_methods("__init__")
 @dataclass(frozen=True)
 class Update:
     """How a batch of new events changes a model.
@@ -51,10 +59,11 @@ class Update:
         fit.
     loss, regularizer : optional
         In place of the model's, for this update.
-    half_life : float, optional
+    half_life : float or timedelta, optional
         The age at which an event counts half: its weight times ``2 ** (-age / half_life)``, its age being its distance
         from the newest time that the model or the batch knows, both in the unit of the times (microseconds for
-        datetimes). Late arrivals and the history pass decay alike; the weights in the history stay as they came in.
+        datetimes, of which it may be a timedelta). Late arrivals and the history pass decay alike; the weights in the
+        history stay as they came in. A few times far ahead of all others do not count as the newest.
 
     References
     ----------
@@ -74,22 +83,58 @@ class Update:
     max_history: int | str | None = None
     history_rate: float | None = None
     order: str | None = None
-    loss: Any = None
-    regularizer: Any = None
-    half_life: float | None = None
+    loss: Loss | None = None
+    regularizer: Regularizer | None = None
+    half_life: HalfLife | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0), ("max_history", 1)):
             given = getattr(self, name)
             if given is not None and not (name == "max_history" and given == "all"):
-                require_integer(f"Update.{name}", given, least)
-        for name in ("rate", "history_rate", "half_life"):
+                require_count(f"Update.{name}", given, least)
+        for name in ("rate", "history_rate"):
             if getattr(self, name) is not None:
-                require_number(f"Update.{name}", getattr(self, name), positive=name == "half_life")
+                require_number(f"Update.{name}", getattr(self, name))
+        if self.half_life is not None:
+            require_half_life("Update.half_life", self.half_life)
         if self.order not in ("user", "arrival", None):
             raise ValueError(f'Update.order must be "user" or "arrival", got {self.order!r}')
         if not isinstance(self.trainable, Mapping) and self.trainable not in (*_STRATEGIES, None):
             raise ValueError(f"Update.trainable must be one of {_STRATEGIES} or a dict, got {self.trainable!r}")
+
+
+def microseconds(length: timedelta | np.timedelta64) -> float:
+    """How long a timedelta is; not a number where it has no fixed length."""
+    if isinstance(length, timedelta):
+        return length / timedelta(microseconds=1)
+    if np.datetime_data(length.dtype)[0] in ("Y", "M", "generic"):
+        return float("nan")
+    return float(length / np.timedelta64(1, "us"))
+
+
+def require_half_life(name: str, value: Any) -> None:
+    """Raise ValueError unless the value is a number > 0 or a timedelta > 0."""
+    given = microseconds(value) if isinstance(value, TIMEDELTAS) else value
+    try:
+        require_number(name, given, positive=True)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a finite float32 number > 0, or a timedelta > 0, got {value!r}") from error
+
+
+class Overrides(TypedDict, total=False):
+    """The fields of an Update, for type checkers."""
+
+    epochs: int | None
+    rate: float | None
+    batch_size: int | None
+    trainable: str | Mapping[str, Any] | None
+    history_epochs: int | None
+    history_rate: float | None
+    max_history: int | str | None
+    order: str | None
+    loss: Loss | None
+    regularizer: Regularizer | None
+    half_life: HalfLife | None
 
 
 presets: dict[str, Update] = {

@@ -26,7 +26,7 @@ from fastmf.scratch import Scratch
 __all__ = ["State"]
 
 _T = TypeVar("_T")
-_FIXED, _RANGE = ("global_mean", "centre"), ("low", "high")
+_FIXED, _CHANGING = ("global_mean", "centre"), ("low", "high", "dated")
 
 
 class _Pending(NamedTuple):
@@ -66,9 +66,10 @@ class State:
         self.groups, self.history, self.gate, self.seed = groups, history, gate, seed
         self.scratch = Scratch()
         self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
-        self.numbers = {"global_mean": global_mean, "centre": centre, "low": math.inf, "high": -math.inf}
+        self.numbers = {"global_mean": global_mean, "centre": centre, "low": math.inf, "high": -math.inf, "dated": 0.0}
         self.trail, self.scan, self.grams = Trail([self.identity]), QuantizedScan(), Grams()
         self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
+        self.needed = frozenset(self.followers)
         self._journal: Any = None
         self.closed: Any = None  # a journal that can be opened again
         self._pending: _Pending | None = None
@@ -101,13 +102,18 @@ class State:
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The numbers that an update may change besides parameters: the range of values seen."""
-        return {name: self.numbers[name] for name in _RANGE}
+        """The numbers that an update may change: the range of values seen, and whether times are those of dates."""
+        return {name: self.numbers[name] for name in _CHANGING}
+
+    @property
+    def seen(self) -> tuple[float, float]:
+        """The range of values seen."""
+        return self.numbers["low"], self.numbers["high"]
 
     @property
     def value(self) -> float | None:
         """The value of all events so far, where they share one."""
-        low, high = self.scalars.values()
+        low, high = self.seen
         return low if low == high else None
 
     @property
@@ -129,15 +135,27 @@ class State:
     def journal(self, journal: Any) -> None:
         self._journal = journal
 
+    def rows(self, side: str, ids: np.ndarray, column: str | None = None) -> np.ndarray:
+        """The rows of ids of a side, -1 where they are not known; DataError for ids of another kind."""
+        known = self.side(side).ids
+        known.require_kind(ids, column or side)
+        return known.find(ids)
+
     def see(self, values: np.ndarray) -> None:
         """Widen the range of values seen."""
         if values.size:
-            low, high = self.scalars.values()
+            low, high = self.seen
             self.numbers |= {"low": min(low, float(values.min())), "high": max(high, float(values.max()))}
 
     def restart_trail(self, states: list[Identity]) -> None:
         """A trail that came through these states and has kept no Delta."""
         self.trail = self.followers["trail"] = Trail(states)
+
+    def rename(self) -> None:
+        """Become the first state of another lineage."""
+        self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
+        self.restart_trail([self.identity])
+        self.grams.kept = {}
 
     def ask(self, question: Callable[[], _T]) -> _T:
         """What a question finds in one state, beside changes in other threads."""
@@ -279,7 +297,7 @@ class State:
     def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
         """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
         for name in self.numbers:
-            number = float(numbers[name])
+            number = float(numbers.get(name, "0") if name == "dated" else numbers[name])
             if math.isnan(number) or (math.isinf(number) and name in _FIXED):
                 raise ValueError(f"{name} is {number}")
             self.numbers[name] = number

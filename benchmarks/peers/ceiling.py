@@ -23,9 +23,8 @@ from benchmarks.peers import data
 from benchmarks.peers.clocks import Time, timed
 from fastmf import losses, optimizers, regularizers
 from fastmf.devices import runner
-from fastmf.engine import Objective, freeze, shape_of
 from fastmf.gate import Gate
-from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.core.shape import Shape, shape_of
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
@@ -35,6 +34,7 @@ from fastmf.parameters.groups import RowGroup
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
 from fastmf.plan import Plan, deal
+from fastmf.protocols import Objective, freeze
 from fastmf.state import State
 
 SOURCE = Path(__file__).with_name("ceiling.c")

@@ -61,7 +61,7 @@ def default_build(factors: int, metric: Metric) -> Build:
     if metric == "logloss":
         settings["loss"] = losses.Logistic()
     if ranks_items(metric):
-        settings |= {"loss": losses.Confidence(), "solver": optimizers.ALS()}  # type: ignore[call-arg]
+        settings |= {"loss": losses.Confidence(), "solver": optimizers.ALS()}
     return lambda seed: MF(seed=seed, **settings)
 
 
@@ -100,7 +100,7 @@ class Popularity:
     def update(self, events: Interactions) -> int:
         """Count some events; returns how many items they concern."""
         staged = self.items.stage(events.items)
-        self.items.extend(staged.fresh)
+        self.items.extend(staged.fresh, checked=True)
         self._counts = np.pad(self._counts, (0, len(staged.fresh)))
         rows, more = np.unique(staged.rows, return_counts=True)
         self._counts[rows] += more

@@ -57,7 +57,7 @@ def _chosen(rows: np.ndarray, name: str, job: UpdateJob) -> np.ndarray | bool:
     ids = columns.ids(f"trainable {name}", chosen)
     group.ids.require_kind(ids, f"trainable {name}")
     fresh = group.count + np.flatnonzero(np.isin(job.staged[name].fresh, ids))
-    return np.isin(rows, np.concatenate([group.ids.rows(ids), fresh]))
+    return np.isin(rows, np.concatenate([group.ids.find(ids), fresh]))
 
 
 def require_groups(trainable: Any, state: State) -> None:

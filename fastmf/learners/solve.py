@@ -9,14 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.devices import runner
-from fastmf.engine import Objective
-from fastmf.equations import Equations, Run, correct, form_of, gram_of, room_of, solve
+from fastmf.equations import Equations, Run, equations_of, form_of, room_of
 from fastmf.followers.grams import NO_GRAM, Gram, shares_of
-from fastmf.kernels.core.bridge import entry_point
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows import log
-from fastmf.kernels.rows.grouping import sum_up
-from fastmf.kernels.train import als, online, relearn
+from fastmf.kernels.train import online, relearn
+from fastmf.kernels.train.past_of_row import Numbers
 from fastmf.learners.decay import fade_of, sorted_by
 from fastmf.learners.gathering import Named, named_rows, require_labels
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
@@ -24,45 +22,22 @@ from fastmf.learners.past import OTHER, SIDES, Reading, Touched, touch
 from fastmf.learners.steps import measure_single, predict_single
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
+from fastmf.parameters.groups import Group
 from fastmf.parameters.moves import Image
+from fastmf.protocols import Objective
 from fastmf.recipes import Update
 from fastmf.state import State
 
 __all__ = ["Solve", "System", "alternate"]
 
-_LEAST = 1e-30  # a penalty, so that rows whose events all weigh nothing have a solution
 _NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
-
-
-@np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
-def equations_of(
-    objective: Objective,
-    bounds: np.ndarray,
-    columns: tuple[np.ndarray, np.ndarray, np.ndarray | None],
-    missing: np.ndarray | float,
-    fresh: np.ndarray | None = None,
-) -> Equations:
-    """The equations of the first rows of a side, whose events are (others, weights, targets)."""
-    numbers = np.arange(bounds.size - 1, dtype=np.int32)
-    fresh = np.full(numbers.size, als.ANEW, np.int32) if fresh is None else fresh
-    evidence, newer = np.empty(numbers.size), np.empty(numbers.size)
-    sum_up(columns[1], bounds, fresh, evidence, newer)
-    missing = np.broadcast_to(np.asarray(missing, np.float32), numbers.shape).copy()
-    penalties = _penalties(objective, evidence)
-    grown = penalties - _penalties(objective, evidence - newer)
-    return Equations(numbers, bounds, *columns, missing, penalties, fresh, grown)
-
-
-def _penalties(objective: Objective, evidence: np.ndarray) -> np.ndarray:
-    penalties = float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu)
-    return np.asarray(np.maximum(penalties, _LEAST), np.float32)
 
 
 def gram_matrices(state: State, loss: Any, threads: int = 1) -> dict[str, Gram]:
     """Those of both tables, made where there are none; empty for a loss that asks for no pair unmet."""
     if not hasattr(loss, "unobserved"):
         return {}
-    powers = {"users": 0.0, "items": float(loss.popularity)}
+    powers = {"users": 0.0, "items": float(getattr(loss, "popularity", 0.0))}
     return {side: state.grams.of(side, state.side(side).table, state.history, powers[side], threads) for side in SIDES}
 
 
@@ -71,6 +46,7 @@ class Solve:
 
     defaults = Update(epochs=1, trainable="both")
     further = ("half_life", "loss", "regularizer")
+    draws = False
     why = "it solves whole rows, from all that they have met"
 
     def suits(self, objective: Any) -> bool:
@@ -84,6 +60,10 @@ class Solve:
     def reads_history(self, recipe: Update) -> bool:
         """Always."""
         return True
+
+    def groups(self, factors: int) -> dict[str, Group]:
+        """None besides users and items."""
+        return {}
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Sweeps over users, then items."""
@@ -103,7 +83,9 @@ class Solve:
         named = {side: named_rows(job, side, getattr(arrived, side), arrived.users.size) for side in SIDES}
         check = functools.partial(require_labels, loss=recipe.loss, advice="") if recipe.loss is not None else None
         reading = Reading(job.objective, fade, recipe.half_life is not None, check)
-        system = System.of(state, touch(state, arrived, named, reading, job.threads), job.objective, job.threads)
+        system = System.of(
+            state, touch(state, arrived, named, reading, job.threads), job.objective, job.threads, job.counted
+        )
         new = fade(arrived)._replace(users=named["users"].local, items=named["items"].local)
         return Training(
             system.working,
@@ -127,29 +109,32 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
     """What learns one event by solving its rows."""
     loss, solver, regularizer = objective.values
     table, most, mean = state.users.table, int(solver.max_history), state.global_mean
-    grams = gram_matrices(state, loss)
-    form = form_of(table.shape, solver, not grams)
-    arrays = room_of(form, most)
-    alpha, unobserved = float(getattr(loss, "alpha", 1.0)), float(getattr(loss, "unobserved", 0.0))
+    grams, (_, targets) = gram_matrices(state, loss), loss.quadratic(np.ones(1, np.float32))
+    form = form_of(table.shape, solver, targets is not None)
+    room, unobserved = room_of(form, most), float(getattr(loss, "unobserved", 0.0))
     how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
+    none = dict.fromkeys(SIDES, NO_GRAM._replace(matrix=np.zeros((table.shape.width, table.shape.width))))
+    numbers = Numbers(*how, state.users.count, state.items.count)
 
     def given() -> tuple[Any, ...]:
-        kept = state.grams.kept if grams else dict.fromkeys(SIDES, NO_GRAM)
+        kept = state.grams.kept if grams else none
         missing = unobserved * state.items.count
-        matrices = (kept["users"].matrix, kept["items"].matrix, kept["users"].numbers, kept["items"].numbers)
-        return (alpha, missing, *how), matrices, arrays
+        return missing, numbers, (kept["users"].matrix, kept["items"].matrix, kept["items"].numbers), room
 
     half = table.layout.storage == "float16"
-    call = entry_point(relearn.learn(form, half), ledger, 0, 0, 0.0, mean, True, *given())
+    call = relearn.compiled(form, half, loss, ledger, 0, 0, 0.0, mean, True, *given())
 
     def learn(user: int, item: int, value: float) -> int:
-        answer = call(ledger, user, item, value, mean, True, *given())
+        nonlocal numbers
+        answer = call(ledger, user, item, value, mean, loss, True, *given())
         if answer == online.UNTIDY:
             for side, one in (("users", user), ("items", item)):
                 ids = state.side(side).ids
-                row = one if ids.kind == "str" else ids.rows(np.array([one]))[0]
+                row = one if ids.kind == "str" else ids.find(np.array([one]))[0]
                 state.history.compact(side, np.array([row], np.int32), most)
-            answer = call(ledger, user, item, value, mean, False, *given())
+            answer = call(ledger, user, item, value, mean, loss, False, *given())
+        if answer == online.UNKNOWN:  # the ids of the event come in
+            numbers = Numbers(*how, state.users.count, state.items.count)
         return int(answer)
 
     return learn
@@ -168,12 +153,12 @@ def alternate(
     shares, run = _item_shares(state, objective), Run(objective.solver, working.mean, threads)
 
     def learn(_: int) -> float:
-        lost = []
+        lost: list[float] = []
         for side in SIDES:
             other = OTHER[side]
             weighed = shares if other == "items" else None
-            missed = gram_of(shape, working.now[other].factors, weighed, threads) if whole else None
-            lost.append(solve(shape, (working.now[side], working.now[other]), equations[side], missed, run))
+            missed = runner("gram")(shape, working.now[other].factors, weighed, threads) if whole else None
+            lost.append(runner("solve")(shape, (working.now[side], working.now[other]), equations[side], missed, run))
         return lost[0]
 
     return learn
@@ -222,11 +207,11 @@ class System(NamedTuple):
     named: dict[str, Shares]
 
     @classmethod
-    def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int) -> System:
-        """The rows that a batch concerns, and all that they have met."""
+    def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int, counted: bool) -> System:
+        """The rows that a batch concerns, and all that they have met; its events are `counted` in shares, or not."""
         grams, rows = gram_matrices(state, objective.loss, threads), {side: touched[OTHER[side]].met for side in SIDES}
         working = WorkingSet(state, rows, {side: touched[side].named.movable for side in SIDES})
-        named = {side: Shares.of(side, state, touched[side].named, gram.power) for side, gram in grams.items()}
+        named = {side: Shares.of(side, state, touched[side].named, gram.power, counted) for side, gram in grams.items()}
         missing: Any = 0.0
         if grams:
             total = grams["items"].shares + float((named["items"].after - named["items"].before).sum())
@@ -250,7 +235,7 @@ class System(NamedTuple):
                 gram = self._gram(other, moved=time > 0 or other == SIDES[0]) if self.grams else None
                 drift = None if gram is None else gram - seen[side].gram
                 run = Run(objective.solver, working.mean, threads, drift, seen[side].rows)
-                solve(working.shape, (working.now[side], working.now[other]), equations, gram, run)
+                runner("solve")(working.shape, (working.now[side], working.now[other]), equations, gram, run)
                 if time < times - 1 and equations.steps:
                     seen[side] = Seen(working.now[other].head(working.movable[other]).copy(), gram)
 
@@ -266,7 +251,8 @@ class System(NamedTuple):
         places, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
         first = working.movable[side] if moved else 0
         change = np.where(places < first, after, after - before)
-        correct(working.shape, working.before[side].factors, places[:first], before[:first], -1.0, matrix)
+        correct, old = runner("correct gram"), working.before[side].factors
+        correct(working.shape, old, places[:first], before[:first], -1.0, matrix)
         changed = places[change != 0]
         correct(working.shape, now, changed, change[changed], 1.0, matrix)
         return matrix
@@ -279,8 +265,8 @@ class Shares(NamedTuple):
     after: np.ndarray
 
     @classmethod
-    def of(cls, side: str, state: State, named: Named, power: float) -> Shares:
-        """As the history and the batch have it."""
+    def of(cls, side: str, state: State, named: Named, power: float, counted: bool) -> Shares:
+        """As the history and the batch, if it is `counted`, have it."""
         counts = state.history.counts(side, named.rows)
-        after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size), power)
+        after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size) * counted, power)
         return cls(np.where(named.rows < state.side(side).count, shares_of(counts, power), 0.0), after)

@@ -16,6 +16,7 @@ from fastmf.learners.gathering import gather
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
+from fastmf.parameters.groups import Group
 from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
 from fastmf.recipes import Update
 from fastmf.state import State
@@ -38,6 +39,7 @@ class Steps:
         order="user",
     )
     further = ("rate", "half_life", "loss", "regularizer")
+    draws = False
     why = "it takes steps"
 
     def reads_history(self, recipe: Update) -> bool:
@@ -53,6 +55,10 @@ class Steps:
         return events
 
     # --- fit ----------------------------------------------------------------------------------------------------------
+
+    def groups(self, factors: int) -> dict[str, Group]:
+        """None besides users and items."""
+        return {}
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Passes over all events, in blocks."""
@@ -105,7 +111,7 @@ class Steps:
 
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""
-        return objective, Update(epochs=10, history_epochs=0, trainable="users")
+        return objective, Update(epochs=10, history_epochs=0, trainable="users", order="arrival")
 
 
 def _learn(working: WorkingSet, new: Events, past: Events | None, job: UpdateJob) -> None:

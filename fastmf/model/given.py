@@ -45,7 +45,7 @@ class Given(NamedTuple):
         for side, outside, biases in zip(_SIDES, self.ids, self.biases, strict=True):
             count = len(tables[side])
             group = state.side(side)
-            group.ids.extend(_distinct_ids(side, outside, count))
+            group.ids.extend(_distinct_ids(side, outside, count), checked=True)
             _fill(group.table, tables[side], _vector(f"{side[:-1]}_biases", biases, count))
         return state
 

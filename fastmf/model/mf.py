@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
 from fastmf.delta import Delta
-from fastmf.engine import Objective, shape_of
-from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
+from fastmf.errors import CapacityError, DataError, StaleDelta, require_flag, require_integer
 from fastmf.gate import Gate
+from fastmf.hints import hinted_methods
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
 from fastmf.kernels.core.launch import at_once, usable_threads
+from fastmf.kernels.core.shape import shape_of
 from fastmf.learners import learner_of
-from fastmf.learners.decay import numbered, require_times
+from fastmf.learners.decay import numbered, require_history_times, require_times
 from fastmf.learners.fitting import Schedule, train
+from fastmf.learners.nonsense import judge_values
 from fastmf.learners.updating import make_delta
 from fastmf.log.history import History
 from fastmf.memory import default_budget, row_capacity
 from fastmf.model import saving
-from fastmf.model.answers import Answers
+from fastmf.model.answers import Answers, require_events
 from fastmf.model.given import Given
-from fastmf.model.options import Options
+from fastmf.model.options import Options, Settings, require_options
+from fastmf.model.settings import Setting, differing, following, require_changeable
 from fastmf.parameters.groups import Group, RowGroup
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
 from fastmf.plan import PARALLEL_FROM
-from fastmf.recipes import Update
+from fastmf.protocols import Follower, Loss, Objective, Optimizer, Regularizer
+from fastmf.recipes import HalfLife, Overrides, Update
 from fastmf.state import State
 
 __all__ = ["MF", "load"]
@@ -41,6 +47,7 @@ _SIDES = ("users", "items")
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
 
 
+@hinted_methods("__init__", "fit", "partial_fit", "rollback")
 class MF(Answers):
     """Matrix factorisation that is fitted once and then kept current.
 
@@ -87,26 +94,37 @@ class MF(Answers):
     Koren, Bell, Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
     """
 
+    # A typo raises.
+    __slots__ = ("__weakref__", "_learner", "_lock", "_objective", "_settings", "_state", "history_")
+
+    factors = Setting[int]()
+    loss = Setting[Any]()
+    solver = Setting[Any]()
+    regularizer = Setting[Any]()
+    biases = Setting[bool]()
+    seed = Setting[int]()
+    options = Setting[Options]()
+
     def __init__(
         self,
         factors: int = 64,
-        loss: Any = losses.Squared(),  # type: ignore[call-arg]
-        solver: Any = None,
-        regularizer: Any = None,
+        loss: Loss = losses.Squared(),
+        solver: Optimizer | optimizers.ALS | None = None,
+        regularizer: Regularizer | None = None,
         biases: bool = True,
         seed: int = 0,
         options: Options = Options(),
     ) -> None:
-        if not isinstance(options, Options):
-            raise ValueError(f"options must be fastmf.Options, got {options!r} ({type(options).__name__})")
-        options.check()
-        self.factors = require_integer("factors", factors, 1, _LARGEST_ROW)
-        self.biases = require_flag("biases", biases)
-        self.seed = require_integer("seed", seed, 0, 2**63 - 1)
-        self.options = options
-        self.loss = loss
-        self.solver = getattr(loss, "solver", optimizers.AdaGrad()) if solver is None else solver
-        self.regularizer = getattr(loss, "regularizer", regularizers.L2()) if regularizer is None else regularizer
+        suited = _suited(loss)
+        self._settings: dict[str, Any] = {
+            "factors": require_integer("factors", factors, 1, _LARGEST_ROW),
+            "loss": loss,
+            "solver": suited["solver"] if solver is None else solver,
+            "regularizer": suited["regularizer"] if regularizer is None else regularizer,
+            "biases": require_flag("biases", biases),
+            "seed": require_integer("seed", seed, 0, 2**63 - 1),
+            "options": require_options(options),
+        }
         self._objective = Objective.of(self.loss, self.solver, self.regularizer)
         self._learner = learner_of(self._objective)
         self._lock = threading.RLock()  # of whoever changes the model
@@ -123,7 +141,7 @@ class MF(Answers):
         batch_size: int = 1,
         progress: bool | None = None,
         callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
-        half_life: float | None = None,
+        half_life: HalfLife | None = None,
     ) -> MF:
         """Learn from zero; all events become the model's history. To go on from where the model is, :meth:`update`.
 
@@ -141,7 +159,7 @@ class MF(Answers):
             Show a bar; by default where standard error is a terminal.
         callbacks : sequence of callables
             Each gets the record of every epoch, as in ``history_``.
-        half_life : float, optional
+        half_life : float or timedelta, optional
             The age at which an event counts half, in the unit of the times; as in :class:`fastmf.Update`.
 
         Raises
@@ -167,11 +185,90 @@ class MF(Answers):
             state.history.build(numbered(events, *rows), state.users.count, state.items.count, threads=threads)
             del rows
             state.see(events.values)
+            state.numbers["dated"] = float(events.dated)
             records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
             self._state, self.history_ = state, records
         return self
 
-    def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Any) -> Delta:
+    def refit(
+        self,
+        epochs: int = 20,
+        warm: bool = False,
+        validation: float = 0.0,
+        progress: bool | None = None,
+        callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
+        half_life: HalfLife | None = None,
+    ) -> MF:
+        """Learn again from the model's own history: nobody has to keep the log beside the model.
+
+        Ids keep their rows. As after :meth:`fit`, versions count from 0 and older Deltas do not fit any more.
+
+        Parameters
+        ----------
+        epochs, validation, progress, callbacks, half_life
+            As in :meth:`fit`.
+        warm : bool
+            Go on from the rows as they are; by default all start anew, which is a fit on all events so far.
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        NotFittedError
+            Where the model has learned nothing yet.
+        DataError
+            Where it has no history, as a model that was made from factors, or `half_life` meets events without times.
+        DivergenceError
+            Where the loss or a row stops being finite. The model is as it was before, then and on any other failure.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastmf
+        >>> rng = np.random.default_rng(0)
+        >>> events = fastmf.Interactions(rng.integers(0, 9, 200), rng.integers(0, 7, 200), rng.integers(1, 6, 200))
+        >>> model = fastmf.MF(factors=4).fit(events[:150], epochs=5)
+        >>> model.partial_fit(events[150:]).refit(epochs=5).version
+        0
+        >>> bool((model.user_factors == fastmf.MF(factors=4).fit(events, epochs=5).user_factors).all())
+        True
+        """
+        schedule = Schedule(epochs, validation, 1, progress, callbacks, half_life)
+        schedule.check()
+        warm = require_flag("warm", warm)
+        with self._lock:
+            self._settle()
+            state = self._again(warm, half_life is not None)
+            threads = usable_threads(self.options.threads) if len(state.history) >= PARALLEL_FROM else 1
+            records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
+            self._state, self.history_ = state, records
+        return self
+
+    def _again(self, warm: bool, timed: bool) -> State:
+        """A new state with the history of the present one, and its rows too if `warm`."""
+        old = self._fitted()
+        log, known = old.history.events, old.history
+        if not log.users.size:
+            raise DataError("events: the model has no history to learn from; fit with events")
+        if timed:
+            require_history_times(known)
+        if warm:
+            state = old.copy(Gate(self._lock))
+            state.rename()
+            return state
+        state = self._begin(log.values)
+        for side in _SIDES:
+            state.side(side).start(old.side(side).ids.values)
+        state.history.require_room(log.users.size)
+        state.history.build(log, old.users.count, old.items.count, known.untimed or 0, known.unweighted or 0)
+        state.see(log.values)
+        state.numbers["dated"] = old.numbers["dated"]
+        return state
+
+    def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Unpack[Overrides]) -> Delta:
         """Learn from new events, moving only the rows that they concern. All or nothing.
 
         On an unfitted model it starts one, whose mean is that of the batch.
@@ -264,7 +361,10 @@ class MF(Answers):
     def flush(self) -> Delta:
         """What :meth:`learn_one` did since the last change of version, as one Delta."""
         with self._lock:
-            return (self._fitted().journal or self._open_journal(None)).close()
+            journal = self._fitted().journal or self._open_journal(None)
+            if journal.events:
+                judge_values(journal.state, self._objective)
+            return journal.close()
 
     # --- change as a value --------------------------------------------------------------------------------------------
 
@@ -322,6 +422,32 @@ class MF(Answers):
             state.advance(inverse)
         return inverse
 
+    def attach(self, name: str, follower: Follower) -> MF:
+        """Let a follower be told of every change from now on, until the next fit.
+
+        Parameters
+        ----------
+        name : str
+            Its own; a follower that goes by it already is replaced.
+        follower : fastmf.protocols.Follower
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        ValueError
+            Where the name is that of a follower that the model itself needs.
+        """
+        with self._lock:
+            state = self._fitted()
+            if name in state.needed:
+                raise ValueError(f"{name!r} is a follower that the model needs; choose another name")
+            state.followers[name] = follower
+        return self
+
     # --- making and copying -------------------------------------------------------------------------------------------
 
     @classmethod
@@ -334,7 +460,7 @@ class MF(Answers):
         global_mean: float = 0.0,
         users: Any = None,
         items: Any = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> MF:
         """A model from vectors that were trained elsewhere.
 
@@ -383,10 +509,29 @@ class MF(Answers):
     __copy__ = copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MF:
-        return self.copy()
+        other = self.copy()
+        other.history_ = deepcopy(self.history_, memo)
+        return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the whole model, history included, to one safetensors file. The old file is replaced in one step."""
+        """Write the whole model, history included, to one safetensors file. An old file is replaced in one step.
+
+        The new file has the permissions of the old one, and a symbolic link goes on leading to it.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder must exist, and new files be allowed in it.
+
+        Raises
+        ------
+        FileFormatError
+            Where what would be written could not be loaded again: a number that is not finite, or something in
+            ``history_`` that JSON has no form for. The old file is as it was, then and on any other failure.
+        OSError
+            Where the system refuses, the old file may not be written, or `path` is a folder, a disk, a socket, or a
+            pipe that nobody reads.
+        """
         with self._lock:
             files.write(path, saving.packed(self, self._state and self._fitted()))
 
@@ -395,17 +540,67 @@ class MF(Answers):
             return _unpickled, (saving.packed(self, self._state and self._fitted()), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments that make a model like this one, unfitted."""
-        names = ("factors", "loss", "solver", "regularizer", "biases", "seed", "options")
-        return {name: getattr(self, name) for name in names}
+        """The arguments that make a model like this one, unfitted.
+
+        Parameters
+        ----------
+        deep : bool
+            Of no effect, there for scikit-learn: losses, solvers and regularizers are parameters as a whole.
+
+        Returns
+        -------
+        dict
+            By name; the solver and the regularizer are those in use, whether they were given or came with the loss.
+        """
+        return dict(self._settings)
+
+    def set_params(self, **params: Any) -> MF:
+        """Change parameters, all or none.
+
+        Before a model has learned anything every parameter may change. Afterwards these may: the regularizer, the
+        fields of the solver, and of the options ``threads`` and ``deterministic``. For others, make a new model, or
+        load a file of this one with other options.
+
+        Parameters
+        ----------
+        **params
+            As in :class:`MF`. With a new loss come its solver and its regularizer, unless they are given too, or
+            others than the old loss had brought are in use.
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where there is no such parameter, or a value is not allowed.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF(factors=8).set_params(loss=fastmf.losses.BPR())
+        >>> model.solver
+        AdaGrad(rate=0.1, initial=100.0)
+        """
+        new = MF(**following(self._settings, params, _suited(self.loss)))
+        if self._state is not None:
+            require_changeable(self._settings, new._settings)
+        if differing(self._settings, new._settings, ("solver", "regularizer")):
+            self._settle()
+            if self._state is not None:
+                self._state.journal = self._state.closed = None  # its kernels know the old ones
+        self._settings, self._objective, self._learner = new._settings, new._objective, new._learner
+        return self
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if name != "options")
         if self._state is None:
             return f"MF({settings})"
         state = self._state
-        known = f"{state.users.count} users · {state.items.count} items · {len(state.history)} events"
-        return f"MF({settings}) <{known} · version {state.version}>"
+        known = f"{state.users.count} users, {state.items.count} items, {len(state.history)} events"
+        return f"MF({settings}) <{known}, version {state.version}>"
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -435,8 +630,7 @@ class MF(Answers):
                 journal.close()
 
     def _require_events(self, events: Any) -> None:
-        if not isinstance(events, Interactions):
-            raise DataError(f"events must be fastmf.Interactions, got {type(events).__name__}")
+        require_events("events", events)
         self._objective.loss.check(events.values)
 
     def _begin(self, values: np.ndarray) -> State:
@@ -451,35 +645,87 @@ class MF(Answers):
         for stream, side in enumerate(_SIDES):
             start = HashedStart.of(self.seed, stream, self.factors, centre)
             groups[side] = RowGroup(Table(layout, start, budget))
+        groups |= self._learner.groups(self.factors)
         history = History(row_capacity(budget, layout.row_bytes), budget, gate)
         return State(groups, history, gate, self.seed, float(np.float32(mean)), centre)
 
     @classmethod
-    def _restored(cls, content: tuple[dict[str, np.ndarray], dict[str, Any]], classes: Sequence[type], name: str) -> MF:
-        arrays, metadata = content
+    def _restored(
+        cls,
+        content: tuple[dict[str, np.ndarray], dict[str, Any]],
+        classes: Sequence[type],
+        name: str,
+        options: Options | None = None,
+    ) -> MF:
         with saving.consistent(name):
-            model = cls(**saving.settings(metadata, classes))
-            model.history_ = saving.records(metadata)
-            if arrays or "lineage" in metadata:
-                model._state = saving.filled(model._empty(0.0, 0.0), arrays, metadata)
+            model = cls(**saving.settings(content[1], classes, options))
+            model.history_ = saving.records(content[1])
+        if options is not None:
+            content = saving.converted(content, options.storage)
+        try:
+            model._fill(*content, name)
+        except CapacityError:
+            if options is not None or (model.options.memory or 0) <= default_budget():
+                raise
+        else:
+            return model
+        warnings.warn(
+            f"{name}: this machine does not grant its Options.memory of {model.options.memory} bytes; the default "
+            "takes the place of that, and load(path, options=...) sets another",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        model.set_params(options=model.options._replace(memory=None))
+        model._fill(*content, name)
         return model
 
+    def _fill(self, arrays: dict[str, np.ndarray], metadata: dict[str, Any], name: str) -> None:
+        """Take up what a file has of a state, if anything."""
+        if arrays or "lineage" in metadata:
+            with saving.consistent(name):
+                self._state = saving.filled(self._empty(0.0, 0.0), arrays, metadata)
 
-def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
+
+def _suited(loss: Any) -> dict[str, Any]:
+    """The solver and the regularizer that a loss brings."""
+    return {
+        "solver": getattr(loss, "solver", optimizers.AdaGrad()),
+        "regularizer": getattr(loss, "regularizer", regularizers.L2()),
+    }
+
+
+def load(path: str | os.PathLike[str], classes: Sequence[type] = (), options: Options | None = None) -> MF:
     """The model that :meth:`MF.save` wrote to `path`.
 
     Parameters
     ----------
     path : path-like
     classes : sequence of types
-        Your own loss, solver and regularizer classes, where the model uses any: a file cannot name code to run.
+        Your own loss, solver, regularizer and sampler classes, where the model uses any: a file cannot name code to
+        run.
+    options : Options, optional
+        How to run, in place of the options that the file has. Another ``storage`` makes another model of it, whose
+        lineage is new.
+
+    Returns
+    -------
+    MF
 
     Raises
     ------
     FileFormatError
-        Where the file is damaged or not consistent.
+        Where the file is damaged or not consistent, or a class is missing.
+    CapacityError
+        Where the memory budget does not allow what is in the file. Where it is that of the file and this machine does
+        not grant it, there is a warning instead, and the budget is the default one.
+    DataError
+        Where a factor is too large for the ``storage`` asked for.
     """
-    return MF._restored(files.read(path), classes, str(path))
+    if isinstance(classes, type) or not all(isinstance(kind, type) for kind in classes):
+        raise TypeError(f"classes must be a list of classes, got {classes!r}")
+    if options is not None:
+        require_options(options)
+    return MF._restored(files.read(path), tuple(classes), str(path), options)
 
 
 def _start_rows(state: State, side: str, ids: np.ndarray) -> np.ndarray:

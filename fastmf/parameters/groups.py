@@ -88,7 +88,7 @@ class RowGroup:
 
     def start(self, fresh: np.ndarray) -> None:
         """Let the first ids in, into an empty group."""
-        self.ids.extend(fresh)
+        self.ids.extend(fresh, checked=True)
         self.table.fill(len(fresh))
 
     def lacks(self, fresh: np.ndarray) -> bool:
@@ -106,7 +106,7 @@ class RowGroup:
 
     def grow(self, first: int, fresh: np.ndarray) -> None:
         """Let ids in."""
-        self.ids.extend(fresh, first)
+        self.ids.insert(first, fresh)
         self.table.grow(first, first + len(fresh))
 
     def shrink(self, count: int) -> None:
@@ -124,7 +124,7 @@ class RowGroup:
 
     def ids_from(self, first: int) -> np.ndarray:
         """The newest ids."""
-        return self.ids.ids(np.arange(first, self.count))
+        return self.ids.take(np.arange(first, self.count))
 
     def gather(self, rows: np.ndarray) -> Image:
         """Copies of some rows, or of what they would start as."""

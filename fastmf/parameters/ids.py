@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.errors import CapacityError, DataError
+from fastmf.errors import CapacityError, DataError, require_integer
+from fastmf.interactions import columns
 from fastmf.kernels.rows import hashing
 from fastmf.memory import default_budget, discard, reserve, row_capacity, use_huge_pages
 
-__all__ = ["IdMap"]
+__all__ = ["IdMap", "one_id"]
 
 _NO_TEXT = np.empty(0, np.uint8)
 _NO_BOUNDS = np.empty(0, np.int64)
+_MINUS_ONE, _EMPTY = np.array([-1]), np.array([""], object)
 _SMALLEST_TABLE = 1 << 10
 _LARGEST = 2**31 - 2  # rows are numbered by int32
 _RELEASED_AT_ONCE = 1 << 15  # pairs: half a megabyte
@@ -27,6 +29,14 @@ class _Keys(NamedTuple):
     keys: np.ndarray
     text: np.ndarray
     bounds: np.ndarray
+
+
+def one_id(one: object) -> int | str | None:
+    """What may be an id as the id that it is; None for anything else."""
+    try:
+        return columns.ids("ids", [one]).tolist()[0]  # type: ignore[no-any-return]
+    except DataError:
+        return None
 
 
 def _encode(ids: np.ndarray) -> _Keys:
@@ -85,6 +95,7 @@ class IdMap:
     """
 
     def __init__(self, budget: int | None = None, rows: int | None = None) -> None:
+        self._asked = (budget, rows)
         self._budget = default_budget() if budget is None else budget
         self._capacity = min(row_capacity(self._budget, 8), rows or _LARGEST)
         self._keys = reserve(self._capacity, np.int64)
@@ -117,10 +128,74 @@ class IdMap:
     @property
     def values(self) -> np.ndarray:
         """All ids in row order: int64, or an object array of str."""
-        return self.ids(np.arange(self._count))
+        return self.take(np.arange(self._count))
 
-    def ids(self, rows: np.ndarray) -> np.ndarray:
-        """The ids of some rows, in their order."""
+    @property
+    def padding(self) -> int | str | None:
+        """What stands for no id in lists of them: -1 or ``""``; where that is an id, the least free integer or None."""
+        if self._kind == "str":
+            return "" if self.find(_EMPTY)[0] < 0 else None
+        if self.find(_MINUS_ONE)[0] < 0:
+            return -1
+        return next(one for one in range(-(1 << 63), 0) if self.row_of(one) < 0)
+
+    def ids(self, rows: Any) -> np.ndarray:
+        """The ids of some rows, in their order.
+
+        Parameters
+        ----------
+        rows : array_like of int, [n]
+
+        Returns
+        -------
+        ndarray, [n]
+            int64, or object of `str`.
+
+        Raises
+        ------
+        DataError
+            For a row that is no integer, or that is not there, such as the -1 that :meth:`rows` has for an id that is
+            not known.
+
+        Examples
+        --------
+        >>> ids = IdMap()
+        >>> ids.extend(np.array([30, -4]))
+        >>> ids.ids([1, 0, 1])
+        array([-4, 30, -4])
+        """
+        return self.take(columns.rows("rows", rows, self._count))
+
+    def rows(self, ids: Any) -> np.ndarray:
+        """The row of each id.
+
+        Parameters
+        ----------
+        ids : array_like of ids, [n]
+
+        Returns
+        -------
+        int32[n]
+            -1 for an id that is not known.
+
+        Raises
+        ------
+        DataError
+            For what is no id, and for ids of another kind than the known ones.
+
+        Examples
+        --------
+        >>> ids = IdMap()
+        >>> ids.extend(np.array(["ann", "bob"], object))
+        >>> ids.rows(["bob", "eve"])
+        array([ 1, -1], dtype=int32)
+        """
+        checked = columns.ids("ids", ids)
+        self.require_kind(checked)
+        return self.find(checked)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """:meth:`ids` of rows that need no check."""
         if self._kind != "str":
             return np.asarray(self._keys[: self._count][rows])
         start, end = self._offsets[rows], self._offsets[np.asarray(rows) + 1]
@@ -129,20 +204,22 @@ class IdMap:
             found[position] = self._blob[begin:stop].tobytes().decode()
         return found
 
-    def rows(self, ids: np.ndarray) -> np.ndarray:
-        """The row of each id, int32, -1 for an id that is not known."""
-        self.require_kind(ids)
+    def find(self, ids: np.ndarray) -> np.ndarray:
+        """:meth:`rows` of ids that have passed :func:`fastmf.interactions.columns.ids`, and are of the known kind."""
         return self._look_up(_encode(ids))[0]
 
+    def row_of(self, one: object) -> int:
+        """The row of one id; -1 where it is not known, be it an id at all or not."""
+        key = one_id(one)
+        if key is None or self._kind != ("str" if isinstance(key, str) else "int"):
+            return -1
+        return int(self.find(np.array([key], object if isinstance(key, str) else np.int64))[0])
+
     def __contains__(self, one: object) -> bool:
-        if isinstance(one, str):
-            ids = np.array([one], object)
-        elif isinstance(one, (int, np.integer)) and not isinstance(one, bool) and -(1 << 63) <= one < 1 << 63:
-            ids = np.array([one], np.int64)
-        else:
-            return False
-        kind = "str" if ids.dtype == object else "int"
-        return self._kind == kind and bool(self.rows(ids)[0] >= 0)
+        return self.row_of(one) >= 0
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.values, dtype)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values.tolist())
@@ -154,7 +231,7 @@ class IdMap:
         """Raise DataError where ids of one kind are put to a map of the other."""
         kind = "str" if ids.dtype == object else "int"
         if self._kind not in (None, kind) and ids.size:
-            raise DataError(f"{column}, row 0: {ids.flat[0]!r} is {kind}, but the known ids are {self._kind}")
+            raise DataError(f"{column}, row 0: {ids[:1].tolist()[0]!r} is {kind}, but the known ids are {self._kind}")
 
     # --- growing --------------------------------------------------------------------------------------------------
 
@@ -187,16 +264,36 @@ class IdMap:
                 raise CapacityError(f"{text} bytes of ids exceed the memory budget of {self._budget} bytes")
         self._make_room(len(fresh))
 
-    def extend(self, fresh: np.ndarray, first: int | None = None) -> None:
-        """Append ids that are distinct and not yet known, as rows from `first` on, by default the next.
+    def extend(self, fresh: np.ndarray, checked: bool = False) -> None:
+        """Append ids that are distinct and not yet known.
+
+        Parameters
+        ----------
+        fresh : int64 array, or object array of str
+        checked : bool
+            That they are new is known already, as of what :meth:`stage` returned.
+
+        Raises
+        ------
+        DataError
+            For an id that is known, or is there twice.
+        CapacityError
+            Where the memory budget does not allow them. The map is as it was before, then too.
+        """
+        if not len(fresh):
+            return
+        if not checked:
+            self._require_new(fresh)
+        self.prepare(fresh)
+        self.insert(self._count, fresh)
+
+    def insert(self, first: int, fresh: np.ndarray) -> None:
+        """Add ids that are prepared as rows from `first` on, the next.
 
         Whoever was interrupted calls it again with the same `first`.
         """
         if not len(fresh):
             return
-        if first is None:
-            first = self._count
-            self.prepare(fresh)
         batch, end = _encode(fresh), first + len(fresh)
         if batch.bounds.size:
             self._append_text(batch, first)
@@ -208,6 +305,7 @@ class IdMap:
 
     def truncate(self, count: int) -> None:
         """Forget the rows from `count` on, those of an interrupted :meth:`extend` too."""
+        count = require_integer("count", count, 0, max(self._count, 0))
         end = int(self._tables.progress[0])  # of the ids that are in the table, whether they count yet or not
         hashing.remove(*self._tables, self._keys[count : max(end, count)], count)
         self._count = count
@@ -218,8 +316,12 @@ class IdMap:
     def copy(self) -> IdMap:
         """An independent map with the same ids."""
         other = IdMap(self._budget, self._capacity)
-        other.extend(self.values)
+        other.extend(self.values, checked=True)
         return other
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Pickles and deep copies carry the ids, not the room that is reserved for more."""
+        return IdMap.from_arrays, ({name: array.copy() for name, array in self.arrays().items()}, *self._asked)
 
     # --- files ----------------------------------------------------------------------------------------------------
 
@@ -249,10 +351,17 @@ class IdMap:
         made = cls(budget, rows)
         if len(made.stage(ids).fresh) != len(ids):
             raise ValueError("an id is there twice")
-        made.extend(ids)
+        made.extend(ids, checked=True)
         return made
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _require_new(self, ids: np.ndarray) -> None:
+        staged = self.stage(ids)
+        if len(staged.fresh) < len(ids):
+            row = int(np.argmax(staged.rows != np.arange(self._count, self._count + len(ids))))
+            known = "is known already" if staged.rows[row] < self._count else "is there twice"
+            raise DataError(f"ids, row {row}: {ids[row]!r} {known}")
 
     def _look_up(self, batch: _Keys, rows: np.ndarray | None = None) -> tuple[np.ndarray, int]:
         rows = np.empty(len(batch.keys), np.int32) if rows is None else rows

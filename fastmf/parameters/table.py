@@ -173,8 +173,6 @@ class Table:
                 )
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} are not all finite")
-            if number == 1 and (array[:, 1:] < 0).any():
-                raise ValueError("the memory of a row is negative")
             part[:count, :width] = array.view(part.dtype)
         self.count = count
 

@@ -23,7 +23,7 @@ from benchmarks.peers import (
     tables,
 )
 from fastmf import MF, Interactions
-from fastmf.engine import shape_of
+from fastmf.kernels.core.shape import shape_of
 
 
 def tasks(suites: list[str], scope: plan.Scope, answer: dict[str, Any] | None) -> list[plan.Task]:

@@ -16,7 +16,7 @@ LOSS = """
 from typing import NamedTuple
 
 class Mine(NamedTuple):
-    domain = (0.0, 9.0)
+    kind, domain = "pointwise", (0.0, 9.0)
     def value(self, score, target): return abs(score - target)
     def slope(self, score, target): return score - target
     def link(self, score): return score * score - FACTOR * score
@@ -28,7 +28,8 @@ class Mine(NamedTuple):
 ASK = """
 import sys
 import numpy as np
-from fastmf.engine import freeze, shape_of
+from fastmf.protocols import freeze
+from fastmf.kernels.core.shape import shape_of
 from fastmf.kernels.rank import scores
 from fastmf.memory import aligned
 from fastmf.optimizers import SGD

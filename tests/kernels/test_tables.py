@@ -11,9 +11,8 @@ import pytest
 from twins import COUNTS, SIDES, random_state
 
 from fastmf import memory, optimizers
-from fastmf.engine import shape_of
 from fastmf.errors import CapacityError
-from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.core.shape import Shape, shape_of
 from fastmf.parameters.moves import Image
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table

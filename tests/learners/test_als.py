@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from strategies import assert_same, bits, content
 
 from fastmf import MF, Interactions, Options, load, losses, optimizers, regularizers
-from fastmf.equations import Equations, Run, correct, gram_of, solve
+from fastmf.devices.cpu.solve import correct, gram_of, solve
+from fastmf.equations import Equations, Run
 from fastmf.errors import DataError, DivergenceError
 from fastmf.followers.grams import Grams
 from fastmf.kernels.core.shape import Shape

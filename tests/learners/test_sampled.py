@@ -26,10 +26,11 @@ from strategies import FACTORS, SIDES, assert_same, bits
 
 import fastmf
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers, samplers
+from fastmf.devices import registry
 from fastmf.errors import DataError
 from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.train import negatives
-from fastmf.learners.compare import Known, Runs
+from fastmf.learners.negatives import Known, Runs
 
 # Kernels of every pair of a loss and a sampler take seconds to compile: some pairs, whose parts others have, are slow.
 RARE = [
@@ -345,7 +346,7 @@ def test_a_failing_update_leaves_no_marks(monkeypatch: pytest.MonkeyPatch) -> No
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastmf.learners.compare.launch", interrupted)
+    monkeypatch.setitem(registry._RUNNERS, ("compare", "cpu"), interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.update(some_positives(20))
     assert_same(bits(model), before)

@@ -315,7 +315,7 @@ def test_an_update_as_large_as_a_fit_goes_in_blocks_and_gives_one_result(monkeyp
     monkeypatch.setattr("fastmf.learners.steps.PARALLEL_FROM", 1_000)
     models = [small.copy() for _ in range(2)]
     for model, threads in zip(models, (1, 2), strict=True):
-        model.options = Options(threads=threads)
+        model.set_params(options=Options(threads=threads))
         delta = model.update(events[500:])
         assert delta.loss_after < delta.loss_before
     np.testing.assert_array_equal(models[0].user_factors, models[1].user_factors)

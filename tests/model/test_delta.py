@@ -77,10 +77,10 @@ def test_the_losses_are_means_over_the_events_before_and_after(weights: list[flo
 
 def test_a_delta_prints_as_one_line() -> None:
     number, line = r"-?\d+(\.\d+)?(e[+-]\d+)?", str(fitted().update(NEW))
-    pattern = rf"4 events · 3 users \(2 new\) · 2 items \(1 new\) · loss {number} → {number} · {number} ms"
+    pattern = rf"4 events, 3 users \(2 new\), 2 items \(1 new\), loss {number} -> {number}, {number} ms"
     assert re.fullmatch(pattern, line), line
     old = str(fitted().update(Interactions([3], [5], [1])))
-    assert old.startswith("1 event · 1 user · 1 item · loss "), old
+    assert old.startswith("1 event, 1 user, 1 item, loss "), old
 
 
 def test_the_inverse_says_where_it_leads() -> None:

@@ -291,7 +291,6 @@ WRONG: dict[str, Callable[..., None]] = {
     "infinity among the factors": put("items.factors", (0, 0), np.inf),
     "NaN among the biases": put("users.records", (3, 0), np.nan),
     "NaN in the memory of a row": put("items.records", (1, 1), np.nan),
-    "a negative memory of a row": put("items.records", (1, 1), -2.0),
     "factors of another width": swap("users.factors", lambda array: array[:, :-1]),
     "factors of too few rows": swap("users.factors", lambda array: array[:-1]),
     "factors of too many rows": swap("items.factors", lambda array: np.concatenate([array, array])),

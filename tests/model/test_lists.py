@@ -20,7 +20,7 @@ NONE_OF_THEM = 12_345
 def assert_current(lists: Lists, model: MF, unseen: bool = True, users: Any = None) -> None:
     """The lists are those of a full recompute."""
     users = model.users.values if users is None else users
-    wanted = model.recommend(users, k=lists.ids.shape[1], exclude_seen=unseen)
+    wanted = model.recommend(users, k=lists._k, exclude_seen=unseen)
     assert lists.version == model.version
     assert lists.users.tolist() == list(users)
     np.testing.assert_array_equal(lists.ids, wanted.ids)

@@ -6,9 +6,9 @@ A learner of one's own learns them: a tag for each ten items, and a map that bel
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,27 +32,14 @@ SIZE, FURTHER = 5, 3
 TAGGED = Layout(Shape(SIZE, 16, 2, True), further=(FURTHER,))
 
 
-class Moved(NamedTuple):
-    """The working sets of a batch as one, to whoever asks what moved."""
-
-    rows: WorkingSet
-    tags: WorkingSet
-    dense: DenseGroup
-    after: dict[str, np.ndarray]
-
-    def moves(self) -> dict[str, Any]:
-        found: dict[str, Any] = {**self.rows.moves(), **self.tags.moves()}
-        return found | ({"map": self.dense.move(self.after)} if self.after else {})
-
-
 class Tagging(Steps):
     """Steps, and beside them: every event adds 1 to its tag, and its value to the map."""
 
     def suits(self, objective: Any) -> bool:
         return type(objective.loss) is losses.Huber
 
-    def groups(self, layout: Layout, seed: int, budget: int) -> dict[str, Group]:
-        tags = RowGroup(Table(TAGGED, HashedStart.of(seed, 7, SIZE), budget))
+    def groups(self, factors: int) -> dict[str, Group]:
+        tags = RowGroup(Table(TAGGED, HashedStart.of(0, 7, SIZE), 1 << 20))
         return {"tags": tags, "map": DenseGroup({"sums": np.zeros((2, 2), np.float32), "seen": np.zeros(1, np.int64)})}
 
     def update(self, job: UpdateJob) -> Training:
@@ -63,7 +50,7 @@ class Tagging(Steps):
         named = named_rows(job, "tags", job.staged["tags"].rows, count)
         tags = WorkingSet(state, {"tags": named.rows}, {"tags": named.movable})
         may = job.recipe.trainable
-        moved = Moved(training.working, tags, state.groups["map"], {})  # type: ignore[arg-type]
+        after: dict[str, np.ndarray] = {}
 
         def learn() -> None:
             training.learn()
@@ -72,16 +59,19 @@ class Tagging(Steps):
                 part[: named.movable, :width] += counts
             if may == "both" or (isinstance(may, Mapping) and may.get("map", False)):
                 dense = state.groups["map"].values  # type: ignore[attr-defined]
-                moved.after["sums"] = dense["sums"] + job.arrived.values.sum()
-                moved.after["seen"] = dense["seen"] + count
+                after["sums"] = dense["sums"] + job.arrived.values.sum()
+                after["seen"] = dense["seen"] + count
 
-        return training._replace(working=moved, learn=learn)  # type: ignore[arg-type]
+        def further() -> dict[str, Any]:
+            return tags.moves() | ({"map": state.groups["map"].move(after)} if after else {})  # type: ignore[attr-defined]
+
+        return training._replace(learn=learn, further=further)
 
 
 @pytest.fixture(autouse=True)
-def _tagging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(learners, "LEARNERS", [Tagging(), *learners.LEARNERS])
-    return
+def _tagging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learners, "LEARNERS", [*learners.LEARNERS])
+    learners.register(Tagging())
 
 
 def fitted(**settings: Any) -> MF:

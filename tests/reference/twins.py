@@ -9,9 +9,8 @@ import numpy as np
 
 from fastmf import losses, optimizers, regularizers
 from fastmf.devices import runner
-from fastmf.engine import Objective, freeze, shape_of
 from fastmf.gate import Gate
-from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.core.shape import Shape, shape_of
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.log.history import History
@@ -19,6 +18,7 @@ from fastmf.parameters.groups import RowGroup
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
 from fastmf.plan import Plan
+from fastmf.protocols import Objective, freeze
 from fastmf.state import State
 
 COUNTS = {"users": 13, "items": 11}

@@ -23,18 +23,20 @@ def gram(shape: Shape, parallel: bool) -> Any:
 
 def _gram(size, width, parallel, stamp):
     @jit(stamp, parallel)
-    def gram(rows, count, shares, room, sums):
-        """sums[p], float64[width, width], becomes the upper triangle of part p of the first `count` rows.
+    def gram(rows, count, shares, span, room, sums):
+        """sums[p], float64[width, width], has rows span[0] to span[1] of part p of the first `count` rows added.
 
-        Row r counts shares[r] times, or once where there are no shares; room is float32[PARTS, 4, width].
+        Row r counts shares[r] times, or once where there are no shares, in the upper triangle, which is 0 before rows
+        from 0 on are added. span[0] is a multiple of 4; room is float32[PARTS, 4, width].
         """
         stamp  # noqa: B018 - the cache key, see bridge
         for part in prange(PARTS):
             first, last = count * part // PARTS, count * (part + 1) // PARTS
             total, four = sums[part], room[part]
             scaled = np.empty((4, width))
-            total[:, :] = 0.0
-            for start in range(first, last, 4):
+            if span[0] == 0:
+                total[:, :] = 0.0
+            for start in range(first + span[0], min(first + span[1], last), 4):
                 for member in range(4):
                     row = min(start + member, last - 1)
                     store(four, member, 0, load(rows, row, 0, width, size))
