@@ -301,6 +301,9 @@ class State:
             if math.isnan(number) or (math.isinf(number) and name in _FIXED):
                 raise ValueError(f"{name} is {number}")
             self.numbers[name] = number
+        unknown = sorted({key.split(".")[0] for key in arrays} - {*self.groups, "gram", "history"})
+        if unknown:
+            raise ValueError(f"it has arrays of {unknown}, which this model has not")
         for name, group in self.groups.items():
             group.load(_under(name, arrays))
         self.grams.load(_under("gram", arrays), self)
