@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.log.events import Events
-from fastmf.parameters.moves import DenseMove, Move
+from fastmf.parameters.moves import DenseMove, Move, require_move
 
 __all__ = ["Delta", "Identity", "new_identity"]
 
@@ -114,6 +114,29 @@ class Delta:
         text = [len(one) + _PER_TEXT for ids in self.new_ids.values() if ids.dtype == object for one in ids]
         arrays += self.new_ids.values()
         return sum(array.nbytes + _PER_ARRAY for array in arrays) + sum(text)
+
+    def require_form(self) -> None:
+        """Raise ValueError unless everything is of the kind that it is said to be: Deltas come from outside too."""
+        names, numbers = (self.lineage, self.parent, self.head), (self.parent_version, self.version)
+        if not all(isinstance(name, str) for name in names) or self.head == self.parent:
+            raise ValueError(f"a Delta from state {self.parent!r} to state {self.head!r} leads nowhere")
+        if not all(isinstance(one, int) for one in numbers) or not self.parent_version < self.version:
+            raise ValueError(f"a Delta does not lead from version {self.parent_version!r} to {self.version!r}")
+        back = self.restores
+        if back is not None and not (isinstance(back, int) and back <= self.parent_version):
+            raise ValueError(f"a Delta of version {self.version} does not bring version {back!r} back")
+        for name, ids in self.new_ids.items():
+            if not (isinstance(ids, np.ndarray) and ids.ndim == 1 and ids.dtype in (np.int64, np.object_)):
+                raise ValueError(f"new {name} of the Delta are no column of ids")
+            if ids.dtype == object and not all(isinstance(one, str) for one in ids):
+                raise ValueError(f"new {name} of the Delta are not all str")
+        for name, move in self.moves.items():
+            require_move(name, move)
+        if not isinstance(self.log, Events):
+            raise ValueError(f"the log of a Delta is {type(self.log).__name__}, not Events")
+        for name, pair in self.scalars.items():
+            if len(pair) != 2 or not all(isinstance(one, float) and one == one for one in pair):
+                raise ValueError(f"{name} of the Delta is {pair!r}, not a number before and one after")
 
     def inverse(self, parent: str, version: int) -> Delta:
         """The Delta that takes this one back from a model in state `parent`, which becomes its number `version`."""

@@ -19,6 +19,7 @@ __all__ = ["Gate"]
 
 _T = TypeVar("_T")
 _TRIES = 4  # before changes are locked out
+_LONG = 1e-3  # seconds that tries may take: changes that are as frequent will not leave a gap for the next one
 _PATIENCE = 2e-3  # seconds to wait for the lock, which training holds for long: it changes nothing until it is done
 
 
@@ -47,7 +48,11 @@ class Gate:
 
     def ask(self, question: Callable[[], _T], finish: Callable[[], object]) -> _T:
         """What a question finds in one state; `finish` completes a change whose maker was interrupted."""
+        if _mine(self.lock):
+            finish()
+            return question()
         while True:
+            began = time.perf_counter()
             for _ in range(_TRIES):
                 before = int(self.changes[0])
                 if before & 1:
@@ -58,12 +63,20 @@ class Gate:
                 except Exception:
                     if int(self.changes[0]) == before:
                         raise
-                    continue
-                if int(self.changes[0]) == before:
-                    return answer
-            if self.lock.acquire(timeout=_PATIENCE):
-                try:
+                else:
+                    if int(self.changes[0]) == before:
+                        return answer
+                if time.perf_counter() - began > _LONG:
+                    break
+            try:  # Ctrl-C may come as soon as the lock is held
+                if self.lock.acquire(timeout=_PATIENCE):
                     finish()
                     return question()
-                finally:
+            finally:
+                if _mine(self.lock):
                     self.lock.release()
+
+
+def _mine(lock: threading.RLock) -> bool:
+    """Whether this thread holds a lock."""
+    return lock._is_owned()  # type: ignore[attr-defined, no-any-return]

@@ -12,24 +12,22 @@ from fastmf.errors import DataError, DivergenceError
 from fastmf.interactions import columns
 from fastmf.kernels.train import online
 from fastmf.kernels.train.ledger import (
-    ITEMS,
     JOURNAL_COUNT,
     LEDGER_SIZE,
     SHARED,
-    USERS,
     SharedEntries,
     SideEntries,
     write,
 )
 from fastmf.memory import reserve
+from fastmf.pairs import PARTS, key_of, lookup_of
 from fastmf.parameters.moves import Image, Move
 from fastmf.parameters.table import Table
-from fastmf.state import State
+from fastmf.state import Pending, State
 
 __all__ = ["Journal"]
 
 _CAPACITY = 1 << 12  # rows of a side that may move between two flushes, each of which then takes milliseconds
-_PARTS = {"users": USERS, "items": ITEMS}
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -43,7 +41,7 @@ class Journal:
     loss
         Checks values.
     learner : Learner
-        Whose ``single`` learns an event and predicts a pair.
+        Whose ``single`` learns an event.
     objective : Objective
         What each event's step descends.
     """
@@ -51,7 +49,7 @@ class Journal:
     def __init__(self, state: State, learner: Any, objective: Any) -> None:
         self._state, self._loss = state, objective.loss
         self._mean = state.global_mean
-        tables = {side: state.side(side).table for side in _PARTS}
+        tables = {side: state.side(side).table for side in PARTS}
         self._kept = {
             side: Table(table.layout, table.start, table.budget, min(_CAPACITY, table.capacity))
             for side, table in tables.items()
@@ -81,7 +79,7 @@ class Journal:
         """Take one step on an event; a new id comes in as it starts. False where a flush must come first."""
         first, second, number = user, item, value
         if type(user) is not int or type(item) is not int or type(value) is not float or self._text:
-            first, second = self._key("users", user), self._key("items", item)
+            first, second = key_of(self._state, "users", user), key_of(self._state, "items", item)
             number = float(columns.numbers("value", [value])[0])
         if not self._low <= number <= self._high:
             self._loss.check(columns.numbers("value", [number]))
@@ -90,10 +88,10 @@ class Journal:
         except OverflowError as error:
             raise DataError(f"users, items, row 0: {user} or {item} does not fit int64") from error
         if answer == online.LEARNED:
-            numbers = self._state.numbers
-            if not numbers["low"] <= number <= numbers["high"]:
-                self._state.see(np.array([number], np.float32))
             return True
+        if answer == online.MOVED:
+            self._write_ledger()
+            return self.learn(user, item, value)
         if answer == online.UNKNOWN:
             return self._learn_new(user, item, value)
         if answer == online.NOT_FINITE:
@@ -102,60 +100,28 @@ class Journal:
         return False
 
     def _learn_new(self, user: Any, item: Any, value: Any) -> bool:
-        """Let the ids of an event in and learn it; where that fails they are out again."""
-        state, events = self._state, self.events
-        counts, grams = state.counts, dict(state.grams.kept)
-        try:
-            self._admit(user, item)
-            return self.learn(user, item, value)
-        except BaseException:
-            if self.events > events:  # interrupted after the step
-                raise
-            state.gate.begin()
-            for side in _PARTS:
-                state.side(side).shrink(counts[side])
-            state.grams.kept = grams
-            state.gate.end()
-            self._write_ledger()
-            raise
-
-    def predict(self, user: Any, item: Any) -> float:
-        """The unclipped prediction for a pair."""
-        first, second = user, item
-        if type(user) is not int or type(item) is not int or self._text:
-            first, second = self._key("users", user), self._key("items", item)
-        try:
-            return self._single.predict(first, second)  # type: ignore[no-any-return]
-        except OverflowError as error:
-            raise DataError(f"users, items, row 0: {user} or {item} does not fit int64") from error
-
-    def _key(self, side: str, one: Any) -> int:
-        """What the kernels know an id by: itself where ids are int, else its row."""
-        ids, known = columns.ids(side, [one]), self._state.side(side).ids
-        known.require_kind(ids, side)
-        return int(ids[0]) if ids.dtype != object else int(known.find(ids)[0])
-
-    def _admit(self, user: Any, item: Any) -> None:
-        """Let the ids of an event in."""
+        """Let the ids of an event in and learn it; where that fails, or must wait for a flush, they are out again."""
         state = self._state
-        for side, one in (("users", user), ("items", item)):
-            group = state.side(side)
-            staged = group.stage(columns.ids(side, [one]), side)
-            if not staged.fresh.size:
-                continue
-            group.prepare(staged.fresh)
-            state.gate.begin()
-            group.grow(group.count, staged.fresh)
-            state.grams.admit(side, group.table, staged.rows)
-            state.gate.end()
-        self._write_ledger()
+        state.await_event()
+        try:
+            for side, one in (("users", user), ("items", item)):
+                group = state.side(side)
+                staged = group.stage(columns.ids(side, [one]), side)
+                if staged.fresh.size:
+                    group.prepare(staged.fresh)
+                    state.gate.begin()  # until the event is in: nobody sees ids without it
+                    group.grow(group.count, staged.fresh)
+                    state.grams.admit(side, group.table, staged.rows)
+            return self.learn(user, item, value)
+        finally:
+            state.finish()
 
     # --- from flush to flush ------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Start over from the present state."""
         state = self._state
-        for side, part in _PARTS.items():
+        for side, part in PARTS.items():
             journaled = self._rows[side][: self._ledger[part + JOURNAL_COUNT]]
             self._marks[side][journaled] = 0
             self._ledger[part + JOURNAL_COUNT] = 0
@@ -165,7 +131,7 @@ class Journal:
         self._began = time.perf_counter()
         self._write_ledger()
 
-    def close(self) -> Delta:
+    def told(self) -> Pending:
         """All that was learned since :meth:`open`, as one Delta that the state has already been through."""
         state = self._state
         log = state.history.between(self._events, len(state.history)).copy()
@@ -176,8 +142,8 @@ class Journal:
             head=new_identity(),
             parent_version=state.version,
             version=state.version + 1,
-            moves={side: self._move(side) for side in _PARTS},
-            new_ids={side: state.side(side).ids_from(self._counts[side]) for side in _PARTS},
+            moves={side: self._move(side) for side in PARTS},
+            new_ids={side: state.side(side).ids_from(self._counts[side]) for side in PARTS},
             log=log,
             scalars={name: (number, state.scalars[name]) for name, number in self._scalars.items()},
             loss_before=float(self._lost[0]) / max(count, 1),
@@ -185,13 +151,18 @@ class Journal:
             seconds=time.perf_counter() - self._began,
             images={} if self._image is None else {"grams": self._image},
         )
-        state.absorb(delta, self._counts, self._events)
-        return delta
+        return Pending(delta, self._counts, self._events)
+
+    def close(self) -> Delta:
+        """Have the state take note of all that was learned."""
+        flush = self.told()
+        self._state.absorb(flush)
+        return flush.delta
 
     def _move(self, side: str) -> Move:
         """The rows that the kernel journaled, and new rows that it never reached."""
         kept, table = self._kept[side], self._state.side(side).table
-        kept.count = count = int(self._ledger[_PARTS[side] + JOURNAL_COUNT])
+        kept.count = count = int(self._ledger[PARTS[side] + JOURNAL_COUNT])
         journaled = self._rows[side][:count].copy()
         unmoved = np.setdiff1d(np.arange(self._counts[side], table.count, dtype=np.int32), journaled)
         before = kept.gather(np.arange(count, dtype=np.int32)), table.gather(unmoved)
@@ -202,26 +173,24 @@ class Journal:
         """Tell the kernels where everything is now."""
         state, ledger = self._state, self._ledger
         self._text = False
-        for side, part in _PARTS.items():
+        for side, part in PARTS.items():
             group, kept = state.side(side), self._kept[side]
-            (slots, older), by_row = group.ids.tables, group.ids.kind == "str"
-            self._text = self._text or by_row
+            table, lookup = group.table, lookup_of(state, side)
+            self._text = self._text or lookup["by_row"]
             entries = SideEntries(
-                by_row=by_row,
-                slots=slots,
-                slots_size=slots.size,
-                older=older,
-                older_size=older.size,
-                factors=group.table.factors,
-                records=group.table.records,
+                factors=table.factors,
+                records=table.records,
                 marks=self._marks[side],
                 journal_rows=self._rows[side],
                 journal_factors=kept.factors,
                 journal_records=kept.records,
                 journal_size=kept.capacity,
                 journal_count=ledger[part + JOURNAL_COUNT],
+                **lookup,
                 **state.history.side_arrays(side),
             )
             write(ledger, part, entries)
-        shared = SharedEntries(loss=self._lost, changes=state.gate.changes, **state.history.shared_arrays())
+        shared = SharedEntries(
+            loss=self._lost, changes=state.gate.changes, range=state.range, **state.history.shared_arrays()
+        )
         write(ledger, SHARED, shared)

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta
+from fastmf.gate import Gate
 from fastmf.parameters.ids import one_id
 from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew, widened, width_of
 from fastmf.state import State
@@ -16,7 +17,7 @@ __all__ = ["Lists"]
 
 SIDES = ("users", "items")
 _NOTHING = np.empty(0, np.int32)
-_LIVE = ("_state", "_loss", "_touched", "_users", "_places")  # what a copy has no use for, or makes anew
+_LIVE = ("_state", "_loss", "_touched", "_users", "_places", "_gate")  # what a copy has no use for, or makes anew
 
 
 class Lists:
@@ -51,8 +52,8 @@ class Lists:
         self._places = None if users is None else {one: place for place, one in enumerate(users.tolist())}
         self._at = state.identity
         self._counts = {side: state.side(side).count for side in SIDES}
-        self._touched: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
-        self._whole = False
+        self._touched = dict.fromkeys(SIDES, _NOTHING)  # rows, ascending
+        self._whole, self._gate = False, Gate(state.gate.lock)
         self._queries = np.empty(0, np.int32)  # the user row of each list
         self._width, self._padding = 0, state.items.ids.padding
         user, item = (object if state.side(side).ids.kind == "str" else np.int64 for side in SIDES)
@@ -69,10 +70,16 @@ class Lists:
 
     def __getitem__(self, user: int | str) -> Ranking:
         """The list of one user, ``(ids, scores)``, each [k]; KeyError where there is none."""
-        place = self._state.users.ids.row_of(user) if self._places is None else self._places.get(one_id(user), -1)
+        return self._gate.ask(lambda: self._list_of(user), self._finish)
+
+    def _list_of(self, user: int | str) -> Ranking:
+        place = self._row_of(user) if self._places is None else self._places.get(one_id(user), -1)
         if not 0 <= place < len(self) or self.users[place] != user:  # the model may be ahead of the lists
             raise KeyError(user)
-        return Ranking(self.ids[place], self.scores[place])
+        return Ranking(self.ids[place].copy(), self.scores[place].copy())
+
+    def _row_of(self, user: int | str) -> int:
+        return self._state.ask(lambda: self._state.users.ids.row_of(user))
 
     @property
     def version(self) -> int:
@@ -81,7 +88,7 @@ class Lists:
 
     @property
     def users(self) -> np.ndarray:
-        """Whose lists they are, [users]: the ids asked for, or all known ones in row order."""
+        """Whose lists they are, [users]: the ids asked for, or all known ones in row order; a read-only view."""
         return self._view("users") if self._users is None else self._users
 
     @property
@@ -122,17 +129,30 @@ class Lists:
             raise TypeError(f"expected a Delta, got {type(delta).__name__}")
         if delta.lineage != self._state.lineage:
             raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, the lists to {self._state.lineage[:8]}")
+        with self._state.gate.lock:
+            self._state.finish()
+            self._require_next(delta)
+            if delta.head != self._at.head:  # else the Delta was noted by a call that was interrupted
+                self._note(delta)
+            if delta.head != self._state.head:
+                return self.users[:0]
+            return self._renew()
+
+    def _require_next(self, delta: Delta) -> None:
+        """Raise StaleDelta unless the model has been through a Delta that starts where the lists are."""
+        if delta.reached == self._at and not self._whole:
+            return
         if delta.parent != self._at.head:
             raise StaleDelta(f"the Delta starts from version {delta.parent_version}, the lists are at {self.version}")
         if delta.version > self._state.version:
             raise StaleDelta(f"the Delta leads to version {delta.version}, the model is at {self._state.version}")
-        with self._state.gate.lock:
-            self._note(delta)
-            if delta.version < self._state.version:
-                return self.users[:0]
-            return self._renew()
+        if not self._state.trail.passed(delta.head):
+            raise StaleDelta(f"the Delta leads to a version {delta.version} that this model has not been through")
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return self._gate.ask(self._copied, self._finish)
+
+    def _copied(self) -> tuple[Any, tuple[Any, ...]]:
         kept = {name: value for name, value in vars(self).items() if name not in _LIVE}
         kept["_held"] = {name: self._view(name).copy() for name in Ranking._fields}
         return _Copied, (kept, self.users.copy())
@@ -140,24 +160,31 @@ class Lists:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _view(self, name: str) -> np.ndarray:
+        if not self._whole:
+            with self._state.gate.lock:
+                self._finish()
         view = self._held[name][: len(self)] if name == "users" else self._held[name][: len(self), : self._width]
         view.flags.writeable = False
         return view
 
     def _note(self, delta: Delta) -> None:
         """Remember what a Delta touched: rows that moved, came or went, and users who have seen more or less."""
+        counts, touched = {}, {}
         for side in SIDES:
             new, known = len(delta.new_ids[side]), self._counts[side]
             first = known if delta.restores is None else known - new
-            self._counts[side] = known + new if delta.restores is None else first
-            self._touched[side] += [delta.moves[side].rows, np.arange(first, first + new, dtype=np.int32)]
-        self._touched["users"].append(delta.log.users)
-        self._at = delta.reached
+            counts[side] = known + new if delta.restores is None else first
+            more = [delta.moves[side].rows, np.arange(first, first + new, dtype=np.int32)]
+            if side == "users":
+                more.append(delta.log.users)
+            touched[side] = np.union1d(self._touched[side], np.concatenate(more))  # grows with what is there, not asked
+        self._counts, self._touched, self._at = counts, touched, delta.reached
 
     def _renew(self) -> np.ndarray:
         """Make the lists those of the state as it is now; returns whose lists were made anew."""
         state = self._state
-        users, items = (np.unique(np.concatenate([*self._touched[side], _NOTHING])) for side in SIDES)
+        users, items = (self._touched[side] for side in SIDES)
+        self._gate.begin()
         fates = self._ask(users)
         self._whole = False  # until done: what is interrupted halfway is made anew as a whole
         owners = self._queries if self._unseen else np.full(len(self), -1, np.int32)
@@ -178,9 +205,17 @@ class Lists:
             self._padding = state.items.ids.padding
             self._held["ids"][: len(self)][rows < 0] = self._padding
         self._width = width_of(self._k, state.items.table)
-        self._touched = {side: [] for side in SIDES}
-        self._whole = True
+        self._touched, self._whole = dict.fromkeys(SIDES, _NOTHING), True
+        self._gate.end()
         return self.users[renewed]
+
+    def _finish(self) -> None:
+        """Make the lists anew where an interrupt has left them half done: those of the state as it is now."""
+        if not self._whole:
+            self._state.finish()
+            self._at, self._counts = self._state.identity, {side: self._state.side(side).count for side in SIDES}
+            self._renew()
+        self._gate.end()
 
     def _ask(self, touched: np.ndarray) -> np.ndarray:
         """Find the user row of each list; returns fates, LOST where it is another one or touched."""
@@ -225,6 +260,7 @@ class _Copied(Lists):
         vars(self).update(kept)
         users.flags.writeable = False
         self._users, self._places = users, {one: place for place, one in enumerate(users.tolist())}
+        self._gate = Gate()
 
     def refresh(self, delta: Delta) -> np.ndarray:
         """Refused."""

@@ -209,14 +209,14 @@ def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int
     """The rows of a side that have the highest cosine with each given row, itself left out, and the cosines."""
     group = state.side(side)
     kept = group.table
-    lengths = np.empty(kept.count, np.float32)
+    lengths = np.empty(kept.count, np.float32)  # rows that come in meanwhile are none of this question's
     scores.lengths(kept.shape)(kept.factors, lengths)
     usual = _of_usual_length(kept, lengths)
-    table = kept if usual else _Directions.of(kept)
+    table = kept if usual else _Directions.of(kept, lengths.size)
     scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0) if usual else None
     each, nothing = np.arange(rows.size), np.zeros(rows.size, np.int64)
     itself = (each, np.ones(rows.size, np.int32), each, nothing, nothing, rows), each.astype(np.int32)
-    best, cosines = _rank((table.factors, rows), table, (scale, None), Pool(_ALL, table.count), itself, k, threads)
+    best, cosines = _rank((table.factors, rows), table, (scale, None), Pool(_ALL, lengths.size), itself, k, threads)
     np.minimum(cosines, 1, out=cosines)  # rounded, one may be beyond
     np.maximum(cosines, -1, out=cosines, where=best >= 0)
     return Ranking(_padded_ids(group.ids, best), cosines)
@@ -240,10 +240,10 @@ class _Directions:
     count: int
 
     @classmethod
-    def of(cls, table: Table) -> _Directions:
-        units = aligned(table.count, table.shape.width)
+    def of(cls, table: Table, count: int) -> _Directions:
+        units = aligned(count, table.shape.width)
         scores.directions(table.shape)(table.factors, units)
-        return cls(table.shape, units, table.count)
+        return cls(table.shape, units, count)
 
 
 def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:

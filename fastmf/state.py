@@ -14,7 +14,7 @@ import numpy as np
 
 from fastmf.delta import Delta, Identity, new_identity
 from fastmf.errors import StaleDelta
-from fastmf.followers.grams import Grams
+from fastmf.followers.grams import Gram, Grams
 from fastmf.followers.quantized import QuantizedScan
 from fastmf.followers.trail import Trail
 from fastmf.gate import Gate
@@ -23,17 +23,26 @@ from fastmf.log.history import History
 from fastmf.parameters.groups import Group, RowGroup
 from fastmf.scratch import Scratch
 
-__all__ = ["State"]
+__all__ = ["Pending", "State"]
 
 _T = TypeVar("_T")
-_FIXED, _CHANGING = ("global_mean", "centre"), ("low", "high", "dated")
+_SIDES, _CHANGING = ("users", "items"), ("low", "high", "dated")
 
 
-class _Pending(NamedTuple):
-    """A Delta that is being taken in, and what there was before."""
+class Pending(NamedTuple):
+    """A Delta that is being taken in, and the rows and events that there were before."""
 
     delta: Delta
     counts: dict[str, int]
+    events: int
+
+
+class _Awaited(NamedTuple):
+    """What there was before ids of an event came in that is yet to be learned."""
+
+    journal: Any
+    counts: dict[str, int]
+    grams: dict[str, Gram]
     events: int
 
 
@@ -66,13 +75,16 @@ class State:
         self.groups, self.history, self.gate, self.seed = groups, history, gate, seed
         self.scratch = Scratch()
         self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
-        self.numbers = {"global_mean": global_mean, "centre": centre, "low": math.inf, "high": -math.inf, "dated": 0.0}
+        self._means = {"global_mean": global_mean, "centre": centre}
+        self.range = np.array([math.inf, -math.inf, 0.0])  # of the values seen, which kernels widen; if times are dates
         self.trail, self.scan, self.grams = Trail([self.identity]), QuantizedScan(), Grams()
         self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
         self.needed = frozenset(self.followers)
-        self._journal: Any = None
+        self.journal: Any = None  # open while single events are learned
         self.closed: Any = None  # a journal that can be opened again
-        self._pending: _Pending | None = None
+        self.pairs: Any = None  # what predicts pairs one at a time, once that was asked for
+        self._pending: tuple[Pending, ...] = ()  # what is being taken in
+        self._awaited: _Awaited | None = None
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
@@ -98,17 +110,28 @@ class State:
     @property
     def global_mean(self) -> np.float32:
         """Added to every score."""
-        return np.float32(self.numbers["global_mean"])
+        return np.float32(self._means["global_mean"])
 
     @property
     def scalars(self) -> dict[str, float]:
         """The numbers that an update may change: the range of values seen, and whether times are those of dates."""
-        return {name: self.numbers[name] for name in _CHANGING}
+        return dict(zip(_CHANGING, self.range.tolist(), strict=True))
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All numbers that belong to no group."""
+        return self._means | self.scalars
 
     @property
     def seen(self) -> tuple[float, float]:
         """The range of values seen."""
-        return self.numbers["low"], self.numbers["high"]
+        low, high, _ = self.range.tolist()
+        return low, high
+
+    @property
+    def dated(self) -> bool:
+        """Whether times are those of dates, in microseconds."""
+        return bool(self.range[2])
 
     @property
     def value(self) -> float | None:
@@ -127,13 +150,14 @@ class State:
         return self.identity.version
 
     @property
-    def journal(self) -> Any:
-        """Open while single events are learned; None also while a Delta is being taken in."""
-        return self._journal if self._pending is None else None
+    def next_version(self) -> int:
+        """The version that the next change leads to: single events that no Delta has told of yet come before it."""
+        return self.version + 1 + self._unflushed
 
-    @journal.setter
-    def journal(self, journal: Any) -> None:
-        self._journal = journal
+    @property
+    def _unflushed(self) -> bool:
+        """Whether there are single events that no Delta has told of yet."""
+        return self.journal is not None and self.journal.events > 0
 
     def rows(self, side: str, ids: np.ndarray, column: str | None = None) -> np.ndarray:
         """The rows of ids of a side, -1 where they are not known; DataError for ids of another kind."""
@@ -144,8 +168,7 @@ class State:
     def see(self, values: np.ndarray) -> None:
         """Widen the range of values seen."""
         if values.size:
-            low, high = self.seen
-            self.numbers |= {"low": min(low, float(values.min())), "high": max(high, float(values.max()))}
+            self.range[:2] = min(self.range[0], values.min()), max(self.range[1], values.max())
 
     def restart_trail(self, states: list[Identity]) -> None:
         """A trail that came through these states and has kept no Delta."""
@@ -164,31 +187,77 @@ class State:
     # --- change -------------------------------------------------------------------------------------------------------
 
     def check(self, delta: Delta) -> None:
-        """Raise StaleDelta unless a Delta starts from this state, ValueError unless it fits what it names."""
+        """Raise StaleDelta unless a Delta from outside starts from this state, ValueError unless it fits it."""
         if not isinstance(delta, Delta):
             raise TypeError(f"expected a Delta, got {type(delta).__name__}")
         if delta.lineage != self.lineage:
-            raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, this is {self.lineage[:8]}")
-        if delta.parent != self.head:
+            raise StaleDelta(f"the Delta belongs to model {str(delta.lineage)[:8]}, this is {self.lineage[:8]}")
+        if delta.parent != self.head or delta.parent_version != self.version:
             raise StaleDelta(
-                f"the Delta starts from version {delta.parent_version} ({delta.parent[:8]}), "
+                f"the Delta starts from version {delta.parent_version} ({str(delta.parent)[:8]}), "
                 f"the model is at version {self.version} ({self.head[:8]})"
             )
-        for name in {*delta.moves, *delta.new_ids} - set(self.groups):
+        if self._unflushed:
+            raise StaleDelta(f"the model has learned single events since version {self.version}: flush or roll back")
+        self.require(delta)
+
+    def require(self, delta: Delta) -> None:
+        """Raise StaleDelta or ValueError unless all that a Delta from outside says fits this state."""
+        delta.require_form()
+        for name in sorted({*delta.moves, *delta.new_ids} - set(self.groups)):
             raise StaleDelta(f"the Delta names the group {name!r}, which this model has not")
-        if delta.restores is None:
-            for name, fresh in delta.new_ids.items():
-                if not self.groups[name].lacks(fresh):
-                    raise StaleDelta(f"new {name} of the Delta are known to this model")
-            counts = self._counts_after(delta)
-            delta.log.require(counts["users"], counts["items"])
+        for name in _SIDES:
+            if name not in delta.moves or name not in delta.new_ids:
+                raise StaleDelta(f"the Delta says nothing of {name}")
+        if set(delta.scalars) != set(_CHANGING):
+            raise StaleDelta(f"the Delta changes {sorted(delta.scalars)}, which are not this model's {list(_CHANGING)}")
+        for name, ids in delta.new_ids.items():
+            if delta.restores is None and not self.groups[name].lacks(ids):
+                raise StaleDelta(f"new {name} of the Delta are known to this model")
+        if delta.restores is not None:
+            self._require_newest(delta)
+        counts = self._counts_after(delta)
+        delta.log.require(*(counts[name] for name in _SIDES))
+        for name, move in delta.moves.items():
+            self.groups[name].require(move.inverse(), counts[name])
+            self.groups[name].require(move, counts[name])
+
+    def _require_newest(self, delta: Delta) -> None:
+        """Raise StaleDelta unless what a Delta takes back came in last."""
+        for name, ids in delta.new_ids.items():
+            first = self.counts[name] - len(ids)
+            if first < 0 or not np.array_equal(self.groups[name].ids_from(first), ids):
+                raise StaleDelta(f"the {name} that the Delta takes back are not the newest of this model")
+        count = len(self.history)
+        newest = self.history.between(max(count - delta.events, 0), count)
+        if not all(np.array_equal(getattr(newest, name), getattr(delta.log, name)) for name in (*_SIDES, "values")):
+            raise StaleDelta("the events that the Delta takes back are not the newest of this model")
 
     def _counts_after(self, delta: Delta) -> dict[str, int]:
         fresh = delta.new_ids if delta.restores is None else {}
         return {name: count + len(fresh.get(name, ())) for name, count in self.counts.items()}
 
-    def advance(self, delta: Delta) -> None:
-        """Take in a Delta that starts from this state, all or nothing.
+    def inverse_of(self, delta: Delta) -> Delta:
+        """The Delta that takes back one from outside; StaleDelta unless that is the newest, ValueError as `require`."""
+        if not isinstance(delta, Delta):
+            raise TypeError(f"expected a Delta, got {type(delta).__name__}")
+        newest = self.trail.newest
+        if delta.lineage != self.lineage or delta.restores is not None or delta.reached != newest:
+            told = "there is none" if newest is None else f"which is version {newest.version}"
+            raise StaleDelta(f"version {delta.version} is not the newest update, {told}")
+        if self._unflushed:
+            raise StaleDelta(f"version {delta.version} is not the newest change: single events came after it")
+        delta.require_form()
+        inverse = delta.inverse(self.head, self.next_version)
+        self.require(inverse)
+        return inverse
+
+    def flush(self) -> Pending | None:
+        """What single events did that no Delta has told of yet, as one that :meth:`advance` takes in first."""
+        return self.journal.told() if self._unflushed else None
+
+    def advance(self, delta: Delta, flush: Pending | None = None) -> None:
+        """Take in a Delta that starts from this state, or from where a flush leads, all or nothing.
 
         Raises
         ------
@@ -202,37 +271,58 @@ class State:
             for name, fresh in delta.new_ids.items():
                 self.groups[name].prepare(fresh)
             self.history.require_room(delta.events)
-        self._take_in(delta, self.counts, len(self.history))
+        pending = Pending(delta, self.counts, len(self.history))
+        self._take_in((pending,) if flush is None else (flush, pending))
 
-    def absorb(self, delta: Delta, counts: dict[str, int], events: int) -> None:
-        """Give what was done in place since there were so many rows and events the name that a Delta gives it."""
-        self._take_in(delta, counts, events)
+    def absorb(self, flush: Pending) -> None:
+        """Give what was done in place the name that a Delta gives it."""
+        self._take_in((flush,))
 
-    def _take_in(self, delta: Delta, counts: dict[str, int], events: int) -> None:
+    def _take_in(self, pending: tuple[Pending, ...]) -> None:
         prepared = []
         try:
-            for follower in self.followers.values():
-                prepared.append(follower)
-                follower.prepare(self, delta)
+            for one in pending:
+                for follower in self.followers.values():
+                    prepared.append(follower)
+                    follower.prepare(self, one.delta)
         except BaseException:
             for follower in prepared:
                 follower.abort()
             raise
-        self._pending = _Pending(delta, counts, events)  # from here on there is no way back
+        # From here on there is no way back. Nobody may learn single events until all is taken in.
+        self.closed, self.journal, self._pending = self.journal or self.closed, None, pending
         self.finish()
 
     @property
     def unfinished(self) -> bool:
-        """Whether a Delta is being taken in, or was when its maker was interrupted."""
-        return self._pending is not None
+        """Whether something is being taken in, or was when its maker was interrupted."""
+        return bool(self._pending) or self._awaited is not None
+
+    def await_event(self) -> None:
+        """Ids are to come in with an event of the journal; :meth:`finish` takes them out unless that is learned."""
+        awaited = _Awaited(self.journal, self.counts, dict(self.grams.kept), len(self.history))
+        self._awaited, self.journal = awaited, None  # nobody learns other events meanwhile
+
+    def _end_wait(self, awaited: _Awaited) -> None:
+        if len(self.history) == awaited.events:
+            self.gate.begin()
+            for name, count in awaited.counts.items():
+                self.groups[name].shrink(count)
+            self.grams.kept = awaited.grams
+        self.journal, self._awaited = awaited.journal, None
 
     def finish(self) -> None:
-        """Go on with a Delta that is being taken in, if one is."""
-        if self._pending is None:
-            self.gate.end()
-            return
-        delta, counts, events = self._pending
-        self.gate.begin()
+        """Go on with what is being taken in, if anything is."""
+        if self._awaited is not None:
+            self._end_wait(self._awaited)
+        while self._pending:
+            self.gate.begin()
+            self._write(*self._pending[0])
+            self._pending = self._pending[1:]
+        self.gate.end()
+
+    def _write(self, delta: Delta, counts: dict[str, int], events: int) -> None:
+        """Take in a Delta, or go on where that was interrupted: every step may be taken twice."""
         for name, fresh in delta.new_ids.items():
             if delta.restores is None:
                 self.groups[name].grow(counts[name], fresh)
@@ -244,13 +334,12 @@ class State:
             self.history.truncate(events - delta.events)
         for name, move in delta.moves.items():
             self.groups[name].write(move)
-        self.numbers |= {name: after for name, (_, after) in delta.scalars.items()}
+        for place, name in enumerate(_CHANGING):
+            if name in delta.scalars:
+                self.range[place] = delta.scalars[name][1]
         for follower in self.followers.values():
             follower.follow(self, delta)
         self.identity = delta.reached
-        self.closed, self._journal = self._journal or self.closed, None
-        self._pending = None
-        self.gate.end()
 
     # --- copies and files ---------------------------------------------------------------------------------------------
 
@@ -258,7 +347,7 @@ class State:
         """An independent state, of the same name unless single events are part of it that no Delta has told of yet."""
         history = History(self.history.rows, self.history.budget, gate)
         other = State({name: group.copy() for name, group in self.groups.items()}, history, gate, self.seed)
-        other.numbers = dict(self.numbers)
+        other._means, other.range = dict(self._means), self.range.copy()
         other.lineage, other.identity = self.lineage, self.identity_of_copy()
         for name in self.followers:
             other.followers[name] = self.followers[name].copy()
@@ -270,7 +359,7 @@ class State:
 
     def identity_of_copy(self) -> Identity:
         """The name that a copy, or a file, of the state as it is goes by."""
-        if self.journal is not None and self.journal.events:
+        if self._unflushed:
             return Identity(new_identity(), self.version)
         return self.identity
 
@@ -296,11 +385,12 @@ class State:
 
     def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
         """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
-        for name in self.numbers:
-            number = float(numbers.get(name, "0") if name == "dated" else numbers[name])
-            if math.isnan(number) or (math.isinf(number) and name in _FIXED):
+        found = {name: float(numbers.get(name, "0") if name == "dated" else numbers[name]) for name in self.numbers}
+        for name, number in found.items():
+            if math.isnan(number) or (math.isinf(number) and name in self._means):
                 raise ValueError(f"{name} is {number}")
-            self.numbers[name] = number
+        self._means = {name: found[name] for name in self._means}
+        self.range[:] = [found[name] for name in _CHANGING]
         unknown = sorted({key.split(".")[0] for key in arrays} - {*self.groups, "gram", "history"})
         if unknown:
             raise ValueError(f"it has arrays of {unknown}, which this model has not")

@@ -58,6 +58,7 @@ class Gram(NamedTuple):
         return self
 
 
+_NO_ROWS = np.empty(0, np.int32)
 NO_GRAM = Gram(np.zeros((1, 1)), np.array([1.0, 0.0, 0.0]))  # where no pair unmet counts
 
 
@@ -81,11 +82,14 @@ class Grams:
     def __init__(self) -> None:
         self.kept: dict[str, Gram] = {}
         self._at: str | None = None  # the state that they are known to be of
+        self._found: dict[str, tuple[int, Gram]] = {}  # by questions, and the count of the gate then
 
     # --- as a follower ------------------------------------------------------------------------------------------------
 
     def prepare(self, state: Any, delta: Delta) -> None:
-        """Nothing can fail."""
+        """Raise ValueError where the matrices of whoever made the Delta cannot be those of this state's tables."""
+        for name, gram in delta.images.get("grams", {}).items():
+            gram.checked(state.side(name).table.shape.width)
 
     def abort(self) -> None:
         """Nothing was prepared."""
@@ -123,15 +127,22 @@ class Grams:
 
     # --- for solvers --------------------------------------------------------------------------------------------------
 
-    def of(self, name: str, table: Table, history: History, power: float = 0.0, threads: int = 1) -> Gram:
-        """The Gram matrix of a table as it is; one that is asked for with another power than before is not kept."""
-        kept = self.kept.get(name)
-        if kept is None or kept.power != power:
-            found = _made(name, table, history, power, threads)
-            if kept is not None:
-                return found
-            self.kept[name] = kept = found
-        return kept
+    def of(self, name: str, state: Any, power: float = 0.0, threads: int = 1, asked: bool = False) -> Gram:
+        """The Gram matrix of a table as it is; one that is asked for with another power than before is not kept.
+
+        Where it is only `asked` for, by a question, it does not become part of the state.
+        """
+        kept, changes = self.kept.get(name), int(state.gate.changes[0])
+        if kept is not None and kept.power == power:
+            return kept
+        at, found = self._found.get(name, (None, kept))
+        if at != changes or found is None or found.power != power:
+            found = _made(name, state.side(name).table, state.history, power, threads)
+            if changes % 2 == 0 and int(state.gate.changes[0]) == changes:
+                self._found[name] = changes, found
+        if kept is None and not asked:
+            self.kept[name] = found
+        return found
 
     def admit(self, name: str, table: Table, rows: np.ndarray) -> None:
         """Add rows that are new, and have no events yet."""
@@ -145,8 +156,10 @@ class Grams:
     def _taken_in(self, name: str, kept: Gram, state: Any, delta: Delta) -> Gram:
         """A matrix after a Delta: the rows that it moved, and those that have new events."""
         table, history = state.side(name).table, state.history
-        move, named = delta.moves[name], getattr(delta.log, name)
-        known = table.count - len(delta.new_ids[name])
+        move, named = delta.moves.get(name), getattr(delta.log, name)
+        known = table.count - len(delta.new_ids.get(name, ()))
+        if move is None:
+            move = Move(_NO_ROWS, *2 * (table.gather(_NO_ROWS),))
         assert isinstance(move, Move)
         rows, before = move.rows, Image(move.before).placed().factors
         old = np.flatnonzero(rows < known).astype(np.int32)

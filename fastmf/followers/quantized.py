@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ _FROM = 1 << 12  # rows: fewer are read faster than they are ruled out
 _EARNED = 8  # scans that a table is read by before a copy is worth making
 _PIECE = 1 << 16  # rows copied at once: Ctrl-C waits for it
 
+_NO_ROWS = np.empty(0, np.int32)
 Codes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -58,7 +58,8 @@ class QuantizedScan:
         self._copy: _Copy | None = None
         self._scans = 0
         self._changes: list[_Change] = []  # appended to by changes, cut off at the front by questions
-        self._asking = threading.Lock()
+        self._moved = 0  # rows in them, and one for each: they take room too
+        self._asking: dict[int, object] = {}  # who is: taken and let go of in one step each, wherever Ctrl-C comes
 
     # --- as a follower ------------------------------------------------------------------------------------------------
 
@@ -73,10 +74,14 @@ class QuantizedScan:
         if self._copy is None:
             return
         count = state.groups[self.group].count
-        self._changes.append(_Change(delta.moves[self.group].rows, len(state.history), count))
-        if sum(change.rows.size for change in self._changes) > count:
-            self._copy = None
-            self._changes = []
+        rows = delta.moves[self.group].rows if self.group in delta.moves else _NO_ROWS
+        self._changes.append(_Change(rows, len(state.history), count))
+        self._moved += rows.size + 1
+        if self._moved > count:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._copy, self._changes, self._moved = None, [], 0
 
     def copy(self) -> QuantizedScan:
         """One for another state: without a copy."""
@@ -87,15 +92,19 @@ class QuantizedScan:
     def codes(self, table: Table, history: History, gate: Gate) -> Codes | None:
         """Codes, steps and slack of all rows as they are now; None where not worth it, or another thread asks."""
         self._scans += 1
-        if table.count < _FROM or self._scans <= _EARNED or not self._asking.acquire(blocking=False):
+        if table.count < _FROM or self._scans <= _EARNED:
             return None
+        me = object()
         try:
+            if self._asking.setdefault(0, me) is not me:
+                return None
             return self._up_to_date(table, history, gate)
         except CapacityError:
             self._scans = -(1 << 62)
             return None
         finally:
-            self._asking.release()
+            if self._asking.get(0) is me:
+                del self._asking[0]
 
     def _up_to_date(self, table: Table, history: History, gate: Gate) -> Codes | None:
         before, changes = int(gate.changes[0]), list(self._changes)
@@ -105,14 +114,15 @@ class QuantizedScan:
         fresh = np.arange(known, table.count, dtype=np.int32)
         count, seen = table.count, len(history)
         rows = np.concatenate([*(change.rows for change in changes), history.items_since(events), fresh])
-        rows = rows[rows < count]
+        rows = rows[rows < count] if rows.size < count else np.arange(count, dtype=np.int32)
         for first in range(0, rows.size, _PIECE):
             quantized.encode(table.shape)(rows[first : first + _PIECE], table.factors, *held.codes)
         if before & 1 or int(gate.changes[0]) != before:  # rows may have changed while they were read
             return None
-        if changes:
-            del self._changes[: len(changes)]
-        self._copy = _Copy(held.codes, seen, count)
+        self._copy, self._changes, self._moved = _Copy(held.codes, seen, count), [], 0
+        if int(gate.changes[0]) != before:  # a change that `follow` was told of may just have been forgotten
+            self._let_go()
+            return None
         return held.codes
 
 

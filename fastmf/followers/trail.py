@@ -40,6 +40,7 @@ class Trail:
         # Names of one state: it was come back to.
         self._states: deque[list[Identity]] = deque(([state] for state in states), _STATES)
         self._kept: deque[_Kept] = deque()
+        self._passed = deque((state.head for state in states), _STATES)
 
     @property
     def states(self) -> list[Identity]:
@@ -58,6 +59,10 @@ class Trail:
             return 0
         return self._kept[-1].total - self._kept[0].total + self._kept[0].size
 
+    def passed(self, head: str) -> bool:
+        """Whether the model has been in a state, of the newest few thousand."""
+        return head in self._passed
+
     def copy(self) -> Trail:
         """A trail through the same states that has kept no Delta."""
         return Trail(self.states, self._budget)
@@ -71,6 +76,8 @@ class Trail:
     def follow(self, state: Any, delta: Delta) -> None:
         """Take note of a committed Delta, once."""
         reached = delta.reached
+        if not self._passed or self._passed[-1] != reached.head:
+            self._passed.append(reached.head)
         if delta.restores is None:
             if not self._kept or self._kept[-1].delta is not delta:
                 size = delta.nbytes

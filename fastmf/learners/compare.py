@@ -14,7 +14,6 @@ from fastmf.learners.decay import fade_of, sorted_by
 from fastmf.learners.gathering import gather
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
 from fastmf.learners.negatives import FEWEST, Known, Negatives, Runs, as_positives, require_single_steps
-from fastmf.learners.steps import predict_single
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.parameters.groups import Group
@@ -91,13 +90,13 @@ class Compare:
         return Training(working, new, measure, learn)
 
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
-        """Predictions alone: an event without negatives teaches nothing."""
+        """Nothing: an event without negatives teaches nothing."""
         name = type(objective.loss).__name__
 
         def learn(user: int, item: int, value: float) -> int:
             raise ValueError(f"learn_one takes no step of {name}, which needs negatives; update a batch of one event")
 
-        return Single(learn, predict_single(state, objective, ledger), lambda events: 0.0)
+        return Single(learn, lambda events: 0.0)
 
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""
@@ -107,11 +106,11 @@ class Compare:
 def _negatives_of_batch(job: UpdateJob, working: WorkingSet, new: Events) -> Negatives:
     """Where the negatives of a batch come from; its users' past and the batch are known to them."""
     state, users = job.state, working.rows["users"]
-    items, bounds = state.history.items_of(users)
+    items, bounds = state.history.items_of(users, None if job.counted else 0)  # visitors have no past
     owners = np.repeat(np.arange(users.size, dtype=np.int32), np.diff(bounds))
     arrived, count = job.arrived.items, state.items.count + len(job.staged["items"].fresh)
     known = Known.of(np.concatenate([owners, new.users]), np.concatenate([items, arrived]), users.size)
-    seed = int(draw(np.uint64(state.seed), np.uint64(state.version + 1), 1))  # new draws in every update
+    seed = int(draw(np.uint64(state.seed), np.uint64(state.next_version), 1))  # new draws in every update
     return Negatives(working, state.history, known, count, seed, state.items.table, arrived)
 
 

@@ -70,7 +70,7 @@ def train(
     """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
     working = WorkingSet.over(state)
     events = state.history.events
-    half_life = half_life_in(schedule.half_life, bool(state.numbers["dated"]))
+    half_life = half_life_in(schedule.half_life, state.dated)
     judge_fit(events, objective, state, half_life)
     if half_life is not None:
         events = decayed(events, clock(state.history, half_life), half_life)

@@ -98,14 +98,11 @@ class Single(NamedTuple):
     ----------
     learn : callable
         ``learn(user, item, value)`` answers as kernels/train/online.py does; ids are keys of the kernels.
-    predict : callable
-        ``predict(user, item)``, unclipped.
     measure : callable
         The summed loss of events in row numbers of the model.
     """
 
     learn: Callable[[int, int, float], int]
-    predict: Callable[[int, int], float]
     measure: Callable[[Events], float]
 
 

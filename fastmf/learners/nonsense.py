@@ -178,7 +178,7 @@ def judge_fit(events: Events, objective: Any, state: State, half_life: float | N
     strange = (_far(low, usual) or _far(high, usual)) and _judge_units(times, usual, "most")
     if half_life is None:
         return
-    now, dated = clock(state.history, half_life), bool(state.numbers["dated"])
+    now, dated = clock(state.history, half_life), state.dated
     _require_possible(now, usual)
     if not strange:
         _judge_ahead(times, now)

@@ -56,12 +56,14 @@ class Touched(NamedTuple):
 class Reading(NamedTuple):
     """What events are to a solver: their confidence by the loss, once `fade` has left of their weights what it does.
 
-    `timed` says whether that needs times; `check` is called with their values.
+    `timed` says whether that needs times; of the past of a row at most so many are read; `check` is called with their
+    values.
     """
 
     objective: Objective
     fade: Callable[[Events], Events]
     timed: bool
+    most: int
     check: Callable[[np.ndarray], None] | None = None
 
     @np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
@@ -85,9 +87,9 @@ def touch(state: State, arrived: Events, named: dict[str, Named], reading: Readi
 def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], reading: Reading) -> Touched:
     rows, local, movable = named[side]
     (others_named, numbers, _), own = named[OTHER[side]], rows[:movable]
-    limit, history, table = reading.objective.solver.max_history, state.history, state.side(OTHER[side]).table
+    limit, history, table = reading.most, state.history, state.side(OTHER[side]).table
     order, starts = order_by(local if movable else local[:0], rows.size)
-    past, new = history.counts(side, own), np.diff(starts)[:movable]
+    past, new = history.counts(side, own) if limit else np.zeros(own.size, np.int32), np.diff(starts)[:movable]
     bounds = np.concatenate([[0], np.cumsum(np.minimum(past, limit) + new)])
     near = als.FAR if side == "users" else als.ANEW  # users come first, and new events are much of all that they have
     fresh = np.where(past > limit, new, np.where(past, near, als.FAR)).astype(np.int32)

@@ -19,7 +19,7 @@ from fastmf.learners.decay import fade_of, sorted_by
 from fastmf.learners.gathering import Named, named_rows, require_labels
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
 from fastmf.learners.past import OTHER, SIDES, Reading, Touched, touch
-from fastmf.learners.steps import measure_single, predict_single
+from fastmf.learners.steps import measure_single
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.parameters.groups import Group
@@ -33,12 +33,12 @@ __all__ = ["Solve", "System", "alternate"]
 _NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
 
 
-def gram_matrices(state: State, loss: Any, threads: int = 1) -> dict[str, Gram]:
+def gram_matrices(state: State, loss: Any, threads: int = 1, asked: bool = False) -> dict[str, Gram]:
     """Those of both tables, made where there are none; empty for a loss that asks for no pair unmet."""
     if not hasattr(loss, "unobserved"):
         return {}
     powers = {"users": 0.0, "items": float(getattr(loss, "popularity", 0.0))}
-    return {side: state.grams.of(side, state.side(side).table, state.history, powers[side], threads) for side in SIDES}
+    return {side: state.grams.of(side, state, powers[side], threads, asked) for side in SIDES}
 
 
 class Solve:
@@ -82,7 +82,8 @@ class Solve:
         arrived, fade = job.arrived.weighed().contiguous(), fade_of(job)
         named = {side: named_rows(job, side, getattr(arrived, side), arrived.users.size) for side in SIDES}
         check = functools.partial(require_labels, loss=recipe.loss, advice="") if recipe.loss is not None else None
-        reading = Reading(job.objective, fade, recipe.half_life is not None, check)
+        most = int(job.objective.solver.max_history) if job.counted else 0  # visitors have no past
+        reading = Reading(job.objective, fade, recipe.half_life is not None, most, check)
         system = System.of(
             state, touch(state, arrived, named, reading, job.threads), job.objective, job.threads, job.counted
         )
@@ -97,7 +98,7 @@ class Solve:
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
         """Both rows of an event are solved."""
         learn = _solving(state, objective, ledger)
-        return Single(learn, predict_single(state, objective, ledger), measure_single(state, objective))
+        return Single(learn, measure_single(state, objective))
 
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """One exact solve."""
@@ -209,7 +210,8 @@ class System(NamedTuple):
     @classmethod
     def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int, counted: bool) -> System:
         """The rows that a batch concerns, and all that they have met; its events are `counted` in shares, or not."""
-        grams, rows = gram_matrices(state, objective.loss, threads), {side: touched[OTHER[side]].met for side in SIDES}
+        grams = gram_matrices(state, objective.loss, threads, asked=not counted)
+        rows = {side: touched[OTHER[side]].met for side in SIDES}
         working = WorkingSet(state, rows, {side: touched[side].named.movable for side in SIDES})
         named = {side: Shares.of(side, state, touched[side].named, gram.power, counted) for side, gram in grams.items()}
         missing: Any = 0.0

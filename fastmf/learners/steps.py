@@ -21,7 +21,7 @@ from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
 from fastmf.recipes import Update
 from fastmf.state import State
 
-__all__ = ["Steps", "measure_single", "predict_single"]
+__all__ = ["Steps", "measure_single"]
 
 _SEVERAL_FROM = 1 << 12  # events: below, having several in flight saves less time than a call takes
 
@@ -106,8 +106,7 @@ class Steps:
         def learn(user: int, item: int, value: float) -> int:
             return step(ledger, user, item, value, mean, loss, solver, regularizer)  # type: ignore[no-any-return]
 
-        measure = measure_single(state, objective)
-        return Single(learn, predict_single(state, objective, ledger), measure)
+        return Single(learn, measure_single(state, objective))
 
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""
@@ -161,18 +160,6 @@ def _minibatches(*args: Any) -> Any:
 
 def _measure(*args: Any) -> Any:
     return runner("measure")(*args)
-
-
-def predict_single(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int, int], float]:
-    """What predicts a pair from the addresses in a ledger."""
-    table, mean, loss = state.users.table, state.global_mean, objective.loss
-    kernel = online.predict(table.shape, table.layout.storage == "float16", objective.classes[0])
-    call = entry_point(kernel, ledger, 0, 0, mean, loss)
-
-    def predict(user: int, item: int) -> float:
-        return call(ledger, user, item, mean, loss)  # type: ignore[no-any-return]
-
-    return predict
 
 
 def measure_single(state: State, objective: Any) -> Callable[[Events], float]:

@@ -65,8 +65,8 @@ def make_delta(
         lineage=state.lineage,
         parent=state.head,
         head=new_identity(),
-        parent_version=state.version,
-        version=state.version + 1,
+        parent_version=state.next_version - 1,
+        version=state.next_version,
         moves=learned.moves,
         new_ids={side: staged[side].fresh for side in staged},
         log=arrived,
@@ -90,7 +90,7 @@ def learn_batch(job: UpdateJob, learner: Learner) -> _Learned:
 
 def _dated(state: State, batch: Interactions) -> bool:
     """Whether times are those of dates, once the batch is in: the first ones say."""
-    return bool(state.numbers["dated"]) if state.history.untimed is not None else batch.dated and len(batch) > 0
+    return state.dated if state.history.untimed is not None else batch.dated and len(batch) > 0
 
 
 def _seen(state: State, log: Events, dated: bool) -> dict[str, tuple[float, float]]:

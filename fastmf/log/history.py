@@ -356,9 +356,9 @@ class History:
         """The time of the first event that has one: about the oldest, where events arrived in order."""
         return None if self.untimed is None else int(self._log.times[self.untimed])  # type: ignore[index]
 
-    def items_of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The item rows of all events of some user rows, user after user, and the bounds of each."""
-        positions, bounds = self._sides["users"].collect(users, _NO_LIMIT)
+    def items_of(self, users: np.ndarray, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The item rows of the newest events of some user rows, user after user, and the bounds of each."""
+        positions, bounds = self._sides["users"].collect(users, _NO_LIMIT if limit is None else limit)
         return self._log.items[positions], bounds
 
     def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:

@@ -174,9 +174,8 @@ class Answers:
         fastmf.lists.Lists
         """
         state = self._fitted()
-        asked = None
-        if users is not None:
-            asked = columns.ids("users", users)
+        asked = None if users is None else columns.ids("users", users)
+        if asked is not None:
             state.users.ids.require_kind(asked, "users")
         threads = usable_threads(self.options.threads)
         with self._lock:
@@ -233,12 +232,14 @@ class Answers:
     @property
     def users(self) -> Ids:
         """User ids in row order; a read-only view."""
-        return Ids(self._fitted().users.ids)
+        state = self._fitted()
+        return Ids(state.users.ids, state.ask)
 
     @property
     def items(self) -> Ids:
         """Item ids in row order; a read-only view."""
-        return Ids(self._fitted().items.ids)
+        state = self._fitted()
+        return Ids(state.items.ids, state.ask)
 
     @property
     def version(self) -> int:
@@ -258,12 +259,13 @@ class Answers:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _fitted(self) -> State:
-        if self._state is None:
+        state = self._state
+        if state is None:
             raise NotFittedError("this model has learned nothing yet: call fit, update or MF.from_factors first")
-        if self._state.unfinished:
+        if state.unfinished:
             with self._lock:
-                self._state.finish()
-        return self._state
+                state.finish()
+        return state
 
 
 def _checked(column: str, ids: Any) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,10 @@ import numpy as np
 from fastmf.parameters.ids import IdMap
 
 __all__ = ["Ids"]
+
+
+def _at_once(question: Callable[[], Any]) -> Any:
+    return question()
 
 
 class Ids:
@@ -20,6 +24,8 @@ class Ids:
     Parameters
     ----------
     ids : IdMap
+    ask : callable, optional
+        ``ask(question)``: what the question finds in one state, where the map may change meanwhile.
 
     Examples
     --------
@@ -29,19 +35,19 @@ class Ids:
     (['ann', 'bob'], 2, True)
     """
 
-    __slots__ = ("__weakref__", "_map")
+    __slots__ = ("__weakref__", "_ask", "_map")
 
-    def __init__(self, ids: IdMap) -> None:
-        self._map = ids
+    def __init__(self, ids: IdMap, ask: Callable[[Callable[[], Any]], Any] = _at_once) -> None:
+        self._map, self._ask = ids, ask
 
     def __len__(self) -> int:
         return len(self._map)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._map)
+        return iter(self.values.tolist())
 
     def __contains__(self, one: object) -> bool:
-        return one in self._map
+        return bool(self._ask(lambda: one in self._map))
 
     def __repr__(self) -> str:
         return f"<{len(self)} {self.kind or 'no'} ids>"
@@ -57,7 +63,7 @@ class Ids:
     @property
     def values(self) -> np.ndarray:
         """All ids in row order: int64, or an object array of str."""
-        return self._map.values
+        return self._ask(lambda: self._map.values)  # type: ignore[no-any-return]
 
     def require_kind(self, ids: np.ndarray, column: str = "ids") -> None:
         """Raise DataError where ids of one kind are put to a map of the other."""
@@ -65,14 +71,14 @@ class Ids:
 
     def rows(self, ids: Any) -> np.ndarray:
         """The row of each id, as :meth:`IdMap.rows`."""
-        return self._map.rows(ids)
+        return self._ask(lambda: self._map.rows(ids))  # type: ignore[no-any-return]
 
     def ids(self, rows: Any) -> np.ndarray:
         """The ids of some rows, as :meth:`IdMap.ids`."""
-        return self._map.ids(rows)
+        return self._ask(lambda: self._map.ids(rows))  # type: ignore[no-any-return]
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return _frozen, ({name: array.copy() for name, array in self._map.arrays().items()},)
+        return _frozen, (self._ask(lambda: {name: array.copy() for name, array in self._map.arrays().items()}),)
 
 
 def _frozen(arrays: dict[str, np.ndarray]) -> Ids:

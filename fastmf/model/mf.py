@@ -33,6 +33,7 @@ from fastmf.model.answers import Answers, require_events
 from fastmf.model.given import Given
 from fastmf.model.options import Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
+from fastmf.pairs import Pairs
 from fastmf.parameters.groups import Group, RowGroup
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
@@ -185,7 +186,7 @@ class MF(Answers):
             state.history.build(numbered(events, *rows), state.users.count, state.items.count, threads=threads)
             del rows
             state.see(events.values)
-            state.numbers["dated"] = float(events.dated)
+            state.range[2] = float(events.dated)
             records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
             self._state, self.history_ = state, records
         return self
@@ -240,7 +241,6 @@ class MF(Answers):
         schedule.check()
         warm = require_flag("warm", warm)
         with self._lock:
-            self._settle()
             state = self._again(warm, half_life is not None)
             threads = usable_threads(self.options.threads) if len(state.history) >= PARALLEL_FROM else 1
             records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
@@ -265,7 +265,7 @@ class MF(Answers):
         state.history.require_room(log.users.size)
         state.history.build(log, old.users.count, old.items.count, known.untimed or 0, known.unweighted or 0)
         state.see(log.values)
-        state.numbers["dated"] = old.numbers["dated"]
+        state.range[2] = old.range[2]
         return state
 
     def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Unpack[Overrides]) -> Delta:
@@ -303,13 +303,14 @@ class MF(Answers):
         if recipe.loss is not None:  # the model's own has checked them already
             objective.loss.check(batch.values)
         with self._lock:
-            self._settle()
             if self._state is None and not len(batch):
                 raise DataError("events: there are none; the first batch of a model needs at least one")
-            state = self._state if self._state is not None else self._begin(batch.values)
+            state = self._begin(batch.values) if self._state is None else self._fitted()
             threads = usable_threads(self.options.threads)
-            delta = make_delta(state, batch, recipe, learner_of(objective), objective, threads)
-            state.advance(delta)
+            delta, flush = make_delta(state, batch, recipe, learner_of(objective), objective, threads), state.flush()
+            if flush is not None:
+                delta = replace(delta, parent=flush.delta.head)
+            state.advance(delta, flush)
             self._state = state
         return delta
 
@@ -348,15 +349,11 @@ class MF(Answers):
     def predict_one(self, user: int | str, item: int | str, clip: bool = True) -> float:
         """The prediction for one pair, as :meth:`predict` gives it for many."""
         state = self._state
-        journal = (state.journal if state is not None else None) or self._open_journal(None)
-        predicted = journal.predict(user, item)
-        if predicted != predicted:  # the state was changing meanwhile
-            predicted = self._fitted().ask(lambda: journal.predict(user, item))
-        if not clip or not journal.on_scale:
-            return float(predicted)
-        numbers = journal.state.numbers
-        low, high = numbers["low"], numbers["high"]
-        return float(min(max(predicted, low), high) if low <= high else predicted)
+        pairs = None if state is None else state.pairs
+        if pairs is None:
+            state = self._fitted()
+            state.pairs = pairs = Pairs(state, self._objective)
+        return pairs.predict(user, item, clip)
 
     def flush(self) -> Delta:
         """What :meth:`learn_one` did since the last change of version, as one Delta."""
@@ -377,7 +374,6 @@ class MF(Answers):
             Unless the model is at the version that the Delta starts from.
         """
         with self._lock:
-            self._settle()
             state = self._fitted()
             state.check(delta)
             state.advance(delta)
@@ -404,22 +400,19 @@ class MF(Answers):
         if (delta is None) == (to is None):
             raise ValueError("rollback takes a Delta or to=version")
         with self._lock:
-            self._settle()
             state = self._fitted()
             if delta is None:
-                deltas = state.trail.since(require_integer("to", to, -(2**63)))
+                deltas, flush = state.trail.since(require_integer("to", to, -(2**63))), state.flush()
+                if flush is not None:
+                    deltas.append(flush.delta)
                 if not deltas:
                     raise StaleDelta(f"there is nothing to undo after version {to}")
+                parent = state.head if flush is None else flush.delta.head
+                inverse = Delta.merge(deltas).inverse(parent, state.next_version)
+                state.advance(inverse, flush)
             else:
-                if not isinstance(delta, Delta):
-                    raise TypeError(f"expected a Delta, got {type(delta).__name__}")
-                newest = state.trail.newest
-                if delta.lineage != state.lineage or delta.restores is not None or delta.reached != newest:
-                    told = "there is none" if newest is None else f"which is version {newest.version}"
-                    raise StaleDelta(f"version {delta.version} is not the newest update, {told}")
-                deltas = [delta]
-            inverse = Delta.merge(deltas).inverse(state.head, state.version + 1)
-            state.advance(inverse)
+                inverse = state.inverse_of(delta)
+                state.advance(inverse)
         return inverse
 
     def attach(self, name: str, follower: Follower) -> MF:
@@ -584,14 +577,17 @@ class MF(Answers):
         >>> model.solver
         AdaGrad(rate=0.1, initial=100.0)
         """
-        new = MF(**following(self._settings, params, _suited(self.loss)))
-        if self._state is not None:
-            require_changeable(self._settings, new._settings)
-        if differing(self._settings, new._settings, ("solver", "regularizer")):
-            self._settle()
-            if self._state is not None:
-                self._state.journal = self._state.closed = None  # its kernels know the old ones
-        self._settings, self._objective, self._learner = new._settings, new._objective, new._learner
+        with self._lock:
+            new = MF(**following(self._settings, params, _suited(self.loss)))
+            state = self._state
+            if state is not None:
+                require_changeable(self._settings, new._settings)
+                if differing(self._settings, new._settings, ("solver", "regularizer")):
+                    self._fitted()
+                    if (flush := state.flush()) is not None:
+                        state.absorb(flush)
+                    state.journal = state.closed = None  # its kernels know the old ones
+            self._settings, self._objective, self._learner = new._settings, new._objective, new._learner
         return self
 
     def __repr__(self) -> str:
@@ -621,13 +617,6 @@ class MF(Answers):
                     journal.open()
                 state.journal = journal
             return state.journal  # type: ignore[no-any-return]
-
-    def _settle(self) -> None:
-        """Flush what single events did, if anything."""
-        if self._state is not None:
-            journal = self._fitted().journal
-            if journal is not None and journal.events:
-                journal.close()
 
     def _require_events(self, events: Any) -> None:
         require_events("events", events)

@@ -97,6 +97,8 @@ class RowGroup:
 
     def require(self, move: Move, count: int) -> None:
         """Raise ValueError unless a move fits."""
+        if not isinstance(move, Move):
+            raise ValueError(f"{type(move).__name__} moves no rows")
         self.table.require_rows(move.rows, move.after, count)
 
     def prepare(self, fresh: np.ndarray) -> None:
@@ -168,6 +170,8 @@ class DenseGroup:
 
     def require(self, move: DenseMove, count: int) -> None:
         """Raise ValueError unless a move names arrays of this group, in their form and finite."""
+        if not isinstance(move, DenseMove):
+            raise ValueError(f"{type(move).__name__} moves rows, of which there are none")
         for name, value in move.after.items():
             known = self.values.get(name)
             fits = known is not None and (value.shape, value.dtype) == (known.shape, known.dtype)

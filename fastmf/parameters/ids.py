@@ -104,6 +104,7 @@ class IdMap:
         self._count = 0
         self._released = 0  # pairs of the older table whose memory has been given back
         self._tables = _Tables.of(_SMALLEST_TABLE)
+        self.moved = np.zeros(1, np.int64)  # how often kernels that know the tables by address have had to look again
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -243,7 +244,8 @@ class IdMap:
         self.require_kind(ids, column)
         batch = _encode(ids)
         rows, unknown = self._look_up(batch, rows)
-        return Staged(rows, ids[_number(batch, rows, self._count)] if unknown else ids[:0])
+        fresh = ids[_number(batch, rows, self._count)] if unknown else ids[:0].copy()  # no view of the caller's array
+        return Staged(rows, fresh)
 
     def prepare(self, fresh: np.ndarray) -> None:
         """Do all that can fail of adding these ids; the map still means what it did.
@@ -256,9 +258,9 @@ class IdMap:
         if self._count + len(fresh) > self._capacity:
             raise CapacityError(f"{self._count + len(fresh)} ids exceed the memory budget of {self._budget} bytes")
         if len(fresh) and fresh.dtype == object:
-            if not self._offsets.size:
-                self._offsets = reserve(self._capacity + 1, np.int64)
-                self._blob = reserve(self._budget, np.uint8)
+            if not self._offsets.size:  # once and for all: others may be reading
+                blob, offsets = reserve(self._budget, np.uint8), reserve(self._capacity + 1, np.int64)
+                self._blob, self._offsets = blob, offsets
             text = int(self._offsets[self._count]) + sum(len(one.encode()) for one in fresh)
             if text > self._blob.size:
                 raise CapacityError(f"{text} bytes of ids exceed the memory budget of {self._budget} bytes")
@@ -299,19 +301,20 @@ class IdMap:
             self._append_text(batch, first)
         self._keys[first:end] = batch.keys
         self._kind = "str" if batch.bounds.size else "int"
+        self.moved[0] += first == 0  # the kind was not known
         hashing.insert(*self._tables, batch.keys, first)
         self._count = end
         self._release_carried()
 
     def truncate(self, count: int) -> None:
-        """Forget the rows from `count` on, those of an interrupted :meth:`extend` too."""
+        """Forget the rows from `count` on."""
         count = require_integer("count", count, 0, max(self._count, 0))
-        end = int(self._tables.progress[0])  # of the ids that are in the table, whether they count yet or not
-        hashing.remove(*self._tables, self._keys[count : max(end, count)], count)
+        # Whoever was interrupted in `insert` may have more in the tables than are counted.
+        hashing.remove(*self._tables, self._keys[count : int(self._tables.progress[0])], count)
         self._count = count
         if not count:
-            self._kind, self._blob, self._offsets = None, _NO_TEXT, _NO_BOUNDS
-            self._tables = _Tables.of(_SMALLEST_TABLE)
+            self._kind = None
+            self._replace(_Tables.of(_SMALLEST_TABLE))
 
     def copy(self) -> IdMap:
         """An independent map with the same ids."""
@@ -386,7 +389,7 @@ class IdMap:
         if not older.size:
             return
         if 2 * cursor >= older.size:
-            self._tables = self._tables._replace(older=_NO_BOUNDS)
+            self._replace(self._tables._replace(older=_NO_BOUNDS))
         elif cursor - self._released >= _RELEASED_AT_ONCE:
             free = np.flatnonzero(older[2 * cursor - 1023 : 2 * cursor : 2] == 0)
             if free.size:
@@ -407,7 +410,11 @@ class IdMap:
             size = present.size if 8 * self._count > present.size else present.size // 2
             tables = _Tables.of(size, present, self._count)
         self._released = 0
+        self._replace(tables)
+
+    def _replace(self, tables: _Tables) -> None:
         self._tables = tables
+        self.moved[0] += 1
 
 
 def _number(batch: _Keys, rows: np.ndarray, known: int) -> np.ndarray:

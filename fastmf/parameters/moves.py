@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmf.memory import ALIGNMENT, aligned
 
-__all__ = ["DenseMove", "Image", "Move"]
+__all__ = ["DenseMove", "Image", "Move", "require_move"]
 
 
 class Image(tuple[np.ndarray, ...]):
@@ -48,8 +48,12 @@ class Image(tuple[np.ndarray, ...]):
         """The first `count` rows, as views."""
         return Image(part[:count] for part in self)
 
+    def finite(self, largest: float) -> bool:
+        """Whether every number is finite, and no factor beyond `largest`; see :meth:`within`."""
+        return all(np.isfinite(part).all() for part in self) and bool((np.abs(self[0]) <= largest).all())
+
     def within(self, largest: float) -> bool:
-        """Whether every number is finite, and no factor beyond `largest`."""
+        """Whether every number has a finite square, and no factor is beyond `largest`."""
         parts = (part.ravel() for part in self)  # a sum of squares is finite only where every term is
         with np.errstate(over="ignore"):
             finite = all(np.isfinite(np.dot(part, part)) for part in parts)
@@ -116,3 +120,20 @@ class DenseMove(NamedTuple):
             before = {**move.before, **before}
             after |= move.after
         return DenseMove(before, after)
+
+
+def require_move(name: str, move: object) -> None:
+    """Raise ValueError unless this is a move of distinct rows, or of arrays, to finite numbers from finite ones."""
+    if isinstance(move, Move):
+        rows = move.rows
+        if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype == np.int32):
+            raise ValueError(f"moved {name} are no column of int32")
+        if np.unique(rows).size < rows.size:
+            raise ValueError(f"moved {name} are not distinct")
+        if not (isinstance(move.before, Image) and isinstance(move.after, Image)):
+            raise ValueError(f"moved {name} are no images")
+    elif not isinstance(move, DenseMove):
+        raise ValueError(f"{name} are moved by {type(move).__name__}, not by a Move")
+    for array in move.arrays:
+        if not isinstance(array, np.ndarray) or not (array.dtype.kind in "iuf" and np.isfinite(array).all()):
+            raise ValueError(f"moved {name} are not all finite numbers")

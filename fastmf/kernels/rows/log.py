@@ -12,7 +12,7 @@ from numba import njit
 from fastmf.kernels.core.borrowed import borrow, prefetch
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.rng import draw
-from fastmf.kernels.rows.sharing import turn
+from fastmf.kernels.rows.sharing import begin, end
 
 MERGED_FROM = 16  # a tail shorter than this is not worth laying out
 _AHEAD = 16  # events between a prefetch and its use
@@ -97,10 +97,10 @@ def lay_out(row, events, start, based, head, tailed, base, used, changes):
     first = used[0]
     for k in range(events.size):
         base[first + k] = events[k]
-    turn(changes)
+    begun = begin(changes)
     start[row], based[row] = first, events.size
     head[row], tailed[row] = 0, 0
-    turn(changes)
+    end(changes, begun)
     used[0] = first + events.size
 
 

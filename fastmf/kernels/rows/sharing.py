@@ -113,6 +113,25 @@ def finish_block(blocks, progress, block, item_band):
     write(done_items, item_band, stratum)
 
 
+# --- what changes beside questions: the count of a Gate ---------------------------------------------------------------
+
+
+@njit
+def begin(changes):
+    """Make the count odd, unless whoever calls the kernel has; whether it was done here."""
+    if read(changes, 0) % 2:
+        return False
+    turn(changes)
+    return True
+
+
+@njit
+def end(changes, begun):
+    """Make the count even again, if it was made odd here."""
+    if begun:
+        turn(changes)
+
+
 @intrinsic
 def turn(typing: Any, counter: Any) -> Any:
     """Make ``counter[0]`` one more. Nothing that is written before or after is seen on the other side of it."""

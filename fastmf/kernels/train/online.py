@@ -16,13 +16,14 @@ from fastmf.kernels.core.borrowed import borrow, borrow_at
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, single, store
 from fastmf.kernels.core.shape import Shape, record_width
-from fastmf.kernels.rows.sharing import read, turn
+from fastmf.kernels.rows.sharing import begin, end, read
 from fastmf.kernels.train.ledger import (
     CHANGES,
     EVENTS,
     EVENTS_SIZE,
     ITEMS,
     LOSS,
+    RANGE,
     TIMED,
     TIMES,
     USERS,
@@ -31,11 +32,12 @@ from fastmf.kernels.train.ledger import (
     WEIGHTS,
     Entry,
     column,
+    moved,
     row_of,
 )
 from fastmf.kernels.train.row import score, stepped
 
-LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY = 0, 1, 2, 3, 4  # what `learn` answers
+LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY, MOVED = 0, 1, 2, 3, 4, 5  # what `learn` answers
 
 _FACTORS, _RECORDS, _MARKS = int(Entry.FACTORS), int(Entry.RECORDS), int(Entry.MARKS)
 _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
@@ -85,7 +87,16 @@ def note(ledger, value):
         times = column(ledger, TIMES, np.int64)
         times[position] = times[position - 1]
     event[0] = position + 1
+    limits = column(ledger, RANGE, np.float64)
+    limits[0], limits[1] = min(limits[0], np.float64(value)), max(limits[1], np.float64(value))
     return position
+
+
+@njit
+def full(ledger):
+    """Whether the journal has no room for two more rows."""
+    users, items = ledger[USERS + _JOURNAL_COUNT], ledger[ITEMS + _JOURNAL_COUNT]
+    return users >= ledger[USERS + _JOURNAL_SIZE] or items >= ledger[ITEMS + _JOURNAL_SIZE]
 
 
 @functools.cache
@@ -104,13 +115,12 @@ def _learn(size, width, memory, biases, half, stamp):
         """Step the rows of one event; answers LEARNED, or why nothing was done."""
         stamp  # noqa: B018 - the cache key, see bridge
         ledger = borrow(ledger_array)
+        if moved(ledger):
+            return MOVED
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         if u < 0 or i < 0:
             return UNKNOWN
         if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
-            return FULL
-        full = ledger[USERS + _JOURNAL_COUNT] >= ledger[USERS + _JOURNAL_SIZE]
-        if full or ledger[ITEMS + _JOURNAL_COUNT] >= ledger[ITEMS + _JOURNAL_SIZE]:
             return FULL
         user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
         item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
@@ -131,10 +141,12 @@ def _learn(size, width, memory, biases, half, stamp):
         others = next_p.total() + next_q.total() + new_b.total() + new_c.total()
         if not (sizes <= limit and np.isfinite(others)):
             return NOT_FINITE
+        if full(ledger):  # asked last: an event that is refused empties no journal
+            return FULL
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
         changes = column(ledger, CHANGES, np.int64)
-        turn(changes)
+        begun = begin(changes)
         store(user_rows, u, 0, new_p)
         store(item_rows, i, 0, new_q)
         store(user_records, u, 1, next_p)
@@ -145,7 +157,7 @@ def _learn(size, width, memory, biases, half, stamp):
         event = note(ledger, target)
         link(ledger, USERS, u, event)
         link(ledger, ITEMS, i, event)
-        turn(changes)
+        end(changes, begun)
         lost = column(ledger, LOSS, np.float64)
         lost[0] += bridge.value(loss, scored, target)
         return LEARNED
@@ -163,12 +175,17 @@ def _predict(size, width, record, half, stamp):
     stored = np.uint16 if half else np.float32
 
     @jit(stamp)
-    def predict(ledger_array, user, item, mean, loss):
-        """The prediction for a pair; an unknown side adds nothing. NaN where the state was changing meanwhile."""
+    def predict(ledger_array, user, item, mean, loss, clip):
+        """The prediction for a pair, within the values seen if `clip`; an unknown side adds nothing.
+
+        NaN where the state was changing meanwhile, or an id table has been replaced.
+        """
         stamp  # noqa: B018
         ledger = borrow(ledger_array)
         changes = column(ledger, CHANGES, np.int64)
         before = read(changes, 0)
+        if before % 2 or moved(ledger):
+            return np.float32(np.nan)
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         score = mean
         if u >= 0:
@@ -179,6 +196,9 @@ def _predict(size, width, record, half, stamp):
             p = load(borrow_at(ledger[USERS + _FACTORS], stored, width), u, 0, width, size)
             score += (p * load(borrow_at(ledger[ITEMS + _FACTORS], stored, width), i, 0, width, size)).total()
         predicted = np.float32(bridge.link(loss, score))
-        return predicted if before % 2 == 0 and read(changes, 0) == before else np.float32(np.nan)
+        limits = column(ledger, RANGE, np.float64)
+        if clip and limits[0] <= limits[1]:
+            predicted = np.float32(min(max(np.float64(predicted), limits[0]), limits[1]))
+        return predicted if read(changes, 0) == before else np.float32(np.nan)
 
     return predict

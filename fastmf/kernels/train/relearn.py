@@ -19,28 +19,25 @@ from fastmf.kernels.core.borrowed import borrow, borrow_at
 from fastmf.kernels.core.bridge import entry_point, jit, stamp
 from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.core.shape import record_width
-from fastmf.kernels.rows.sharing import turn
+from fastmf.kernels.rows.sharing import begin, end
 from fastmf.kernels.train.als import Form
 from fastmf.kernels.train.cholesky import ROOM
-from fastmf.kernels.train.ledger import (
-    CHANGES,
-    EVENTS,
-    EVENTS_SIZE,
-    ITEMS,
-    LOSS,
-    USERS,
-    Entry,
-    column,
-    row_of,
+from fastmf.kernels.train.ledger import CHANGES, EVENTS, EVENTS_SIZE, ITEMS, LOSS, USERS, Entry, column, moved, row_of
+from fastmf.kernels.train.online import (
+    FULL,
+    LEARNED,
+    MOVED,
+    NOT_FINITE,
+    UNKNOWN,
+    UNTIDY,
+    full,
+    link,
+    note,
+    remember,
 )
-from fastmf.kernels.train.online import FULL, LEARNED, NOT_FINITE, UNKNOWN, UNTIDY, link, note, remember
 from fastmf.kernels.train.past_of_row import events_of_row, scattered, solve_row
 
-_LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
-_START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
 _FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
-_COUNT, _SIZE = int(Entry.JOURNAL_COUNT), int(Entry.JOURNAL_SIZE)
-_AHEAD = 16  # events between a prefetch and its use
 
 
 @njit
@@ -114,6 +111,8 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         """
         stamp  # noqa: B018 - the cache key, see bridge
         ledger, (gram_users, gram_items, item_numbers) = borrow(ledger_array), grams
+        if moved(ledger):
+            return MOVED
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         if u < 0 or i < 0:
             return UNKNOWN
@@ -122,8 +121,6 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         most = numbers.most
         if tidy and (scattered(ledger, USERS, u, most) or scattered(ledger, ITEMS, i, most)):
             return UNTIDY
-        if ledger[USERS + _COUNT] >= ledger[USERS + _SIZE] or ledger[ITEMS + _COUNT] >= ledger[ITEMS + _SIZE]:
-            return FULL
         user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
         item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
         user_records = borrow_at(ledger[USERS + _RECORDS], np.float32, record)
@@ -137,7 +134,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         square, drift = lanes[first : first + width], lanes[first + width : first + 2 * width]
         before, old_record = lanes[first + 2 * width :], lanes[first + 2 * width + 1 :]
         changes = column(ledger, CHANGES, np.int64)
-        turn(changes)
+        begun = begin(changes)
         both = (user_rows, user_records, item_rows, item_records), (item_rows, item_records, user_rows, user_records)
         missing = np.float32(missing_pairs / (item_numbers[0] + shares[1] - shares[0]))
         if not explicit:  # the item counts as often as it does with the event
@@ -199,8 +196,11 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         store(item_rows, i, 0, old_q)
         user_records[u, 0], item_records[i, 0] = old_b, old_c
         if not (max((p * p).total(), (q * q).total()) <= limit and np.isfinite(b + c)):
-            turn(changes)
+            end(changes, begun)
             return NOT_FINITE
+        if full(ledger):  # asked last: an event that is refused empties no journal
+            end(changes, begun)
+            return FULL
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
         store(user_rows, u, 0, p)
@@ -217,7 +217,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             store(lanes, 1, 0, q)
             _replace(gram_items, lanes, shares, size)
             item_numbers[0] += shares[1] - shares[0]
-        turn(changes)
+        end(changes, begun)
         error = np.float64(newest[1]) - (mean + old_b + old_c + (old_p * old_q).total())
         lost = column(ledger, LOSS, np.float64)
         lost[0] += np.float64(newest[0]) * error * error
