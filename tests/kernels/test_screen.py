@@ -83,7 +83,7 @@ def test_bounds_hold() -> None:
     """The bound on each score is above it, and close enough to rule most rows out."""
     model = at_random(64, items=400)
     model.recommend([0])
-    codes, steps, slack = (part[:400].astype(np.float64) for part in model._state.scan._copy)
+    codes, steps, slack = (part[:400].astype(np.float64) for part in model._state.scan._copy.codes)
     point, rows = model.user_factors[0].astype(np.float64), model.item_factors.astype(np.float64)
     apart = np.abs((codes[:, :64] * steps[:, None]) @ point - rows @ point)
     assert (apart <= slack * np.linalg.norm(point)).all()

@@ -485,9 +485,10 @@ def test_what_does_not_go_together_is_refused(settings: dict[str, Any], message:
 def test_knobs_of_steps_are_refused() -> None:
     model = a_model("whole")
     first = content(model)
-    for knob in ({"rate": 0.1}, {"batch_size": 2}):
-        with pytest.raises(ValueError, match=f"ALS solves whole rows: it has no {next(iter(knob))}"):
-            model.update(purchases(20), **knob)
+    knobs = {"rate": 0.1, "batch_size": 1, "history_epochs": 1, "max_history": 20, "history_rate": 0.5, "order": "user"}
+    for knob, given in knobs.items():
+        with pytest.raises(ValueError, match=f"Update.{knob} means nothing to ALS: it solves whole rows"):
+            model.update(purchases(20), **{knob: given})
     with pytest.raises(ValueError, match="quadratic"):
         model.update(purchases(20), loss=losses.Logistic())
     with pytest.raises(ValueError, match="batch_size"):

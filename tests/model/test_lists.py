@@ -146,7 +146,7 @@ def test_deltas_that_do_not_follow() -> None:
     lists, other = model.lists(k=4), fitted()
     first = model.update(Interactions([3], [4], [1.0]))
     second = model.update(Interactions([3], [4], [1.0]))
-    with pytest.raises(StaleDelta, match="starts from version 1, the lists are at version 0"):
+    with pytest.raises(StaleDelta, match="starts from version 1, the lists are at 0"):
         lists.refresh(second)
     with pytest.raises(StaleDelta, match="the model is at 0"):
         other.lists(k=4).refresh(first)
