@@ -8,7 +8,8 @@ over its events n, which met the rows x_n of the other side; G is the Gram matri
 rows are, met or not. Ratings have no such term. t_n is the target less what the row cannot change (mean, bias of x_n).
 
 ========== ==============================================================================================
-CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64
+CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64. Where the rounding of the
+           sums leaves nothing of a pivot (fewer rows met than factors, and hardly a penalty), by CG from zero
 CG         `steps` of conjugate gradients from where the row is; never forms a matrix
 EALS       `steps` passes over the coordinates of the row, each set to its minimum with the others fixed
 ========== ==============================================================================================
@@ -44,8 +45,9 @@ ROOM = 8  # rows of lanes that a worker needs besides a matrix
 STEPS_ON_FRESH = 6  # of conjugate gradients, from no guess; at least as many from FAR
 LEAST = 1e-30  # a penalty
 SMALL = 2.0**-30  # evidence that float32 should not see as it is
-NEGLIGIBLE = 2.0**-20  # evidence in units of what is missing: the row is smaller than what float32 leaves of an old one
-_LARGE = 2.0**80
+NEGLIGIBLE = 2.0**-20  # evidence beside what is missing, or the penalty: float32 leaves more of what the row was
+_LARGE, _TINY = 2.0**80, 2.0**-200
+_ROUNDING = 1e-7  # of float32
 _AHEAD = 8  # events between a prefetch and its use
 _GROUP = 4  # events whose outer products are added at once
 
@@ -62,9 +64,8 @@ class Form(NamedTuple):
 
 
 def scale_of(evidence: Any, missing: Any, penalty: Any) -> Any:
-    """What the equations of rows with little evidence are multiplied with, so that float32 holds them: all of them."""
-    with_evidence = np.maximum(evidence, 2.0**-200)
-    return np.minimum(1.0 / with_evidence, _LARGE / np.maximum(missing, penalty))
+    """What the equations of rows with little evidence are multiplied with, so that float32 holds all of them."""
+    return np.minimum(1 / np.maximum(evidence, _TINY), _LARGE / np.maximum(np.maximum(missing, penalty), _TINY))
 
 
 # --- what all methods share -----------------------------------------------------------------------------------------
@@ -218,10 +219,11 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
 def _solve_positive(matrix, right, size):
     """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor.
 
+    False where the matrix, whose entries float32 has rounded, is not known to be positive.
     Row after row, so that one stays in the cache while those above it are taken off, four at a time.
     """
     for i in range(size):
-        target, value = matrix[i], right[i]
+        target, value, least = matrix[i], right[i], _ROUNDING * matrix[i, i]
         for j in range(0, i - 3, 4):
             a, b, c, d = matrix[j], matrix[j + 1], matrix[j + 2], matrix[j + 3]
             s, t, u, v = a[i], b[i], c[i], d[i]
@@ -233,6 +235,8 @@ def _solve_positive(matrix, right, size):
             value -= share * right[j]
             for column in range(i, size):
                 target[column] -= share * source[column]
+        if target[i] <= least:
+            return False
         scale = 1.0 / np.sqrt(target[i])
         for column in range(i, size):
             target[column] *= scale
@@ -242,10 +246,14 @@ def _solve_positive(matrix, right, size):
         for column in range(j + 1, size):
             value -= matrix[j, column] * right[column]
         right[j] = value / matrix[j, j]
+    return True
 
 
 def solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    """Set one row to its minimum; returns the loss of its events before. For kernels only."""
+    """Set one row to its minimum; returns the loss of its events before, and whether it was found. For kernels only.
+
+    A row that was not is zero.
+    """
 
 
 @overload(solve_cholesky, prefer_literal=True, jit_options={"error_model": "numpy"})
@@ -305,13 +313,13 @@ def _solve_cholesky(size, width, biased, explicit, number, tables, events, span,
                 matrix[i, size] = room[1, i]
         if biased:
             right[size], matrix[size, size] = along_bias, count + penalty
-        _solve_positive(matrix, right, size + 1 if biased else size)
+        found = _solve_positive(matrix, right, size + 1 if biased else size)
         for factor in range(size):
-            room[0, factor] = np.float32(right[factor])
+            room[0, factor] = np.float32(right[factor] if found else 0)
         store(own, number, 0, load(room, 0, 0, width, size))
         if biased:
-            own_records[number, 0] = np.float32(right[size])
-        return lost
+            own_records[number, 0] = np.float32(right[size] if found else 0)
+        return lost, found
 
     return solve
 
@@ -402,20 +410,24 @@ def _solve_row(
 
     def solve(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
         room, squares, matrix, right, turned = scratch
-        lost = 0.0
-        if method == CG or fresh >= 0:
-            times = steps if fresh == ANEW else STEPS_ON_FRESH if fresh >= 0 else max(steps, STEPS_ON_FRESH)
-            lost = solve_cg(
-                size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
-            )
+        lost, done, times = 0.0, False, steps
+        if fresh >= 0:
+            times = STEPS_ON_FRESH
         elif method == CHOLESKY:
             buffers = room, squares, matrix, right
-            lost = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
-        else:
+            lost, done = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
+            times, fresh = 2 * size, np.int64(ANEW)
+        elif method == EALS:
             for step in range(steps):
                 before = solve_eals(size, width, biased, explicit, number, tables, events, span, terms, (room, turned))
-                if step == 0:
-                    lost = before
+                lost, done = before if step == 0 else lost, True
+        elif fresh == FAR:
+            times = max(steps, STEPS_ON_FRESH)
+        if not done:
+            before = solve_cg(
+                size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
+            )
+            lost = lost if method == CHOLESKY and fresh < 0 else before
         return lost
 
     return solve
