@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmf.factors import Rows
 from fastmf.kernels import als, gram, relearn
+from fastmf.kernels.direct import ROOM
 from fastmf.kernels.grouping import sum_up
 from fastmf.kernels.launch import launch
 from fastmf.kernels.pointwise import Shape
@@ -211,7 +212,7 @@ def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
 def room_of(form: als.Form, most: int) -> relearn.Room:
     """Room to solve single rows with up to `most` events in their past."""
     (size, width), count = form.shape[:2], most + 1
-    lanes = aligned(als.ROOM + 3 * width + 2, width)
+    lanes = aligned(ROOM + 3 * width + 2, width)
     lanes[:] = 0
     columns = np.empty((4, count), np.float32), np.empty((2, count), np.int64)
     return relearn.Room(lanes, np.empty((size + 2, size + 1)), _columns(form, count), *columns)
@@ -227,7 +228,7 @@ def _scratch(form: als.Form, workers: int, bounds: np.ndarray) -> tuple[np.ndarr
     size, width = form.shape.size, form.shape.width
     strips = -(-int(np.diff(bounds).max(initial=1)) // 16) * (size + 2) if form.method == als.EALS else 1
     return (
-        aligned(workers * (als.ROOM + width), width).reshape(workers, -1, width),
+        aligned(workers * (ROOM + width), width).reshape(workers, -1, width),
         np.empty((workers, size + 1, size + 1)),
         aligned(workers * strips, 16).reshape(workers, strips, 16),
     )
