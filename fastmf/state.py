@@ -391,6 +391,9 @@ class State:
                 raise ValueError(f"{name} is {number}")
         self._means = {name: found[name] for name in self._means}
         self.range[:] = [found[name] for name in _CHANGING]
+        unknown = sorted({key.split(".")[0] for key in arrays} - {*self.groups, "gram", "history"})
+        if unknown:
+            raise ValueError(f"it has arrays of {unknown}, which this model has not")
         for name, group in self.groups.items():
             group.load(_under(name, arrays))
         self.grams.load(_under("gram", arrays), self)

@@ -19,18 +19,18 @@ from fastmf.errors import DataError, DivergenceError
 from fastmf.followers.grams import Grams
 from fastmf.kernels.core.shape import Shape
 from fastmf.memory import aligned
-from fastmf.parameters.table import Rows
+from fastmf.parameters.moves import Image
 
 METHODS = ("cholesky", "cg", "eals")
 EXACT = {"cholesky": optimizers.ALS("cholesky"), "cg": optimizers.ALS("cg", 60), "eals": optimizers.ALS("eals", 400)}
 each_method = pytest.mark.parametrize("method", METHODS)
 
 
-def a_table(rows: int, size: int, seed: int, spread: float = 0.3) -> Rows:
+def a_table(rows: int, size: int, seed: int, spread: float = 0.3) -> Image:
     table, rng = aligned(rows, -(-size // 16) * 16), np.random.default_rng(seed)
     table[:] = 0
     table[:, :size] = rng.normal(0, spread, (rows, size))
-    return Rows(table, np.column_stack([rng.normal(0, spread, rows), np.zeros(rows)]).astype(np.float32))
+    return Image((table, np.column_stack([rng.normal(0, spread, rows), np.zeros(rows)]).astype(np.float32)))
 
 
 def a_system(size: int, explicit: bool, biases: bool, seed: int = 0) -> tuple[Any, ...]:
@@ -55,7 +55,7 @@ def a_system(size: int, explicit: bool, biases: bool, seed: int = 0) -> tuple[An
     return shape, own, other, equations, missed
 
 
-def problems(shape: Shape, other: Rows, equations: Equations, missed: Any, mean: float) -> list[naive_als.Problem]:
+def problems(shape: Shape, other: Image, equations: Equations, missed: Any, mean: float) -> list[naive_als.Problem]:
     """The same rows for plain NumPy; with biases, the last coordinate is the row's bias."""
     found = []
     biased = equations.targets is not None and shape.biases
@@ -75,7 +75,7 @@ def problems(shape: Shape, other: Rows, equations: Equations, missed: Any, mean:
     return found
 
 
-def rows_of(shape: Shape, own: Rows, numbers: np.ndarray, biased: bool) -> np.ndarray:
+def rows_of(shape: Shape, own: Image, numbers: np.ndarray, biased: bool) -> np.ndarray:
     vectors = own.factors[numbers, : shape.size].astype(np.float64)
     return np.column_stack([vectors, own.records[numbers, 0]]) if biased else vectors
 
@@ -288,7 +288,7 @@ def test_an_update_solves_the_rows_it_names_from_their_whole_history(case: str, 
     model = a_model(case, method)
     before, batch = tables(model), some_of(case, 40, seed=1)
     batch = Interactions([*batch.users, 1_000], [*batch.items, 1_000], [*batch.values, 1])
-    kept = model._state.factors.tables
+    kept = {side: model._state.side(side).table for side in ("users", "items")}
     factors = {side: table.factors[: table.count].copy() for side, table in kept.items()}
     delta = model.update(batch, epochs=1)
     now = tables(model)
