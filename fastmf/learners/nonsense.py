@@ -28,7 +28,8 @@ _SHARE = 0.01  # of the events: where fewer count, nearly all are gone
 _MEAN_LIFE = float(1 / np.log(2))  # half-lives: events that come evenly weigh together what this time brings
 _EPOCH = 1e8  # times from here on are of dates; below they may be days, or numbers
 _OTHER_UNIT = 100  # times as large: no two dates of one log are so far apart, and units differ by more
-_EXPLODED = 10  # times
+_OTHER_SCALE = 10  # times as large as the largest value so far
+_WORSE = 3  # times
 _UNITS = {10.0**power: f"about {10**power:,} times" for power in (3, 6, 9, 12)}
 
 
@@ -61,12 +62,12 @@ def _judge_values_of_batch(state: State, batch: Interactions, objective: Any) ->
     if not objective.on_scale or len(history) + len(batch) < _ENOUGH or not len(batch):
         return
     largest = max(abs(low), abs(high))
-    if len(history) and 0 < largest < np.inf and abs(float(values.mean())) > _EXPLODED * largest:
+    if len(history) and 0 < largest < np.inf and abs(float(values.mean())) > _OTHER_SCALE * largest:
         warn(
             f"values: their mean is {values.mean():.3g}, and the model has seen values from {low:g} to {high:g}; "
             "on another scale they spoil the rows that they move: bring them to that scale, or fit anew"
         )
-    elif values[0] == values[-1] and _alike(values, batch.weights):
+    elif (values[0] == values[-1] or batch.weights is not None) and _alike(values, batch.weights):
         value = float(values[0] if batch.weights is None else values[batch.weights > 0][0])
         if low == -np.inf:  # vectors from elsewhere: what they were trained on nobody knows
             known = history.recent(_RECENT).values
@@ -238,7 +239,7 @@ def judge_fading(state: State, batch: Interactions, half_life: float, dated: boo
 
 def judge_losses(before: float, after: float, state: State, batch: Interactions, objective: Any) -> None:
     """Warn where an update made the predictions of its own events worse by far, and worse than a constant."""
-    if after <= _EXPLODED * max(before, 0.0) or not len(batch):
+    if after <= _WORSE * max(before, 0.0) or not len(batch):
         return
     if after > _of_a_constant(state, batch, objective):
         warn(
