@@ -9,7 +9,7 @@ import numpy as np
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.grouping import sum_up
 from fastmf.kernels.train import als
-from fastmf.kernels.train.cholesky import ROOM
+from fastmf.kernels.train.direct import ROOM
 from fastmf.kernels.train.past_of_row import Room
 from fastmf.memory import aligned
 from fastmf.parameters.moves import Image
@@ -80,8 +80,8 @@ def equations_of(
     """The equations of the first rows of a side, whose events are (others, weights, targets).
 
     A row whose events all weigh nothing is zero, and so is its bias: its penalty is 0, and it is not solved. One whose
-    events weigh next to nothing is solved from zero where pairs unmet count, since what it was would never fade away in
-    float32; and so that float32 holds its equations, they are multiplied with a number.
+    events weigh next to nothing beside pairs unmet, or its penalty, is solved from zero, since what it was would never
+    fade away in float32; and so that float32 holds its equations, they are multiplied with a number.
     """
     numbers = np.arange(bounds.size - 1, dtype=np.int32)
     fresh = np.full(numbers.size, als.ANEW, np.int32) if fresh is None else fresh
@@ -92,16 +92,17 @@ def equations_of(
     sum_up(weights, bounds, fresh, evidence, newer)
     missing = np.broadcast_to(np.asarray(missing if targets is None else 0, np.float32), numbers.shape).copy()
     penalties = _penalties(objective, evidence)
-    rounded, before = (each.astype(np.float32) for each in (penalties, _penalties(objective, evidence - newer)))
+    both = penalties, _penalties(objective, evidence - newer)
+    rounded, before = (np.maximum(each, als.LEAST).astype(np.float32) for each in both)
     equations = Equations(numbers, bounds, others, weights, targets, missing, rounded, fresh, rounded - before)
-    small = np.flatnonzero((evidence < als.SMALL) | (evidence < als.NEGLIGIBLE * missing))
+    small = np.flatnonzero((evidence < als.SMALL) | (evidence < als.NEGLIGIBLE * np.maximum(missing, penalties)))
     return _balanced(equations, small, evidence[small], penalties[small]) if small.size else equations
 
 
 def _balanced(equations: Equations, small: np.ndarray, evidence: np.ndarray, penalties: np.ndarray) -> Equations:
     """The same with those of some rows, which have little evidence or none, multiplied with a number each."""
     nothing, missing, scales = evidence == 0, equations.missing[small], np.ones(equations.numbers.size)
-    clear = nothing | (evidence < als.NEGLIGIBLE * missing)
+    clear = nothing | (evidence < als.NEGLIGIBLE * np.maximum(missing, penalties))
     scales[small] = np.where(nothing, 1.0, als.scale_of(evidence, missing, penalties))
     changed = {name: column.copy() for name, column in equations._asdict().items() if name in _BALANCED}
     changed["missing"][small] = missing * scales[small]
@@ -115,8 +116,7 @@ def _balanced(equations: Equations, small: np.ndarray, evidence: np.ndarray, pen
 
 
 def _penalties(objective: Any, evidence: np.ndarray) -> np.ndarray:
-    penalties = float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu)
-    return np.asarray(np.maximum(penalties, als.LEAST))
+    return np.asarray(float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu))
 
 
 class Run(NamedTuple):

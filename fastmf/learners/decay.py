@@ -51,7 +51,7 @@ def clock(history: History, half_life: float, times: np.ndarray | None = None) -
     """
     few, count = history.latest, len(history) - (history.untimed or 0)
     if times is not None:
-        few, count = newest_of(np.concatenate([few, newest_of(times, _FEW)]), _FEW), count + times.size
+        few, count = newest_of(np.concatenate([few, times]), _FEW), count + times.size
     latest, far = few[::-1].tolist(), _AHEAD * half_life
     for ahead in range(min(_FEW // 2, count // 10) + 1):
         alone = ahead == 0 or latest[ahead - 1] - latest[ahead] > far

@@ -28,7 +28,8 @@ _SHARE = 0.01  # of the events: where fewer count, nearly all are gone
 _MEAN_LIFE = float(1 / np.log(2))  # half-lives: events that come evenly weigh together what this time brings
 _EPOCH = 1e8  # times from here on are of dates; below they may be days, or numbers
 _OTHER_UNIT = 100  # times as large: no two dates of one log are so far apart, and units differ by more
-_EXPLODED = 10  # times
+_OTHER_SCALE = 10  # times as large as the largest value so far
+_WORSE = 3  # times
 _UNITS = {10.0**power: f"about {10**power:,} times" for power in (3, 6, 9, 12)}
 
 
@@ -61,12 +62,13 @@ def _judge_values_of_batch(state: State, batch: Interactions, objective: Any) ->
     if not objective.on_scale or len(history) + len(batch) < _ENOUGH or not len(batch):
         return
     largest = max(abs(low), abs(high))
-    if len(history) and 0 < largest < np.inf and abs(float(values.mean())) > _EXPLODED * largest:
+    other = _OTHER_SCALE * largest
+    if 0 < other < np.inf and abs(values[len(values) // 2]) > other and abs(float(np.median(values))) > other:
         warn(
-            f"values: their mean is {values.mean():.3g}, and the model has seen values from {low:g} to {high:g}; "
+            f"values: their median is {np.median(values):.3g}, and the model has seen values from {low:g} to {high:g}; "
             "on another scale they spoil the rows that they move: bring them to that scale, or fit anew"
         )
-    elif values[0] == values[-1] and _alike(values, batch.weights):
+    elif (values[0] == values[-1] or batch.weights is not None) and _alike(values, batch.weights):
         value = float(values[0] if batch.weights is None else values[batch.weights > 0][0])
         if low == -np.inf:  # vectors from elsewhere: what they were trained on nobody knows
             known = history.recent(_RECENT).values
@@ -82,6 +84,11 @@ def _far(one: float, other: float) -> bool:
     """Whether two times can hardly be of one unit."""
     small, large = sorted((abs(one), abs(other)))
     return large >= _EPOCH and large >= _OTHER_UNIT * max(small, 1)
+
+
+def _ends(times: np.ndarray) -> tuple[int, int]:
+    """The oldest and the newest."""
+    return int(np.minimum.reduce(times)), int(np.maximum.reduce(times))
 
 
 def _usual(times: np.ndarray) -> int:
@@ -174,7 +181,7 @@ def judge_fit(events: Events, objective: Any, state: State, half_life: float | N
     if times is None or not times.size:
         return
     times = times[state.history.untimed or 0 :]
-    usual, low, high = _usual(times), int(times.min()), int(times.max())
+    usual, (low, high) = _usual(times), _ends(times)
     strange = (_far(low, usual) or _far(high, usual)) and _judge_units(times, usual, "most")
     if half_life is None:
         return
@@ -196,7 +203,7 @@ def judge_batch(state: State, batch: Interactions, objective: Any) -> None:
     times, last = batch.times, state.history.last_time
     if times is None or not times.size:
         return
-    low, high = int(times.min()), int(times.max())
+    low, high = _ends(times)
     last = low if last is None else last
     if _far(low, last) or _far(high, last):
         _judge_units(times, _usual_of(state.history, times), "those of the model" if len(state.history) else "most")
@@ -206,11 +213,12 @@ def judge_fading(state: State, batch: Interactions, half_life: float, dated: boo
     """Warn where next to nothing of a batch, or of the past, would count; DataError where units differ."""
     times, history = batch.times, state.history
     assert times is not None
-    now, usual = clock(history, half_life, times), _usual_of(history, times)
-    _require_possible(now, usual)
-    low, high = int(times.min()), int(times.max())
-    if high > now and not _far(high, usual):
-        _judge_ahead(times, now)
+    now, (low, high) = clock(history, half_life, times), _ends(times)
+    if high > now or _far(now, low if history.last_time is None else history.last_time):
+        usual = _usual_of(history, times)
+        _require_possible(now, usual)
+        if not _far(high, usual):
+            _judge_ahead(times, now)
     kept, count = _kept(times, now, half_life), times.size
     if not kept:
         warn(
@@ -238,7 +246,7 @@ def judge_fading(state: State, batch: Interactions, half_life: float, dated: boo
 
 def judge_losses(before: float, after: float, state: State, batch: Interactions, objective: Any) -> None:
     """Warn where an update made the predictions of its own events worse by far, and worse than a constant."""
-    if after <= _EXPLODED * max(before, 0.0) or not len(batch):
+    if after <= _WORSE * max(before, 0.0) or not len(batch) or objective.closed_form:  # what is solved fits all events
         return
     if after > _of_a_constant(state, batch, objective):
         warn(
@@ -249,9 +257,9 @@ def judge_losses(before: float, after: float, state: State, batch: Interactions,
 
 
 def _of_a_constant(state: State, batch: Interactions, objective: Any) -> float:
-    """The largest loss of an event for a model that answers the same to all; 1 for losses that know no value."""
-    if not objective.on_scale:
-        return 1.0
+    """The largest loss of an event so far for a model that answers the same to all."""
+    if not objective.on_scale:  # there is no value; a list at random has a loss of a few at most
+        return 10.0
     score = float(state.global_mean) + state.numbers["centre"]
-    targets = (float(batch.values.min()), float(batch.values.max()))
-    return 1e-6 + max(float(objective.loss.value(score, target)) for target in targets)
+    targets = (*state.seen, float(batch.values.min()), float(batch.values.max()))
+    return 1e-6 + max(float(objective.loss.value(score, target)) for target in targets if np.isfinite(target))

@@ -9,7 +9,7 @@ from fastmf.equations import Equations, Run, form_of, mirrored
 from fastmf.kernels.core.launch import launch
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.train import als, gram
-from fastmf.kernels.train.cholesky import ROOM
+from fastmf.kernels.train.direct import ROOM
 from fastmf.memory import aligned
 from fastmf.parameters.moves import Image
 from fastmf.plan import pieces

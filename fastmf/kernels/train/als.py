@@ -8,7 +8,8 @@ over its events n, which met the rows x_n of the other side; G is the Gram matri
 rows are, met or not. Ratings have no such term. t_n is the target less what the row cannot change (mean, bias of x_n).
 
 ========== ==============================================================================================
-CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64
+CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64. Where the rounding of the
+           sums leaves nothing of a pivot (fewer rows met than factors, and hardly a penalty), by CG from zero
 CG         `steps` of conjugate gradients from where the row is; never forms a matrix
 EALS       `steps` passes over the coordinates of the row, each set to its minimum with the others fixed
 ========== ==============================================================================================
@@ -37,16 +38,15 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, store
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.sharing import draw_number
-from fastmf.kernels.train.cholesky import solve_cholesky
-from fastmf.kernels.train.coordinates import solve_eals
+from fastmf.kernels.train.direct import solve_cholesky, solve_eals
 
 METHODS = CHOLESKY, CG, EALS = 0, 1, 2
 ANEW, FAR = -1, -2  # in place of a number of fresh events: solved from where the row is, which may be far off
 STEPS_ON_FRESH = 6  # of conjugate gradients, from no guess; at least as many from FAR
 LEAST = 1e-30  # a penalty
 SMALL = 2.0**-30  # evidence that float32 should not see as it is
-NEGLIGIBLE = 2.0**-20  # evidence in units of what is missing: the row is smaller than what float32 leaves of an old one
-_LARGE = 2.0**80
+NEGLIGIBLE = 2.0**-20  # evidence beside what is missing, or the penalty: float32 leaves more of what the row was
+_LARGE, _TINY = 2.0**80, 2.0**-200
 _AHEAD = 8  # events between a prefetch and its use
 
 
@@ -62,9 +62,8 @@ class Form(NamedTuple):
 
 
 def scale_of(evidence: Any, missing: Any, penalty: Any) -> Any:
-    """What the equations of rows with little evidence are multiplied with, so that float32 holds them: all of them."""
-    with_evidence = np.maximum(evidence, 2.0**-200)
-    return np.minimum(1.0 / with_evidence, _LARGE / np.maximum(missing, penalty))
+    """What the equations of rows with little evidence are multiplied with, so that float32 holds all of them."""
+    return np.minimum(1 / np.maximum(evidence, _TINY), _LARGE / np.maximum(np.maximum(missing, penalty), _TINY))
 
 
 # --- what all methods share -----------------------------------------------------------------------------------------
@@ -231,20 +230,24 @@ def _solve_row(
 
     def solve(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
         room, squares, matrix, right, turned = scratch
-        lost = 0.0
-        if method == CG or fresh >= 0:
-            times = steps if fresh == ANEW else STEPS_ON_FRESH if fresh >= 0 else max(steps, STEPS_ON_FRESH)
-            lost = solve_cg(
-                size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
-            )
+        lost, done, times = 0.0, False, steps
+        if fresh >= 0:
+            times = STEPS_ON_FRESH
         elif method == CHOLESKY:
             buffers = room, squares, matrix, right
-            lost = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
-        else:
+            lost, done = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
+            times, fresh = 2 * size, np.int64(ANEW)
+        elif method == EALS:
             for step in range(steps):
                 before = solve_eals(size, width, biased, explicit, number, tables, events, span, terms, (room, turned))
-                if step == 0:
-                    lost = before
+                lost, done = before if step == 0 else lost, True
+        elif fresh == FAR:
+            times = max(steps, STEPS_ON_FRESH)
+        if not done:
+            before = solve_cg(
+                size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
+            )
+            lost = lost if method == CHOLESKY and fresh < 0 else before
         return lost
 
     return solve

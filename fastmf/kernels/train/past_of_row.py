@@ -165,7 +165,7 @@ def _gather(ledger, sides, rows, value, most, room):
 
 @njit
 def _penalty(numbers, evidence):
-    return max(numbers.weight * max(evidence, 0.0) ** numbers.nu, als.LEAST)
+    return numbers.weight * max(evidence, 0.0) ** numbers.nu
 
 
 _scale_of = njit(error_model="numpy")(als.scale_of)
@@ -200,10 +200,12 @@ def _solve_row(
             evidence += weights[n]
         newest = weights[count - 1], targets[count - 1]
         past, penalty = events_of_row(ledger, sides[0], rows[0]), _penalty(numbers, evidence)
-        grown = np.float32(penalty) - np.float32(_penalty(numbers, evidence - newest[0]))
+        before = _penalty(numbers, evidence - newest[0])
+        grown = np.float32(max(penalty, als.LEAST)) - np.float32(max(before, als.LEAST))
         fresh = 1 if past > numbers.most else FAR if far or past == 0 else ANEW
-        if evidence < als.SMALL or evidence < als.NEGLIGIBLE * missing:  # as in equations_of
-            if evidence == 0 or evidence < als.NEGLIGIBLE * missing:
+        negligible = evidence < als.NEGLIGIBLE * max(missing, penalty)
+        if evidence < als.SMALL or negligible:  # as in equations_of
+            if evidence == 0 or negligible:
                 fresh = FAR
                 store(tables[0], rows[0], 0, load(tables[0], rows[0], 0, width, size) * np.float32(0))
                 tables[1][rows[0], 0] = np.float32(0)

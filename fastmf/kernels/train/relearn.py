@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.core.errors import NumbaError
 
 from fastmf.kernels.core.borrowed import borrow, borrow_at
@@ -21,7 +20,8 @@ from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.core.shape import record_width
 from fastmf.kernels.rows.sharing import begin, end
 from fastmf.kernels.train.als import Form
-from fastmf.kernels.train.cholesky import ROOM
+from fastmf.kernels.train.direct import ROOM
+from fastmf.kernels.train.gram import fill, fill_change, replace
 from fastmf.kernels.train.ledger import CHANGES, EVENTS, EVENTS_SIZE, ITEMS, LOSS, USERS, Entry, column, moved, row_of
 from fastmf.kernels.train.online import (
     FULL,
@@ -38,35 +38,6 @@ from fastmf.kernels.train.online import (
 from fastmf.kernels.train.past_of_row import events_of_row, scattered, solve_row
 
 _FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
-
-
-@njit
-def _fill(square, gram, room, shares, moved, size):
-    """Square = gram, mirrored; where it has `moved`, with row 1 of the room for row 0, shares[n] times row n."""
-    for a in range(size):
-        for b in range(a, size):
-            change = 0.0
-            if moved:
-                change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
-            square[a, b] = square[b, a] = np.float32(gram[a, b] + change)
-
-
-@njit
-def _drift(drift, room, shares, size):
-    """Drift = the change that `_fill` has made, mirrored."""
-    for a in range(size):
-        for b in range(a, size):
-            change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
-            drift[a, b] = drift[b, a] = np.float32(change)
-
-
-@njit
-def _replace(gram, room, shares, size):
-    """Gram += shares[1] * row 1 of the room, squared, - shares[0] * row 0, squared; the upper triangle."""
-    for a in range(size):
-        gone, come = shares[0] * room[0, a], shares[1] * room[1, a]
-        for b in range(a, size):
-            gram[a, b] += come * room[1, b] - gone * room[0, b]
 
 
 # --- one event ------------------------------------------------------------------------------------------------------
@@ -140,10 +111,10 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         if not explicit:  # the item counts as often as it does with the event
             store(lanes, 0, 0, old_q)
             store(lanes, 1, 0, old_q)
-            _fill(square, gram_items, lanes, shares, shares[0] != shares[1], size)
+            fill(square, gram_items, lanes, shares, shares[0] != shares[1], size)
             if users > most:
                 known = 0.0 if items == 0 and i >= numbers.items else shares[0]
-                _drift(drift, lanes, (known, shares[1]), size)
+                fill_change(drift, lanes, (known, shares[1]), size)
         store(before, 0, 0, old_p)
         old_record[0, 0] = old_b
         kept = borrow(before), borrow(old_record)
@@ -169,10 +140,10 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         if not explicit:  # the user has moved
             store(lanes, 0, 0, old_p)
             store(lanes, 1, 0, p)
-            _fill(square, gram_users, lanes, (1.0, 1.0), True, size)
+            fill(square, gram_users, lanes, (1.0, 1.0), True, size)
             if items > most:
                 known = 0.0 if users == 0 and u >= numbers.users else 1.0
-                _drift(drift, lanes, (known, 1.0), size)
+                fill_change(drift, lanes, (known, 1.0), size)
         solve_row(
             size,
             width,
@@ -212,10 +183,10 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         if not explicit and missing_pairs > 0:
             store(lanes, 0, 0, old_p)
             store(lanes, 1, 0, p)
-            _replace(gram_users, lanes, (1.0, 1.0), size)
+            replace(gram_users, lanes, (1.0, 1.0), size)
             store(lanes, 0, 0, old_q)
             store(lanes, 1, 0, q)
-            _replace(gram_items, lanes, shares, size)
+            replace(gram_items, lanes, shares, size)
             item_numbers[0] += shares[1] - shares[0]
         end(changes, begun)
         error = np.float64(newest[1]) - (mean + old_b + old_c + (old_p * old_q).total())
