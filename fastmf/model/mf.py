@@ -672,7 +672,8 @@ class MF(Answers):
         """Take up what a file has of a state, if anything."""
         if arrays or "lineage" in metadata:
             with saving.consistent(name):
-                self._state = saving.filled(self._empty(0.0, 0.0), arrays, metadata)
+                centre = float(metadata["numbers"]["centre"])  # where rows that are new later start
+                self._state = saving.filled(self._empty(0.0, centre), arrays, metadata)
 
 
 def _suited(loss: Any) -> dict[str, Any]:
