@@ -486,9 +486,9 @@ def test_knobs_of_steps_are_refused() -> None:
     model = a_model("whole")
     first = content(model)
     knobs = {"rate": 0.1, "batch_size": 1, "history_epochs": 1, "max_history": 20, "history_rate": 0.5, "order": "user"}
-    for knob, given in knobs.items():
+    for knob, setting in knobs.items():
         with pytest.raises(ValueError, match=f"Update.{knob} means nothing to ALS: it solves whole rows"):
-            model.update(purchases(20), **{knob: given})
+            model.update(purchases(20), **{knob: setting})
     with pytest.raises(ValueError, match="quadratic"):
         model.update(purchases(20), loss=losses.Logistic())
     with pytest.raises(ValueError, match="batch_size"):
