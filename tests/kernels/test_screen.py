@@ -14,6 +14,8 @@ from fastmf import MF, Interactions, Options, ranking
 from fastmf.errors import CapacityError
 from fastmf.followers import quantized as scan
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:

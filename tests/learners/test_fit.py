@@ -16,6 +16,8 @@ from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
 from fastmf.devices import registry
 from fastmf.errors import CapacityError, DataError, DivergenceError
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 EVENTS = some_events()
 
 

@@ -8,13 +8,15 @@ from typing import Any
 import naive_als
 import numpy as np
 import pytest
-from fastmf.engine import Objective
 from test_als import METHODS, a_table
 
 from fastmf import MF, Interactions, equations, losses, optimizers
 from fastmf.equations import Equations, Run, equations_of, gram_of, solve
 from fastmf.kernels.core.shape import Shape
+from fastmf.protocols import Objective
 from fastmf.regularizers import L2
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
 each_method = pytest.mark.parametrize("method", METHODS)
 LOSSES = {"whole": losses.Confidence(), "popular": losses.Confidence(popularity=0.5), "ratings": losses.Squared()}

@@ -17,6 +17,8 @@ from fastmf.errors import DataError
 from fastmf.learners.decay import decayed
 from fastmf.log.events import Events
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 LEARNED = [f"{side} {part}" for side in ("users", "items") for part in ("factors", "records")]
 
 

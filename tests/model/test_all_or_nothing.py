@@ -16,6 +16,8 @@ from fastmf.errors import CapacityError, DataError, DivergenceError
 from fastmf.learners.working import WorkingSet
 from fastmf.log.history import History
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
 
 

@@ -17,6 +17,8 @@ from strategies import FACTORS, as_text, assert_reads, assert_same, bits, fitted
 from fastmf import MF, Interactions, Options, Update, losses, optimizers, regularizers
 from fastmf.errors import DataError, DeviceError, DivergenceError
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 PARAMETER = (TypeError, ValueError)  # of a setting that makes no sense, as Python's own functions raise
 FEW = Interactions([3, 4], [5, 6], [1, 5])
 ONES = np.ones((3, FACTORS))

@@ -34,6 +34,8 @@ import fastmf
 from fastmf import MF, Interactions, Options, Update, optimizers
 from fastmf.errors import DivergenceError
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 # ------------------------------------------------------------------------------------------------- what may move
 
 
