@@ -160,12 +160,14 @@ class Delta:
         """One Delta in place of several that follow each other."""
         first, last = deltas[0], deltas[-1]
         groups = {name: [delta.moves[name] for delta in deltas if name in delta.moves] for name in _names(deltas)}
+        sides = dict.fromkeys(name for delta in deltas for name in delta.new_ids)
+        fresh = {name: [delta.new_ids[name] for delta in deltas if name in delta.new_ids] for name in sides}
         return replace(
             last,
             parent=first.parent,
             parent_version=first.parent_version,
             moves={name: type(moves[0]).merge(moves) for name, moves in groups.items()},  # type: ignore[arg-type]
-            new_ids={name: np.concatenate([delta.new_ids[name] for delta in deltas]) for name in last.new_ids},
+            new_ids={name: np.concatenate(ids) for name, ids in fresh.items()},
             log=Events.concatenate([delta.log for delta in deltas]),
             scalars={name: (first.scalars[name][0], last.scalars[name][1]) for name in last.scalars},
             loss_before=first.loss_before,

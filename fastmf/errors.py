@@ -1,4 +1,4 @@
-"""Every error fastmf raises on purpose, and the checks of parameters that raise the plain built-in ones.
+"""Every error and warning of fastmf, and the checks of parameters that raise the plain built-in errors.
 
 Each error also derives from the built-in that a caller would expect.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
+import warnings
 from typing import Any
 
 _LARGEST_COUNT = 2**31 - 1
@@ -16,6 +18,7 @@ _LARGEST_FLOAT32 = 3.4028234663852886e38
 __all__ = [
     "CapacityError",
     "DataError",
+    "DataWarning",
     "DatasetError",
     "DeviceError",
     "DivergenceError",
@@ -28,6 +31,7 @@ __all__ = [
     "require_flag",
     "require_integer",
     "require_number",
+    "warn",
 ]
 
 
@@ -69,6 +73,21 @@ class DatasetError(FastMFError, OSError):
 
 class MissingExtraError(FastMFError, ImportError):
     """A feature that needs an optional package; the message says how to install it."""
+
+
+class DataWarning(UserWarning):
+    """Data from which a model learns little or nothing, though nothing forbids it; the message says what to do.
+
+    ``warnings.simplefilter("error", fastmf.errors.DataWarning)`` makes it an error, which leaves the model as it was.
+    """
+
+
+def warn(message: str) -> None:
+    """Give a DataWarning at the line that called fastmf."""
+    depth, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "fastmf":
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, DataWarning, stacklevel=depth)
 
 
 def require_integer(name: str, value: Any, least: int, most: int | None = None) -> int:

@@ -11,9 +11,16 @@ from fastmf.delta import Delta, new_identity
 from fastmf.errors import DataError, DivergenceError
 from fastmf.interactions import columns
 from fastmf.kernels.train import online
-from fastmf.kernels.train.online import Entry
+from fastmf.kernels.train.ledger import (
+    JOURNAL_COUNT,
+    LEDGER_SIZE,
+    SHARED,
+    SharedEntries,
+    SideEntries,
+    write,
+)
 from fastmf.memory import reserve
-from fastmf.pairs import PARTS, enter, key_of, lookup_of
+from fastmf.pairs import PARTS, key_of, lookup_of
 from fastmf.parameters.moves import Image, Move
 from fastmf.parameters.table import Table
 from fastmf.state import Pending, State
@@ -52,7 +59,7 @@ class Journal:
         self._marks = {side: reserve(table.capacity, np.int32) for side, table in tables.items()}
         self._low, self._high = np.clip(objective.loss.domain, -_LARGEST, _LARGEST).tolist()
         self._lost = np.zeros(1)
-        self._ledger = np.zeros(online.LEDGER_SIZE, np.int64)
+        self._ledger = np.zeros(LEDGER_SIZE, np.int64)
         self._single = learner.single(state, objective, self._ledger)
         self.on_scale = objective.on_scale
         self.open()
@@ -116,9 +123,9 @@ class Journal:
         """Start over from the present state."""
         state = self._state
         for side, part in PARTS.items():
-            journaled = self._rows[side][: self._ledger[part + Entry.JOURNAL_COUNT]]
+            journaled = self._rows[side][: self._ledger[part + JOURNAL_COUNT]]
             self._marks[side][journaled] = 0
-            self._ledger[part + Entry.JOURNAL_COUNT] = 0
+            self._ledger[part + JOURNAL_COUNT] = 0
         self._counts, self._events = state.counts, len(state.history)
         self._scalars, self._image = state.scalars, state.grams.image()
         self._lost[0] = 0.0
@@ -156,7 +163,7 @@ class Journal:
     def _move(self, side: str) -> Move:
         """The rows that the kernel journaled, and new rows that it never reached."""
         kept, table = self._kept[side], self._state.side(side).table
-        kept.count = count = int(self._ledger[PARTS[side] + Entry.JOURNAL_COUNT])
+        kept.count = count = int(self._ledger[PARTS[side] + JOURNAL_COUNT])
         journaled = self._rows[side][:count].copy()
         unmoved = np.setdiff1d(np.arange(self._counts[side], table.count, dtype=np.int32), journaled)
         before = kept.gather(np.arange(count, dtype=np.int32)), table.gather(unmoved)
@@ -169,11 +176,22 @@ class Journal:
         self._text = False
         for side, part in PARTS.items():
             group, kept = state.side(side), self._kept[side]
-            table, ids = group.table, group.ids
-            lookup = lookup_of(state, side)
-            self._text = self._text or ids.kind == "str"
-            rows = (table.factors, table.records, table.capacity, self._marks[side])
-            journal = (self._rows[side], kept.factors, kept.records, kept.capacity)
-            enter(ledger, part, (*lookup, *rows, *state.history.column_of(side), *journal))
-            enter(ledger, part + Entry.START, state.history.base_of(side))
-        enter(ledger, online.SHARED, (*state.history.columns, self._lost, state.gate.changes, state.range))
+            table, lookup = group.table, lookup_of(state, side)
+            self._text = self._text or lookup["by_row"]
+            entries = SideEntries(
+                factors=table.factors,
+                records=table.records,
+                marks=self._marks[side],
+                journal_rows=self._rows[side],
+                journal_factors=kept.factors,
+                journal_records=kept.records,
+                journal_size=kept.capacity,
+                journal_count=ledger[part + JOURNAL_COUNT],
+                **lookup,
+                **state.history.side_arrays(side),
+            )
+            write(ledger, part, entries)
+        shared = SharedEntries(
+            loss=self._lost, changes=state.gate.changes, range=state.range, **state.history.shared_arrays()
+        )
+        write(ledger, SHARED, shared)

@@ -90,7 +90,8 @@ class ALS(NamedTuple):
     """Alternating least squares: all rows of one side are solved with the other side fixed, then the other way round.
 
     For losses that are quadratic, ``losses.Squared`` and ``losses.Confidence``, with ``regularizers.L2``: the penalty
-    of a row is ``weight * n**nu``, n being the summed confidence in its events (their weights, for ratings).
+    of a row is ``weight * n**nu``, n being the summed confidence in its events (their weights, for ratings). A row
+    whose events all weigh nothing is zero.
 
     Parameters
     ----------

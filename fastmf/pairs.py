@@ -1,7 +1,7 @@
 """Pairs: predictions one at a time, beside changes and without a lock.
 
 A call with many arrays costs more than the work, so the kernel gets one array of addresses, the ledger (see
-kernels/train/online.py). It answers NaN where the state changes meanwhile; then it is asked again.
+kernels/train/ledger.py). It answers NaN where the state changes meanwhile; then it is asked again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from fastmf.errors import DataError
 from fastmf.interactions import columns
 from fastmf.kernels.core.bridge import entry_point
 from fastmf.kernels.train import online
-from fastmf.kernels.train.online import Entry
+from fastmf.kernels.train.ledger import ITEMS, LEDGER_SIZE, SHARED, USERS, SharedEntries, SideEntries, write
 from fastmf.state import State
 
-__all__ = ["PARTS", "Pairs", "enter", "key_of", "lookup_of"]
+__all__ = ["PARTS", "Pairs", "key_of", "lookup_of"]
 
-PARTS = {"users": online.USERS, "items": online.ITEMS}
+PARTS = {"users": USERS, "items": ITEMS}
 
 
 class _Now(NamedTuple):
@@ -67,14 +67,13 @@ class Pairs:
 
     def _look(self) -> _Now:
         """Where everything is now."""
-        state, ledger, tables = self._state, np.zeros(online.LEDGER_SIZE, np.int64), []
+        state, ledger, tables = self._state, np.zeros(LEDGER_SIZE, np.int64), []
         for side, part in PARTS.items():
             table, lookup = state.side(side).table, lookup_of(state, side)
             tables.append(lookup)
-            enter(ledger, part, lookup)
-            enter(ledger, part + Entry.FACTORS, (table.factors, table.records))
-        enter(ledger, online.CHANGES, (state.gate.changes, state.range))
-        return _Now(ledger, any(by_row for by_row, *_ in tables), tuple(tables))
+            write(ledger, part, SideEntries(factors=table.factors, records=table.records, **lookup))
+        write(ledger, SHARED, SharedEntries(changes=state.gate.changes, range=state.range))
+        return _Now(ledger, any(lookup["by_row"] for lookup in tables), tuple(tables))
 
 
 def key_of(state: State, side: str, one: Any) -> int:
@@ -84,15 +83,10 @@ def key_of(state: State, side: str, one: Any) -> int:
     return int(ids[0]) if ids.dtype != object else int(known.find(ids)[0])
 
 
-def lookup_of(state: State, side: str) -> tuple[Any, ...]:
-    """The first entries of a side's part of a ledger, up to MOVED_AT: how ids are found."""
+def lookup_of(state: State, side: str) -> dict[str, Any]:
+    """How ids are found: entries of a side's part of a ledger."""
     ids = state.side(side).ids
     moved = int(ids.moved[0])  # before the tables are read: they may be replaced in between
     slots, older = ids.tables
-    return ids.kind == "str", slots, slots.size, older, older.size, ids.moved, moved
-
-
-def enter(ledger: np.ndarray, first: int, entries: tuple[Any, ...]) -> None:
-    """Write numbers, and the addresses of arrays, from place `first` on."""
-    for place, one in enumerate(entries, first):
-        ledger[place] = one.ctypes.data if isinstance(one, np.ndarray) else int(one)
+    tables = {"slots": slots, "slots_size": slots.size, "older": older, "older_size": older.size}
+    return tables | {"by_row": ids.kind == "str", "moved": ids.moved, "moved_at": moved}

@@ -23,6 +23,7 @@ __all__ = [
     "KINDS",
     "RANKING",
     "SOURCES",
+    "Follower",
     "Listwise",
     "Loss",
     "Objective",
@@ -178,6 +179,22 @@ class Regularizer(Protocol):
 
     def check(self) -> None:
         """Raise ValueError where a field makes no sense."""
+
+
+class Follower(Protocol):
+    """What is derived from a state, or fed by its Deltas, and must be told of every change."""
+
+    def prepare(self, state: Any, delta: Any) -> None:
+        """Do all that can fail; nothing has changed yet, and an error refuses the change."""
+
+    def abort(self) -> None:
+        """Take back what was prepared: another follower has refused the change."""
+
+    def follow(self, state: Any, delta: Any) -> None:
+        """Take in a Delta that the state has been through. May not fail, and may be called again with the same one."""
+
+    def copy(self) -> Any:
+        """The follower of a copy of the state."""
 
 
 _BY_ROLE = {"solver": Optimizer, "regularizer": Regularizer, "sampler": Sampler}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypedDict
+
+import numpy as np
 
 from fastmf.errors import require_count, require_number
 from fastmf.hints import hinted_methods
@@ -12,6 +15,8 @@ from fastmf.protocols import Loss, Regularizer
 
 __all__ = ["Update", "presets"]
 
+TIMEDELTAS = (timedelta, np.timedelta64)
+HalfLife = float | timedelta | np.timedelta64
 _STRATEGIES = ("both", "users", "items", "new")
 
 
@@ -54,10 +59,11 @@ class Update:
         fit.
     loss, regularizer : optional
         In place of the model's, for this update.
-    half_life : float, optional
+    half_life : float or timedelta, optional
         The age at which an event counts half: its weight times ``2 ** (-age / half_life)``, its age being its distance
         from the newest time that the model or the batch knows, both in the unit of the times (microseconds for
-        datetimes). Late arrivals and the history pass decay alike; the weights in the history stay as they came in.
+        datetimes, of which it may be a timedelta). Late arrivals and the history pass decay alike; the weights in the
+        history stay as they came in. A few times far ahead of all others do not count as the newest.
 
     References
     ----------
@@ -79,20 +85,40 @@ class Update:
     order: str | None = None
     loss: Loss | None = None
     regularizer: Regularizer | None = None
-    half_life: float | None = None
+    half_life: HalfLife | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0), ("max_history", 1)):
             given = getattr(self, name)
             if given is not None and not (name == "max_history" and given == "all"):
                 require_count(f"Update.{name}", given, least)
-        for name in ("rate", "history_rate", "half_life"):
+        for name in ("rate", "history_rate"):
             if getattr(self, name) is not None:
-                require_number(f"Update.{name}", getattr(self, name), positive=name == "half_life")
+                require_number(f"Update.{name}", getattr(self, name))
+        if self.half_life is not None:
+            require_half_life("Update.half_life", self.half_life)
         if self.order not in ("user", "arrival", None):
             raise ValueError(f'Update.order must be "user" or "arrival", got {self.order!r}')
         if not isinstance(self.trainable, Mapping) and self.trainable not in (*_STRATEGIES, None):
             raise ValueError(f"Update.trainable must be one of {_STRATEGIES} or a dict, got {self.trainable!r}")
+
+
+def microseconds(length: timedelta | np.timedelta64) -> float:
+    """How long a timedelta is; not a number where it has no fixed length."""
+    if isinstance(length, timedelta):
+        return length / timedelta(microseconds=1)
+    if np.datetime_data(length.dtype)[0] in ("Y", "M", "generic"):
+        return float("nan")
+    return float(length / np.timedelta64(1, "us"))
+
+
+def require_half_life(name: str, value: Any) -> None:
+    """Raise ValueError unless the value is a number > 0 or a timedelta > 0."""
+    given = microseconds(value) if isinstance(value, TIMEDELTAS) else value
+    try:
+        require_number(name, given, positive=True)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a finite float32 number > 0, or a timedelta > 0, got {value!r}") from error
 
 
 class Overrides(TypedDict, total=False):
@@ -108,7 +134,7 @@ class Overrides(TypedDict, total=False):
     order: str | None
     loss: Loss | None
     regularizer: Regularizer | None
-    half_life: float | None
+    half_life: HalfLife | None
 
 
 presets: dict[str, Update] = {

@@ -26,7 +26,7 @@ from fastmf.scratch import Scratch
 __all__ = ["Pending", "State"]
 
 _T = TypeVar("_T")
-_SIDES, _RANGE = ("users", "items"), ("low", "high")
+_SIDES, _CHANGING = ("users", "items"), ("low", "high", "dated")
 
 
 class Pending(NamedTuple):
@@ -78,9 +78,10 @@ class State:
         self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
         self._means = {"global_mean": global_mean, "centre": centre}
         self.global_mean = np.float32(global_mean)  # added to every score
-        self.range = np.array([math.inf, -math.inf])  # of the values seen, which kernels widen
+        self.range = np.array([math.inf, -math.inf, 0.0])  # of the values seen, which kernels widen; if times are dates
         self.trail, self.scan, self.grams = Trail([self.identity]), QuantizedScan(), Grams()
         self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
+        self.needed = frozenset(self.followers)
         self.journal: Any = None  # open while single events are learned
         self.closed: Any = None  # a journal that can be opened again
         self.pairs: Any = None  # what predicts pairs one at a time, once that was asked for
@@ -100,8 +101,8 @@ class State:
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The numbers that an update may change besides parameters: the range of values seen."""
-        return dict(zip(_RANGE, self.range.tolist(), strict=True))
+        """The numbers that an update may change: the range of values seen, and whether times are those of dates."""
+        return dict(zip(_CHANGING, self.range.tolist(), strict=True))
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -109,9 +110,20 @@ class State:
         return self._means | self.scalars
 
     @property
+    def seen(self) -> tuple[float, float]:
+        """The range of values seen."""
+        low, high, _ = self.range.tolist()
+        return low, high
+
+    @property
+    def dated(self) -> bool:
+        """Whether times are those of dates, in microseconds."""
+        return bool(self.range[2])
+
+    @property
     def value(self) -> float | None:
         """The value of all events so far, where they share one."""
-        low, high = self.scalars.values()
+        low, high = self.seen
         return low if low == high else None
 
     @property
@@ -143,7 +155,7 @@ class State:
     def see(self, values: np.ndarray) -> None:
         """Widen the range of values seen."""
         if values.size:
-            self.range[:] = min(self.range[0], values.min()), max(self.range[1], values.max())
+            self.range[:2] = min(self.range[0], values.min()), max(self.range[1], values.max())
 
     def restart_trail(self, states: list[Identity]) -> None:
         """A trail that came through these states and has kept no Delta."""
@@ -184,8 +196,8 @@ class State:
         for name in _SIDES:
             if name not in delta.moves or name not in delta.new_ids:
                 raise StaleDelta(f"the Delta says nothing of {name}")
-        if set(delta.scalars) != set(_RANGE):
-            raise StaleDelta(f"the Delta changes {sorted(delta.scalars)}, which are not this model's {list(_RANGE)}")
+        if set(delta.scalars) != set(_CHANGING):
+            raise StaleDelta(f"the Delta changes {sorted(delta.scalars)}, which are not this model's {list(_CHANGING)}")
         for name, ids in delta.new_ids.items():
             if delta.restores is None and not self.groups[name].lacks(ids):
                 raise StaleDelta(f"new {name} of the Delta are known to this model")
@@ -315,7 +327,7 @@ class State:
             self.history.truncate(events - delta.events)
         for name, move in delta.moves.items():
             self.groups[name].write(move)
-        for place, name in enumerate(_RANGE):
+        for place, name in enumerate(_CHANGING):
             if name in delta.scalars:
                 self.range[place] = delta.scalars[name][1]
         for follower in self.followers.values():
@@ -366,13 +378,16 @@ class State:
 
     def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
         """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
-        found = {name: float(numbers[name]) for name in self.numbers}
+        found = {name: float(numbers.get(name, "0") if name == "dated" else numbers[name]) for name in self.numbers}
         for name, number in found.items():
             if math.isnan(number) or (math.isinf(number) and name in self._means):
                 raise ValueError(f"{name} is {number}")
         self._means = {name: found[name] for name in self._means}
         self.global_mean = np.float32(found["global_mean"])
-        self.range[:] = [found[name] for name in _RANGE]
+        self.range[:] = [found[name] for name in _CHANGING]
+        unknown = sorted({key.split(".")[0] for key in arrays} - {*self.groups, "gram", "history"})
+        if unknown:
+            raise ValueError(f"it has arrays of {unknown}, which this model has not")
         for name, group in self.groups.items():
             group.load(_under(name, arrays))
         self.grams.load(_under("gram", arrays), self)

@@ -16,6 +16,7 @@ from fastmf.comparison.contestants import (
     default_build,
     ready_to_go_over,
     regime,
+    warm_recipe,
 )
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
 from fastmf.console import progress_bar
@@ -184,7 +185,7 @@ class Race(NamedTuple):
             rows = model.update(block, self.recipe).rows_moved
         elif name == "warm":
             model = ready_to_go_over(model)
-            rows = model.update(past, regime(self.settings.metric).warm).rows_moved
+            rows = model.update(past, warm_recipe(model)).rows_moved
         elif name == "full":
             model = self.build(seed).fit(past, epochs=self.epochs, progress=False)
             rows = len(model.users) + len(model.items)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.delta import Delta
-from fastmf.equations import correct, gram_of
+from fastmf.devices import runner
 from fastmf.log.history import History
 from fastmf.parameters.moves import Image, Move
 from fastmf.parameters.table import Table
@@ -157,7 +157,7 @@ class Grams:
         kept = self.kept.get(name)
         if kept is not None:
             matrix, numbers = kept.copy()
-            correct(table.shape, table.factors, rows, np.ones(rows.size), 1.0, matrix)
+            runner("correct gram")(table.shape, table.factors, rows, np.ones(rows.size), 1.0, matrix)
             numbers[0] += rows.size
             self.kept[name] = Gram(matrix, numbers)
 
@@ -172,8 +172,8 @@ class Grams:
         rows, before = move.rows, Image(move.before).placed().factors
         old = np.flatnonzero(rows < known).astype(np.int32)
         shares = _shares(name, kept.power, history, rows, named)
-        correct(table.shape, before, old, shares.before[old], -1.0, kept.matrix)
-        correct(table.shape, table.factors, rows, shares.after, 1.0, kept.matrix)
+        runner("correct gram")(table.shape, before, old, shares.before[old], -1.0, kept.matrix)
+        runner("correct gram")(table.shape, table.factors, rows, shares.after, 1.0, kept.matrix)
         kept.numbers[0] += float(shares.after.sum() - shares.before[old].sum())
         still = np.setdiff1d(np.arange(known, table.count, dtype=np.int32), rows)  # new, and not moved
         if kept.power:
@@ -181,7 +181,7 @@ class Grams:
         if still.size:
             shares = _shares(name, kept.power, history, still, named)
             more = shares.after - np.where(still < known, shares.before, 0.0)
-            correct(table.shape, table.factors, still, more, 1.0, kept.matrix)
+            runner("correct gram")(table.shape, table.factors, still, more, 1.0, kept.matrix)
             kept.numbers[0] += float(more.sum())
         kept.numbers[1] += rows.size
         return _made(name, table, history, kept.power, 1) if kept.numbers[1] > table.count else kept
@@ -190,7 +190,7 @@ class Grams:
 def _made(name: str, table: Table, history: History, power: float, threads: int) -> Gram:
     """A Gram matrix from all rows."""
     shares = None if not power else shares_of(history.counts(name, slice(table.count)), power)
-    matrix = gram_of(table.shape, table.factors[: table.count], shares, threads)
+    matrix = runner("gram")(table.shape, table.factors[: table.count], shares, threads)
     whole = float(table.count if shares is None else shares.sum())
     return Gram(matrix, np.array([whole, 0.0, power]))
 

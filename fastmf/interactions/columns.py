@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError
-from fastmf.interactions.cells import fail, first, gather, is_missing, misfit, refuse_any
+from fastmf.interactions.cells import Cells, fail, first, gather, is_missing, misfit, refuse_any
 
 __all__ = [
     "FIELDS",
@@ -257,7 +257,17 @@ def times(name: str, data: Any) -> NDArray[np.int64]:
     >>> times("times", np.array(["1970-01-01T00:00:02"], "datetime64[s]"))
     array([2000000])
     """
-    cells = gather(name, data)
+    return _times(name, gather(name, data))
+
+
+def are_dates(cells: Cells) -> bool:
+    """Whether a column of times holds dates or datetimes, which become microseconds."""
+    if isinstance(cells, list):
+        return bool(cells) and isinstance(cells[0], date | np.datetime64)
+    return cells.dtype.kind == "M"
+
+
+def _times(name: str, cells: Cells) -> NDArray[np.int64]:
     if len(cells) == 0:
         return _owned(np.empty(0, np.int64))
     if isinstance(cells, list):
@@ -343,18 +353,19 @@ def _microseconds(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
 # -------------------------------------------------------------------------------------------- all together
 
 
-def checked(labels: Sequence[Any], data: Sequence[Any]) -> list[NDArray[Any] | None]:
-    """Check the five columns, in the order of `FIELDS`, and that they are of one length."""
+def checked(labels: Sequence[Any], data: Sequence[Any]) -> tuple[list[NDArray[Any] | None], bool]:
+    """Check the five columns, in the order of `FIELDS`, and are of one length; say whether times are dates."""
+    times = None if data[3] is None else gather(labels[3], data[3])
     users, items = ids(labels[0], data[0]), ids(labels[1], data[1])
     arrays = [
         users,
         items,
         np.ones(len(users), np.float32) if data[2] is None else numbers(labels[2], data[2]),
-        None if data[3] is None else times(labels[3], data[3]),
+        None if times is None else _times(labels[3], times),
         None if data[4] is None else numbers(labels[4], data[4], signed=False),
     ]
     require_lengths(labels, arrays)
-    return arrays
+    return arrays, times is not None and are_dates(times)
 
 
 def require_lengths(labels: Sequence[Any], arrays: Sequence[NDArray[Any] | None]) -> None:

@@ -9,10 +9,15 @@ from fastmf.learners.job import Learner
 from fastmf.learners.solve import Solve
 from fastmf.learners.steps import Steps
 
-__all__ = ["LEARNERS", "learner_of"]
+__all__ = ["LEARNERS", "learner_of", "register"]
 
 LEARNERS: list[Learner] = [Solve(), Compare(), Steps()]
 """All that are known, in the order in which they are asked whether they suit an objective."""
+
+
+def register(learner: Learner) -> None:
+    """Let a learner of your own be asked first whether it suits an objective."""
+    LEARNERS.insert(0, learner)
 
 
 def learner_of(objective: Any) -> Learner:

@@ -10,11 +10,13 @@ import numpy as np
 
 from fastmf.console import progress_bar
 from fastmf.errors import DivergenceError, require_count, require_number
-from fastmf.learners.decay import decayed, mean_loss, newest, total_weight
+from fastmf.learners.decay import clock, decayed, half_life_in, mean_loss, total_weight
 from fastmf.learners.job import FitJob, Learner
+from fastmf.learners.nonsense import judge_fit
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.parameters.moves import Image
+from fastmf.recipes import HalfLife, require_half_life
 from fastmf.state import State
 
 __all__ = ["Schedule", "train"]
@@ -38,7 +40,7 @@ class Schedule(NamedTuple):
         Show a progress bar; by default where standard error is a terminal.
     callbacks : sequence of callables
         Each is called after every epoch with that epoch's record.
-    half_life : float, optional
+    half_life : float or timedelta, optional
         As in Update.
     """
 
@@ -47,7 +49,7 @@ class Schedule(NamedTuple):
     batch_size: int = 1
     progress: bool | None = None
     callbacks: Sequence[Callable[[dict[str, Any]], None]] = ()
-    half_life: float | None = None
+    half_life: HalfLife | None = None
 
     def check(self) -> None:
         """Raise ValueError for a schedule that makes no sense."""
@@ -57,7 +59,7 @@ class Schedule(NamedTuple):
         if self.validation >= 1.0:
             raise ValueError(f"validation must be a share in [0, 1), got {self.validation!r}")
         if self.half_life is not None:
-            require_number("half_life", self.half_life, positive=True)
+            require_half_life("half_life", self.half_life)
         if not isinstance(self.callbacks, Sequence) or not all(callable(one) for one in self.callbacks):
             raise ValueError(f"callbacks must be a list of callables, got {self.callbacks!r}")
 
@@ -68,8 +70,10 @@ def train(
     """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
     working = WorkingSet.over(state)
     events = state.history.events
-    if schedule.half_life is not None:
-        events = decayed(events, newest(state.history), schedule.half_life)
+    half_life = half_life_in(schedule.half_life, state.dated)
+    judge_fit(events, objective, state, half_life)
+    if half_life is not None:
+        events = decayed(events, clock(state.history, half_life), half_life)
     kept, held = _hold_out(learner.weighed(events), schedule.validation, state.seed)
     job = FitJob(state, working, kept, held, objective, schedule.batch_size, threads, deterministic)
     learn, measure = learner.fit(job)

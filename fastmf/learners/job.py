@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
+from fastmf.parameters.groups import Group
 from fastmf.parameters.ids import Staged
 from fastmf.recipes import Update
 from fastmf.state import State
@@ -79,12 +80,15 @@ class Training(NamedTuple):
         The summed loss of the batch as the working set has it.
     learn : callable
         Trains.
+    further : callable
+        The moves of groups that are not in the working set, by name, once training is over.
     """
 
     working: WorkingSet
     new: Events
     measure: Callable[[], float]
     learn: Callable[[], None]
+    further: Callable[[], dict[str, Any]] = dict
 
 
 class Single(NamedTuple):
@@ -126,6 +130,9 @@ class Learner(Protocol):
 
     def suits(self, objective: Any) -> bool:
         """Whether models of this objective are learned this way."""
+
+    def groups(self, factors: int) -> dict[str, Group]:
+        """Groups of parameters that a model has besides users and items, by name."""
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """One epoch on what is kept, by its number, and the loss on what is held out; both return sums."""

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.equations import pieces
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.kernels.train import als
 from fastmf.learners.gathering import Named
 from fastmf.log.events import Events
 from fastmf.log.history import Batch, Wanted
+from fastmf.plan import pieces
 from fastmf.protocols import Objective
 from fastmf.state import State
 

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.devices import runner
-from fastmf.equations import Equations, Run, correct, equations_of, form_of, gram_of, room_of, solve
+from fastmf.equations import Equations, Run, equations_of, form_of, room_of
 from fastmf.followers.grams import NO_GRAM, Gram, shares_of
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows import log
 from fastmf.kernels.train import online, relearn
+from fastmf.kernels.train.past_of_row import Numbers
 from fastmf.learners.decay import fade_of, sorted_by
 from fastmf.learners.gathering import Named, named_rows, require_labels
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
@@ -21,6 +22,7 @@ from fastmf.learners.past import OTHER, SIDES, Reading, Touched, touch
 from fastmf.learners.steps import measure_single
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
+from fastmf.parameters.groups import Group
 from fastmf.parameters.moves import Image
 from fastmf.protocols import Objective
 from fastmf.recipes import Update
@@ -61,6 +63,10 @@ class Solve:
     def reads_history(self, recipe: Update) -> bool:
         """Always."""
         return True
+
+    def groups(self, factors: int) -> dict[str, Group]:
+        """None besides users and items."""
+        return {}
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Sweeps over users, then items."""
@@ -112,7 +118,7 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
     room, unobserved = room_of(form, most), float(getattr(loss, "unobserved", 0.0))
     how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
     none = dict.fromkeys(SIDES, NO_GRAM._replace(matrix=np.zeros((table.shape.width, table.shape.width))))
-    numbers = relearn.Numbers(*how, state.users.count, state.items.count)
+    numbers = Numbers(*how, state.users.count, state.items.count)
 
     def given() -> tuple[Any, ...]:
         kept = state.grams.kept if grams else none
@@ -132,7 +138,7 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
                 state.history.compact(side, np.array([row], np.int32), most)
             answer = call(ledger, user, item, value, mean, loss, False, *given())
         if answer == online.UNKNOWN:  # the ids of the event come in
-            numbers = relearn.Numbers(*how, state.users.count, state.items.count)
+            numbers = Numbers(*how, state.users.count, state.items.count)
         return int(answer)
 
     return learn
@@ -151,12 +157,12 @@ def alternate(
     shares, run = _item_shares(state, objective), Run(objective.solver, working.mean, threads)
 
     def learn(_: int) -> float:
-        lost = []
+        lost: list[float] = []
         for side in SIDES:
             other = OTHER[side]
             weighed = shares if other == "items" else None
-            missed = gram_of(shape, working.now[other].factors, weighed, threads) if whole else None
-            lost.append(solve(shape, (working.now[side], working.now[other]), equations[side], missed, run))
+            missed = runner("gram")(shape, working.now[other].factors, weighed, threads) if whole else None
+            lost.append(runner("solve")(shape, (working.now[side], working.now[other]), equations[side], missed, run))
         return lost[0]
 
     return learn
@@ -234,7 +240,7 @@ class System(NamedTuple):
                 gram = self._gram(other, moved=time > 0 or other == SIDES[0]) if self.grams else None
                 drift = None if gram is None else gram - seen[side].gram
                 run = Run(objective.solver, working.mean, threads, drift, seen[side].rows)
-                solve(working.shape, (working.now[side], working.now[other]), equations, gram, run)
+                runner("solve")(working.shape, (working.now[side], working.now[other]), equations, gram, run)
                 if time < times - 1 and equations.steps:
                     seen[side] = Seen(working.now[other].head(working.movable[other]).copy(), gram)
 
@@ -250,7 +256,8 @@ class System(NamedTuple):
         places, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
         first = working.movable[side] if moved else 0
         change = np.where(places < first, after, after - before)
-        correct(working.shape, working.before[side].factors, places[:first], before[:first], -1.0, matrix)
+        correct, old = runner("correct gram"), working.before[side].factors
+        correct(working.shape, old, places[:first], before[:first], -1.0, matrix)
         changed = places[change != 0]
         correct(working.shape, now, changed, change[changed], 1.0, matrix)
         return matrix

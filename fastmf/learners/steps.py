@@ -17,6 +17,7 @@ from fastmf.learners.gathering import gather
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
+from fastmf.parameters.groups import Group
 from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
 from fastmf.recipes import Update
 from fastmf.state import State
@@ -58,6 +59,10 @@ class Steps:
         return events
 
     # --- fit ----------------------------------------------------------------------------------------------------------
+
+    def groups(self, factors: int) -> dict[str, Group]:
+        """None besides users and items."""
+        return {}
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Passes over all events, in blocks."""

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from fastmf.delta import Delta, new_identity
 from fastmf.interactions import Interactions
-from fastmf.learners.decay import mean_loss, numbered, require_times, total_weight
+from fastmf.learners.decay import half_life_in, mean_loss, numbered, require_times, total_weight
 from fastmf.learners.gathering import require_groups
 from fastmf.learners.job import Learner, UpdateJob
+from fastmf.learners.nonsense import judge_batch, judge_fading, judge_losses
 from fastmf.log.events import Events
-from fastmf.parameters.moves import Move
+from fastmf.parameters.moves import DenseMove, Move
 from fastmf.recipes import Update
 from fastmf.state import State
 
@@ -25,7 +26,7 @@ _FIELDS = tuple(field.name for field in fields(Update))
 class _Learned(NamedTuple):
     """What training on a batch came to: the rows that moved, and the mean loss of its events before and after."""
 
-    moves: dict[str, Move]
+    moves: dict[str, Move | DenseMove]
     loss_before: float
     loss_after: float
 
@@ -53,10 +54,17 @@ def make_delta(
     require_groups(recipe.trainable, state)
     if recipe.half_life is not None:
         require_times(batch, state.history if learner.reads_history(recipe) else None)
+    dated = _dated(state, batch)
     staged = {side: state.side(side).stage(getattr(batch, side), side) for side in ("users", "items")}
     arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
     arrived = arrived._replace(times=state.history.times_of(batch.times, len(batch))).copy()
+    judge_batch(state, batch, objective)
+    half_life = half_life_in(recipe.half_life, dated) if len(batch) else None
+    if half_life is not None:
+        recipe = replace(recipe, half_life=half_life)
+        judge_fading(state, batch, half_life, dated, learner.reads_history(recipe))
     learned = learn_batch(UpdateJob(state, arrived, staged, recipe, objective, threads), learner)
+    judge_losses(learned.loss_before, learned.loss_after, state, batch, objective)
     image = state.grams.image()
     return Delta(
         lineage=state.lineage,
@@ -64,10 +72,10 @@ def make_delta(
         head=new_identity(),
         parent_version=state.next_version - 1,
         version=state.next_version,
-        moves=dict(learned.moves),
+        moves=learned.moves,
         new_ids={side: staged[side].fresh for side in staged},
         log=arrived,
-        scalars=_seen(state, arrived),
+        scalars=_seen(state, arrived, dated),
         loss_before=learned.loss_before,
         loss_after=learned.loss_after,
         seconds=time.perf_counter() - began,
@@ -81,13 +89,19 @@ def learn_batch(job: UpdateJob, learner: Learner) -> _Learned:
     before = training.measure()
     training.learn()
     after, weight = training.measure(), total_weight(training.new)
-    return _Learned(training.working.moves(), mean_loss(before, weight), mean_loss(after, weight))
+    moves = training.working.moves() | training.further()
+    return _Learned(moves, mean_loss(before, weight), mean_loss(after, weight))
 
 
-def _seen(state: State, log: Events) -> dict[str, tuple[float, float]]:
-    """The range of values seen, before and after."""
+def _dated(state: State, batch: Interactions) -> bool:
+    """Whether times are those of dates, once the batch is in: the first ones say."""
+    return state.dated if state.history.untimed is not None else batch.dated and len(batch) > 0
+
+
+def _seen(state: State, log: Events, dated: bool) -> dict[str, tuple[float, float]]:
+    """The numbers that an update may change, before and after."""
     before, values = state.scalars, log.values
-    if not values.size:
-        return {name: (number, number) for name, number in before.items()}
-    after = {"low": min(before["low"], float(values.min())), "high": max(before["high"], float(values.max()))}
+    after = before | {"dated": float(dated)}
+    if values.size:
+        after |= {"low": min(before["low"], float(values.min())), "high": max(before["high"], float(values.max()))}
     return {name: (before[name], after[name]) for name in before}

@@ -14,12 +14,13 @@ from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.log.events import Events
 from fastmf.memory import reserve, row_capacity, use_huge_pages
 
-__all__ = ["Batch", "History", "Wanted"]
+__all__ = ["Batch", "History", "Wanted", "newest_of"]
 
 _NO_LIMIT = np.iinfo(np.int64).max
-_OLDEST = np.iinfo(np.int64).min
-_PIECE = 1 << 14  # events, the most that asking for the newest time looks at again
+_PIECE = 1 << 14  # events, the most that asking for the newest times looks at again
+_FEW = 16  # of them
 _NO_ROWS = np.empty(0, np.int32)
+_NO_TIMES = np.empty(0, np.int64)
 _BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two places
 
 
@@ -36,6 +37,13 @@ class Wanted(NamedTuple):
 
     timed: bool
     value: float | None
+
+
+class _High(NamedTuple):
+    """The newest times of the first so many events, in ascending order."""
+
+    events: int
+    times: np.ndarray
 
 
 class _Side:
@@ -101,7 +109,7 @@ class History:
         self._sides = {side: _Side(rows, capacity, gate) for side in ("users", "items")}
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
         self.untimed: int | None = None  # how many events came before the first with a time
-        self._highs: list[int] = []  # the newest time up to the end of each whole piece, as far as it was asked for
+        self._highs: list[_High] = []  # up to the end of each whole piece, and of all, as far as it was asked for
         self.unweighted: int | None = None  # how many came before the first with a weight: no weight of theirs is kept
 
     def __len__(self) -> int:
@@ -132,25 +140,21 @@ class History:
             found.weights[: self.unweighted - first] = 1  # type: ignore[index]
         return found
 
-    @property
-    def columns(self) -> tuple[Any, ...]:
-        """For kernels that append: values, weights, times, whether either counts, the length as an array, capacity.
+    def shared_arrays(self) -> dict[str, Any]:
+        """For kernels that append: columns, whether those of weights and times count, the length as an array, capacity.
 
-        Last comes how many events weigh 1, whatever the column of weights has.
+        `unweighted` is how many events weigh 1, whatever the column of weights has.
         """
-        kept, counting = self._log, (self._weighted, self._timed)
-        unweighted = _NO_LIMIT if self.unweighted is None else self.unweighted
-        return kept.values, kept.weights, kept.times, *counting, self._size, kept.users.size, unweighted
+        kept, unweighted = self._log, _NO_LIMIT if self.unweighted is None else self.unweighted
+        columns = {"values": kept.values, "weights": kept.weights, "times": kept.times}
+        counting = {"weighted": self._weighted, "timed": self._timed, "unweighted": unweighted}
+        return columns | counting | {"events": self._size, "events_size": kept.users.size}
 
-    def column_of(self, side: str) -> tuple[np.ndarray, ...]:
-        """For kernels that append: the rows of a side and their links, head, tailed and previous."""
+    def side_arrays(self, side: str) -> dict[str, np.ndarray]:
+        """For kernels that append, or read one row: the rows of a side and its index, see kernels/rows/log.py."""
         index = self._sides[side]
-        return getattr(self._log, side), index.head, index.tailed, index.previous
-
-    def base_of(self, side: str) -> tuple[np.ndarray, ...]:
-        """For kernels that read one row: start, based and base of a side."""
-        index = self._sides[side]
-        return index.start, index.based, index.base
+        links = {"head": index.head, "tailed": index.tailed, "previous": index.previous}
+        return links | {"log": getattr(self._log, side), "start": index.start, "based": index.based, "base": index.base}
 
     def items_since(self, first: int) -> np.ndarray:
         """The item rows of the events from number `first` on; a view."""
@@ -225,7 +229,8 @@ class History:
         for side, index in self._sides.items():
             sides.append((getattr(gone, side), index.based, index.head, index.tailed, index.previous))
         log.retract(tuple(sides), count, self._size)
-        del self._highs[count // _PIECE :]
+        while self._highs and self._highs[-1].events > count:
+            self._highs.pop()
         if self.untimed is not None:
             self.untimed = self.untimed if count > self.untimed else None
         if self.unweighted is not None:
@@ -318,20 +323,38 @@ class History:
 
     @property
     def newest(self) -> int | None:
-        """The newest time of all events, if any has one; costs a look at what came in since it was last asked."""
-        if self.untimed is None:
-            return None
-        while len(self._highs) < len(self) // _PIECE:
-            self._highs.append(self._high())
-        return self._high()
+        """The newest time of all events, if any has one."""
+        latest = self.latest
+        return int(latest[-1]) if latest.size else None
 
-    def _high(self) -> int:
-        """The newest time up to the end of the piece behind those that have been looked at, whole or not."""
-        assert self._log.times is not None
-        assert self.untimed is not None
-        first = len(self._highs) * _PIECE
-        times = self._log.times[max(first, self.untimed) : min(first + _PIECE, len(self))]
-        return int(times.max(initial=self._highs[-1] if self._highs else _OLDEST))
+    @property
+    def latest(self) -> np.ndarray:
+        """The few newest times, in ascending order; costs a look at what came in since they were last asked for."""
+        highs = self._highs
+        if self.untimed is None:
+            return _NO_TIMES
+        while not highs or highs[-1].events < len(self):
+            events, times = highs[-1] if highs else (0, _NO_TIMES)
+            if events % _PIECE:
+                highs.pop()
+            last = min((events // _PIECE + 1) * _PIECE, len(self))
+            arrived = self._log.times[max(events, self.untimed) : last]  # type: ignore[index]
+            highs.append(_High(last, newest_of(np.concatenate([times, arrived]), _FEW)))
+        return highs[-1].times
+
+    def recent(self, count: int) -> Events:
+        """The events that came in last, of those with a time where any has one."""
+        return self.between(max(len(self) - count, self.untimed or 0), len(self))
+
+    @property
+    def last_time(self) -> int | None:
+        """The time of the event that came in last."""
+        return None if self.untimed is None else int(self._log.times[len(self) - 1])  # type: ignore[index]
+
+    @property
+    def oldest(self) -> int | None:
+        """The time of the first event that has one: about the oldest, where events arrived in order."""
+        return None if self.untimed is None else int(self._log.times[self.untimed])  # type: ignore[index]
 
     def items_of(self, users: np.ndarray, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The item rows of the newest events of some user rows, user after user, and the bounds of each."""
@@ -360,3 +383,8 @@ class History:
         if self._timed:
             assert self._log.times is not None
             self._log.times[first:last] = self.times_of(events.times, last - first)
+
+
+def newest_of(times: np.ndarray, count: int) -> np.ndarray:
+    """The newest `count` times, or all where there are no more, in ascending order."""
+    return np.sort(times if times.size <= count else np.partition(times, times.size - count)[-count:])

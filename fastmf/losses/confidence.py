@@ -35,7 +35,8 @@ class Confidence(_ConfidenceFields):
     unobserved : float
         Mean confidence in a pair that did not meet.
     popularity : float
-        ``missing_i`` goes with the number of events of the item to this power, from 0, all alike, to 1.
+        ``missing_i`` goes with the number of events of the item to this power, from 0, all alike, to 1. What visitors
+        do in ``fold_in`` is not counted, be it their own.
 
     References
     ----------

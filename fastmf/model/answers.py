@@ -67,7 +67,7 @@ class Answers:
 
     def _predicted(self, state: State, asked: tuple[np.ndarray, np.ndarray], clip: bool) -> np.ndarray:
         user_rows, item_rows = state.rows("users", asked[0]), state.rows("items", asked[1])
-        out, (low, high) = np.empty(user_rows.size, np.float32), state.scalars.values()
+        out, (low, high) = np.empty(user_rows.size, np.float32), state.seen
         limits = (low, high) if clip and low <= high else (-np.inf, np.inf)
         tables = (*state.users.table.parts[:2], *state.items.table.parts[:2])
         kernel = scores.predict(state.users.table.shape, self._objective.classes[0])

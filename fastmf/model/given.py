@@ -41,7 +41,7 @@ class Given(NamedTuple):
 
     def fill(self, state: State, tables: dict[str, np.ndarray]) -> State:
         """Put everything into an empty state."""
-        state.range[:] = -np.inf, np.inf
+        state.range[:2] = -np.inf, np.inf
         for side, outside, biases in zip(_SIDES, self.ids, self.biases, strict=True):
             count = len(tables[side])
             group = state.side(side)

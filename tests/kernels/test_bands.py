@@ -24,7 +24,7 @@ def in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     for room in ("fastmf.model.mf", "fastmf.plan"):
         monkeypatch.setattr(f"{room}.PARALLEL_FROM", 1)
     monkeypatch.setattr("fastmf.plan._BANDS", BANDS)
-    monkeypatch.setattr("fastmf.learners.sampled._FEWEST", 4)
+    monkeypatch.setattr("fastmf.learners.compare.FEWEST", 4)
 
 
 def deterministic(loss: Any, threads: int = 1, **others: Any) -> MF:

@@ -100,7 +100,7 @@ def test_an_edit_of_the_package_is_seen(workshop: Workshop) -> None:
         + """
 from fastmf.kernels.rows.hashing import insert
 slots = np.zeros(32, np.int64)
-insert(slots, slots[:0], 0, np.array([5]), 0)
+insert(slots, slots[:0], np.zeros(3, np.int64), np.array([5]), 0)
 print(slots[1::2].nonzero()[0][0])
 """
     )

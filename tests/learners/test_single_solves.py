@@ -12,6 +12,8 @@ from strategies import FACTORS, assert_reads, assert_same, bits, content
 from fastmf import MF, Interactions, losses, optimizers
 from fastmf.errors import DivergenceError
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 USERS, ITEMS = 40, 30
 METHODS = ("cg", "cholesky", "eals")
 each_method = pytest.mark.parametrize("method", METHODS)

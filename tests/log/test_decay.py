@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastmf.learners.batch import decayed
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FACTORS, ITEMS, USERS, assert_reads, assert_same, bits, content, some_events
@@ -15,7 +14,10 @@ from strategies import FACTORS, ITEMS, USERS, assert_reads, assert_same, bits, c
 import fastmf
 from fastmf import MF, Interactions, optimizers
 from fastmf.errors import DataError
+from fastmf.learners.decay import decayed
 from fastmf.log.events import Events
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
 LEARNED = [f"{side} {part}" for side in ("users", "items") for part in ("factors", "records")]
 
@@ -124,7 +126,7 @@ events_of_batch = st.tuples(
         {},
         optional={
             "history_epochs": st.integers(0, 2),
-            "max_history": st.sampled_from([None, 3]),
+            "max_history": st.sampled_from(["all", 3]),
             "trainable": st.sampled_from(["users", "items", "new"]),
             "batch_size": st.just(3),
             "order": st.just("arrival"),

@@ -17,6 +17,8 @@ from strategies import FACTORS, as_text, assert_reads, assert_same, bits, fitted
 from fastmf import MF, Interactions, Options, Update, losses, optimizers, regularizers
 from fastmf.errors import DataError, DeviceError, DivergenceError
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 PARAMETER = (TypeError, ValueError)  # of a setting that makes no sense, as Python's own functions raise
 FEW = Interactions([3, 4], [5, 6], [1, 5])
 ONES = np.ones((3, FACTORS))
@@ -241,7 +243,7 @@ RECIPES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a rate of NaN": ({"rate": float("nan")}, ("rate", "nan")),
     "a rate of infinity": ({"rate": float("inf")}, ("rate", "inf")),
     "a rate as text": ({"rate": "fast"}, ("rate", "fast")),
-    "a history rate of None": ({"history_rate": None}, ("history_rate", "None")),
+    "a history that is no number": ({"max_history": "some"}, ("max_history", "some")),
     "a history rate of NaN": ({"history_rate": float("nan")}, ("history_rate", "nan")),
     "a half-life of nothing": ({"half_life": 0}, ("half_life", "0")),
     "a half-life below zero": ({"half_life": -1.0}, ("half_life", "-1.0")),
@@ -250,9 +252,7 @@ RECIPES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a half-life as text": ({"half_life": "1 day"}, ("half_life", "1 day")),
     "an unknown order": ({"order": "random"}, ("order", "random")),
     "an unknown strategy": ({"trainable": "user"}, ("trainable", "user")),
-    "no strategy": ({"trainable": None}, ("trainable", "None")),
     "a list of strategies": ({"trainable": ["users"]}, ("trainable", "users")),
-    "an unknown group": ({"trainable": {"user": [1]}}, ("trainable", "user")),
 }
 
 
@@ -262,6 +262,14 @@ def test_recipes_that_make_no_sense(fields: dict[str, Any], words: tuple[str, ..
         Update(**fields)
     assert all(word in str(caught.value) for word in words), str(caught.value)
     check(fitted(), Case(lambda model: model.update(FEW, **fields), PARAMETER, words))
+
+
+@pytest.mark.parametrize("trainable", [{"user": [1]}, {"users": True, "item": False}], ids=str)
+def test_an_unknown_group_is_refused_by_the_update(trainable: dict[str, Any]) -> None:
+    """Models may have groups of their own: a recipe does not know them."""
+    unknown = [name for name in trainable if name not in ("users", "items")]
+    words = (f"names {unknown}", "the groups are ['users', 'items']")
+    check(fitted(), Case(lambda model: model.update(FEW, trainable=trainable), PARAMETER, words))
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1e-45, 1e-30, 1e3, -1e5])

@@ -13,6 +13,8 @@ from fastmf import MF, Interactions, Update, datasets, losses, metrics, optimize
 from fastmf.errors import DataError
 from fastmf.evaluation import evaluate
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 EVENTS = Interactions(np.arange(30), np.arange(30) % 7)
 MOST, ROOM, PAST = 2**31 - 1, 2**20, 2**24
 BEYOND = [2**31, 10**12, 2**63, 2**70, 10**400]

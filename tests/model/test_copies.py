@@ -20,6 +20,8 @@ from fastmf.errors import CapacityError, DataError, StaleDelta
 from fastmf.lists import Lists
 from fastmf.model.ids import Ids
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 
 def through(protocol: int) -> Callable[[Any], Any]:
     return lambda one: pickle.loads(pickle.dumps(one, protocol=protocol))

@@ -21,6 +21,8 @@ from fastmf.errors import StaleDelta
 from fastmf.followers.grams import Gram, GramImage
 from fastmf.parameters.moves import DenseMove, Image
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
+
 NEW = Interactions([2, 100, 101], [1, 50, 2], [1.0, 5.0, 3.0])
 OTHER = Interactions([7, 200], [1, 60], [2.0, 3.0])
 KINDS: dict[str, dict[str, Any]] = {"steps": {}, "text": {"text": True}, "wholes": {"loss": losses.Confidence()}}

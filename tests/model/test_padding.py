@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastmf.ids import IdMap
 
 from fastmf import MF, Interactions, losses
 from fastmf.metrics import coverage, novelty
+from fastmf.parameters.ids import IdMap
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
 LEAST = -(2**63)
 CATALOGUES: dict[str, tuple[list[Any], Any]] = {

@@ -15,7 +15,7 @@ import pytest
 
 from fastmf import MF, Interactions, console, report
 from fastmf.cli import main
-from fastmf.kernels import bridge
+from fastmf.kernels.core import bridge
 
 EVENTS = Interactions([1, 2, 3], [1, 2, 3], values=[1, 2, 3])
 ROOT = Path(__file__).resolve().parents[2]

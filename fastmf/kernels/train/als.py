@@ -8,7 +8,8 @@ over its events n, which met the rows x_n of the other side; G is the Gram matri
 rows are, met or not. Ratings have no such term. t_n is the target less what the row cannot change (mean, bias of x_n).
 
 ========== ==============================================================================================
-CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64
+CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64. Where the rounding of the
+           sums leaves nothing of a pivot (fewer rows met than factors, and hardly a penalty), by CG from zero
 CG         `steps` of conjugate gradients from where the row is; never forms a matrix
 EALS       `steps` passes over the coordinates of the row, each set to its minimum with the others fixed
 ========== ==============================================================================================
@@ -29,25 +30,24 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numba.extending import overload
 
-from fastmf.kernels.core.borrowed import borrow, narrow, prefetch
+from fastmf.kernels.core.borrowed import borrow, prefetch
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, store
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.sharing import draw_number
+from fastmf.kernels.train.direct import solve_cholesky, solve_eals
 
 METHODS = CHOLESKY, CG, EALS = 0, 1, 2
 ANEW, FAR = -1, -2  # in place of a number of fresh events: solved from where the row is, which may be far off
-ROOM = 8  # rows of lanes that a worker needs besides a matrix
 STEPS_ON_FRESH = 6  # of conjugate gradients, from no guess; at least as many from FAR
 LEAST = 1e-30  # a penalty
 SMALL = 2.0**-30  # evidence that float32 should not see as it is
-NEGLIGIBLE = 2.0**-20  # evidence in units of what is missing: the row is smaller than what float32 leaves of an old one
-_LARGE = 2.0**80
+NEGLIGIBLE = 2.0**-20  # evidence beside what is missing, or the penalty: float32 leaves more of what the row was
+_LARGE, _TINY = 2.0**80, 2.0**-200
 _AHEAD = 8  # events between a prefetch and its use
-_GROUP = 4  # events whose outer products are added at once
 
 
 class Form(NamedTuple):
@@ -62,9 +62,8 @@ class Form(NamedTuple):
 
 
 def scale_of(evidence: Any, missing: Any, penalty: Any) -> Any:
-    """What the equations of rows with little evidence are multiplied with, so that float32 holds them: all of them."""
-    with_evidence = np.maximum(evidence, 2.0**-200)
-    return np.minimum(1.0 / with_evidence, _LARGE / np.maximum(missing, penalty))
+    """What the equations of rows with little evidence are multiplied with, so that float32 holds all of them."""
+    return np.minimum(1 / np.maximum(evidence, _TINY), _LARGE / np.maximum(np.maximum(missing, penalty), _TINY))
 
 
 # --- what all methods share -----------------------------------------------------------------------------------------
@@ -211,177 +210,6 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
     return solve
 
 
-# --- the normal equations -------------------------------------------------------------------------------------------
-
-
-@njit(error_model="numpy")
-def _solve_positive(matrix, right, size):
-    """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor.
-
-    Row after row, so that one stays in the cache while those above it are taken off, four at a time.
-    """
-    for i in range(size):
-        target, value = matrix[i], right[i]
-        for j in range(0, i - 3, 4):
-            a, b, c, d = matrix[j], matrix[j + 1], matrix[j + 2], matrix[j + 3]
-            s, t, u, v = a[i], b[i], c[i], d[i]
-            value = (((value - s * right[j]) - t * right[j + 1]) - u * right[j + 2]) - v * right[j + 3]
-            for column in range(i, size):
-                target[column] = (((target[column] - s * a[column]) - t * b[column]) - u * c[column]) - v * d[column]
-        for j in range(i // 4 * 4, i):
-            source, share = matrix[j], matrix[j, i]
-            value -= share * right[j]
-            for column in range(i, size):
-                target[column] -= share * source[column]
-        scale = 1.0 / np.sqrt(target[i])
-        for column in range(i, size):
-            target[column] *= scale
-        right[i] = value * scale
-    for j in range(size - 1, -1, -1):
-        value = right[j]
-        for column in range(j + 1, size):
-            value -= matrix[j, column] * right[column]
-        right[j] = value / matrix[j, j]
-
-
-def solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    """Set one row to its minimum; returns the loss of its events before. For kernels only."""
-
-
-@overload(solve_cholesky, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    if not hasattr(size, "literal_value"):
-        return None
-    parts = width.literal_value // 16
-
-    def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-        own, own_records, other, other_records = tables
-        others, weights, targets = events
-        gram, missing, penalty, mean = terms
-        room, squares, matrix, right = scratch
-        blocks = narrow(other, 16)
-        first, last = span
-        old = load(own, number, 0, width, size)
-        old_bias = own_records[number, 0] if biased else np.float32(0)
-        zero = old * np.float32(0)
-        for factor in range(width):
-            store(room, ROOM + factor, 0, zero)
-        along, column, count, along_bias, lost = zero, zero, np.float32(0), np.float32(0), 0.0
-        for start in range(first, last, _GROUP):
-            for member in range(_GROUP):
-                n = min(start + member, last - 1)
-                prefetch(other, np.int64(others[min(n + _AHEAD, last - 1)]))
-                met = np.int64(others[n])
-                weight = weights[n] if start + member < last else np.float32(0)
-                x = load(other, met, 0, width, size)
-                scaled = x * weight
-                store(room, 1 + member, 0, scaled)
-                target = targets[n] - mean - other_records[met, 0] if explicit else np.float32(1)
-                error = target - (x * old).total() - old_bias
-                lost += weight * error * error
-                along = fma(scaled, target, along)
-                if biased:
-                    column, count, along_bias = column + scaled, count + weight, along_bias + weight * target
-            a, b = np.int64(others[start]), np.int64(others[min(start + 1, last - 1)])
-            c, d = np.int64(others[min(start + 2, last - 1)]), np.int64(others[min(start + 3, last - 1)])
-            for part in range(parts):
-                x_a, x_b = load(blocks, a * parts + part, 0, 16, 16), load(blocks, b * parts + part, 0, 16, 16)
-                x_c, x_d = load(blocks, c * parts + part, 0, 16, 16), load(blocks, d * parts + part, 0, 16, 16)
-                for factor in range(16 * part, size):
-                    place = (ROOM + factor) * parts + part
-                    total = fma(x_a, room[1, factor], load(squares, place, 0, 16, 16))
-                    total = fma(x_b, room[2, factor], total)
-                    total = fma(x_c, room[3, factor], total)
-                    store(squares, place, 0, fma(x_d, room[4, factor], total))
-        store(room, 0, 0, along)
-        store(room, 1, 0, column)
-        for i in range(size):
-            right[i] = room[0, i]
-            for j in range(i, size):  # the lower triangle was summed
-                met_both = np.float64(room[ROOM + j, i])
-                matrix[i, j] = met_both if explicit else met_both + missing * np.float64(gram[i, j])
-            matrix[i, i] += penalty
-            if biased:
-                matrix[i, size] = room[1, i]
-        if biased:
-            right[size], matrix[size, size] = along_bias, count + penalty
-        _solve_positive(matrix, right, size + 1 if biased else size)
-        for factor in range(size):
-            room[0, factor] = np.float32(right[factor])
-        store(own, number, 0, load(room, 0, 0, width, size))
-        if biased:
-            own_records[number, 0] = np.float32(right[size])
-        return lost
-
-    return solve
-
-
-# --- coordinates ----------------------------------------------------------------------------------------------------
-
-
-def solve_eals(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    """One pass over the coordinates of one row; returns the loss of its events before. For kernels only."""
-
-
-@overload(solve_eals, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _solve_eals(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    if not hasattr(size, "literal_value"):
-        return None
-
-    def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-        own, own_records, other, other_records = tables
-        others, weights, targets = events
-        gram, missing, penalty, mean = terms
-        room, turned = scratch  # turned: a column of the met rows per line, then weights, weights 0, errors
-        first, last = span
-        old = load(own, number, 0, width, size)
-        bias = own_records[number, 0] if biased else np.float32(0)
-        strips = (last - first + 15) // 16
-        weighted, missed, lost = size, size + 1, 0.0
-        for n in range(16 * strips):
-            strip, lane = n // 16, n % 16
-            event = min(first + n, last - 1)
-            met = np.int64(others[event])
-            x = load(other, met, 0, width, size)
-            store(room, 0, 0, x)
-            for factor in range(size):
-                turned[factor * strips + strip, lane] = room[0, factor]
-            weight = weights[event] if first + n < last else np.float32(0)
-            target = targets[event] - mean - other_records[met, 0] if explicit else np.float32(1)
-            error = target - (x * old).total() - bias
-            turned[weighted * strips + strip, lane], turned[missed * strips + strip, lane] = weight, error
-            lost += weight * error * error
-        store(room, 0, 0, old)
-        for factor in range(size):
-            pulled, curved = load(turned, 0, 0, 16, 16) * np.float32(0), load(turned, 0, 0, 16, 16) * np.float32(0)
-            for strip in range(strips):
-                x = load(turned, factor * strips + strip, 0, 16, 16)
-                scaled = x * load(turned, weighted * strips + strip, 0, 16, 16)
-                pulled = pulled + scaled * load(turned, missed * strips + strip, 0, 16, 16)
-                curved = curved + scaled * x
-            value = room[0, factor]
-            slope, curve = pulled.total() - penalty * value, curved.total() + penalty
-            if not explicit:
-                slope -= missing * (load(gram, factor, 0, width, size) * load(room, 0, 0, width, size)).total()
-                curve += missing * gram[factor, factor]
-            change = slope / curve
-            room[0, factor] = value + change
-            for strip in range(strips):
-                x, place = load(turned, factor * strips + strip, 0, 16, 16), missed * strips + strip
-                store(turned, place, 0, fma(x, -change, load(turned, place, 0, 16, 16)))
-        store(own, number, 0, load(room, 0, 0, width, size))
-        if biased:
-            pulled, curve = -penalty * bias, penalty
-            for strip in range(strips):
-                weight = load(turned, weighted * strips + strip, 0, 16, 16)
-                pulled += (weight * load(turned, missed * strips + strip, 0, 16, 16)).total()
-                curve += weight.total()
-            own_records[number, 0] = bias + pulled / curve
-        return lost
-
-    return solve
-
-
 # --- one row, by any method -----------------------------------------------------------------------------------------
 
 
@@ -402,20 +230,24 @@ def _solve_row(
 
     def solve(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
         room, squares, matrix, right, turned = scratch
-        lost = 0.0
-        if method == CG or fresh >= 0:
-            times = steps if fresh == ANEW else STEPS_ON_FRESH if fresh >= 0 else max(steps, STEPS_ON_FRESH)
-            lost = solve_cg(
-                size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
-            )
+        lost, done, times = 0.0, False, steps
+        if fresh >= 0:
+            times = STEPS_ON_FRESH
         elif method == CHOLESKY:
             buffers = room, squares, matrix, right
-            lost = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
-        else:
+            lost, done = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
+            times, fresh = 2 * size, np.int64(ANEW)
+        elif method == EALS:
             for step in range(steps):
                 before = solve_eals(size, width, biased, explicit, number, tables, events, span, terms, (room, turned))
-                if step == 0:
-                    lost = before
+                lost, done = before if step == 0 else lost, True
+        elif fresh == FAR:
+            times = max(steps, STEPS_ON_FRESH)
+        if not done:
+            before = solve_cg(
+                size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
+            )
+            lost = lost if method == CHOLESKY and fresh < 0 else before
         return lost
 
     return solve

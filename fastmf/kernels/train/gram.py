@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load, store
@@ -71,3 +71,35 @@ def _correct(size, width, stamp):
                     total[i, j] += scaled * room[0, j]
 
     return correct
+
+
+# --- of a single event ----------------------------------------------------------------------------------------------
+
+
+@njit
+def fill(square, gram, room, shares, moved, size):
+    """Square = gram, mirrored; where it has `moved`, with row 1 of the room for row 0, shares[n] times row n."""
+    for a in range(size):
+        for b in range(a, size):
+            change = 0.0
+            if moved:
+                change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
+            square[a, b] = square[b, a] = np.float32(gram[a, b] + change)
+
+
+@njit
+def fill_change(drift, room, shares, size):
+    """Drift = the change that `fill` has made, mirrored."""
+    for a in range(size):
+        for b in range(a, size):
+            change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
+            drift[a, b] = drift[b, a] = np.float32(change)
+
+
+@njit
+def replace(gram, room, shares, size):
+    """Gram += shares[1] * row 1 of the room, squared, - shares[0] * row 0, squared; the upper triangle."""
+    for a in range(size):
+        gone, come = shares[0] * room[0, a], shares[1] * room[1, a]
+        for b in range(a, size):
+            gram[a, b] += come * room[1, b] - gone * room[0, b]

@@ -9,292 +9,35 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import njit, types
 from numba.core.errors import NumbaError
-from numba.extending import overload
 
-from fastmf.kernels.core import bridge
-from fastmf.kernels.core.borrowed import borrow, borrow_at, prefetch
+from fastmf.kernels.core.borrowed import borrow, borrow_at
 from fastmf.kernels.core.bridge import entry_point, jit, stamp
 from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.core.shape import record_width
-from fastmf.kernels.rows.log import older
 from fastmf.kernels.rows.sharing import begin, end
-from fastmf.kernels.train import als
-from fastmf.kernels.train.als import ANEW, FAR, ROOM, Form
+from fastmf.kernels.train.als import Form
+from fastmf.kernels.train.direct import ROOM
+from fastmf.kernels.train.gram import fill, fill_change, replace
+from fastmf.kernels.train.ledger import CHANGES, EVENTS, EVENTS_SIZE, ITEMS, LOSS, USERS, Entry, column, moved, row_of
 from fastmf.kernels.train.online import (
-    CHANGES,
-    EVENTS,
-    EVENTS_SIZE,
     FULL,
-    ITEMS,
     LEARNED,
-    LOSS,
     MOVED,
     NOT_FINITE,
     UNKNOWN,
     UNTIDY,
-    UNWEIGHTED,
-    USERS,
-    VALUES,
-    WEIGHTS,
-    Entry,
-    column,
     full,
     link,
-    moved,
     note,
     remember,
-    row_of,
 )
+from fastmf.kernels.train.past_of_row import events_of_row, scattered, solve_row
 
-_LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
-_START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
 _FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
-_AHEAD = 16  # events between a prefetch and its use
-
-
-class Numbers(NamedTuple):
-    """What a solve of single events depends on besides the event.
-
-    Attributes
-    ----------
-    weight, nu : float
-        What the penalty of a row grows from and with.
-    steps, most : int
-        Of the solver; how many events of the past of a row are read.
-    users, items : int
-        Rows from these on without events are new: no Gram matrix had them before the event.
-    """
-
-    weight: float
-    nu: float
-    steps: int
-    most: int
-    users: int
-    items: int
-
-
-class Room(NamedTuple):
-    """Arrays that the solves of single events share; few, since each costs a call some time.
-
-    Attributes
-    ----------
-    lanes : float32[ROOM + 3 * width + 2, width]
-        What the solver wants, then a Gram matrix, its change, and a row and its record as they were before the event.
-    matrix : float64[size + 2, size + 1]
-        As the solver wants it; the last row is a column.
-    turned : float32 array
-        As the solver wants it.
-    columns : float32[4, most + 1]
-        Of the events of a row: how many each stands for, values, weights and targets.
-    places : int64[2, most + 1]
-        Their positions in the log, and the rows that they met.
-    """
-
-    lanes: np.ndarray
-    matrix: np.ndarray
-    turned: np.ndarray
-    columns: np.ndarray
-    places: np.ndarray
-
-
-@njit
-def _count(ledger, side, row):
-    return np.int64(column(ledger, side + _BASED, np.int32)[row] + column(ledger, side + _TAILED, np.int32)[row])
-
-
-@njit
-def _untidy(ledger, side, row, most):
-    count = _count(ledger, side, row)
-    return count > most and column(ledger, side + _BASED, np.int32)[row] < count // 2
-
-
-@njit
-def _events_of(ledger, side, row, limit, places, scales):
-    """Positions of a row's events, oldest first, and what each stands for, as log.sample chooses them; how many.
-
-    Of a row whose base lacks events that the sample may name, the newest ones alone.
-    """
-    previous, base = column(ledger, side + _PREVIOUS, np.int32), column(ledger, side + _BASE, np.int32)
-    start = column(ledger, side + _START, np.int64)[row]
-    based, count = np.int64(column(ledger, side + _BASED, np.int32)[row]), _count(ledger, side, row)
-    drawn = limit // 2 if count > limit and based >= count // 2 else 0
-    event, taken = np.int64(column(ledger, side + _HEAD, np.int32)[row]), min(count, limit)
-    place = taken
-    while place > drawn and event > 0:
-        place -= 1
-        places[place], scales[place] = event - 1, 1.0
-        event = np.int64(previous[event - 1])
-    while place > drawn:
-        place, based = place - 1, based - 1
-        places[place], scales[place] = base[start + based], 1.0
-    for k in range(drawn):
-        places[k] = base[start + older(row, count, k)]
-        scales[k] = (count - limit + drawn) / drawn
-    return taken
-
-
-# --- what an event is to the equations ------------------------------------------------------------------------------
-
-
-def weigh(explicit, loss, values, weights, targets):
-    """Weights *= the confidences of a loss in events of these values; targets become its targets. For kernels only."""
-
-
-@overload(weigh, prefer_literal=True)
-def _weigh(explicit, loss, values, weights, targets):
-    if not hasattr(explicit, "literal_value"):
-        return None
-
-    def asked(explicit, loss, values, weights, targets):
-        confidences, aims = bridge.quadratic(loss, values)
-        for n in range(values.size):
-            weights[n] *= np.float32(confidences[n])
-            targets[n] = _aim(aims, n)
-
-    return asked
-
-
-def _aim(aims, n):
-    """Target n of a loss; 1 where it has none."""
-
-
-@overload(_aim)
-def _one_aim(aims, n):
-    if isinstance(aims, types.NoneType):
-        return lambda aims, n: np.float32(1)
-    return (lambda aims, n: np.float32(aims[n])) if isinstance(aims, types.Array) else None
-
-
-# --- one row --------------------------------------------------------------------------------------------------------
-
-
-@njit
-def _gather(ledger, sides, rows, value, most, room):
-    """The past of row rows[0] of the first of two sides, then the event of a value with row rows[1]; how many."""
-    places, others = room.places[0], room.places[1]
-    scales, values, weights = room.columns[0], room.columns[1], room.columns[2]
-    count = _events_of(ledger, sides[0], rows[0], most, places, scales)
-    met, logged = column(ledger, sides[1] + _LOG, np.int32), column(ledger, VALUES, np.float32)
-    kept, unweighted = column(ledger, WEIGHTS, np.float32), ledger[UNWEIGHTED]
-    for n in range(count):
-        prefetch(met, places[min(n + _AHEAD, count - 1)])
-        prefetch(logged, places[min(n + _AHEAD, count - 1)])
-        place = places[n]
-        others[n], values[n] = met[place], logged[place]
-        weights[n] = scales[n] * (kept[place] if place >= unweighted else np.float32(1))
-    others[count], values[count], weights[count] = rows[1], value, np.float32(1)
-    return count + 1
-
-
-@njit
-def _penalty(numbers, evidence):
-    return max(numbers.weight * max(evidence, 0.0) ** numbers.nu, als.LEAST)
-
-
-_scale_of = njit(error_model="numpy")(als.scale_of)
-
-
-def solve_row(
-    size, width, biased, explicit, method, ledger, sides, rows, value, far, loss, tables, terms, seen, numbers, room
-):
-    """Solve a row from all that it met and a new event; the confidence in that, and its target. For kernels only.
-
-    sides = (its own, the other); rows = (the row, that of the other side); terms = (gram, its drift, missing, mean);
-    seen as in als.shift. A row of which all is read is FAR off, or solved ANEW; one with more in its past takes a step
-    on the event.
-    """
-
-
-@overload(solve_row, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _solve_row(
-    size, width, biased, explicit, method, ledger, sides, rows, value, far, loss, tables, terms, seen, numbers, room
-):
-    if not hasattr(size, "literal_value"):
-        return None
-
-    def solve(
-        size, width, biased, explicit, method, ledger, sides, rows, value, far, loss, tables, terms, seen, numbers, room
-    ):
-        gram, drift, missing, mean = terms
-        count = _gather(ledger, sides, rows, value, numbers.most, room)
-        weights, targets, evidence = room.columns[2], room.columns[3], 0.0
-        weigh(explicit, loss, room.columns[1][:count], weights, targets)
-        for n in range(count):
-            evidence += weights[n]
-        newest = weights[count - 1], targets[count - 1]
-        past, penalty = _count(ledger, sides[0], rows[0]), _penalty(numbers, evidence)
-        grown = np.float32(penalty) - np.float32(_penalty(numbers, evidence - newest[0]))
-        fresh = 1 if past > numbers.most else FAR if far or past == 0 else ANEW
-        if evidence < als.SMALL or evidence < als.NEGLIGIBLE * missing:  # as in equations_of
-            if evidence == 0 or evidence < als.NEGLIGIBLE * missing:
-                fresh = FAR
-                store(tables[0], rows[0], 0, load(tables[0], rows[0], 0, width, size) * np.float32(0))
-                tables[1][rows[0], 0] = np.float32(0)
-            if evidence == 0:
-                return newest
-            scale = _scale_of(evidence, missing, penalty)
-            missing, penalty = np.float32(missing * scale), penalty * scale
-            for n in range(count):
-                weights[n] = np.float32(weights[n] * scale)
-        als.solve_row(
-            size,
-            width,
-            biased,
-            explicit,
-            method,
-            rows[0],
-            tables,
-            (borrow(room.places[1]), borrow(weights), borrow(targets)),
-            (0, count),
-            fresh,
-            (gram, missing, np.float32(max(penalty, als.LEAST)), mean),
-            (drift, grown, seen),
-            numbers.steps,
-            (
-                borrow(room.lanes),
-                borrow(room.lanes.reshape((-1, 16))),
-                room.matrix,
-                room.matrix[size + 1],
-                borrow(room.turned),
-            ),
-        )
-        return newest
-
-    return solve
-
-
-@njit
-def _fill(square, gram, room, shares, moved, size):
-    """Square = gram, mirrored; where it has `moved`, with row 1 of the room for row 0, shares[n] times row n."""
-    for a in range(size):
-        for b in range(a, size):
-            change = 0.0
-            if moved:
-                change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
-            square[a, b] = square[b, a] = np.float32(gram[a, b] + change)
-
-
-@njit
-def _drift(drift, room, shares, size):
-    """Drift = the change that `_fill` has made, mirrored."""
-    for a in range(size):
-        for b in range(a, size):
-            change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
-            drift[a, b] = drift[b, a] = np.float32(change)
-
-
-@njit
-def _replace(gram, room, shares, size):
-    """Gram += shares[1] * row 1 of the room, squared, - shares[0] * row 0, squared; the upper triangle."""
-    for a in range(size):
-        gone, come = shares[0] * room[0, a], shares[1] * room[1, a]
-        for b in range(a, size):
-            gram[a, b] += come * room[1, b] - gone * room[0, b]
 
 
 # --- one event ------------------------------------------------------------------------------------------------------
@@ -347,7 +90,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
             return FULL
         most = numbers.most
-        if tidy and (_untidy(ledger, USERS, u, most) or _untidy(ledger, ITEMS, i, most)):
+        if tidy and (scattered(ledger, USERS, u, most) or scattered(ledger, ITEMS, i, most)):
             return UNTIDY
         user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
         item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
@@ -355,7 +98,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         item_records = borrow_at(ledger[ITEMS + _RECORDS], np.float32, record)
         old_p, old_q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         old_b, old_c = user_records[u, 0], item_records[i, 0]
-        users, items = _count(ledger, USERS, u), _count(ledger, ITEMS, i)
+        users, items = events_of_row(ledger, USERS, u), events_of_row(ledger, ITEMS, i)
         power, one = item_numbers[2], np.float32(value)
         shares = max(np.float64(items), 1.0) ** power, (items + 1.0) ** power
         lanes, first = room.lanes, ROOM + width
@@ -368,10 +111,10 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         if not explicit:  # the item counts as often as it does with the event
             store(lanes, 0, 0, old_q)
             store(lanes, 1, 0, old_q)
-            _fill(square, gram_items, lanes, shares, shares[0] != shares[1], size)
+            fill(square, gram_items, lanes, shares, shares[0] != shares[1], size)
             if users > most:
                 known = 0.0 if items == 0 and i >= numbers.items else shares[0]
-                _drift(drift, lanes, (known, shares[1]), size)
+                fill_change(drift, lanes, (known, shares[1]), size)
         store(before, 0, 0, old_p)
         old_record[0, 0] = old_b
         kept = borrow(before), borrow(old_record)
@@ -397,10 +140,10 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         if not explicit:  # the user has moved
             store(lanes, 0, 0, old_p)
             store(lanes, 1, 0, p)
-            _fill(square, gram_users, lanes, (1.0, 1.0), True, size)
+            fill(square, gram_users, lanes, (1.0, 1.0), True, size)
             if items > most:
                 known = 0.0 if users == 0 and u >= numbers.users else 1.0
-                _drift(drift, lanes, (known, 1.0), size)
+                fill_change(drift, lanes, (known, 1.0), size)
         solve_row(
             size,
             width,
@@ -440,10 +183,10 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         if not explicit and missing_pairs > 0:
             store(lanes, 0, 0, old_p)
             store(lanes, 1, 0, p)
-            _replace(gram_users, lanes, (1.0, 1.0), size)
+            replace(gram_users, lanes, (1.0, 1.0), size)
             store(lanes, 0, 0, old_q)
             store(lanes, 1, 0, q)
-            _replace(gram_items, lanes, shares, size)
+            replace(gram_items, lanes, shares, size)
             item_numbers[0] += shares[1] - shares[0]
         end(changes, begun)
         error = np.float64(newest[1]) - (mean + old_b + old_c + (old_p * old_q).total())

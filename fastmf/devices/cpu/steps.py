@@ -1,4 +1,4 @@
-"""Jobs on the CPU: what hands working sets to compiled kernels, in pieces between which Ctrl-C is heard."""
+"""Steps on events that have a value each, on the CPU."""
 
 from __future__ import annotations
 

@@ -1,0 +1,284 @@
+"""Negatives: where those of a working set come from, and what a pass over events needs besides the events."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.devices import runner
+from fastmf.kernels.core.rng import draw
+from fastmf.kernels.rows.grouping import order_by
+from fastmf.kernels.train import negatives, pairwise
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.log.history import History
+from fastmf.parameters.table import Table
+from fastmf.plan import Plan, deal
+from fastmf.protocols import Objective
+
+__all__ = ["FEWEST", "Known", "Negatives", "Runs", "as_positives", "require_single_steps"]
+
+_AT_ONCE = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
+_SAMPLE = 256  # events by which the mass of a sampler is estimated
+FEWEST = 64  # items of a band: with fewer, users would know them all
+_NO_BAND = np.empty(0, np.int32), 0, 0
+_NOTHING, _NO_SHARES, _NO_BASES = np.zeros(1, np.int32), np.empty(0, np.float32), np.empty(0, np.int64)
+MEASURE = -1  # the number of the pass that only measures: its draws are the same at every call
+
+
+def as_positives(events: Events) -> Events:
+    """The same events with what they count as weights: value times weight."""
+    return events._replace(weights=events.values if events.weights is None else events.weights * events.values)
+
+
+def require_single_steps(batch_size: int | None, loss: Any) -> None:
+    """Raise ValueError where steps per batch are asked for: a loss with negatives takes one per event."""
+    if batch_size not in (None, 1):
+        raise ValueError(f"{type(loss).__name__} takes a step per event: batch_size must be 1, got {batch_size}")
+
+
+class Known(NamedTuple):
+    """What users know: user u of the working set has chosen the model's items ``rows[starts[u]:starts[u + 1]]``."""
+
+    starts: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, users: np.ndarray, rows: np.ndarray, count: int) -> Known:
+        """From pairs in any order, of so many users."""
+        order, starts = order_by(users, count)
+        return cls(starts, np.ascontiguousarray(rows[order], np.int32))
+
+
+class Runs(NamedTuple):
+    """Events in the order of a pass; run r, ``events[bounds[r]:bounds[r + 1]]``, is of one user."""
+
+    events: Events
+    bounds: np.ndarray
+
+    @classmethod
+    def of(cls, events: Events) -> Runs:
+        """Events as they come, cut wherever the user changes."""
+        changes = np.flatnonzero(np.diff(events.users)) + 1
+        return cls(events, np.concatenate([[0], changes, [events.users.size]]).astype(np.int64))
+
+    def pieces(self, order: np.ndarray, at_once: int) -> Iterator[tuple[int, int]]:
+        """Parts of an order of runs that hold about so many events each."""
+        ends = np.cumsum(np.diff(self.bounds)[order])
+        cuts = np.searchsorted(ends, np.arange(at_once, int(self.bounds[-1]), at_once)) + 1
+        return itertools.pairwise(np.unique(np.concatenate([[0], cuts, [order.size]])).tolist())
+
+
+class Negatives:
+    """Where the negatives of a working set's events come from, and the passes over events that they serve.
+
+    Parameters
+    ----------
+    working : WorkingSet
+    history : History
+        Whose events say how popular an item is.
+    known : Known
+        What users must not get as negatives.
+    items : int
+        Rows that can be drawn.
+    seed : int
+        Of the draws.
+    table : Table, optional
+        The model's items, where the working set is not all of them; `marks` then has the places of its rows.
+    arrived : int32 array, optional
+        Item rows of events that the history does not have yet.
+    """
+
+    def __init__(
+        self,
+        working: WorkingSet,
+        history: History,
+        known: Known,
+        items: int,
+        seed: int,
+        table: Table | None = None,
+        arrived: np.ndarray = _NOTHING[:0],
+    ) -> None:
+        self.working, self._history, self._known, self._table = working, history, known, table
+        self._items, self._seed, self._arrived = items, seed, arrived
+        self.marks = _NOTHING  # of the places of the working set's rows in the table
+        self._sets = (_NOTHING, _NO_BASES, _NOTHING, _NOTHING)
+        if table is not None:  # the few users of an update are asked about again and again
+            users = known.starts.size - 1
+            bases, bits, distinct = np.empty(users, np.int64), np.empty(users, np.int32), np.empty(users, np.int32)
+            self._sets = negatives.prepare(*known, bases, bits, distinct), bases, bits, distinct
+        self._alias: tuple[np.ndarray, np.ndarray, float] | None = None
+
+    def run(
+        self,
+        runs: Runs,
+        objective: Objective,
+        movable: dict[str, int],
+        epoch: int,
+        order: np.ndarray | None = None,
+        threads: int = 1,
+    ) -> float:
+        """One pass over runs of events, in some order; returns the summed loss, each event before its own step.
+
+        `epoch` numbers the draws: passes with the same number draw the same.
+        """
+        order = np.arange(runs.bounds.size - 1) if order is None else order
+        length, reach = self._length(objective), negatives.WHOLE if self._table is None else negatives.BEYOND
+        pool, mass = self._pool(runs.events, objective)
+        form = self.working.shape, objective.classes, objective.loss.kind == "listwise"
+        run, lost = functools.partial(runner("compare"), form, reach), 0.0
+        for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * self.working.shape.width))):
+            workers = min(threads, -(-(last - first) // pairwise.CHUNK))
+            sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
+            work = (order, runs.bounds, first, last), runs.events, (*pool, *_NO_BAND), mass
+            self._launch(run, work, objective, movable, epoch, workers, sums)
+            lost += float(sums.sum())
+        return lost
+
+    def in_bands(
+        self, events: Events, starts: np.ndarray, bands: int, objective: Objective, threads: int
+    ) -> Callable[[int], float]:
+        """A pass over events that are sorted by user, as a function of its number: the same bits on any threads.
+
+        Items are dealt to bands anew in every pass, and the negatives of an event come from the band of its item. User
+        u has the events from starts[u] to starts[u + 1].
+        """
+        by_user = np.arange(events.users.size, dtype=np.int32), starts
+        weights = np.asarray(events.weights)
+        events = events._replace(values=weights)  # a plan has values, of which there are none
+        arranged = np.empty_like(weights)
+        room = Events(np.empty_like(events.users), np.empty_like(events.items), arranged, arranged)
+
+        def run(epoch: int) -> float:
+            item_band = deal(self._items, bands, [self._seed, epoch, bands])
+            plan = Plan.blocked(events, by_user, item_band, bands, 1, threads, room)
+            return self._run_blocks(plan, item_band, objective, epoch, threads)
+
+        return run
+
+    def _run_blocks(self, plan: Plan, item_band: np.ndarray, objective: Objective, epoch: int, threads: int) -> float:
+        bands, shape = int(plan.strata[1]), self.working.shape
+        members, starts = order_by(item_band, bands, np.empty(item_band.size, np.int32))
+        pool, mass = self._pool_of_bands(plan.events, objective, members, starts)
+        form = shape, objective.classes, objective.loss.kind == "listwise"
+        run = functools.partial(runner("compare in blocks"), form)
+        order, sums = plan.block_order(self._seed, epoch), np.zeros(len(plan.bounds) - 1)
+        for first, last in plan.pieces(shape.width * (1 + self._length(objective))):
+            work = (plan.bounds, order, bands, first, last), plan.events, (*pool, members, starts), mass
+            self._launch(run, work, objective, self.working.movable, epoch, min(threads, bands), sums)
+        return float(sums.sum())
+
+    def _launch(
+        self,
+        run: Callable[..., None],
+        work: tuple[Any, Events, tuple[Any, ...], float],
+        objective: Objective,
+        movable: dict[str, int],
+        epoch: int,
+        workers: int,
+        sums: np.ndarray,
+    ) -> None:
+        """Run a job on (the order, the events, where negatives come from, its mass)."""
+        working, (order, events, pool, mass) = self.working, work
+        outside = working.now["items"] if self._table is None else self._table
+        length = self._length(objective)
+        key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
+        run(
+            workers,
+            order,
+            (events.users, events.items, events.weights),
+            (*self._known, bool(objective.loss.allow_seen), *self._sets),
+            (
+                *working.now["users"],
+                *working.before["users"],
+                *working.now["items"],
+                *working.before["items"],
+                outside.factors,
+                outside.records,
+            ),
+            pool,
+            (key, length, mass),
+            working.mean,
+            (movable["users"], movable["items"]),
+            *objective.values,
+            objective.sampler,
+            (-(-self._items // 64) if self._table is None else 0, length + 1),
+            workers,
+            sums,
+        )
+
+    def measure(self, runs: Runs, objective: Objective) -> float:
+        """The summed loss of events against draws that are always the same, moving nothing."""
+        return self.run(runs, objective, {"users": 0, "items": 0}, MEASURE)
+
+    def _length(self, objective: Objective) -> int:
+        """Negatives that are drawn for an event, at most."""
+        if objective.sampler.source == "every":
+            return self._items
+        return int(objective.loss.trials if objective.loss.kind == "pairwise" else objective.loss.negatives)
+
+    def _pool(self, events: Events, objective: Objective) -> tuple[tuple[Any, ...], float]:
+        """What the sampler draws from, as kernels take it, and the sum of what it keeps of every event."""
+        marks = self.marks
+        rows, more, counts, further, sampler = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING, objective.sampler
+        shares, others, mass = _NO_SHARES, _NOTHING[:0], 1.0
+        if sampler.source == "events":
+            rows, counts, further = self._history.popularity()
+            more = self._arrived
+            if self._table is None:
+                shares, others, mass = self._tabled(sampler)
+            else:
+                named = _spread_over(np.concatenate([_spread_over(rows), more]))
+                mass = _mean_kept(objective, counts[named] + further[named]) * (rows.size + more.size)
+        if sampler.source == "batch":
+            counts = np.bincount(events.items, minlength=1).astype(np.int32)
+            rows = events.items if self._table is None else self.working.rows["items"][events.items]
+            mass = _mean_kept(objective, counts[_spread_over(events.items)]) * rows.size
+        return (self._items, rows, more, counts, further, marks, shares, others), mass
+
+    def _pool_of_bands(
+        self, events: Events, objective: Objective, members: np.ndarray, starts: np.ndarray
+    ) -> tuple[tuple[Any, ...], float]:
+        """The same for draws from bands, the items of which are side by side: an alias table for each."""
+        sampler, counts, further, mass = objective.sampler, _NOTHING, _NOTHING, 1.0
+        shares, others = _NO_SHARES, _NOTHING[:0]
+        if sampler.source != "items":
+            _, counts, further = self._history.popularity()
+            if sampler.source == "batch":
+                counts, further = np.bincount(events.items, minlength=self._items).astype(np.int32), 0 * further
+            shares, others, mass = _alias_tables(sampler, counts[members] + further[members], starts)
+        return (self._items, _NOTHING[:0], _NOTHING[:0], counts, further, _NOTHING, shares, others), mass
+
+    def _tabled(self, sampler: Any) -> tuple[np.ndarray, np.ndarray, float]:
+        """The alias table of a sampler, and its mass; made once, since it takes a visit to every item."""
+        if self._alias is None:
+            _, counts, further = self._history.popularity()
+            counts = counts[: self._items] + further[: self._items]
+            self._alias = _alias_tables(sampler, counts, np.array([0, self._items]))
+        return self._alias
+
+
+def _alias_tables(sampler: Any, counts: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """A table for the items from each start to the next, side by side, and the mass of all."""
+    shares, others, mass = np.empty(counts.size, np.float32), np.empty(counts.size, np.int32), 0.0
+    kind: Any = type(sampler)
+    for first, last in itertools.pairwise(starts):
+        part = slice(first, last)
+        mass += float(negatives.tabulate(kind)(sampler, counts[part], shares[part], others[part]))
+    return shares, others, mass
+
+
+def _mean_kept(objective: Objective, counts: np.ndarray) -> float:
+    """What the sampler keeps of rows with so many events; only listwise losses ask for it."""
+    if objective.loss.kind != "listwise" or not counts.size:
+        return 1.0
+    return float(np.mean([float(objective.sampler.keep(max(int(count), 1))) for count in counts]))
+
+
+def _spread_over(rows: np.ndarray) -> np.ndarray:
+    """Some of the rows, evenly from first to last."""
+    return rows[np.linspace(0, rows.size - 1, min(_SAMPLE, rows.size)).astype(np.int64)]
