@@ -127,7 +127,7 @@ def test_many_small_deltas_stay_within_the_budget() -> None:
 def test_the_8_bit_copy_remembers_no_more_than_a_table_of_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantized, "_FROM", 100)
     rng, items = np.random.default_rng(0), 200
-    events = Interactions(rng.integers(0, 30, 5000), rng.permutation(np.arange(5000) % items), np.ones(5000))
+    events = Interactions(rng.integers(0, 30, 5000), rng.permutation(np.arange(5000) % items), rng.integers(1, 6, 5000))
     model = MF(factors=8).fit(events, epochs=1)
     for _ in range(12):
         model.recommend([1])
