@@ -13,7 +13,7 @@ from fastmf.errors import require_count, require_number
 from fastmf.hints import hinted_methods
 from fastmf.protocols import Loss, Regularizer
 
-__all__ = ["TIMEDELTAS", "HalfLife", "Update", "microseconds", "presets", "require_half_life"]
+__all__ = ["Update", "presets"]
 
 TIMEDELTAS = (timedelta, np.timedelta64)
 HalfLife = float | timedelta | np.timedelta64

@@ -238,7 +238,10 @@ class State:
         return {name: count + len(fresh.get(name, ())) for name, count in self.counts.items()}
 
     def inverse_of(self, delta: Delta) -> Delta:
-        """The Delta that takes back one from outside; StaleDelta unless that is the newest, ValueError as `require`."""
+        """The Delta that takes back one from outside; StaleDelta unless that is the newest, ValueError as `require`.
+
+        Where the trail has kept that Delta, its own counts.
+        """
         if not isinstance(delta, Delta):
             raise TypeError(f"expected a Delta, got {type(delta).__name__}")
         newest = self.trail.newest
@@ -250,7 +253,8 @@ class State:
         delta.require_form()
         inverse = delta.inverse(self.head, self.next_version)
         self.require(inverse)
-        return inverse
+        kept = self.trail.last
+        return inverse if kept is None else kept.inverse(self.head, self.next_version)
 
     def flush(self) -> Pending | None:
         """What single events did that no Delta has told of yet, as one that :meth:`advance` takes in first."""
@@ -309,6 +313,7 @@ class State:
             for name, count in awaited.counts.items():
                 self.groups[name].shrink(count)
             self.grams.kept = awaited.grams
+        self.gate.end()
         self.journal, self._awaited = awaited.journal, None
 
     def finish(self) -> None:
@@ -318,8 +323,9 @@ class State:
         while self._pending:
             self.gate.begin()
             self._write(*self._pending[0])
+            if len(self._pending) == 1:
+                self.gate.end()
             self._pending = self._pending[1:]
-        self.gate.end()
 
     def _write(self, delta: Delta, counts: dict[str, int], events: int) -> None:
         """Take in a Delta, or go on where that was interrupted: every step may be taken twice."""

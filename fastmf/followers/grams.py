@@ -71,6 +71,9 @@ class GramImage(dict[str, Gram]):
         return [array for gram in self.values() for array in gram]
 
 
+NO_IMAGE = GramImage()
+
+
 def shares_of(counts: np.ndarray, power: float) -> np.ndarray:
     """The shares of rows with so many events, float64; a row without any counts as one with one."""
     return np.asarray(np.maximum(counts, 1).astype(np.float64) ** power)
@@ -88,7 +91,12 @@ class Grams:
 
     def prepare(self, state: Any, delta: Delta) -> None:
         """Raise ValueError where the matrices of whoever made the Delta cannot be those of this state's tables."""
-        for name, gram in delta.images.get("grams", {}).items():
+        image = delta.images.get("grams", NO_IMAGE)
+        if not isinstance(image, GramImage) or not all(isinstance(gram, Gram) for gram in image.values()):
+            raise ValueError("the Gram matrices of the Delta are none")
+        for name, gram in image.items():
+            if name not in state.groups:
+                raise ValueError(f"the Delta has a Gram matrix of {name!r}, which this model has not")
             gram.checked(state.side(name).table.shape.width)
 
     def abort(self) -> None:

@@ -57,6 +57,11 @@ class Trail:
         return self._states[-1][0] if len(self._states) > 1 else None
 
     @property
+    def last(self) -> Delta | None:
+        """The Delta that led to the newest state, where it is kept."""
+        return self._kept[-1].delta if self._kept and self._kept[-1].delta.reached == self.newest else None
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the Deltas that are kept."""
         if not self._kept:
