@@ -16,6 +16,7 @@ __all__ = ["Delta", "Identity", "new_identity"]
 
 _PER_ARRAY = 160  # bytes that Python and NumPy add to every array
 _PER_TEXT = 50  # and Python to every str
+_PER_DELTA = 2300  # what a Delta holds besides: its parts, names and numbers
 
 
 class Identity(NamedTuple):
@@ -113,7 +114,7 @@ class Delta:
         arrays += [column for column in self.log if column is not None]
         text = [len(one) + _PER_TEXT for ids in self.new_ids.values() if ids.dtype == object for one in ids]
         arrays += self.new_ids.values()
-        return sum(array.nbytes + _PER_ARRAY for array in arrays) + sum(text)
+        return sum(array.nbytes + _PER_ARRAY for array in arrays) + sum(text) + _PER_DELTA
 
     def require_form(self) -> None:
         """Raise ValueError unless everything is of the kind that it is said to be: Deltas come from outside too."""

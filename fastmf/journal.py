@@ -27,6 +27,7 @@ from fastmf.state import Pending, State
 
 __all__ = ["Journal"]
 
+_LEARNED = online.LEARNED
 _CAPACITY = 1 << 12  # rows of a side that may move between two flushes, each of which then takes milliseconds
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -87,7 +88,7 @@ class Journal:
             answer = self._single.learn(first, second, number)
         except OverflowError as error:
             raise DataError(f"users, items, row 0: {user} or {item} does not fit int64") from error
-        if answer == online.LEARNED:
+        if answer == _LEARNED:
             return True
         if answer == online.MOVED:
             self._write_ledger()

@@ -95,11 +95,9 @@ def in_pieces(state: State, ids: np.ndarray, most: int, rank: Callable[[np.ndarr
     """The lists of many queries, each piece of which is of one state; a piece is some 50 ms of work on a core."""
     items = state.items.table
     size = max(most, _AT_ONCE // (items.shape.width * max(items.count, 1)))
-    parts = [
-        state.ask(functools.partial(rank, ids[first : first + size])) for first in range(0, max(ids.size, 1), size)
-    ]
-    if len(parts) == 1:
-        return parts[0]
+    if ids.size <= size:
+        return state.ask(lambda: rank(ids))
+    parts = [state.ask(functools.partial(rank, ids[first : first + size])) for first in range(0, ids.size, size)]
     width = max(part.ids.shape[1] for part in parts)  # the catalogue may have grown in between
     padding = state.items.ids.padding
     return Ranking(

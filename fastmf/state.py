@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -73,6 +73,7 @@ class State:
         centre: float = 0.0,
     ) -> None:
         self.groups, self.history, self.gate, self.seed = groups, history, gate, seed
+        self.users, self.items = self.side("users"), self.side("items")
         self.scratch = Scratch()
         self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
         self._means = {"global_mean": global_mean, "centre": centre}
@@ -90,17 +91,7 @@ class State:
 
     def side(self, name: str) -> RowGroup:
         """A group that has a row per id."""
-        return cast(RowGroup, self.groups[name])
-
-    @property
-    def users(self) -> RowGroup:
-        """The users' rows."""
-        return self.side("users")
-
-    @property
-    def items(self) -> RowGroup:
-        """The items' rows."""
-        return self.side("items")
+        return self.groups[name]  # type: ignore[return-value]
 
     @property
     def counts(self) -> dict[str, int]:

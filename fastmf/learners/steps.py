@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -100,13 +101,8 @@ class Steps:
         table = state.users.table
         half, mean, values = table.layout.storage == "float16", state.global_mean, objective.values
         kernel = online.learn(table.shape, half, objective.classes)
-        step = entry_point(kernel, ledger, 0, 0, 0.0, mean, *values)
-        loss, solver, regularizer = values
-
-        def learn(user: int, item: int, value: float) -> int:
-            return step(ledger, user, item, value, mean, loss, solver, regularizer)  # type: ignore[no-any-return]
-
-        return Single(learn, measure_single(state, objective))
+        step = entry_point(kernel, ledger, mean, *values, 0, 0, 0.0)
+        return Single(functools.partial(step, ledger, mean, *values), measure_single(state, objective))
 
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""

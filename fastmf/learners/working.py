@@ -64,8 +64,9 @@ class WorkingSet:
                     f"training made {name.removesuffix('s')} rows that are not finite; "
                     "smaller values, weights or rates may help"
                 )
-        return {
-            name: Move(rows[: self.movable[name]], self.before[name], after[name]) for name, rows in self.rows.items()
+        return {  # copies: rows that were only read are let go of
+            name: Move(rows[: self.movable[name]].copy(), self.before[name], after[name])
+            for name, rows in self.rows.items()
         }
 
     def _moved(self, name: str) -> Image:

@@ -64,6 +64,17 @@ class Table:
         Bytes that the table may grow to.
     capacity : int, optional
         Rows that it may grow to, where that is less than the budget allows.
+
+    Attributes
+    ----------
+    parts : tuple of ndarray
+        What rows are made of, each [capacity, width].
+    shape : Shape
+        Of factors and record.
+    factors, records : ndarray
+        The first two parts: float32, or the bits of float16; float32.
+    count : int
+        Rows that there are.
     """
 
     def __init__(self, layout: Layout, start: HashedStart, budget: int, capacity: int | None = None) -> None:
@@ -73,22 +84,8 @@ class Table:
         factors, *others = layout.widths
         kept = reserve(self.capacity, np.uint16 if layout.storage == "float16" else np.float32, factors)
         self.parts = (kept, *(reserve(self.capacity, np.float32, width) for width in others))
+        self.shape, (self.factors, self.records) = layout.shape, self.parts[:2]
         self.count = 0
-
-    @property
-    def shape(self) -> Shape:
-        """Of factors and record."""
-        return self.layout.shape
-
-    @property
-    def factors(self) -> np.ndarray:
-        """Factors as they are kept, [capacity, width]: float32, or the bits of float16."""
-        return self.parts[0]
-
-    @property
-    def records(self) -> np.ndarray:
-        """Records, float32[capacity, fields]."""
-        return self.parts[1]
 
     def require_room(self, count: int) -> None:
         """Raise CapacityError unless the table can hold `count` rows."""

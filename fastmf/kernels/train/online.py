@@ -111,7 +111,7 @@ def _learn(size, width, memory, biases, half, stamp):
     limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
 
     @jit(stamp)
-    def learn(ledger_array, user, item, value, mean, loss, solver, penalty):
+    def learn(ledger_array, mean, loss, solver, penalty, user, item, value):
         """Step the rows of one event; answers LEARNED, or why nothing was done."""
         stamp  # noqa: B018 - the cache key, see bridge
         ledger = borrow(ledger_array)
