@@ -8,12 +8,12 @@ from typing import Any
 import naive_als
 import numpy as np
 import pytest
-from fastmf.engine import Objective
 from test_als import METHODS, a_table
 
 from fastmf import MF, Interactions, equations, losses, optimizers
 from fastmf.equations import Equations, Run, equations_of, gram_of, solve
 from fastmf.kernels.core.shape import Shape
+from fastmf.protocols import Objective
 from fastmf.regularizers import L2
 
 each_method = pytest.mark.parametrize("method", METHODS)

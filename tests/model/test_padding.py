@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastmf.ids import IdMap
 
 from fastmf import MF, Interactions, losses
 from fastmf.metrics import coverage, novelty
+from fastmf.parameters.ids import IdMap
 
 LEAST = -(2**63)
 CATALOGUES: dict[str, tuple[list[Any], Any]] = {

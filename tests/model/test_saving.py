@@ -317,7 +317,7 @@ class Squared(NamedTuple):
     """A loss that is called like one of fastmf, and is another: twice as steep."""
 
     scale: float = 2.0
-    kind = "explicit"
+    kind = "pointwise"
     domain = (-np.inf, np.inf)
 
     def value(self, score: Any, target: Any) -> Any:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastmf.ids import IdMap
 
 from fastmf import MF, Interactions
 from fastmf.errors import DataError
+from fastmf.parameters.ids import IdMap
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
