@@ -549,6 +549,7 @@ def test_kernels_may_call_every_compiled_method_and_no_other() -> None:
         "link": losses.Poisson(),
         "value": losses.Huber(),
         "slope": losses.Huber(),
+        "quadratic": losses.Squared(),
         "weight": losses.WARP(),
         "grade": losses.SampledSoftmax(),
         "keep": samplers.Popular(),
