@@ -93,8 +93,9 @@ def width_of(k: int, table: Table | _Directions) -> int:
 
 def in_pieces(state: State, ids: np.ndarray, most: int, rank: Callable[[np.ndarray], Ranking]) -> Ranking:
     """The lists of many queries, each piece of which is of one state; a piece is some 50 ms of work on a core."""
-    items = state.items.table
-    size = max(most, _AT_ONCE // (items.shape.width * max(items.count, 1)))
+    items, size = state.items.table, most
+    if ids.size > most:
+        size = max(most, _AT_ONCE // (items.shape.width * max(items.count, 1)))
     if ids.size <= size:
         return state.ask(lambda: rank(ids))
     parts = [state.ask(functools.partial(rank, ids[first : first + size])) for first in range(0, ids.size, size)]
@@ -286,7 +287,9 @@ def _rank(
     (source, rows), (log, owners), k = queries, past, width_of(k, table)
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
     half = table.factors.dtype == np.uint16
-    chunk = max(FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))
+    chunk = FEWEST
+    if rows.size > FEWEST:
+        chunk = max(FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))
     for first in range(0, rows.size, chunk):
         part = slice(first, first + chunk)
         workers = threads if rows[part].size * pool.places >= _PARALLEL_FROM else 1

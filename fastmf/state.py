@@ -77,6 +77,7 @@ class State:
         self.scratch = Scratch()
         self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
         self._means = {"global_mean": global_mean, "centre": centre}
+        self.global_mean = np.float32(global_mean)  # added to every score
         self.range = np.array([math.inf, -math.inf, 0.0])  # of the values seen, which kernels widen; if times are dates
         self.trail, self.scan, self.grams = Trail([[self.identity]]), QuantizedScan(), Grams()
         self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
@@ -97,11 +98,6 @@ class State:
     def counts(self) -> dict[str, int]:
         """Rows of each group."""
         return {name: group.count for name, group in self.groups.items()}
-
-    @property
-    def global_mean(self) -> np.float32:
-        """Added to every score."""
-        return np.float32(self._means["global_mean"])
 
     @property
     def scalars(self) -> dict[str, float]:
@@ -344,7 +340,7 @@ class State:
         """An independent state, of the same name unless single events are part of it that no Delta has told of yet."""
         history = History(self.history.rows, self.history.budget, gate)
         other = State({name: group.copy() for name, group in self.groups.items()}, history, gate, self.seed)
-        other._means, other.range = dict(self._means), self.range.copy()
+        other._means, other.range, other.global_mean = dict(self._means), self.range.copy(), self.global_mean
         other.lineage, other.identity = self.lineage, self.identity_of_copy()
         for name in self.followers:
             other.followers[name] = self.followers[name].copy()
@@ -387,6 +383,7 @@ class State:
             if math.isnan(number) or (math.isinf(number) and name in self._means):
                 raise ValueError(f"{name} is {number}")
         self._means = {name: found[name] for name in self._means}
+        self.global_mean = np.float32(found["global_mean"])
         self.range[:] = [found[name] for name in _CHANGING]
         unknown = sorted({key.split(".")[0] for key in arrays} - {*self.groups, "gram", "history"})
         if unknown:

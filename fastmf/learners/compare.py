@@ -24,6 +24,9 @@ from fastmf.state import State
 __all__ = ["Compare", "descent"]
 
 
+_VISIT = Update(epochs=10, history_epochs=0, trainable="users")
+
+
 class Compare:
     """Steps on events and on the negatives that they are compared with; values are weights."""
 
@@ -100,7 +103,7 @@ class Compare:
 
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""
-        return objective, Update(epochs=10, history_epochs=0, trainable="users")
+        return objective, _VISIT
 
 
 def _negatives_of_batch(job: UpdateJob, working: WorkingSet, new: Events) -> Negatives:

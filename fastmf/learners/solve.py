@@ -41,6 +41,9 @@ def gram_matrices(state: State, loss: Any, threads: int = 1, asked: bool = False
     return {side: state.grams.of(side, state, powers[side], threads, asked) for side in SIDES}
 
 
+_VISIT = Update(epochs=1, trainable="users")
+
+
 class Solve:
     """Rows are solved, each from all that it has met."""
 
@@ -103,7 +106,7 @@ class Solve:
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """One exact solve."""
         exact = objective._replace(solver=objective.solver._replace(method="cholesky"))
-        return exact, Update(epochs=1, trainable="users")
+        return exact, _VISIT
 
 
 def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int, int, float], int]:

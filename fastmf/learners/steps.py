@@ -27,6 +27,9 @@ __all__ = ["Steps", "measure_single"]
 _SEVERAL_FROM = 1 << 12  # events: below, having several in flight saves less time than a call takes
 
 
+_VISIT = Update(epochs=10, history_epochs=0, trainable="users", order="arrival")
+
+
 class Steps:
     """A step per event, or per batch of events, on the rows that it names."""
 
@@ -106,7 +109,7 @@ class Steps:
 
     def visit(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""
-        return objective, Update(epochs=10, history_epochs=0, trainable="users", order="arrival")
+        return objective, _VISIT
 
 
 def _learn(working: WorkingSet, new: Events, past: Events | None, job: UpdateJob) -> None:

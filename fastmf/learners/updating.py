@@ -20,6 +20,9 @@ from fastmf.state import State
 __all__ = ["learn_batch", "make_delta", "resolved"]
 
 
+_FIELDS = tuple(field.name for field in fields(Update))
+
+
 class _Learned(NamedTuple):
     """What training on a batch came to: the rows that moved, and the mean loss of its events before and after."""
 
@@ -30,6 +33,8 @@ class _Learned(NamedTuple):
 
 def resolved(recipe: Update, learner: Learner, objective: Any) -> Update:
     """A recipe with a learner's own defaults; ValueError for a field that is set and means nothing to it."""
+    if all(getattr(recipe, name) is None for name in _FIELDS):
+        return learner.defaults
     defaults = {}
     for field in fields(recipe):
         given, default = getattr(recipe, field.name), getattr(learner.defaults, field.name)

@@ -99,11 +99,15 @@ class Answers:
             age of the item. Scores pass through the loss's link.
         """
         state, asked, loss = self._fitted(), columns.ids("users", users), self._objective.loss
-        chosen, barred = _checked("items", items), _checked("exclude", exclude)
+        plain, chosen, barred = (
+            items is None and exclude is None,
+            _checked("items", items),
+            _checked("exclude", exclude),
+        )
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
 
         def rank(some: np.ndarray) -> Ranking:
-            pool = _pool(state, chosen, barred)
+            pool = Pool.of(state.items.count) if plain else _pool(state, chosen, barred)
             return best_items(state, loss, state.rows("users", some), k, pool, exclude_seen, threads)
 
         return in_pieces(state, asked, FEWEST * threads, rank)

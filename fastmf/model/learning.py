@@ -37,6 +37,7 @@ from fastmf.state import State
 __all__ = ["SIDES", "Learning"]
 
 SIDES = ("users", "items")
+_PLAIN = Update()
 
 
 @hinted_methods("fit", "partial_fit", "rollback")
@@ -212,7 +213,7 @@ class Learning(Answers):
             Where a row would not be finite, or memory runs out. The model is as it was before, then too.
         """
         self._require_events(batch)
-        recipe = Update() if recipe is None else recipe
+        recipe = _PLAIN if recipe is None else recipe
         if not isinstance(recipe, Update):
             raise TypeError(f"recipe must be a fastmf.Update, got {type(recipe).__name__}")
         if overrides:

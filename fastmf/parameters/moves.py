@@ -48,10 +48,6 @@ class Image(tuple[np.ndarray, ...]):
         """The first `count` rows, as views."""
         return Image(part[:count] for part in self)
 
-    def finite(self, largest: float) -> bool:
-        """Whether every number is finite, and no factor beyond `largest`; see :meth:`within`."""
-        return all(np.isfinite(part).all() for part in self) and bool((np.abs(self[0]) <= largest).all())
-
     def within(self, largest: float) -> bool:
         """Whether every number has a finite square, and no factor is beyond `largest`."""
         parts = (part.ravel() for part in self)  # a sum of squares is finite only where every term is

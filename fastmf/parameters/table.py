@@ -97,8 +97,8 @@ class Table:
         shapes = [(rows.size, width) for width in self.layout.widths]
         if [part.shape for part in values] != shapes or any(part.dtype != np.float32 for part in values):
             raise ValueError(f"rows of shape {values[0].shape} do not fit a table of {self.shape.size} factors")
-        if not (values.within(self.layout.largest) or values.finite(self.layout.largest)):
-            raise ValueError(f"rows hold numbers that are not finite, or too large for {self.layout.storage}")
+        if self.layout.largest < np.inf and not (np.abs(values[0]) <= self.layout.largest).all():
+            raise ValueError(f"rows hold factors that are too large for {self.layout.storage}")
         if rows.size and not 0 <= rows.min() <= rows.max() < count:
             raise ValueError(f"rows {rows.min()} to {rows.max()} are not all among the {count} rows of the table")
 
