@@ -79,7 +79,7 @@ class State:
         self._means = {"global_mean": global_mean, "centre": centre}
         self.global_mean = np.float32(global_mean)  # added to every score
         self.range = np.array([math.inf, -math.inf, 0.0])  # of the values seen, which kernels widen; if times are dates
-        self.trail, self.scan, self.grams = Trail([self.identity]), QuantizedScan(), Grams()
+        self.trail, self.scan, self.grams = Trail([[self.identity]]), QuantizedScan(), Grams()
         self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
         self.needed = frozenset(self.followers)
         self.journal: Any = None  # open while single events are learned
@@ -157,14 +157,14 @@ class State:
         if values.size:
             self.range[:2] = min(self.range[0], values.min()), max(self.range[1], values.max())
 
-    def restart_trail(self, states: list[Identity]) -> None:
-        """A trail that came through these states and has kept no Delta."""
+    def restart_trail(self, states: list[list[Identity]]) -> None:
+        """A trail that came through states of these names and has kept no Delta."""
         self.trail = self.followers["trail"] = Trail(states)
 
     def rename(self) -> None:
         """Become the first state of another lineage."""
         self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
-        self.restart_trail([self.identity])
+        self.restart_trail([[self.identity]])
         self.grams.kept = {}
 
     def ask(self, question: Callable[[], _T]) -> _T:
@@ -356,10 +356,10 @@ class State:
             return Identity(new_identity(), self.version)
         return self.identity
 
-    def states_of_copy(self) -> list[Identity]:
-        """The states that a copy, or a file, of the state as it is came through."""
+    def states_of_copy(self) -> list[list[Identity]]:
+        """The names of the states that a copy, or a file, of the state as it is came through."""
         now = self.identity_of_copy()
-        return self.trail.states if now == self.identity else [now]
+        return self.trail.names if now == self.identity else [[now]]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything learned, as named arrays for a file."""

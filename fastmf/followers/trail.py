@@ -29,23 +29,27 @@ class Trail:
 
     Parameters
     ----------
-    states : sequence of Identity
-        The state where the trail begins, and those passed since.
+    states : sequence of sequences of Identity
+        The names of the state where the trail begins, and of those passed since: one that was come back to has several.
     budget : int
         Bytes of Deltas that are kept.
     """
 
-    def __init__(self, states: Sequence[Identity], budget: int = _BYTES) -> None:
+    def __init__(self, states: Sequence[Sequence[Identity]], budget: int = _BYTES) -> None:
         self._budget = budget
-        # Names of one state: it was come back to.
-        self._states: deque[list[Identity]] = deque(([state] for state in states), _STATES)
+        self._states: deque[list[Identity]] = deque((list(names) for names in states), _STATES)
         self._kept: deque[_Kept] = deque()
-        self._passed = deque((state.head for state in states), _STATES)
+        self._passed = deque((name.head for names in states for name in names), _STATES)
 
     @property
     def states(self) -> list[Identity]:
         """The state where the trail begins, and those that Deltas led to which have not been taken back."""
         return [state[0] for state in self._states]
+
+    @property
+    def names(self) -> list[list[Identity]]:
+        """The same states, each with all its names."""
+        return [list(names) for names in self._states]
 
     @property
     def newest(self) -> Identity | None:
@@ -70,7 +74,7 @@ class Trail:
 
     def copy(self) -> Trail:
         """A trail through the same states that has kept no Delta."""
-        return Trail(self.states, self._budget)
+        return Trail(self.names, self._budget)
 
     def prepare(self, state: Any, delta: Delta) -> None:
         """Nothing can fail."""

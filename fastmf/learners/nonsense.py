@@ -6,6 +6,7 @@ makes errors of the warnings finds the model as it was.
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -147,7 +148,7 @@ def _advice(span: float, dated: bool) -> str:
 
 def _kept(times: np.ndarray, now: int, half_life: float, lives: float = _LIVES) -> int:
     """How many events are less than so many half-lives old, by default those that keep 1 % of their weight or more."""
-    return int(np.count_nonzero(times > max(now - int(min(lives * half_life, 2.0**63)), -(2**63))))
+    return int(np.count_nonzero(times > max(now - math.ceil(min(lives * half_life, 2.0**63)), -(2**63))))
 
 
 def _nearly_all_gone(kept: int, count: int) -> bool:

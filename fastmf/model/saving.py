@@ -52,7 +52,8 @@ def _metadata(model: Any, state: State | None) -> dict[str, Any]:
     }
     if state is not None:
         found |= {"lineage": state.lineage, "numbers": state.metadata(), **state.identity_of_copy()._asdict()}
-        found["trail"] = [list(one) for one in state.states_of_copy()[-_VERSIONS_KEPT:]]
+        states = state.states_of_copy()[-_VERSIONS_KEPT:]
+        found["trail"] = [[list(one) for one in names[:1] + names[1:][-_VERSIONS_KEPT:]] for names in states]
     return found
 
 
@@ -137,8 +138,8 @@ def _stored(name: str, factors: np.ndarray, storage: str) -> np.ndarray:
 def filled(state: State, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> State:
     """An empty state, with what was packed in it."""
     version = metadata["version"]
-    states = [Identity(*one) if isinstance(one, list) else Identity(new_identity(), one) for one in metadata["trail"]]
-    versions = [state.version for state in states]
+    states = [_names(one) for one in metadata["trail"]]
+    versions = [name.version for names in states for name in names]
     if not versions or not all(type(one) is int and one >= 0 for one in [*versions, version]):
         raise ValueError(f"versions {[*versions, version]} are not all numbers")
     if any(earlier >= later for earlier, later in pairwise(versions)) or versions[-1] > version:
@@ -150,6 +151,15 @@ def filled(state: State, arrays: dict[str, np.ndarray], metadata: dict[str, Any]
     )
     state.restart_trail(states)
     return state
+
+
+def _names(told: Any) -> list[Identity]:
+    """The names of a state: pairs of a head and a version, or a version alone."""
+    if not isinstance(told, list):
+        return [Identity(new_identity(), told)]
+    if not told:
+        raise ValueError("a state has no name")
+    return [Identity(str(head), version) for head, version in told]
 
 
 def records(metadata: dict[str, Any]) -> list[dict[str, Any]]:

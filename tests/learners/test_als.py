@@ -470,8 +470,8 @@ def test_rows_are_solved_once_unless_more_is_asked_for() -> None:
         ({"loss": losses.Logistic(), "solver": optimizers.ALS()}, "quadratic, Squared and Confidence, not Logistic"),
         ({"solver": optimizers.ALS(), "regularizer": regularizers.L2(0.0)}, "needs a regularizer L2 with a weight > 0"),
         ({"solver": optimizers.ALS("qr")}, 'ALS.method must be "cg", "cholesky" or "eals"'),
-        ({"solver": optimizers.ALS(steps=0)}, "ALS.steps must be an integer from 1"),
-        ({"solver": optimizers.ALS(max_history=0)}, "ALS.max_history must be an integer from 1"),
+        ({"solver": optimizers.ALS(steps=0)}, "ALS.steps must be an integer from 1 to 2147483647, got 0"),
+        ({"solver": optimizers.ALS(max_history=0)}, "ALS.max_history must be an integer from 1 to 16777216, got 0"),
         ({"solver": optimizers.ALS(nu=-1.0)}, "ALS.nu must be a finite"),
         ({"loss": losses.Confidence(alpha=0.0), "solver": optimizers.ALS()}, "Confidence.alpha must be"),
         ({"loss": losses.Confidence(unobserved=0.0), "solver": optimizers.ALS()}, "Confidence.unobserved must be"),
@@ -510,6 +510,7 @@ def test_events_that_all_weigh_nothing_leave_zero() -> None:
     assert abs(model.predict([999], [5])[0]) < 1e-3
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 def test_numbers_too_large_change_nothing() -> None:
     model = a_model("ratings")
     first = content(model)

@@ -132,6 +132,7 @@ def test_with_biases_a_score_is_their_sum_and_the_product() -> None:
     np.testing.assert_allclose(model.predict(users, items, clip=False), scores, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 def test_without_biases_new_pairs_start_near_the_mean() -> None:
     for values in (np.full(50, 4.0), np.full(50, -4.0)):
         events = Interactions(np.arange(50), np.arange(50), values)
@@ -195,6 +196,7 @@ def test_labels_outside_the_domain_are_refused(loss: Any, wrong: float) -> None:
         assert model._state is None
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_labels_of_one_kind_stay_finite(label: float) -> None:
     events = some_events(low=int(label), high=int(label))
@@ -220,6 +222,7 @@ def test_heavy_events_win() -> None:
     assert model.predict([1], [1])[0] == pytest.approx(4.6, abs=0.25)
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("weights", [np.zeros(30), np.r_[1.0, np.zeros(29)]], ids=["all", "all but one"])
 def test_events_of_no_weight_are_no_divergence(weights: np.ndarray) -> None:
     """They draw nothing: no bias moves but those of the event that has a weight, which is not held out here."""

@@ -245,6 +245,7 @@ def test_a_single_event_that_is_not_finite_leaves_nothing(loss: str, event: str,
     assert_same(content(model), content(twin))
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @each_method
 @pytest.mark.parametrize("loss", REFUSED)
 def test_an_update_that_is_not_finite_is_refused_by_every_method(loss: str, method: str) -> None:

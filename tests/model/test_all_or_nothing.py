@@ -49,6 +49,7 @@ def unchanged(model: MF, twin: MF, before: dict[str, Any]) -> None:
     assert_same(content(model), {name: before[name] for name in content(model)})
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("text", [False, True], ids=["int", "str"])
 def test_a_diverging_update_changes_nothing(text: bool) -> None:
     model = fitted(text=text)
@@ -125,6 +126,7 @@ def test_text_that_uses_up_the_memory_changes_nothing() -> None:
     assert model.predict(["x" * 300], ["new"]).size == 1
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 def test_an_update_that_half_precision_cannot_hold_is_refused() -> None:
     model = fitted(biases=False, options=Options(storage="float16"), solver=optimizers.SGD(0.05))
     before = bits(model)

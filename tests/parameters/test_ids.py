@@ -11,8 +11,6 @@ from fastmf import MF, Interactions
 from fastmf.errors import DataError
 from fastmf.parameters.ids import IdMap
 
-pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
-
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 

@@ -549,12 +549,12 @@ def test_kernels_may_call_every_compiled_method_and_no_other() -> None:
         "link": losses.Poisson(),
         "value": losses.Huber(),
         "slope": losses.Huber(),
+        "quadratic": losses.Squared(),
         "weight": losses.WARP(),
         "grade": losses.SampledSoftmax(),
         "keep": samplers.Popular(),
         "step": optimizers.SGD(),
         "pull": regularizers.L2(),
-        "quadratic": losses.Squared(),
     }
     assert callers.keys() == compiled_methods().keys()
     for name, parameters in compiled_methods().items():
