@@ -58,15 +58,19 @@ def _alike(values: np.ndarray, weights: np.ndarray | None) -> bool:
     return values.size > 0 and bool((values == values[0]).all())
 
 
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values.astype(np.float64)))  # the mean of the middle two may be no float32
+
+
 def _judge_values_of_batch(state: State, batch: Interactions, objective: Any) -> None:
     history, (low, high), values = state.history, state.seen, batch.values
     if not objective.on_scale or len(history) + len(batch) < _ENOUGH or not len(batch):
         return
     largest = max(abs(low), abs(high))
     other = _OTHER_SCALE * largest
-    if 0 < other < np.inf and abs(values[len(values) // 2]) > other and abs(float(np.median(values))) > other:
+    if 0 < other < np.inf and abs(values[len(values) // 2]) > other and abs(_median(values)) > other:
         warn(
-            f"values: their median is {np.median(values):.3g}, and the model has seen values from {low:g} to {high:g}; "
+            f"values: their median is {_median(values):.3g}, and the model has seen values from {low:g} to {high:g}; "
             "on another scale they spoil the rows that they move: bring them to that scale, or fit anew"
         )
     elif (values[0] == values[-1] or batch.weights is not None) and _alike(values, batch.weights):

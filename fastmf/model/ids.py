@@ -65,6 +65,11 @@ class Ids:
         """All ids in row order: int64, or an object array of str."""
         return self._ask(lambda: self._map.values)  # type: ignore[no-any-return]
 
+    @property
+    def padding(self) -> int | str | None:
+        """What stands for no id in lists of them, as :attr:`IdMap.padding`."""
+        return self._ask(lambda: self._map.padding)  # type: ignore[no-any-return]
+
     def require_kind(self, ids: np.ndarray, column: str = "ids") -> None:
         """Raise DataError where ids of one kind are put to a map of the other."""
         self._map.require_kind(ids, column)

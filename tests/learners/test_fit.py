@@ -334,7 +334,7 @@ def test_progress(
 def small_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let parallel kernels start on the few events of a test."""
     monkeypatch.setattr("fastmf.plan.PARALLEL_FROM", 1_000)
-    monkeypatch.setattr("fastmf.model.mf.PARALLEL_FROM", 1_000)
+    monkeypatch.setattr("fastmf.model.learning.PARALLEL_FROM", 1_000)
 
 
 @pytest.mark.usefixtures("small_launches")

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from test_als import METHODS, a_table
 
-from fastmf import MF, Interactions, equations, losses, optimizers
-from fastmf.equations import Equations, Run, equations_of, gram_of, solve
+from fastmf import MF, Interactions, losses, optimizers
+from fastmf.devices.cpu import solve as cpu
+from fastmf.devices.cpu.solve import gram_of, solve
+from fastmf.equations import Equations, Run, equations_of
 from fastmf.kernels.core.shape import Shape
 from fastmf.protocols import Objective
 from fastmf.regularizers import L2
@@ -70,7 +72,8 @@ def test_rows_that_a_half_life_leaves_nothing_of_are_zero(loss: str, method: str
         assert np.isfinite(model.user_factors).all()
         assert np.isfinite(model.item_factors).all()
         assert row(model, "users", 20).any()
-        model.update(Interactions([3, 20], [1, 1], times=[age, age + 10**6]), half_life=1.0)
+        later = [age + 10**6] * 20  # as many as can be no wrong clock
+        model.update(Interactions([3] + [20] * 20, [1] * 21, times=[age, *later]), half_life=1.0)
         assert not row(model, "users", 3).any()
 
 
@@ -172,11 +175,11 @@ def test_models_of_faint_rows_are_finite(weight: float, loss: str, method: str) 
 def test_any_pieces_give_the_same_bits(method: str, piece: float, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for size in (5e7, piece):
-        monkeypatch.setattr(equations, "_PIECE", size)
+        monkeypatch.setattr(cpu, "_PIECE", size)
         shape, own, other, made, _ = a_small_system(1.0, False, False, 60, 1.0)
         gram = gram_of(shape, other.factors, np.arange(60.0))
         lost = solve(shape, (own, other), made, gram, Run(optimizers.ALS(method), np.float32(0)))
-        equations.correct(shape, other.factors, np.arange(60, dtype=np.int32), np.arange(60.0), -1.0, gram)
+        cpu.correct(shape, other.factors, np.arange(60, dtype=np.int32), np.arange(60.0), -1.0, gram)
         found.append((own.factors.tobytes(), lost, gram.tobytes()))
     assert found[0] == found[1]
 
@@ -185,7 +188,7 @@ def test_any_pieces_give_the_same_bits(method: str, piece: float, monkeypatch: p
 def test_no_kernel_is_deaf_for_long(method: str, factors: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows with few events are much work where there are many factors."""
     rng, shape, spans, rows = np.random.default_rng(0), Shape(factors, factors, 1, False), [], 100_000
-    monkeypatch.setattr(equations, "launch", lambda serial, parallel, workers, *args: spans.append(args[1]))
+    monkeypatch.setattr(cpu, "launch", lambda serial, parallel, workers, *args: spans.append(args[1]))
     own, other = a_table(rows, factors, 2), a_table(30, factors, 3)
     made = Equations(
         np.arange(rows, dtype=np.int32),

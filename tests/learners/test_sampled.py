@@ -353,7 +353,7 @@ def test_a_failing_update_leaves_no_marks(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_race_of_two_threads_learns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastmf.model.mf.PARALLEL_FROM", 1)
+    monkeypatch.setattr("fastmf.model.learning.PARALLEL_FROM", 1)
     events = some_positives(3_000, users=300, items=60)
     last = [
         model_of(losses.BPR(), options=Options(threads=threads)).fit(events, epochs=8).history_[-1]["loss"]

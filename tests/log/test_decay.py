@@ -122,7 +122,7 @@ events_of_batch = st.tuples(
 @pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @given(
     rows=st.lists(events_of_batch, min_size=1, max_size=20),
-    half_life=st.sampled_from([0.5, 7, 30.0, 1e4]),
+    half_life=st.sampled_from([4, 7, 30.0, 1e4]),
     recipe=st.fixed_dictionaries(
         {},
         optional={

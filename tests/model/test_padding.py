@@ -12,6 +12,8 @@ from fastmf import MF, Interactions, losses
 from fastmf.metrics import coverage, novelty
 from fastmf.parameters.ids import IdMap
 
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are all alike
+
 LEAST = -(2**63)
 CATALOGUES: dict[str, tuple[list[Any], Any]] = {
     "usual int": ([0, 10, 20, 30], -1),
