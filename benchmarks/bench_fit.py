@@ -10,12 +10,12 @@ import pytest
 from benchmarks.measuring import note
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
 from fastmf.datasets import synthetic
-from fastmf.engine import Objective, WorkingSet, freeze, shape_of
+from fastmf.devices import runner
 from fastmf.kernels.rows.grouping import order_by
-from fastmf.log.history import Events
-from fastmf.memory import default_budget
-from fastmf.parameters.table import SIDES, Factors
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
 from fastmf.plan import Plan
+from fastmf.protocols import Objective, freeze
 
 EPOCHS = 5
 
@@ -40,20 +40,18 @@ def test_fit(benchmark, ratings, factors, threads):
 def test_order(benchmark, ratings, strata, threads):
     """Blocks that share no row stratum by stratum, the same bits every time; or all at once, where rows may collide."""
     solver, factors = optimizers.AdaGrad(), 32
-    counts = [int(column.max()) + 1 for column in (ratings.users, ratings.items)]
-    rows = (ratings.users.astype(np.int32), ratings.items.astype(np.int32))
+    model = MF(factors, losses.Squared(), solver).fit(ratings, epochs=0)
+    working = WorkingSet.over(model._state)
+    rows = model.users.rows(ratings.users), model.items.rows(ratings.items)
     events = Events(*rows, ratings.values, np.ones(len(ratings), np.float32))
-    tables = Factors(shape_of(factors, solver, True), 3.0, "float32", default_budget())
-    for side, count in zip(SIDES, counts, strict=True):
-        tables.tables[side].fill(count, tables.start(side))
-    plan = Plan.whole(events, order_by(events.users, counts[0]), counts[1], tables.shape, seed=0)
+    plan = Plan.whole(events, order_by(events.users, len(model.users)), len(model.items), working.shape, seed=0)
     if strata == "none":
         plan = plan._replace(strata=plan.strata[[0, -1]])
     objective = Objective(
         *map(freeze, (losses.Squared(), solver, regularizers.L2()), ("loss", "solver", "regularizer"))
     )
-    working = WorkingSet.over(tables)
-    benchmark.pedantic(working.run, (plan, objective, working.movable, None, threads), rounds=20, warmup_rounds=2)
+    job = (working, plan, objective, working.movable, None, threads)
+    benchmark.pedantic(runner("steps"), job, rounds=20, warmup_rounds=2)
     note(benchmark, "events_per_second", len(ratings))
 
 

@@ -55,15 +55,15 @@ class Subject:
         if new:
             turns = (self.users - self._turn) // (self._setup.events - new)
             coming = new * min(turns, self._setup.warm_up + self._setup.updates)
-            self._next = fill(self.model.users, self._next, coming // 2)
+            self._next = fill(self.model._state.users.ids, self._next, coming // 2)
 
     def update(self) -> Measured:
         """Measure one update."""
-        batch, slots = self._batch(), self.model.users.tables[0]
+        batch, slots = self._batch(), self.model._state.users.ids.tables[0]
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
         self.model.update(batch)
         cpu, wall = time.thread_time_ns() - cpu, time.perf_counter_ns() - wall
-        return Measured(wall, cpu, self.model.users.tables[0] is not slots)
+        return Measured(wall, cpu, self.model._state.users.ids.tables[0] is not slots)
 
     def peak(self) -> int:
         """Bytes of the arrays and objects that one update holds at once."""
@@ -103,7 +103,7 @@ def fill(ids: IdMap, first: int, spare: int) -> int:
     """
     count = len(ids)
     last = first + max(0, ids.tables[0].size // 4 - count - spare)
-    ids.extend(outside(np.arange(first, last)))
+    ids.extend(outside(np.arange(first, last)), checked=True)
     ids.truncate(count)
     return last
 

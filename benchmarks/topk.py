@@ -49,9 +49,9 @@ def to_all(model: MF, users: int, rounds: int) -> list[Figure]:
             np.dot(part, items.T, out=tile[: len(part)])
 
     def recommend(threads: int) -> None:
-        model.options = options._replace(threads=threads)
+        model.set_params(options=options._replace(threads=threads))
         model.recommend(np.arange(users))
-        model.options = options
+        model.set_params(options=options)
 
     calls = {"matmul": multiply, "one": lambda: recommend(1), "two": lambda: recommend(2)}
     took = medians(calls, rounds)

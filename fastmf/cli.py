@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fastmf import __version__
 from fastmf.comparison import COMPARED, Settings, compare
+from fastmf.console import say, show
 from fastmf.datasets import NAMES, PURCHASES, load
 from fastmf.errors import DataError, FastMFError
 from fastmf.evaluation import Metric, ranks_items
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (FastMFError, OSError) as error:
-        print(f"fastmf: {error}", file=sys.stderr)
+        say(f"fastmf: {error}")
         return 2
     return 0
 
@@ -52,9 +52,9 @@ def run_compare(options: argparse.Namespace) -> None:
         events = _events(options, name, metric)
         settings = Settings(metric, options.block, options.preset, options.seeds, options.factors)
         comparisons.append(compare(events, settings, name))
-        print(table(comparisons[-1]), end="\n\n", flush=True)
+        show(f"{table(comparisons[-1])}\n")
     page = write(comparisons[0], options.out, comparisons[1:])
-    print(f"wrote {page} and {page.with_name('compare.json')}")
+    show(f"wrote {page} and {page.with_name('compare.json')}")
 
 
 def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
@@ -81,7 +81,7 @@ def _natural(name: str) -> Metric:
 def run_warmup(options: argparse.Namespace) -> None:
     """`fastmf warmup`: compile and keep the kernels of common models."""
     for size, loss, solver, storage in warm_up(options.factors, storage=options.storage):
-        print(f"{size} factors, {type(loss).__name__}, {type(solver).__name__}, {storage}", flush=True)
+        show(f"{size} factors, {type(loss).__name__}, {type(solver).__name__}, {storage}")
 
 
 def _events(options: argparse.Namespace, name: str, metric: Metric) -> Interactions:

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf import files
-from fastmf.errors import DataError, DatasetError, MissingExtraError
+from fastmf.console import say
+from fastmf.errors import DataError, DatasetError, MissingExtraError, require_count, require_integer, require_number
 from fastmf.interactions import Interactions
 
 __all__ = ["NAMES", "PURCHASES", "complete_journey", "load", "movielens", "synthetic"]
@@ -120,6 +121,8 @@ def synthetic(
     ------
     DataError
         Where there are not enough users and items for so many distinct pairs.
+    ValueError
+        For a number that makes no sense.
 
     Examples
     --------
@@ -127,6 +130,11 @@ def synthetic(
     >>> len(log), bool((log.times[1:] >= log.times[:-1]).all())
     (1000, True)
     """
+    for name, count in (("events", events), ("users", users), ("items", items)):
+        require_count(name, count, 1)
+    for name, number in (("drift", drift), ("noise", noise)):
+        require_number(name, number)
+    require_integer("seed", seed, 0)
     for excess in (2, 4, 8, 16):  # repeated pairs are dropped, so more are drawn than are wanted
         random = np.random.default_rng(seed)
         user, item, stars, moments = _meetings(random, excess * events, (users, items), drift, noise)
@@ -166,7 +174,7 @@ def movielens(size: str = "latest-small") -> Interactions:
     ----------
     .. [1] Harper, Konstan: The MovieLens Datasets: History and Context. ACM TiiS 5(4), 2015.
     """
-    if size not in MOVIELENS:
+    if not isinstance(size, str) or size not in MOVIELENS:
         raise DatasetError(f"unknown MovieLens set {size!r}; there are {', '.join(MOVIELENS)}")
     archive = MOVIELENS[size]
     with zipfile.ZipFile(_fetch(archive)) as opened:
@@ -236,7 +244,7 @@ def load(name: str = "synthetic") -> Interactions:
     DatasetError
         An unknown name, or a set that cannot be obtained.
     """
-    if name not in _LOADERS:
+    if not isinstance(name, str) or name not in _LOADERS:
         raise DatasetError(f"unknown data set {name!r}; there are {', '.join(NAMES)}")
     return _LOADERS[name]()
 
@@ -275,7 +283,7 @@ def _fetch(archive: Archive) -> Path:
         raise
     except OSError as error:
         raise DatasetError(f"cannot write {path} ({error}); set FASTMF_DATA to another folder") from error
-    print(archive.terms.format(file=path), file=sys.stderr)
+    say(archive.terms.format(file=path))
     return path
 
 

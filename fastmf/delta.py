@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import bisect
-from collections import deque
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.errors import StaleDelta
-from fastmf.followers.grams import Gram
-from fastmf.log.history import Events
-from fastmf.parameters.table import SIDES, Move, Rows
+from fastmf.log.events import Events
+from fastmf.parameters.moves import DenseMove, Move, require_move
 
-__all__ = ["Delta", "Move", "Trail"]
+__all__ = ["Delta", "Identity", "new_identity"]
+
+_PER_ARRAY = 160  # bytes that Python and NumPy add to every array
+_PER_TEXT = 50  # and Python to every str
+_PER_DELTA = 2300  # what a Delta holds besides: its parts, names and numbers
+
+
+class Identity(NamedTuple):
+    """The name of a state, and its number among those of its lineage."""
+
+    head: str
+    version: int
+
+
+def new_identity() -> str:
+    """A name that nothing else has: 128 random bits in hexadecimal."""
+    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,33 +39,38 @@ class Delta:
     ----------
     lineage : str
         The model's identity, shared by its copies.
-    parent, version : int
-        The model's version before and after.
+    parent, head : str
+        Names of the state that the change starts from, and of the one it leads to. Copies that have gone their own ways
+        are in states of different names, whatever their versions are.
+    parent_version, version : int
+        Their numbers, counted from the fit.
     moves : dict of str to Move
-        Moved rows by group, ``"users"`` and ``"items"``; a bias and optimizer memory travel with their row.
+        What moved, by group of parameters: ``"users"``, ``"items"``; a bias and optimizer memory travel with their row.
     new_ids : dict of str to ndarray
         Ids that came in, in row order.
     log : Events
         The events appended to the history, with row numbers.
     scalars : dict of str to (float, float)
-        The few numbers that belong to no row, before and after.
+        The few numbers that belong to no group, before and after.
     loss_before, loss_after : float
         Mean loss on the events, before and after.
     seconds : float
         Wall time of the change.
     rejected : int
         Events that were left out; 0 in this version, which takes a batch whole or not at all.
-    grams : dict of str to Gram
-        The Gram matrices before, where the model keeps any: whoever applies the Delta corrects their own.
+    images : dict of str to object
+        What followers of the state need of the time before, by follower.
     restores : int or None
         For the inverse of a Delta: the version whose state it brings back. Its new ids and events are then removed, not
         added.
     """
 
     lineage: str
-    parent: int
+    parent: str
+    head: str
+    parent_version: int
     version: int
-    moves: dict[str, Move]
+    moves: dict[str, Move | DenseMove]
     new_ids: dict[str, np.ndarray]
     log: Events
     scalars: dict[str, tuple[float, float]]
@@ -60,7 +79,7 @@ class Delta:
     seconds: float
     rejected: int = 0
     restores: int | None = None
-    grams: dict[str, Gram] = field(default_factory=dict)
+    images: dict[str, Any] = field(default_factory=dict)
 
     @property
     def events(self) -> int:
@@ -78,141 +97,102 @@ class Delta:
         return self.new_ids["items"]
 
     @property
+    def reached(self) -> Identity:
+        """The state that it leads to."""
+        return Identity(self.head, self.version)
+
+    @property
     def rows_moved(self) -> int:
-        """User rows and item rows that moved."""
+        """Rows that moved, of all groups."""
         return sum(move.rows.size for move in self.moves.values())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays held."""
-        rows = [part for move in self.moves.values() for part in (move.rows, *move.before, *move.after)]
-        grams = [array for gram in self.grams.values() for array in gram]
-        log = [column for column in self.log if column is not None]
-        return sum(array.nbytes for array in (*rows, *grams, *self.new_ids.values(), *log))
+        """Bytes held, those of Python's own objects estimated."""
+        arrays = [array for move in self.moves.values() for array in move.arrays]
+        arrays += [array for image in self.images.values() for array in image.arrays]
+        arrays += [column for column in self.log if column is not None]
+        text = [len(one) + _PER_TEXT for ids in self.new_ids.values() if ids.dtype == object for one in ids]
+        arrays += self.new_ids.values()
+        return sum(array.nbytes + _PER_ARRAY for array in arrays) + sum(text) + _PER_DELTA
 
-    def inverse(self, parent: int) -> Delta:
-        """The Delta that takes this one back from a model that is at version `parent`."""
+    def require_form(self) -> None:
+        """Raise ValueError unless everything is of the kind that it is said to be: Deltas come from outside too."""
+        names, numbers = (self.lineage, self.parent, self.head), (self.parent_version, self.version)
+        if not all(isinstance(name, str) for name in names) or self.head == self.parent:
+            raise ValueError(f"a Delta from state {self.parent!r} to state {self.head!r} leads nowhere")
+        if not all(isinstance(one, int) for one in numbers) or not self.parent_version < self.version:
+            raise ValueError(f"a Delta does not lead from version {self.parent_version!r} to {self.version!r}")
+        back = self.restores
+        if back is not None and not (isinstance(back, int) and back <= self.parent_version):
+            raise ValueError(f"a Delta of version {self.version} does not bring version {back!r} back")
+        for name, ids in self.new_ids.items():
+            if not (isinstance(ids, np.ndarray) and ids.ndim == 1 and ids.dtype in (np.int64, np.object_)):
+                raise ValueError(f"new {name} of the Delta are no column of ids")
+            if ids.dtype == object and not all(isinstance(one, str) for one in ids):
+                raise ValueError(f"new {name} of the Delta are not all str")
+        for name, move in self.moves.items():
+            require_move(name, move)
+        if not isinstance(self.log, Events):
+            raise ValueError(f"the log of a Delta is {type(self.log).__name__}, not Events")
+        for name, pair in self.scalars.items():
+            if len(pair) != 2 or not all(isinstance(one, float) and one == one for one in pair):
+                raise ValueError(f"{name} of the Delta is {pair!r}, not a number before and one after")
+
+    def inverse(self, parent: str, version: int) -> Delta:
+        """The Delta that takes this one back from a model in state `parent`, which becomes its number `version`."""
         return replace(
             self,
             parent=parent,
-            version=parent + 1,
-            moves={side: Move(move.rows, move.after, move.before) for side, move in self.moves.items()},
+            head=new_identity(),
+            version=version,
+            moves={name: move.inverse() for name, move in self.moves.items()},
             scalars={name: (after, before) for name, (before, after) in self.scalars.items()},
             loss_before=self.loss_after,
             loss_after=self.loss_before,
             seconds=0.0,
-            restores=self.parent,
+            parent_version=version - 1,
+            restores=self.parent_version,
         )
 
     @classmethod
     def merge(cls, deltas: Sequence[Delta]) -> Delta:
         """One Delta in place of several that follow each other."""
         first, last = deltas[0], deltas[-1]
+        groups = {name: [delta.moves[name] for delta in deltas if name in delta.moves] for name in _names(deltas)}
+        sides = dict.fromkeys(name for delta in deltas for name in delta.new_ids)
+        fresh = {name: [delta.new_ids[name] for delta in deltas if name in delta.new_ids] for name in sides}
         return replace(
             last,
             parent=first.parent,
-            moves={side: _merge_moves([delta.moves[side] for delta in deltas]) for side in SIDES},
-            new_ids={side: np.concatenate([delta.new_ids[side] for delta in deltas]) for side in SIDES},
+            parent_version=first.parent_version,
+            moves={name: type(moves[0]).merge(moves) for name, moves in groups.items()},  # type: ignore[arg-type]
+            new_ids={name: np.concatenate(ids) for name, ids in fresh.items()},
             log=Events.concatenate([delta.log for delta in deltas]),
             scalars={name: (first.scalars[name][0], last.scalars[name][1]) for name in last.scalars},
             loss_before=first.loss_before,
             seconds=sum(delta.seconds for delta in deltas),
             rejected=sum(delta.rejected for delta in deltas),
-            grams=first.grams,
+            images=first.images,
         )
 
     def __str__(self) -> str:
         parts = [] if self.restores is None else [f"back to version {self.restores}"]
         parts.append(_counted(self.events, "event"))
-        for side in SIDES:
-            new = f" ({len(self.new_ids[side])} new)" if len(self.new_ids[side]) else ""
-            parts.append(_counted(self.moves[side].rows.size, side[:-1]) + new)
-        parts.append(f"loss {self.loss_before:.3g} → {self.loss_after:.3g}")
-        return " · ".join([*parts, f"{1e3 * self.seconds:.1f} ms"])
+        for name, move in self.moves.items():
+            fresh = len(self.new_ids.get(name, ()))
+            parts.append(_counted(move.rows.size, name.removesuffix("s")) + (f" ({fresh} new)" if fresh else ""))
+        parts.append(f"loss {self.loss_before:.3g} -> {self.loss_after:.3g}")
+        return ", ".join([*parts, f"{1e3 * self.seconds:.1f} ms"])
 
     def __repr__(self) -> str:
-        return f"<Delta {self.parent} → {self.version}: {self}>"
+        return f"<Delta {self.parent_version} -> {self.version}: {self}>"
+
+
+def _names(deltas: Sequence[Delta]) -> list[str]:
+    """The groups that any of the Deltas moves, in their order."""
+    return list(dict.fromkeys(name for delta in deltas for name in delta.moves))
 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _merge_moves(moves: Sequence[Move]) -> Move:
-    """Each row once: as it was before its first move, and after its last."""
-    rows = np.concatenate([move.rows for move in moves])
-    unique, first = np.unique(rows, return_index=True)
-    last = rows.size - 1 - np.unique(rows[::-1], return_index=True)[1]
-    return Move(unique, _pick([move.before for move in moves], first), _pick([move.after for move in moves], last))
-
-
-def _pick(parts: Sequence[Rows], places: np.ndarray) -> Rows:
-    factors = np.concatenate([part.factors for part in parts])[places]
-    return Rows(factors, np.concatenate([part.records for part in parts])[places]).copy()
-
-
-class Trail:
-    """The Deltas that led to the present state, newest last; old ones are dropped beyond a budget of bytes.
-
-    Parameters
-    ----------
-    budget : int
-        Bytes of Deltas that are kept.
-    versions : sequence of int
-        The version where the trail begins, and the versions passed since.
-    """
-
-    def __init__(self, budget: int, versions: Sequence[int] = (0,)) -> None:
-        self._budget = budget
-        self._states = [[version] for version in versions]  # versions that are one state: it was come back to
-        self._kept: deque[Delta] = deque()
-        self._bytes = 0
-
-    @property
-    def versions(self) -> list[int]:
-        """The version where the trail begins, and those of the Deltas that have not been taken back."""
-        return [state[0] for state in self._states]
-
-    @property
-    def newest(self) -> int | None:
-        """The version of the newest Delta that has not been taken back."""
-        return self._states[-1][0] if len(self._states) > 1 else None
-
-    def copy(self) -> Trail:
-        """A trail of its own that shares the Deltas."""
-        other = Trail(self._budget)
-        other._states = [state.copy() for state in self._states]
-        other._kept, other._bytes = self._kept.copy(), self._bytes
-        return other
-
-    def follow(self, delta: Delta) -> None:
-        """Take note of a committed Delta."""
-        if delta.restores is None:
-            self._states.append([delta.version])
-            self._kept.append(delta)
-            self._bytes += delta.nbytes
-            while self._bytes > self._budget and len(self._kept) > 1:
-                self._bytes -= self._kept.popleft().nbytes
-            return
-        while len(self._states) > 1 and self._states[-1][0] > delta.restores:
-            self._states.pop()
-        while self._kept and self._kept[-1].version > delta.restores:
-            self._bytes -= self._kept.pop().nbytes
-        self._states[-1].append(delta.version)
-
-    def since(self, version: int) -> list[Delta]:
-        """The Deltas after a version, oldest first.
-
-        Raises
-        ------
-        StaleDelta
-            Where the version is not on the trail, or one of the Deltas is not kept any more.
-        """
-        place = bisect.bisect_right(self._states, version, key=lambda state: state[0]) - 1
-        if place < 0 or version not in self._states[place]:
-            raise StaleDelta(f"version {version} is not one that the present state came from")
-        wanted = len(self._states) - 1 - place
-        if wanted > len(self._kept):
-            oldest = self._kept[0].parent if self._kept else self._states[-1][0]
-            raise StaleDelta(f"Deltas are kept back to version {oldest}, not to {version}")
-        return list(self._kept)[len(self._kept) - wanted :]

@@ -6,17 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.kernels.core.launch import launch
 from fastmf.kernels.core.shape import Shape
-from fastmf.kernels.train import als, gram
+from fastmf.kernels.rows.grouping import sum_up
+from fastmf.kernels.train import als
+from fastmf.kernels.train.direct import ROOM
+from fastmf.kernels.train.past_of_row import Room
 from fastmf.memory import aligned
-from fastmf.parameters.table import Rows
+from fastmf.parameters.moves import Image
 
-__all__ = ["Equations", "Run", "correct", "form_of", "gram_of", "pieces", "room_of", "solve"]
+__all__ = ["Equations", "Run", "columns_for", "equations_of", "form_of", "mirrored", "room_of"]
 
 _METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
-_AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C
-_NO_TARGETS, _NO_SHARES = np.empty(0, np.float32), np.empty(0)
+_BALANCED = ("weights", "missing", "penalties", "fresh")
 
 
 class Equations(NamedTuple):
@@ -38,6 +39,10 @@ class Equations(NamedTuple):
         How many of a row's events are new, if it is to take a step in place of being solved; else ANEW, or FAR.
     grown : float32[m], optional
         What these new events have added to the penalty.
+    cleared : int array, optional
+        Rows that are zero before they are solved, see :func:`equations_of`.
+    scales : float64[m], optional
+        What the equations of each row were multiplied with.
     """
 
     numbers: np.ndarray
@@ -49,6 +54,8 @@ class Equations(NamedTuple):
     penalties: np.ndarray
     fresh: np.ndarray | None = None
     grown: np.ndarray | None = None
+    cleared: np.ndarray | None = None
+    scales: np.ndarray | None = None
 
     @property
     def steps(self) -> bool:
@@ -62,11 +69,54 @@ class Equations(NamedTuple):
         return self._replace(fresh=np.clip(self.fresh, als.ANEW, 0), grown=np.zeros_like(self.grown))
 
 
-def pieces(bounds: np.ndarray, most: int) -> list[tuple[int, int]]:
-    """Consecutive rows, each piece with about so many events or a single row; those before the first have none."""
-    ends = np.arange(0, bounds[-1], max(most, 1))
-    firsts = np.unique(np.searchsorted(bounds, ends, "right") - 1)
-    return list(zip(firsts.tolist(), [*firsts[1:].tolist(), bounds.size - 1], strict=False))
+@np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
+def equations_of(
+    objective: Any,
+    bounds: np.ndarray,
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    missing: np.ndarray | float,
+    fresh: np.ndarray | None = None,
+) -> Equations:
+    """The equations of the first rows of a side, whose events are (others, weights, targets).
+
+    A row whose events all weigh nothing is zero, and so is its bias: its penalty is 0, and it is not solved. One whose
+    events weigh next to nothing beside pairs unmet, or its penalty, is solved from zero, since what it was would never
+    fade away in float32; and so that float32 holds its equations, they are multiplied with a number.
+    """
+    numbers = np.arange(bounds.size - 1, dtype=np.int32)
+    fresh = np.full(numbers.size, als.ANEW, np.int32) if fresh is None else fresh
+    others, *floats = columns
+    weights, targets = (column if column is None else np.asarray(column, np.float32) for column in floats)
+    assert weights is not None
+    evidence, newer = np.empty(numbers.size), np.empty(numbers.size)
+    sum_up(weights, bounds, fresh, evidence, newer)
+    missing = np.broadcast_to(np.asarray(missing if targets is None else 0, np.float32), numbers.shape).copy()
+    penalties = _penalties(objective, evidence)
+    both = penalties, _penalties(objective, evidence - newer)
+    rounded, before = (np.maximum(each, als.LEAST).astype(np.float32) for each in both)
+    equations = Equations(numbers, bounds, others, weights, targets, missing, rounded, fresh, rounded - before)
+    small = np.flatnonzero((evidence < als.SMALL) | (evidence < als.NEGLIGIBLE * np.maximum(missing, penalties)))
+    return _balanced(equations, small, evidence[small], penalties[small]) if small.size else equations
+
+
+def _balanced(equations: Equations, small: np.ndarray, evidence: np.ndarray, penalties: np.ndarray) -> Equations:
+    """The same with those of some rows, which have little evidence or none, multiplied with a number each."""
+    nothing, missing, scales = evidence == 0, equations.missing[small], np.ones(equations.numbers.size)
+    clear = nothing | (evidence < als.NEGLIGIBLE * np.maximum(missing, penalties))
+    scales[small] = np.where(nothing, 1.0, als.scale_of(evidence, missing, penalties))
+    changed = {name: column.copy() for name, column in equations._asdict().items() if name in _BALANCED}
+    changed["missing"][small] = missing * scales[small]
+    changed["penalties"][small] = np.where(nothing, 0, np.maximum(penalties * scales[small], als.LEAST))
+    changed["fresh"][small[clear]] = als.FAR
+    counts = np.diff(equations.bounds)[small]
+    ends = np.cumsum(counts)
+    events = np.arange(counts.sum()) + np.repeat(equations.bounds[small + 1] - ends, counts)
+    changed["weights"][events] *= np.repeat(scales[small], counts)
+    return equations._replace(**changed, cleared=small[clear & (counts > 0)], scales=scales)
+
+
+def _penalties(objective: Any, evidence: np.ndarray) -> np.ndarray:
+    return np.asarray(float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu))
 
 
 class Run(NamedTuple):
@@ -80,45 +130,10 @@ class Run(NamedTuple):
     mean: Any
     threads: int = 1
     drift: np.ndarray | None = None
-    seen: Rows | None = None
+    seen: Image | None = None
 
 
-def solve(shape: Shape, tables: tuple[Rows, Rows], equations: Equations, missed: np.ndarray | None, run: Run) -> float:
-    """Solve rows of the first of two tables in place; returns the summed loss of their events before.
-
-    `missed` is the Gram matrix of the other table, float64, its upper triangle; None where nothing is missing.
-    """
-    solver, mean, threads, drift, seen = run
-    seen = tables[1].head(0) if seen is None else seen
-    explicit, workers = equations.targets is not None, max(1, min(threads, equations.numbers.size))
-    form = form_of(shape, solver, explicit)
-    fresh, grown = equations.fresh, equations.grown
-    if fresh is None or grown is None:
-        fresh, grown = np.full(equations.numbers.size, als.ANEW, np.int32), equations.penalties
-    rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties, grown)
-    events = (equations.others, equations.weights, _NO_TARGETS if equations.targets is None else equations.targets)
-    sums, scratch = np.zeros(equations.numbers.size), _scratch(form, workers, equations.bounds)
-    for span in pieces(equations.bounds, _AT_ONCE // shape.width):
-        launch(
-            lambda: als.solve(form, False),
-            lambda: als.solve(form, True),
-            workers,
-            rows,
-            span,
-            events,
-            *tables[0],
-            *tables[1],
-            (_mirrored(shape, missed), _mirrored(shape, drift), *seen, len(seen.factors)),
-            np.float32(mean),
-            int(solver.steps),
-            scratch,
-            workers,
-            sums,
-        )
-    return float(sums.sum())
-
-
-def _mirrored(shape: Shape, matrix: np.ndarray | None) -> np.ndarray:
+def mirrored(shape: Shape, matrix: np.ndarray | None) -> np.ndarray:
     """A Gram matrix, both triangles, as rows of lanes."""
     square = aligned(shape.width, shape.width)
     square[:] = 0 if matrix is None else matrix + np.triu(matrix, 1).T
@@ -130,49 +145,15 @@ def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
     return als.Form(shape, _METHODS[solver.method], explicit)
 
 
-def room_of(form: als.Form, most: int) -> tuple[np.ndarray, ...]:
-    """Room to solve single rows of up to `most` events, as kernels/train/relearn.py has it."""
-    size, width = form.shape.size, form.shape.width
-    squares = (_mirrored(form.shape, None) for _ in range(2))
-    floats = (np.empty(most, kind) for kind in (np.int64, np.float32, np.int32, np.float32, np.float32))
-    return aligned(als.ROOM + width, width), np.empty((size + 2, size + 1)), _columns(form, most), *squares, *floats
+def room_of(form: als.Form, most: int) -> Room:
+    """Room to solve single rows with up to `most` events in their past."""
+    (size, width), count = form.shape[:2], most + 1
+    lanes = aligned(ROOM + 3 * width + 2, width)
+    lanes[:] = 0
+    columns = np.empty((4, count), np.float32), np.empty((2, count), np.int64)
+    return Room(lanes, np.empty((size + 2, size + 1)), columns_for(form, count), *columns)
 
 
-def _columns(form: als.Form, longest: int) -> np.ndarray:
+def columns_for(form: als.Form, longest: int) -> np.ndarray:
     """Room for the turned rows of the other side, where the method needs them."""
     return aligned(-(-longest // 16) * (form.shape.size + 2) if form.method == als.EALS else 1, 16)
-
-
-def _scratch(form: als.Form, workers: int, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of lanes, a matrix, and columns for each worker."""
-    size, width = form.shape.size, form.shape.width
-    strips = -(-int(np.diff(bounds).max(initial=1)) // 16) * (size + 2) if form.method == als.EALS else 1
-    return (
-        aligned(workers * (als.ROOM + width), width).reshape(workers, -1, width),
-        np.empty((workers, size + 1, size + 1)),
-        aligned(workers * strips, 16).reshape(workers, strips, 16),
-    )
-
-
-def gram_of(shape: Shape, rows: np.ndarray, shares: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
-    """The Gram matrix of some rows, float64[width, width], its upper triangle; row r counts shares[r] times."""
-    sums = np.empty((gram.PARTS, shape.width, shape.width))
-    room = aligned(gram.PARTS * 4, shape.width).reshape(gram.PARTS, 4, shape.width)
-    launch(
-        lambda: gram.gram(shape, False),
-        lambda: gram.gram(shape, True),
-        threads,
-        rows,
-        len(rows),
-        _NO_SHARES if shares is None else shares,
-        room,
-        sums,
-    )
-    return np.asarray(sums.sum(axis=0))
-
-
-def correct(
-    shape: Shape, table: np.ndarray, rows: np.ndarray, shares: np.ndarray, sign: float, matrix: np.ndarray
-) -> None:
-    """Add some rows of a table to a Gram matrix with sign 1, take them away with -1; the upper triangle, in place."""
-    gram.correct(shape)(table, rows, shares, sign, aligned(1, shape.width), matrix)

@@ -1,4 +1,4 @@
-"""Every error fastmf raises on purpose, and the checks of parameters that raise the plain built-in ones.
+"""Every error and warning of fastmf, and the checks of parameters that raise the plain built-in errors.
 
 Each error also derives from the built-in that a caller would expect.
 """
@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
+import warnings
 from typing import Any
 
+_LARGEST_COUNT = 2**31 - 1
+_LARGEST_ROOM = 2**20  # of what kernels hold at once for one event
 _LARGEST_FLOAT32 = 3.4028234663852886e38
 
 __all__ = [
     "CapacityError",
     "DataError",
+    "DataWarning",
     "DatasetError",
     "DeviceError",
     "DivergenceError",
@@ -22,9 +27,11 @@ __all__ = [
     "MissingExtraError",
     "NotFittedError",
     "StaleDelta",
+    "require_count",
     "require_flag",
     "require_integer",
     "require_number",
+    "warn",
 ]
 
 
@@ -68,6 +75,21 @@ class MissingExtraError(FastMFError, ImportError):
     """A feature that needs an optional package; the message says how to install it."""
 
 
+class DataWarning(UserWarning):
+    """Data from which a model learns little or nothing, though nothing forbids it; the message says what to do.
+
+    ``warnings.simplefilter("error", fastmf.errors.DataWarning)`` makes it an error, which leaves the model as it was.
+    """
+
+
+def warn(message: str) -> None:
+    """Give a DataWarning at the line that called fastmf."""
+    depth, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "fastmf":
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, DataWarning, stacklevel=depth)
+
+
 def require_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     """The value as an int; ValueError unless it is an integer from `least` to `most`."""
     span = f">= {least}" if most is None else f"from {least} to {most}"
@@ -80,22 +102,27 @@ def require_integer(name: str, value: Any, least: int, most: int | None = None) 
     return number
 
 
+def require_count(name: str, value: Any, least: int) -> int:
+    """The value as an int; ValueError unless it is an integer from `least` to 2,147,483,647: kernels count that far."""
+    return require_integer(name, value, least, _LARGEST_COUNT)
+
+
 def require_number(name: str, value: Any, positive: bool = False) -> None:
     """Raise ValueError unless the value is a finite float32 number >= 0, or > 0 where it must be `positive`."""
     span = "> 0" if positive else ">= 0"
     try:
         number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         number = math.nan
     if not (0.0 <= number <= _LARGEST_FLOAT32) or (positive and number == 0.0):
         raise ValueError(f"{name} must be a finite float32 number {span}, got {value!r}")
 
 
-def require_whole(name: str, value: Any, least: int) -> None:
-    """Raise ValueError unless the value is a whole number of any type, `least` or more."""
+def require_whole(name: str, value: Any, least: int, most: int = _LARGEST_ROOM) -> None:
+    """Raise ValueError unless the value is a whole number of any type, from `least` to `most`."""
     require_number(name, value)
-    if value < least or value % 1:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+    if not float(value).is_integer() or not least <= float(value) <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
 
 
 def require_flag(name: str, value: Any) -> bool:

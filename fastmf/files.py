@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import uuid
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from fastmf.errors import FileFormatError
 __all__ = ["pack", "read", "unpack", "write"]
 
 _KEY = "fastmf"  # in the file's own metadata: the checksum, a space, the JSON (one key, for their order is not kept)
+_ACCESS_LIST = "system.posix_acl_access"
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 def pack(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> bytes:
@@ -69,20 +74,104 @@ def _refuse_constant(name: str) -> None:
 def write(path: str | os.PathLike[str], content: bytes) -> None:
     """Put `content` in place of the file at `path`: a reader sees the old bytes or the new ones, never a mixture.
 
-    The bytes are on the disk when this returns.
+    The bytes are on the disk when this returns. The new file has the permissions of the old one. A symbolic link stays,
+    and the file that it leads to is written; other hard links of a file keep the old bytes. To a pipe that is being
+    read and to a character device, such as ``/dev/null``, the bytes are written as they are.
+
+    Raises
+    ------
+    OSError
+        Names `path`: where the old file may not be written (PermissionError), it is a folder (IsADirectoryError), a
+        socket, a disk or a pipe that nobody reads, or the system refuses. The old file is then as it was.
     """
-    target = Path(path)
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
+    named = Path(path)
     try:
-        with open(temporary, "xb") as file:
+        target, old = Path(os.path.realpath(named)), _status(named)
+        if old is None or stat.S_ISREG(old.st_mode):
+            _replace(target, content, old)
+        else:
+            _pour(named, content, old.st_mode)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # Whoever asked knows the name that they gave, not the temporary one.
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """What there is at a path, links followed; None for nothing. Circles of links raise OSError."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _replace(target: Path, content: bytes, old: os.stat_result | None) -> None:
+    """Write a file beside `target`, on the same disk, and give it that name; `old` is what has the name now."""
+    effective = os.access in os.supports_effective_ids
+    if old is not None and not os.access(target, os.W_OK, effective_ids=effective):  # renaming asks the folder alone
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    temporary = target.parent / f".{uuid.uuid4().hex}"  # short, whatever the length of the name
+    try:
+        mode = 0o666 if old is None else 0o600  # nobody reads the new bytes who may not read the old ones
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode), "wb") as file:
+            if old is not None:
+                _give_permissions(file.fileno(), target, old)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error counts
+            temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _give_permissions(descriptor: int, target: Path, old: os.stat_result) -> None:
+    """Owner, group, access list and mode of an old file to a new one, as far as the system lets us.
+
+    Where the group cannot be kept, the group that the file gets instead may do only what anybody may.
+    """
+    if os.name != "posix":
+        return
+    mode, access_list = stat.S_IMODE(old.st_mode), None
+    if hasattr(os, "getxattr"):
+        with suppress(OSError):  # there is none
+            access_list = os.getxattr(target, _ACCESS_LIST)
+    if not _changed_owner(descriptor, -1, old.st_gid):
+        mode, access_list = mode & ~0o2070 | (mode & 0o007) << 3, None
+    if not _changed_owner(descriptor, old.st_uid, -1):
+        mode &= ~0o4000  # it would run as somebody else
+    os.fchmod(descriptor, mode)
+    if access_list is not None:
+        os.setxattr(descriptor, _ACCESS_LIST, access_list)
+
+
+def _changed_owner(descriptor: int, user: int, group: int) -> bool:
+    """Give a file to a user or a group (-1 for neither); False where that is not allowed."""
+    try:
+        os.fchown(descriptor, user, group)
+    except OSError:
+        return False
+    return True
+
+
+def _pour(path: Path, content: bytes, mode: int) -> None:
+    """Write to something that is no file, and that renaming would destroy."""
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        raise OSError(errno.EINVAL, "neither a file, a pipe nor a character device")
+    try:  # without O_NONBLOCK this would wait for a reader, maybe for ever
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "a pipe that nobody reads") from error
+        raise
+    with open(descriptor, "wb") as file:
+        os.set_blocking(descriptor, True)
+        file.write(content)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -93,7 +182,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
 def _sync_folder(folder: Path) -> None:
     if os.name != "posix":  # other systems cannot open a folder
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # files may be made in it, but it may not be read
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -8,13 +8,16 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta
-from fastmf.parameters.table import SIDES
-from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew
+from fastmf.gate import Gate
+from fastmf.parameters.ids import one_id
+from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew, widened, width_of
 from fastmf.state import State
 
 __all__ = ["Lists"]
 
+SIDES = ("users", "items")
 _NOTHING = np.empty(0, np.int32)
+_LIVE = ("_state", "_loss", "_touched", "_users", "_places", "_gate")  # what a copy has no use for, or makes anew
 
 
 class Lists:
@@ -23,6 +26,9 @@ class Lists:
     :meth:`fastmf.MF.lists` makes them; :meth:`refresh` takes them along with a Delta. They are then what
     :meth:`fastmf.MF.recommend` would answer for the same users, to the bit; what single events have changed since is
     left to the Delta of the next ``flush``.
+
+    A copy (``copy.copy``, ``copy.deepcopy``, a pickle) is of the lists as they are. It answers without the model, which
+    it does not carry, and so it cannot be refreshed.
 
     Examples
     --------
@@ -44,14 +50,15 @@ class Lists:
         self._state, self._loss, self._k, self._unseen, self._threads = state, loss, k, unseen, threads
         self._users = users
         self._places = None if users is None else {one: place for place, one in enumerate(users.tolist())}
-        self._version = state.version
-        self._counts = dict(zip(SIDES, state.counts, strict=True))
-        self._touched: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
-        self._whole = False
+        self._at = state.identity
+        self._counts = {side: state.side(side).count for side in SIDES}
+        self._touched = dict.fromkeys(SIDES, _NOTHING)  # rows, ascending
+        self._whole, self._gate = False, Gate(state.gate.lock)
         self._queries = np.empty(0, np.int32)  # the user row of each list
-        user, item = (object if state.ids[side].kind == "str" else np.int64 for side in SIDES)
+        self._width, self._padding = 0, state.items.ids.padding
+        user, item = (object if state.side(side).ids.kind == "str" else np.int64 for side in SIDES)
         kinds = {"rows": np.int32, "raw": np.float32, "ids": item, "scores": np.float32}
-        self._held: dict[str, np.ndarray] = {name: np.empty((0, k), kind) for name, kind in kinds.items()}
+        self._held: dict[str, np.ndarray] = {name: np.empty((0, 0), kind) for name, kind in kinds.items()}
         self._held["users"] = np.empty(0, user)
         self._renew()
 
@@ -59,33 +66,34 @@ class Lists:
         return self._queries.size
 
     def __repr__(self) -> str:
-        return f"<Lists: {len(self)} users, {self._k} items each, version {self.version}>"
+        return f"<Lists: {len(self)} users, {self._width} items each, version {self.version}>"
 
     def __getitem__(self, user: int | str) -> Ranking:
         """The list of one user, ``(ids, scores)``, each [k]; KeyError where there is none."""
-        if self._places is not None:
-            place = self._places[user]
-        else:
-            place = int(
-                self._state.ids["users"].rows(np.array([user], object if isinstance(user, str) else np.int64))[0]
-            )
-            if not 0 <= place < len(self) or self.users[place] != user:  # the model may be ahead of the lists
-                raise KeyError(user)
-        return Ranking(self.ids[place], self.scores[place])
+        return self._gate.ask(lambda: self._list_of(user), self._finish)
+
+    def _list_of(self, user: int | str) -> Ranking:
+        place = self._row_of(user) if self._places is None else self._places.get(one_id(user), -1)
+        if not 0 <= place < len(self) or self.users[place] != user:  # the model may be ahead of the lists
+            raise KeyError(user)
+        return Ranking(self.ids[place].copy(), self.scores[place].copy())
+
+    def _row_of(self, user: int | str) -> int:
+        return self._state.ask(lambda: self._state.users.ids.row_of(user))
 
     @property
     def version(self) -> int:
         """The version of the model that the lists are at."""
-        return self._version
+        return self._at.version
 
     @property
     def users(self) -> np.ndarray:
-        """Whose lists they are, [users]: the ids asked for, or all known ones in row order."""
+        """Whose lists they are, [users]: the ids asked for, or all known ones in row order; a read-only view."""
         return self._view("users") if self._users is None else self._users
 
     @property
     def ids(self) -> np.ndarray:
-        """Ids of items, [users, k], best first, padded as in :class:`fastmf.ranking.Ranking`; a read-only view."""
+        """Ids of items, [users, k], best first, as :class:`fastmf.ranking.Ranking` has them; a read-only view."""
         return self._view("ids")
 
     @property
@@ -114,42 +122,69 @@ class Lists:
         Raises
         ------
         StaleDelta
-            Where the Delta belongs to another model, does not follow the version of the lists, or is yet to be applied.
+            Where the Delta belongs to another model, does not follow the version of the lists, or is yet to be applied;
+            or where the lists are a copy, which has no model.
         """
         if not isinstance(delta, Delta):
             raise TypeError(f"expected a Delta, got {type(delta).__name__}")
         if delta.lineage != self._state.lineage:
             raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, the lists to {self._state.lineage[:8]}")
-        if delta.parent != self._version:
-            raise StaleDelta(f"the Delta starts from version {delta.parent}, the lists are at version {self._version}")
+        with self._state.gate.lock:
+            self._state.finish()
+            self._require_next(delta)
+            if delta.head != self._at.head:  # else the Delta was noted by a call that was interrupted
+                self._note(delta)
+            if delta.head != self._state.head:
+                return self.users[:0]
+            return self._renew()
+
+    def _require_next(self, delta: Delta) -> None:
+        """Raise StaleDelta unless the model has been through a Delta that starts where the lists are."""
+        if delta.reached == self._at and not self._whole:
+            return
+        if delta.parent != self._at.head:
+            raise StaleDelta(f"the Delta starts from version {delta.parent_version}, the lists are at {self.version}")
         if delta.version > self._state.version:
             raise StaleDelta(f"the Delta leads to version {delta.version}, the model is at {self._state.version}")
-        self._note(delta)
-        if delta.version < self._state.version:
-            return self.users[:0]
-        return self._renew()
+        if not self._state.trail.passed(delta.head):
+            raise StaleDelta(f"the Delta leads to a version {delta.version} that this model has not been through")
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return self._gate.ask(self._copied, self._finish)
+
+    def _copied(self) -> tuple[Any, tuple[Any, ...]]:
+        kept = {name: value for name, value in vars(self).items() if name not in _LIVE}
+        kept["_held"] = {name: self._view(name).copy() for name in Ranking._fields}
+        return _Copied, (kept, self.users.copy())
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _view(self, name: str) -> np.ndarray:
-        view = self._held[name][: len(self)]
+        if not self._whole:
+            with self._state.gate.lock:
+                self._finish()
+        view = self._held[name][: len(self)] if name == "users" else self._held[name][: len(self), : self._width]
         view.flags.writeable = False
         return view
 
     def _note(self, delta: Delta) -> None:
         """Remember what a Delta touched: rows that moved, came or went, and users who have seen more or less."""
+        counts, touched = {}, {}
         for side in SIDES:
             new, known = len(delta.new_ids[side]), self._counts[side]
             first = known if delta.restores is None else known - new
-            self._counts[side] = known + new if delta.restores is None else first
-            self._touched[side] += [delta.moves[side].rows, np.arange(first, first + new, dtype=np.int32)]
-        self._touched["users"].append(delta.log.users)
-        self._version = delta.version
+            counts[side] = known + new if delta.restores is None else first
+            more = [delta.moves[side].rows, np.arange(first, first + new, dtype=np.int32)]
+            if side == "users":
+                more.append(delta.log.users)
+            touched[side] = np.union1d(self._touched[side], np.concatenate(more))  # grows with what is there, not asked
+        self._counts, self._touched, self._at = counts, touched, delta.reached
 
     def _renew(self) -> np.ndarray:
         """Make the lists those of the state as it is now; returns whose lists were made anew."""
         state = self._state
-        users, items = (np.unique(np.concatenate([*self._touched[side], _NOTHING])) for side in SIDES)
+        users, items = (self._touched[side] for side in SIDES)
+        self._gate.begin()
         fates = self._ask(users)
         self._whole = False  # until done: what is interrupted halfway is made anew as a whole
         owners = self._queries if self._unseen else np.full(len(self), -1, np.int32)
@@ -157,22 +192,39 @@ class Lists:
         if (fates == KEPT).any():
             renew(state, self._queries, owners, items, (rows, raw, fates), self._threads)
         lost = np.flatnonzero(fates == LOST)
-        pool = Pool.of(len(state.ids["items"]))
-        rows[lost], raw[lost] = best_rows(state, self._queries[lost], self._k, pool, owners[lost], self._threads)
+        pool = Pool.of(state.items.count)
+        best = best_rows(state, self._queries[lost], self._k, pool, owners[lost], self._threads)
+        rows[lost], raw[lost] = (widened(*found, rows.shape[1]) for found in zip(best, (-1, -np.inf), strict=True))
         renewed = np.flatnonzero(fates != KEPT)
         found = answer(state, self._loss, self._queries[renewed], rows[renewed], raw[renewed])
         if self._users is None:
-            self._held["users"][lost] = state.ids["users"].ids(lost)
+            self._held["users"][lost] = state.users.ids.take(lost)
         for name in Ranking._fields:
             self._held[name][renewed] = getattr(found, name)
-        self._touched = {side: [] for side in SIDES}
-        self._whole = True
+        if self._padding != state.items.ids.padding:  # what stood for no item is the id of one now, or was
+            self._padding = state.items.ids.padding
+            self._held["ids"][: len(self)][rows < 0] = self._padding
+        self._width = width_of(self._k, state.items.table)
+        self._touched, self._whole = dict.fromkeys(SIDES, _NOTHING), True
+        self._gate.end()
         return self.users[renewed]
+
+    def _finish(self) -> None:
+        """Make the lists anew where an interrupt has left them half done: those of the state as it is now."""
+        if not self._whole:
+            self._state.finish()
+            self._at, self._counts = self._state.identity, {side: self._state.side(side).count for side in SIDES}
+            self._renew()
+        self._gate.end()
 
     def _ask(self, touched: np.ndarray) -> np.ndarray:
         """Find the user row of each list; returns fates, LOST where it is another one or touched."""
-        known = self._state.ids["users"]
-        queries = np.arange(len(known), dtype=np.int32) if self._users is None else known.rows(self._users)
+        known = self._state.users.ids
+        if self._users is None:
+            queries = np.arange(len(known), dtype=np.int32)
+        else:
+            known.require_kind(self._users, "users")
+            queries = known.find(self._users)
         before, self._queries = self._queries, queries
         self._make_room(queries.size)
         if not self._whole:
@@ -185,9 +237,31 @@ class Lists:
         return fates
 
     def _make_room(self, count: int) -> None:
-        """Let the arrays hold so many lists; they grow by a quarter at least, so that a new user costs a constant."""
-        for name, array in self._held.items():
+        """Let the arrays hold so many lists, each with a place for every item that it may hold.
+
+        They grow by a quarter at least, so that a new user costs a constant, and a new item a place in each list.
+        """
+        items, held = self._state.items.table, self._held
+        if held["rows"].shape[1] < width_of(self._k, items):
+            width = min(self._k, items.count + items.count // 4 + 1)
+            for name, filler in (("rows", -1), ("raw", -np.inf), ("ids", self._padding), ("scores", -np.inf)):
+                held[name] = widened(held[name], filler, width)
+        for name, array in held.items():
             if count > len(array):
                 larger = np.empty((max(count, len(array) + len(array) // 4), *array.shape[1:]), array.dtype)
                 larger[: len(array)] = array
-                self._held[name] = larger
+                held[name] = larger
+
+
+class _Copied(Lists):
+    """Lists without their model."""
+
+    def __init__(self, kept: dict[str, Any], users: np.ndarray) -> None:
+        vars(self).update(kept)
+        users.flags.writeable = False
+        self._users, self._places = users, {one: place for place, one in enumerate(users.tolist())}
+        self._gate = Gate()
+
+    def refresh(self, delta: Delta) -> np.ndarray:
+        """Refused."""
+        raise StaleDelta("these lists are a copy, without a model: refresh those of the model, or make new ones")

@@ -8,7 +8,7 @@
 
 The learning rate is the field ``rate``. `row` and `gradient` are lanes: a whole row of factors, or a bias as a row of
 one lane. `memory` is a short row of ``state(k)`` lanes (one unused lane where ``state(k)`` is 0), all zero when the row
-is new, never negative, kept with the row across updates, saves and growth. A row and its bias share one memory: a step
+is new, always finite, kept with the row across updates, saves and growth. A row and its bias share one memory: a step
 of the bias, whose gradient is the slope of the loss, says what the memory becomes at an event (without biases too: of a
 bias that is zero and stays so); then the bias and the factors step with that, and no more is made of what they return.
 """
@@ -17,7 +17,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastmf.errors import require_integer, require_number
+from fastmf.errors import require_count, require_integer, require_number
+
+_LONGEST_HISTORY = 2**24  # events: single ones are learned in a room for so many
 
 __all__ = ["ALS", "SGD", "AdaGrad"]
 
@@ -88,7 +90,8 @@ class ALS(NamedTuple):
     """Alternating least squares: all rows of one side are solved with the other side fixed, then the other way round.
 
     For losses that are quadratic, ``losses.Squared`` and ``losses.Confidence``, with ``regularizers.L2``: the penalty
-    of a row is ``weight * n**nu``, n being the summed confidence in its events (their weights, for ratings).
+    of a row is ``weight * n**nu``, n being the summed confidence in its events (their weights, for ratings). A row
+    whose events all weigh nothing is zero.
 
     Parameters
     ----------
@@ -101,7 +104,7 @@ class ALS(NamedTuple):
         How the penalty grows with the evidence: 1 is a penalty per event, 0 one per row.
     max_history : int
         In an update, rows with more events are not solved anew: they take a step, on what is new and what has moved,
-        whose curvature is that of so many events, the newest and a sample of the others.
+        whose curvature is that of so many events, the newest and a sample of the others. At most 16,777,216.
 
     References
     ----------
@@ -127,6 +130,6 @@ class ALS(NamedTuple):
     def check(self) -> None:
         if self.method not in ("cg", "cholesky", "eals"):
             raise ValueError(f'ALS.method must be "cg", "cholesky" or "eals", got {self.method!r}')
-        require_integer("ALS.steps", self.steps, 1)
+        require_count("ALS.steps", self.steps, 1)
         require_number("ALS.nu", self.nu)
-        require_integer("ALS.max_history", self.max_history, 1)
+        require_integer("ALS.max_history", self.max_history, 1, _LONGEST_HISTORY)

@@ -11,9 +11,9 @@ import numpy as np
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.grouping import arrange, count_blocks, order_by
-from fastmf.log.history import Events
+from fastmf.log.events import Events
 
-__all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight"]
+__all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight", "pieces", "slices"]
 
 PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
 _BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
@@ -159,6 +159,22 @@ def most_in_flight(shape: Shape, users: int, items: int) -> int:
     if min(users, items) < _FEW_ROWS:
         return 1
     return 8 if shape.width <= 32 else 4 if shape.width <= 64 else 2
+
+
+def pieces(bounds: np.ndarray, most: float, row: float = 0.0) -> list[tuple[int, int]]:
+    """Consecutive rows, each piece with about so many events or a single row; those before the first have none.
+
+    A row is as much work as `row` events, besides its own.
+    """
+    work = bounds + row * np.arange(bounds.size) if row else bounds
+    ends = np.arange(0, work[-1], max(most, 1))
+    firsts = np.unique(np.searchsorted(work, ends, "right") - 1)
+    return list(zip(firsts.tolist(), [*firsts[1:].tolist(), bounds.size - 1], strict=False))
+
+
+def slices(count: int, piece: int) -> list[slice]:
+    """Consecutive parts of so many things, `piece` in each."""
+    return [slice(first, first + piece) for first in range(0, count, piece)]
 
 
 def deal(rows: int, bands: int, seed: int | list[int]) -> np.ndarray:

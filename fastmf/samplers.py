@@ -22,7 +22,11 @@ from fastmf.errors import require_number
 __all__ = ["InBatch", "Popular", "Uniform"]
 
 
-class Uniform(NamedTuple):
+class _NoFields(NamedTuple):
+    pass
+
+
+class Uniform(_NoFields):
     """Every known item is as likely.
 
     Examples
@@ -31,6 +35,7 @@ class Uniform(NamedTuple):
     1
     """
 
+    __slots__ = ()
     source = "items"
 
     def keep(self, count: Any) -> Any:
@@ -40,7 +45,11 @@ class Uniform(NamedTuple):
         return
 
 
-class Popular(NamedTuple):
+class _PopularFields(NamedTuple):
+    alpha: float = 0.75
+
+
+class Popular(_PopularFields):
     """Items in proportion to ``count ** alpha``, the number of their events in the history.
 
     An event of the history is drawn and kept with probability ``count ** (alpha - 1)``; in an update, events of the
@@ -62,7 +71,7 @@ class Popular(NamedTuple):
     0.1
     """
 
-    alpha: float = 0.75
+    __slots__ = ()
     source = "events"
 
     def keep(self, count: Any) -> Any:
@@ -74,12 +83,13 @@ class Popular(NamedTuple):
             raise ValueError(f"Popular.alpha must be from 0 to 1, got {self.alpha!r}")
 
 
-class InBatch(NamedTuple):
+class InBatch(_NoFields):
     """The items of the other events of the same pass: of the fit, or of the update's batch.
 
     In a fit, whose pass is the whole log, that is ``Popular(1)``. In an update no row outside the batch is read.
     """
 
+    __slots__ = ()
     source = "batch"
 
     def keep(self, count: Any) -> Any:
@@ -89,9 +99,10 @@ class InBatch(NamedTuple):
         return
 
 
-class Every(NamedTuple):
+class Every(_NoFields):
     """No sample: each known item once. What :class:`~fastmf.losses.Softmax` compares with."""
 
+    __slots__ = ()
     source = "every"
 
     def keep(self, count: Any) -> Any:

@@ -1,227 +1,407 @@
 """State: all that a model has learned, and the one way to change it.
 
-A Delta is committed all or nothing: what can fail is checked first, and Ctrl-C waits until the scatter is done.
+A Delta is taken in all or nothing. What can fail is done first, while nothing has changed. From then on every step can
+be taken twice, so that where an interrupt or a MemoryError stops it, the next call of any kind finishes it.
 """
 
 from __future__ import annotations
 
 import math
-import signal
-import threading
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fastmf.delta import Delta, Trail
+from fastmf.delta import Delta, Identity, new_identity
 from fastmf.errors import StaleDelta
 from fastmf.followers.grams import Gram, Grams
-from fastmf.followers.quantized import Screen
-from fastmf.log.history import Events, History
-from fastmf.parameters.ids import IdMap
-from fastmf.parameters.table import SIDES, Factors
+from fastmf.followers.quantized import QuantizedScan
+from fastmf.followers.trail import Trail
+from fastmf.gate import Gate
+from fastmf.log.events import Events
+from fastmf.log.history import History
+from fastmf.parameters.groups import Group, RowGroup
+from fastmf.scratch import Scratch
 
-__all__ = ["State", "commit", "reckon", "uninterrupted"]
+__all__ = ["Pending", "State"]
 
-_TRAIL_BYTES = 64 << 20  # of Deltas kept for walking back
+_T = TypeVar("_T")
+_SIDES, _CHANGING = ("users", "items"), ("low", "high", "dated")
 
 
-@dataclass(eq=False)
+class Pending(NamedTuple):
+    """A Delta that is being taken in, and the rows and events that there were before."""
+
+    delta: Delta
+    counts: dict[str, int]
+    events: int
+
+
+class _Awaited(NamedTuple):
+    """What there was before ids of an event came in that is yet to be learned."""
+
+    journal: Any
+    counts: dict[str, int]
+    grams: dict[str, Gram]
+    events: int
+
+
 class State:
-    """All that a model has learned; the Deltas that made it form its trail."""
+    """All that a model has learned.
 
-    factors: Factors
-    ids: dict[str, IdMap]
-    history: History
-    lineage: str = field(default_factory=lambda: uuid.uuid4().hex)
-    version: int = 0
-    trail: Trail = field(default_factory=lambda: Trail(_TRAIL_BYTES))
-    screen: Screen = field(default_factory=Screen)  # of the items
-    grams: Grams = field(default_factory=Grams)
+    Parameters
+    ----------
+    groups : dict of str to Group
+        Its parameters. Events name rows of the groups "users" and "items".
+    history : History
+        Its events.
+    gate : Gate
+        Whom the history tells of its changes.
+    seed : int
+        Of everything random.
+    global_mean, centre : float
+        Added to every score; the score that two new rows start from. Neither moves in an update.
+    """
 
-    @classmethod
-    def empty(cls, factors: Factors) -> State:
-        """No rows, no events."""
-        ids = {side: IdMap(factors.budget, factors.capacity) for side in SIDES}
-        return cls(factors, ids, History(factors.capacity, factors.budget))
+    def __init__(
+        self,
+        groups: dict[str, Group],
+        history: History,
+        gate: Gate,
+        seed: int = 0,
+        global_mean: float = 0.0,
+        centre: float = 0.0,
+    ) -> None:
+        self.groups, self.history, self.gate, self.seed = groups, history, gate, seed
+        self.users, self.items = self.side("users"), self.side("items")
+        self.scratch = Scratch()
+        self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
+        self._means = {"global_mean": global_mean, "centre": centre}
+        self.global_mean = np.float32(global_mean)  # added to every score
+        self.range = np.array([math.inf, -math.inf, 0.0])  # of the values seen, which kernels widen; if times are dates
+        self.trail, self.scan, self.grams = Trail([[self.identity]]), QuantizedScan(), Grams()
+        self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
+        self.needed = frozenset(self.followers)
+        self.journal: Any = None  # open while single events are learned
+        self.closed: Any = None  # a journal that can be opened again
+        self.pairs: Any = None  # what predicts pairs one at a time, once that was asked for
+        self._pending: tuple[Pending, ...] = ()  # what is being taken in
+        self._awaited: _Awaited | None = None
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def side(self, name: str) -> RowGroup:
+        """A group that has a row per id."""
+        return self.groups[name]  # type: ignore[return-value]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows of each group."""
+        return {name: group.count for name, group in self.groups.items()}
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The numbers that an update may change besides rows."""
-        return {"low": self.factors.low, "high": self.factors.high}
+        """The numbers that an update may change: the range of values seen, and whether times are those of dates."""
+        return dict(zip(_CHANGING, self.range.tolist(), strict=True))
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All numbers that belong to no group."""
+        return self._means | self.scalars
+
+    @property
+    def seen(self) -> tuple[float, float]:
+        """The range of values seen."""
+        low, high, _ = self.range.tolist()
+        return low, high
+
+    @property
+    def dated(self) -> bool:
+        """Whether times are those of dates, in microseconds."""
+        return bool(self.range[2])
 
     @property
     def value(self) -> float | None:
         """The value of all events so far, where they share one."""
-        return self.factors.low if self.factors.low == self.factors.high else None
-
-    def start_rows(self, side: str, ids: np.ndarray) -> np.ndarray:
-        """Fill an empty side with the rows of these ids; returns the row of each, where the history will keep it."""
-        staged = self.ids[side].stage(ids, side, self.history.room(side, len(ids)))
-        self.ids[side].extend(staged.fresh)
-        self.factors.tables[side].fill(len(staged.fresh), self.factors.start(side))
-        return staged.rows
-
-    def copy(self) -> State:
-        """An independent state, of the same lineage and version."""
-        other = State.empty(self.factors.like())
-        other.lineage, other.version, other.trail = self.lineage, self.version, self.trail.copy()
-        other.grams = self.grams.copy()
-        other.ids = {side: ids.copy() for side, ids in self.ids.items()}
-        history = self.history
-        other.history.build(history.events, *self.counts, history.untimed or 0, history.unweighted or 0)
-        return other
-
-    def gram_matrices(self, loss: Any, threads: int = 1) -> dict[str, Gram]:
-        """Those of both tables, made where there are none; empty for a loss that asks for no pair unmet."""
-        if not hasattr(loss, "unobserved"):
-            return {}
-        tables, powers = self.factors.tables, {"users": 0.0, "items": float(loss.popularity)}
-        return {side: self.grams.of(side, tables[side], self.history, powers[side], threads) for side in SIDES}
+        low, high = self.seen
+        return low if low == high else None
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """Known users and items."""
-        return len(self.ids["users"]), len(self.ids["items"])
+    def head(self) -> str:
+        """The name of the state as it was at its last change of version."""
+        return self.identity.head
 
-    def restart_trail(self, versions: list[int]) -> None:
-        """A trail that passed these versions and has kept no Delta."""
-        self.trail = Trail(_TRAIL_BYTES, versions)
+    @property
+    def version(self) -> int:
+        """How many changes there have been."""
+        return self.identity.version
 
-    # --- files --------------------------------------------------------------------------------------------------------
+    @property
+    def next_version(self) -> int:
+        """The version that the next change leads to: single events that no Delta has told of yet come before it."""
+        return self.version + 1 + self._unflushed
+
+    @property
+    def _unflushed(self) -> bool:
+        """Whether there are single events that no Delta has told of yet."""
+        return self.journal is not None and self.journal.events > 0
+
+    def rows(self, side: str, ids: np.ndarray, column: str | None = None) -> np.ndarray:
+        """The rows of ids of a side, -1 where they are not known; DataError for ids of another kind."""
+        known = self.side(side).ids
+        known.require_kind(ids, column or side)
+        return known.find(ids)
+
+    def see(self, values: np.ndarray) -> None:
+        """Widen the range of values seen."""
+        if values.size:
+            self.range[:2] = min(self.range[0], values.min()), max(self.range[1], values.max())
+
+    def restart_trail(self, states: list[list[Identity]]) -> None:
+        """A trail that came through states of these names and has kept no Delta."""
+        self.trail = self.followers["trail"] = Trail(states)
+
+    def rename(self) -> None:
+        """Become the first state of another lineage."""
+        self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
+        self.restart_trail([[self.identity]])
+        self.grams.kept = {}
+
+    def ask(self, question: Callable[[], _T]) -> _T:
+        """What a question finds in one state, beside changes in other threads."""
+        return self.gate.ask(question, self.finish)
+
+    # --- change -------------------------------------------------------------------------------------------------------
+
+    def check(self, delta: Delta) -> None:
+        """Raise StaleDelta unless a Delta from outside starts from this state, ValueError unless it fits it."""
+        if not isinstance(delta, Delta):
+            raise TypeError(f"expected a Delta, got {type(delta).__name__}")
+        if delta.lineage != self.lineage:
+            raise StaleDelta(f"the Delta belongs to model {str(delta.lineage)[:8]}, this is {self.lineage[:8]}")
+        if delta.parent != self.head or delta.parent_version != self.version:
+            raise StaleDelta(
+                f"the Delta starts from version {delta.parent_version} ({str(delta.parent)[:8]}), "
+                f"the model is at version {self.version} ({self.head[:8]})"
+            )
+        if self._unflushed:
+            raise StaleDelta(f"the model has learned single events since version {self.version}: flush or roll back")
+        self.require(delta)
+
+    def require(self, delta: Delta) -> None:
+        """Raise StaleDelta or ValueError unless all that a Delta from outside says fits this state."""
+        delta.require_form()
+        for name in sorted({*delta.moves, *delta.new_ids} - set(self.groups)):
+            raise StaleDelta(f"the Delta names the group {name!r}, which this model has not")
+        for name in _SIDES:
+            if name not in delta.moves or name not in delta.new_ids:
+                raise StaleDelta(f"the Delta says nothing of {name}")
+        if set(delta.scalars) != set(_CHANGING):
+            raise StaleDelta(f"the Delta changes {sorted(delta.scalars)}, which are not this model's {list(_CHANGING)}")
+        for name, ids in delta.new_ids.items():
+            if delta.restores is None and not self.groups[name].lacks(ids):
+                raise StaleDelta(f"new {name} of the Delta are known to this model")
+        if delta.restores is not None:
+            self._require_newest(delta)
+        counts = self._counts_after(delta)
+        delta.log.require(*(counts[name] for name in _SIDES))
+        for name, move in delta.moves.items():
+            self.groups[name].require(move.inverse(), counts[name])
+            self.groups[name].require(move, counts[name])
+
+    def _require_newest(self, delta: Delta) -> None:
+        """Raise StaleDelta unless what a Delta takes back came in last."""
+        for name, ids in delta.new_ids.items():
+            first = self.counts[name] - len(ids)
+            if first < 0 or not np.array_equal(self.groups[name].ids_from(first), ids):
+                raise StaleDelta(f"the {name} that the Delta takes back are not the newest of this model")
+        count = len(self.history)
+        newest = self.history.between(max(count - delta.events, 0), count)
+        if not all(np.array_equal(getattr(newest, name), getattr(delta.log, name)) for name in (*_SIDES, "values")):
+            raise StaleDelta("the events that the Delta takes back are not the newest of this model")
+
+    def _counts_after(self, delta: Delta) -> dict[str, int]:
+        fresh = delta.new_ids if delta.restores is None else {}
+        return {name: count + len(fresh.get(name, ())) for name, count in self.counts.items()}
+
+    def inverse_of(self, delta: Delta) -> Delta:
+        """The Delta that takes back one from outside; StaleDelta unless that is the newest, ValueError as `require`.
+
+        Where the trail has kept that Delta, its own counts.
+        """
+        if not isinstance(delta, Delta):
+            raise TypeError(f"expected a Delta, got {type(delta).__name__}")
+        newest = self.trail.newest
+        if delta.lineage != self.lineage or delta.restores is not None or delta.reached != newest:
+            told = "there is none" if newest is None else f"which is version {newest.version}"
+            raise StaleDelta(f"version {delta.version} is not the newest update, {told}")
+        if self._unflushed:
+            raise StaleDelta(f"version {delta.version} is not the newest change: single events came after it")
+        delta.require_form()
+        inverse = delta.inverse(self.head, self.next_version)
+        self.require(inverse)
+        kept = self.trail.last
+        return inverse if kept is None else kept.inverse(self.head, self.next_version)
+
+    def flush(self) -> Pending | None:
+        """What single events did that no Delta has told of yet, as one that :meth:`advance` takes in first."""
+        return self.journal.told() if self._unflushed else None
+
+    def advance(self, delta: Delta, flush: Pending | None = None) -> None:
+        """Take in a Delta that starts from this state, or from where a flush leads, all or nothing.
+
+        Raises
+        ------
+        CapacityError
+            Where the memory budget does not allow it; nothing has changed then.
+        """
+        counts = self._counts_after(delta)
+        for name, move in delta.moves.items():
+            self.groups[name].require(move, counts[name])
+        if delta.restores is None:
+            for name, fresh in delta.new_ids.items():
+                self.groups[name].prepare(fresh)
+            self.history.require_room(delta.events)
+        pending = Pending(delta, self.counts, len(self.history))
+        self._take_in((pending,) if flush is None else (flush, pending))
+
+    def absorb(self, flush: Pending) -> None:
+        """Give what was done in place the name that a Delta gives it."""
+        self._take_in((flush,))
+
+    def _take_in(self, pending: tuple[Pending, ...]) -> None:
+        prepared = []
+        try:
+            for one in pending:
+                for follower in self.followers.values():
+                    prepared.append(follower)
+                    follower.prepare(self, one.delta)
+        except BaseException:
+            for follower in prepared:
+                follower.abort()
+            raise
+        # From here on there is no way back. Nobody may learn single events until all is taken in.
+        self.closed, self.journal, self._pending = self.journal or self.closed, None, pending
+        self.finish()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something is being taken in, or was when its maker was interrupted."""
+        return bool(self._pending) or self._awaited is not None
+
+    def await_event(self) -> None:
+        """Ids are to come in with an event of the journal; :meth:`finish` takes them out unless that is learned."""
+        awaited = _Awaited(self.journal, self.counts, dict(self.grams.kept), len(self.history))
+        self._awaited, self.journal = awaited, None  # nobody learns other events meanwhile
+
+    def _end_wait(self, awaited: _Awaited) -> None:
+        if len(self.history) == awaited.events:
+            self.gate.begin()
+            for name, count in awaited.counts.items():
+                self.groups[name].shrink(count)
+            self.grams.kept = awaited.grams
+        self.gate.end()
+        self.journal, self._awaited = awaited.journal, None
+
+    def finish(self) -> None:
+        """Go on with what is being taken in, if anything is."""
+        if self._awaited is not None:
+            self._end_wait(self._awaited)
+        while self._pending:
+            self.gate.begin()
+            self._write(*self._pending[0])
+            if len(self._pending) == 1:
+                self.gate.end()
+            self._pending = self._pending[1:]
+
+    def _write(self, delta: Delta, counts: dict[str, int], events: int) -> None:
+        """Take in a Delta, or go on where that was interrupted: every step may be taken twice."""
+        for name, fresh in delta.new_ids.items():
+            if delta.restores is None:
+                self.groups[name].grow(counts[name], fresh)
+            else:
+                self.groups[name].shrink(counts[name] - len(fresh))
+        if delta.restores is None:
+            self.history.append_at(events, delta.log)
+        else:
+            self.history.truncate(events - delta.events)
+        for name, move in delta.moves.items():
+            self.groups[name].write(move)
+        for place, name in enumerate(_CHANGING):
+            if name in delta.scalars:
+                self.range[place] = delta.scalars[name][1]
+        for follower in self.followers.values():
+            follower.follow(self, delta)
+        self.identity = delta.reached
+
+    # --- copies and files ---------------------------------------------------------------------------------------------
+
+    def copy(self, gate: Gate) -> State:
+        """An independent state, of the same name unless single events are part of it that no Delta has told of yet."""
+        history = History(self.history.rows, self.history.budget, gate)
+        other = State({name: group.copy() for name, group in self.groups.items()}, history, gate, self.seed)
+        other._means, other.range, other.global_mean = dict(self._means), self.range.copy(), self.global_mean
+        other.lineage, other.identity = self.lineage, self.identity_of_copy()
+        for name in self.followers:
+            other.followers[name] = self.followers[name].copy()
+        other.trail, other.scan, other.grams = (other.followers[name] for name in ("trail", "scan", "grams"))
+        other.restart_trail(self.states_of_copy())
+        known, log = self.history, self.history.events
+        history.build(log, self.users.count, self.items.count, known.untimed or 0, known.unweighted or 0)
+        return other
+
+    def identity_of_copy(self) -> Identity:
+        """The name that a copy, or a file, of the state as it is goes by."""
+        if self._unflushed:
+            return Identity(new_identity(), self.version)
+        return self.identity
+
+    def states_of_copy(self) -> list[list[Identity]]:
+        """The names of the states that a copy, or a file, of the state as it is came through."""
+        now = self.identity_of_copy()
+        return self.trail.names if now == self.identity else [[now]]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything learned, as named arrays for a file."""
-        found = {}
-        for side in SIDES:
-            table = self.factors.tables[side]
-            found[f"{side}.factors"], found[f"{side}.records"] = table.values(), table.records[: table.count]
-            found |= {f"{side}.{name}": array for name, array in self.ids[side].arrays().items()}
-        for side, kept in self.grams.kept.items():
-            found |= {f"gram.{side}.{name}": array for name, array in kept._asdict().items()}
+        found = {
+            f"{name}.{part}": array for name, group in self.groups.items() for part, array in group.arrays().items()
+        }
+        found |= {f"gram.{name}": array for name, array in self.grams.arrays().items()}
         log = zip(Events._fields, self.history.events, strict=True)
         return found | {f"history.{name}": column for name, column in log if column is not None}
 
-    def numbers(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, str]:
         """The numbers that go with the arrays, as text that keeps every bit (and infinity)."""
-        factors = self.factors
-        found = {name: repr(getattr(factors, name)) for name in ("global_mean", "centre", "low", "high")}
+        found = {name: repr(number) for name, number in self.numbers.items()}
         history = self.history
         return found | {"untimed": str(history.untimed or 0), "unweighted": str(history.unweighted or 0)}
 
     def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
         """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
-        for name in ("global_mean", "centre", "low", "high"):
-            number = float(numbers[name])
-            if math.isnan(number) or (math.isinf(number) and name in ("global_mean", "centre")):
+        found = {name: float(numbers.get(name, "0") if name == "dated" else numbers[name]) for name in self.numbers}
+        for name, number in found.items():
+            if math.isnan(number) or (math.isinf(number) and name in self._means):
                 raise ValueError(f"{name} is {number}")
-            setattr(self.factors, name, number)
-        for side in SIDES:
-            own = {name: arrays[f"{side}.{name}"] for name in ("ids", "text", "bounds") if f"{side}.{name}" in arrays}
-            self.ids[side] = IdMap.from_arrays(own, self.factors.budget, self.factors.capacity)
-            self.factors.tables[side].load(arrays[f"{side}.factors"], arrays[f"{side}.records"], len(self.ids[side]))
-            kept = [arrays[f"gram.{side}.{name}"] for name in Gram._fields if f"gram.{side}.{name}" in arrays]
-            if kept:
-                self.grams.kept[side] = Gram(*kept).checked(self.factors.shape.width)
+        self._means = {name: found[name] for name in self._means}
+        self.global_mean = np.float32(found["global_mean"])
+        self.range[:] = [found[name] for name in _CHANGING]
+        unknown = sorted({key.split(".")[0] for key in arrays} - {*self.groups, "gram", "history"})
+        if unknown:
+            raise ValueError(f"it has arrays of {unknown}, which this model has not")
+        for name, group in self.groups.items():
+            group.load(_under(name, arrays))
+        self.grams.load(_under("gram", arrays), self)
         log = Events(*(arrays.get(f"history.{name}") for name in Events._fields))  # type: ignore[arg-type]
-        log.require(*self.counts)
+        log.require(self.users.count, self.items.count)
         self.history.require_room(log.users.size)
         without = {"time": int(numbers["untimed"]), "weight": int(numbers.get("unweighted", "0"))}
         for name, count in without.items():
             if not 0 <= count <= log.users.size:
                 raise ValueError(f"{count} events without a {name} are not among {log.users.size}")
-        self.history.build(log, *self.counts, *without.values())
+        self.history.build(log, self.users.count, self.items.count, *without.values())
 
 
-def commit(state: State, delta: Delta) -> None:
-    """Turn a state at `delta.parent` into the one at `delta.version`, all or nothing.
-
-    Raises
-    ------
-    StaleDelta
-        Where the Delta belongs to another model or version.
-    CapacityError
-        Where the memory budget does not allow it; nothing has changed then.
-    """
-    if not isinstance(delta, Delta):
-        raise TypeError(f"expected a Delta, got {type(delta).__name__}")
-    if delta.lineage != state.lineage:
-        raise StaleDelta(f"the Delta belongs to model {delta.lineage[:8]}, this is {state.lineage[:8]}")
-    if delta.parent != state.version:
-        raise StaleDelta(f"the Delta starts from version {delta.parent}, the model is at version {state.version}")
-    if delta.restores is None:
-        for side in SIDES:
-            state.factors.tables[side].require_room(len(state.ids[side]) + len(delta.new_ids[side]))
-            state.ids[side].prepare(delta.new_ids[side])
-        state.history.require_room(delta.events)
-    for side, move in delta.moves.items():
-        state.factors.tables[side].require_rows(move.rows, move.after, len(state.ids[side]) + len(delta.new_ids[side]))
-    with uninterrupted():
-        state.screen.before(state.history, delta.moves["items"].rows)
-        known = state.counts
-        if delta.restores is None:
-            _grow(state, delta)
-        else:
-            _shrink(state, delta)
-        for side, move in delta.moves.items():
-            table = state.factors.tables[side]
-            kept = move.rows < table.count
-            if kept.all():
-                table.scatter(move.rows, move.after)
-            else:
-                table.scatter(move.rows[kept], move.after.take(kept))
-        reckon(state, delta, known)
-        for name, (_, after) in delta.scalars.items():
-            setattr(state.factors, name, after)
-        state.screen.after(state.history, state.factors.items.count)
-        state.version = delta.version
-        state.trail.follow(delta)
-
-
-def reckon(state: State, delta: Delta, known: tuple[int, int]) -> None:
-    """Bring the Gram matrices up to date with a Delta that the state has been through, with `known` rows before it."""
-    if delta.restores is not None:
-        state.grams.restore(delta.grams)
-        return
-    if not state.grams.kept:  # a copy that has asked for none goes by those of the first
-        state.grams.restore(delta.grams)
-    for side, count in zip(SIDES, known, strict=True):
-        table, named = state.factors.tables[side], getattr(delta.log, side)
-        state.grams.follow(side, table, state.history, delta.moves[side], named, count)
-
-
-def _grow(state: State, delta: Delta) -> None:
-    for side in SIDES:
-        state.ids[side].extend(delta.new_ids[side])
-        state.factors.tables[side].grow(len(state.ids[side]), state.factors.start(side))
-    state.history.append(delta.log)
-
-
-def _shrink(state: State, delta: Delta) -> None:
-    state.history.truncate(len(state.history) - delta.events)
-    for side in SIDES:
-        state.ids[side].truncate(len(state.ids[side]) - len(delta.new_ids[side]))
-        state.factors.tables[side].count = len(state.ids[side])
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done. Only the main thread gets it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:  # installed outside Python: it raises nothing here
-        yield
-        return
-    held: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if held:
-            signal.raise_signal(signal.SIGINT)
+def _under(name: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays under a name, without it."""
+    start = f"{name}."
+    return {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}

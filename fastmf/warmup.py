@@ -27,8 +27,8 @@ _USERS, _ITEMS, _FEW = 8_000, 4_200, 20
 _LOSSES: tuple[Any, ...] = (losses.Squared, losses.Huber, losses.Logistic, losses.Poisson, losses.BPR, losses.WARP)
 COMMON: tuple[tuple[Any, Any], ...] = (
     *((loss(), optimizers.AdaGrad()) for loss in _LOSSES),
-    (losses.Squared(), optimizers.SGD()),  # type: ignore[call-arg]
-    (losses.Confidence(), optimizers.ALS()),  # type: ignore[call-arg]
+    (losses.Squared(), optimizers.SGD()),
+    (losses.Confidence(), optimizers.ALS()),
 )
 
 

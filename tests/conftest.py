@@ -11,6 +11,9 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Samples for type checkers: wrong on purpose.
+collect_ignore = ["project/typed"]
+
 # Two threads are what the suite is sized for, and what a race needs.
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 import fastmf
-from fastmf import MF, Interactions, Update
+from fastmf import MF, Interactions, Update, losses
 
 FACTORS = 8  # kernels are compiled per number of factors: the tests share these, or 16
 USERS, ITEMS = 30, 20
@@ -28,6 +29,13 @@ def some_events(
     rng = np.random.default_rng(seed)
     pairs = rng.integers(0, users, count), rng.integers(0, items, count)
     return Interactions(*pairs, values=rng.integers(low, high + 1, count), **columns)
+
+
+def whole_numbers() -> MF:
+    """A model in which many scores are equal."""
+    rng = np.random.default_rng(0)
+    tables = [rng.integers(-1, 2, (rows, 8)) for rows in (USERS, ITEMS)]
+    return MF.from_factors(*tables, item_biases=rng.integers(-1, 2, ITEMS), loss=losses.Huber())
 
 
 def as_text(events: Interactions) -> Interactions:
@@ -63,15 +71,16 @@ def bits(model: MF) -> dict[str, Any]:
     }
     if state is None:
         return found
-    found |= {"lineage": state.lineage, "version": state.version, **state.numbers()}
+    found |= {"lineage": state.lineage, "version": state.version, **state.metadata()}
+    for marks in itertools.chain(*state.scratch._free.values()):
+        assert not marks[: 1 << 12].any()  # given back as they were
     for side in SIDES:
-        table, ids = state.factors.tables[side], state.ids[side]
+        table, ids = state.side(side).table, state.side(side).ids
         assert table.count == len(ids)
         found[f"{side} factors"] = table.factors[: table.count].tobytes()
         found[f"{side} records"] = table.records[: table.count].tobytes()
         found[f"{side} ids"] = (ids.kind, ids.values.tolist())
         found[f"{side} known"] = ids.rows(ids.values).tolist()
-        found[f"{side} marks"] = bool(table.marks[: table.count + 100].any())
     for side, kept in state.grams.kept.items():
         found[f"{side} gram"] = b"".join(array.tobytes() for array in kept)
     for name, column in state.history.events._asdict().items():
@@ -96,7 +105,7 @@ def assert_reads(model: MF, limit: int | None = None) -> None:
     """Each row's past, read through the index of the history, is what a scan of the log finds."""
     history = model._state.history
     for side, other in (SIDES, SIDES[::-1]):
-        log, count = history.events.weighed(), len(model._state.ids[side])
+        log, count = history.events.weighed(), len(model._state.side(side).ids)
         found, bounds = history.of(side, np.arange(count, dtype=np.int32), limit)
         for row in range(count):
             places, part = np.flatnonzero(getattr(log, side) == row), slice(*bounds[row : row + 2])
@@ -110,7 +119,7 @@ def rows_by_id(model: MF) -> dict[str, dict[Any, bytes]]:
     """For each side, the bytes of each id's row."""
     found = {}
     for side in SIDES:
-        table, ids = model._state.factors.tables[side], model._state.ids[side].values.tolist()
+        table, ids = model._state.side(side).table, model._state.side(side).ids.values.tolist()
         found[side] = {one: table.factors[row].tobytes() + table.records[row].tobytes() for row, one in enumerate(ids)}
     return found
 
@@ -150,9 +159,31 @@ def recipes() -> st.SearchStrategy[Update]:
         batch_size=st.sampled_from([1, 3]),
         trainable=trainables(),
         history_epochs=st.integers(0, 2),
-        max_history=st.sampled_from([None, 3]),
+        max_history=st.sampled_from(["all", 3]),
         order=st.sampled_from(["user", "arrival"]),
     )
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> list[tuple[Any, ...]]:
+    """What happens to a model, in order."""
+    update = st.tuples(st.just("update"), batches(), recipes())
+    events = st.tuples(st.integers(0, USERS + 9), st.integers(0, ITEMS + 6), st.sampled_from([1.0, 5.0]))
+    one = st.tuples(st.just("learn_one"), st.lists(events, min_size=1, max_size=6))
+    back = st.tuples(st.just("rollback"), st.integers(1, 3))
+    return draw(st.lists(update | one | back, min_size=1, max_size=6))
+
+
+def change(model: MF, what: tuple[Any, ...]) -> list[Any]:
+    """Carry one change out; the Deltas of it."""
+    if what[0] == "update":
+        return [model.update(what[1], recipe=what[2])]
+    if what[0] == "learn_one":
+        for event in what[1]:
+            model.learn_one(*event)
+        return [model.flush()]
+    states = model._state.trail.states
+    return [model.rollback(to=states[-1 - what[1]].version)] if len(states) > what[1] else []
 
 
 # --------------------------------------------------------------------------------------------------- planted data

@@ -22,13 +22,20 @@ import numpy as np
 from benchmarks.peers import data
 from benchmarks.peers.clocks import Time, timed
 from fastmf import losses, optimizers, regularizers
-from fastmf.engine import Objective, WorkingSet, freeze, shape_of
-from fastmf.kernels.core.shape import Shape
+from fastmf.devices import runner
+from fastmf.gate import Gate
+from fastmf.kernels.core.shape import Shape, shape_of
 from fastmf.kernels.rows.grouping import order_by
-from fastmf.log.history import Events
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.log.history import History
 from fastmf.memory import default_budget
-from fastmf.parameters.table import SIDES, Factors
+from fastmf.parameters.groups import RowGroup
+from fastmf.parameters.start import HashedStart
+from fastmf.parameters.table import Layout, Table
 from fastmf.plan import Plan, deal
+from fastmf.protocols import Objective, freeze
+from fastmf.state import State
 
 SOURCE = Path(__file__).with_name("ceiling.c")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]
@@ -79,14 +86,16 @@ class Pass(NamedTuple):
         values = {"loss": losses.Squared(), "solver": solver, "regularizer": regularizers.L2()}
         objective = Objective(*(freeze(value, role) for role, value in values.items()))
         shape, mean = shape_of(factors, solver, True), float(plan.events.values.mean())
-        tables = Factors(shape, mean, "float32", default_budget(), seed=0, centre=0.0)
-        for side, count in zip(SIDES, counts, strict=True):
-            tables.tables[side].fill(count, tables.start(side))
-        return cls(plan, WorkingSet.over(tables), objective, threads)
+        gate, groups = Gate(), {}
+        for stream, (side, count) in enumerate(zip(("users", "items"), counts, strict=True)):
+            groups[side] = RowGroup(Table(Layout(shape), HashedStart.of(0, stream, factors), default_budget(), count))
+            groups[side].start(np.arange(count))
+        state = State(groups, History(max(counts), default_budget(), gate), gate, global_mean=mean)
+        return cls(plan, WorkingSet.over(state), objective, threads)
 
     def kernel(self) -> float:
         """Let fastmf do it."""
-        return self.working.run(self.plan, self.objective, self.working.movable, None, self.threads)
+        return float(runner("steps")(self.working, self.plan, self.objective, self.working.movable, None, self.threads))
 
     def compiled(self, library: ctypes.CDLL, plan: Plan | None = None) -> float:
         """Let the C do it, by another plan where one is given."""

@@ -15,7 +15,18 @@ from fastmf.model import MF, Options
 from fastmf.parameters.ids import IdMap
 from fastmf.recipes import Update
 
-__all__ = ["CONTESTANTS", "Build", "Popularity", "Regime", "contestants", "default_build", "ready_to_go_over", "regime"]
+__all__ = [
+    "CONTESTANTS",
+    "Build",
+    "Popularity",
+    "Regime",
+    "contestants",
+    "default_build",
+    "ready_to_go_over",
+    "regime",
+    "solves",
+    "warm_recipe",
+]
 
 CONTESTANTS = ("frozen", "update", "warm", "full")
 
@@ -31,18 +42,14 @@ class Regime(NamedTuple):
         Share of the events in a block, unless the caller says.
     epochs : tuple of int
         What "full" may take: the cheapest that is close to the best is chosen.
-    warm : Update
-        The recipe by which "warm" goes over everything so far.
     """
 
     block: float
     epochs: tuple[int, ...]
-    warm: Update
 
 
-_WARM = Update(epochs=1, history_epochs=0)
-_PREDICTING = Regime(block=0.01, epochs=(1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40), warm=_WARM)
-_RANKING = Regime(block=0.05, epochs=(1, 2, 4, 8, 16), warm=_WARM)
+_PREDICTING = Regime(block=0.01, epochs=(1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40))
+_RANKING = Regime(block=0.05, epochs=(1, 2, 4, 8, 16))
 
 
 def regime(metric: Metric) -> Regime:
@@ -61,8 +68,18 @@ def default_build(factors: int, metric: Metric) -> Build:
     if metric == "logloss":
         settings["loss"] = losses.Logistic()
     if ranks_items(metric):
-        settings |= {"loss": losses.Confidence(), "solver": optimizers.ALS()}  # type: ignore[call-arg]
+        settings |= {"loss": losses.Confidence(), "solver": optimizers.ALS()}
     return lambda seed: MF(seed=seed, **settings)
+
+
+def solves(model: MF) -> bool:
+    """Whether rows are solved, from all that they have met; the caller may race models of their own."""
+    return isinstance(getattr(model, "solver", None), optimizers.ALS)
+
+
+def warm_recipe(model: MF) -> Update:
+    """How "warm" goes over everything so far: in one pass, or one solve."""
+    return Update(epochs=1) if solves(model) else Update(epochs=1, history_epochs=0)
 
 
 def ready_to_go_over(model: MF) -> MF:
@@ -70,7 +87,7 @@ def ready_to_go_over(model: MF) -> MF:
 
     A solver of whole rows reads their history, where each event must be once: it gets the same rows without a past.
     """
-    if not isinstance(getattr(model, "solver", None), optimizers.ALS):  # the caller may race models of their own
+    if not solves(model):
         return model
     settings = {name: value for name, value in model.get_params().items() if name != "factors"}
     settings |= {"users": model.users.values, "items": model.items.values}
@@ -100,7 +117,7 @@ class Popularity:
     def update(self, events: Interactions) -> int:
         """Count some events; returns how many items they concern."""
         staged = self.items.stage(events.items)
-        self.items.extend(staged.fresh)
+        self.items.extend(staged.fresh, checked=True)
         self._counts = np.pad(self._counts, (0, len(staged.fresh)))
         rows, more = np.unique(staged.rows, return_counts=True)
         self._counts[rows] += more

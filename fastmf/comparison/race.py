@@ -16,9 +16,11 @@ from fastmf.comparison.contestants import (
     default_build,
     ready_to_go_over,
     regime,
+    warm_recipe,
 )
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
-from fastmf.errors import DataError
+from fastmf.console import progress_bar
+from fastmf.errors import DataError, require_count
 from fastmf.evaluation import METRICS, Log, Metric, RankingExam, RatingExam, exam, sign
 from fastmf.interactions import Interactions
 from fastmf.model import MF
@@ -131,11 +133,12 @@ def compare(
         raise DataError(f"metric: {settings.metric!r} is none of {', '.join(COMPARED)}")
     if settings.preset not in presets:
         raise DataError(f"preset: {settings.preset!r} is none of {', '.join(presets)}")
-    if settings.seeds < 1:
-        raise DataError(f"seeds: {settings.seeds} is not a positive number")
     recipe = None if settings.preset == "default" else presets[settings.preset]
     build = build or default_build(settings.factors, settings.metric)
+    if not isinstance(events, Interactions):
+        raise DataError(f"events must be fastmf.Interactions, not {type(events).__name__}")
     try:
+        require_count("seeds", settings.seeds, 1)
         build(0)
     except ValueError as error:  # a setting that the model refuses
         raise DataError(str(error)) from error
@@ -182,7 +185,7 @@ class Race(NamedTuple):
             rows = model.update(block, self.recipe).rows_moved
         elif name == "warm":
             model = ready_to_go_over(model)
-            rows = model.update(past, regime(self.settings.metric).warm).rows_moved
+            rows = model.update(past, warm_recipe(model)).rows_moved
         elif name == "full":
             model = self.build(seed).fit(past, epochs=self.epochs, progress=False)
             rows = len(model.users) + len(model.items)
@@ -240,7 +243,4 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
 
 
 def _progress_bar(steps: int, progress: bool | None) -> Iterator[int]:
-    from tqdm import tqdm  # costs more to import than most commands take
-
-    disable = None if progress is None else not progress  # None: silent when standard error is no terminal
-    yield from tqdm(range(steps), desc="blocks", unit="block", disable=disable)
+    yield from progress_bar(progress, iterable=range(steps), desc="blocks", unit="block")

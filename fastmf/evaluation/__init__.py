@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.errors import DataError, require_integer
+from fastmf.errors import DataError
 from fastmf.evaluation.exams import Log, Model, RankingExam, RatingExam, exam, group_masks
 from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally, bootstrap, ranks_items, sign
 from fastmf.interactions import Interactions
+from fastmf.metrics.places import require_places
 
 __all__ = [
     "GROUPS",
@@ -85,7 +86,8 @@ def evaluate(
     Raises
     ------
     DataError
-        No events, none that count, or an unknown metric; values outside [0, 1] for "logloss".
+        No events, none that count, ids of another kind than the model's, or an unknown metric; values outside [0, 1]
+        for "logloss".
 
     Examples
     --------
@@ -95,9 +97,12 @@ def evaluate(
     >>> evaluate(model, fastmf.Interactions([1, 2], [20, 30]), "mrr", past).value  # 10 is seen; 20, then 30 are not
     0.75
     """
+    k = require_places(k)
+    _require_ids_of(model, "events", events)
+    if past is not None:
+        _require_ids_of(model, "past", past)
     if not len(events):
         raise DataError("events: there are none to evaluate on")
-    require_integer("k", k, 1)
     log = Log.of(events) if past is None else Log.of(past, events)
     known = 0 if past is None else len(past)
     questions = exam(log.part(slice(0, known)), log.part(slice(known, None)), metric, k)
@@ -109,3 +114,11 @@ def evaluate(
     groups = {} if past is None else tally.by_group()
     shares = {} if past is None else questions.shares
     return Evaluation(metric, value, (float(low), float(high)), groups, shares)
+
+
+def _require_ids_of(model: Model, name: str, events: Interactions) -> None:
+    """Raise DataError unless these are events, and their ids of the kinds that a model knows."""
+    if not isinstance(events, Interactions):
+        raise DataError(f"{name} must be fastmf.Interactions, not {type(events).__name__}")
+    model.users.require_kind(events.users, f"{name}.users")
+    model.items.require_kind(events.items, f"{name}.items")

@@ -13,6 +13,7 @@ from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
 from fastmf.metrics.places import UNRANKED, ranks_of_products
 from fastmf.metrics.ranking import RANKINGS, Found
+from fastmf.model.ids import Ids
 from fastmf.parameters.ids import IdMap
 
 __all__ = ["Log", "RankingExam", "RatingExam", "exam", "group_masks"]
@@ -25,9 +26,9 @@ class Model(Protocol):
     """What an evaluation asks of a model."""
 
     @property
-    def users(self) -> IdMap: ...
+    def users(self) -> IdMap | Ids: ...
     @property
-    def items(self) -> IdMap: ...
+    def items(self) -> IdMap | Ids: ...
     @property
     def user_factors(self) -> NDArray[np.float32]: ...
     @property

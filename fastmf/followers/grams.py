@@ -1,16 +1,18 @@
-"""Grams: the Gram matrices of both tables, kept up by corrections of rank one as rows move."""
+"""Gram matrices of tables, kept up by corrections of rank one as rows move."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.equations import correct, gram_of
+from fastmf.delta import Delta
+from fastmf.devices import runner
 from fastmf.log.history import History
-from fastmf.parameters.table import Move, Table
+from fastmf.parameters.moves import Image, Move
+from fastmf.parameters.table import Table
 
-__all__ = ["NO_GRAM", "Gram", "Grams", "shares_of"]
+__all__ = ["NO_GRAM", "Gram", "GramImage", "Grams", "shares_of"]
 
 
 class _Shares(NamedTuple):
@@ -56,7 +58,20 @@ class Gram(NamedTuple):
         return self
 
 
+_NO_ROWS = np.empty(0, np.int32)
 NO_GRAM = Gram(np.zeros((1, 1)), np.array([1.0, 0.0, 0.0]))  # where no pair unmet counts
+
+
+class GramImage(dict[str, Gram]):
+    """Copies of Gram matrices, by group."""
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All that is held."""
+        return [array for gram in self.values() for array in gram]
+
+
+NO_IMAGE = GramImage()
 
 
 def shares_of(counts: np.ndarray, power: float) -> np.ndarray:
@@ -69,75 +84,121 @@ class Grams:
 
     def __init__(self) -> None:
         self.kept: dict[str, Gram] = {}
+        self._at: str | None = None  # the state that they are known to be of
+        self._found: dict[str, tuple[int, Gram]] = {}  # by questions, and the count of the gate then
+
+    # --- as a follower ------------------------------------------------------------------------------------------------
+
+    def prepare(self, state: Any, delta: Delta) -> None:
+        """Raise ValueError where the matrices of whoever made the Delta cannot be those of this state's tables."""
+        image = delta.images.get("grams", NO_IMAGE)
+        if not isinstance(image, GramImage) or not all(isinstance(gram, Gram) for gram in image.values()):
+            raise ValueError("the Gram matrices of the Delta are none")
+        for name, gram in image.items():
+            if name not in state.groups:
+                raise ValueError(f"the Delta has a Gram matrix of {name!r}, which this model has not")
+            gram.checked(state.side(name).table.shape.width)
+
+    def abort(self) -> None:
+        """Nothing was prepared."""
+
+    def follow(self, state: Any, delta: Delta) -> None:
+        """Take a Delta in, once: from the matrices that whoever made it had, so that all copies have the same bits."""
+        if self._at == delta.head:
+            return
+        kept = delta.images.get("grams", self.kept)
+        if delta.restores is None:
+            kept = {name: self._taken_in(name, gram.copy(), state, delta) for name, gram in kept.items()}
+        else:
+            kept = {name: gram.copy() for name, gram in kept.items()}
+        self.kept, self._at = kept, delta.head
+
+    def image(self) -> GramImage | None:
+        """Copies of what is kept, for a Delta; None where nothing is."""
+        return GramImage({name: kept.copy() for name, kept in self.kept.items()}) if self.kept else None
 
     def copy(self) -> Grams:
         """The same in memory of their own."""
         other = Grams()
-        other.restore(self.kept)
+        other.kept = {name: kept.copy() for name, kept in self.kept.items()}
         return other
 
-    def images(self) -> dict[str, Gram]:
-        """Copies of what is kept."""
-        return {side: kept.copy() for side, kept in self.kept.items()}
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is kept, for a file."""
+        return {f"{name}.{part}": array for name, kept in self.kept.items() for part, array in kept._asdict().items()}
 
-    def restore(self, images: dict[str, Gram]) -> None:
-        """Become what was once copied."""
-        self.kept = {side: image.copy() for side, image in images.items()}
+    def load(self, arrays: dict[str, np.ndarray], state: Any) -> None:
+        """Become what :meth:`arrays` gave; ValueError where it does not fit the groups."""
+        for name in {key.split(".")[0] for key in arrays}:
+            gram = Gram(*(arrays[f"{name}.{part}"] for part in Gram._fields))
+            self.kept[name] = gram.checked(state.side(name).table.shape.width)
 
-    def of(self, side: str, table: Table, history: History, power: float = 0.0, threads: int = 1) -> Gram:
-        """The Gram matrix of a table as it is; one that is asked for with another power than before is not kept."""
-        kept = self.kept.get(side)
-        if kept is None or kept.power != power:
-            shares = None if not power else shares_of(history.counts(side, slice(table.count)), power)
-            matrix = gram_of(table.shape, table.factors[: table.count], shares, threads)
-            whole = float(table.count if shares is None else shares.sum())
-            found = Gram(matrix, np.array([whole, 0.0, power]))
-            if kept is not None:
-                return found
-            kept = self.kept[side] = found
-        return kept
+    # --- for solvers --------------------------------------------------------------------------------------------------
 
-    def take_in(self, side: str, table: Table, rows: np.ndarray) -> None:
-        """Add rows that are new, and have no events yet."""
-        kept = self.kept.get(side)
-        if kept is not None:
-            correct(table.shape, table.factors, rows, np.ones(rows.size), 1.0, kept.matrix)
-            kept.numbers[0] += rows.size
+    def of(self, name: str, state: Any, power: float = 0.0, threads: int = 1, asked: bool = False) -> Gram:
+        """The Gram matrix of a table as it is; one that is asked for with another power than before is not kept.
 
-    def follow(self, side: str, table: Table, history: History, move: Move, named: np.ndarray, known: int) -> None:
-        """Take in what a Delta did: the rows that moved, of which there were `known`, and those that have new events.
-
-        The table and the history are those after it.
+        Where it is only `asked` for, by a question, it does not become part of the state.
         """
-        kept = self.kept.get(side)
-        if kept is None:
-            return
-        rows, before = move.rows, move.before.placed().factors
+        kept, changes = self.kept.get(name), int(state.gate.changes[0])
+        if kept is not None and kept.power == power:
+            return kept
+        at, found = self._found.get(name, (None, kept))
+        if at != changes or found is None or found.power != power:
+            found = _made(name, state.side(name).table, state.history, power, threads)
+            if changes % 2 == 0 and int(state.gate.changes[0]) == changes:
+                self._found[name] = changes, found
+        if kept is None and not asked:
+            self.kept[name] = found
+        return found
+
+    def admit(self, name: str, table: Table, rows: np.ndarray) -> None:
+        """Add rows that are new, and have no events yet."""
+        kept = self.kept.get(name)
+        if kept is not None:
+            matrix, numbers = kept.copy()
+            runner("correct gram")(table.shape, table.factors, rows, np.ones(rows.size), 1.0, matrix)
+            numbers[0] += rows.size
+            self.kept[name] = Gram(matrix, numbers)
+
+    def _taken_in(self, name: str, kept: Gram, state: Any, delta: Delta) -> Gram:
+        """A matrix after a Delta: the rows that it moved, and those that have new events."""
+        table, history = state.side(name).table, state.history
+        move, named = delta.moves.get(name), getattr(delta.log, name)
+        known = table.count - len(delta.new_ids.get(name, ()))
+        if move is None:
+            move = Move(_NO_ROWS, *2 * (table.gather(_NO_ROWS),))
+        assert isinstance(move, Move)
+        rows, before = move.rows, Image(move.before).placed().factors
         old = np.flatnonzero(rows < known).astype(np.int32)
-        shares = self._shares(side, history, rows, named)
-        correct(table.shape, before, old, shares.before[old], -1.0, kept.matrix)
-        correct(table.shape, table.factors, rows, shares.after, 1.0, kept.matrix)
+        shares = _shares(name, kept.power, history, rows, named)
+        runner("correct gram")(table.shape, before, old, shares.before[old], -1.0, kept.matrix)
+        runner("correct gram")(table.shape, table.factors, rows, shares.after, 1.0, kept.matrix)
         kept.numbers[0] += float(shares.after.sum() - shares.before[old].sum())
         still = np.setdiff1d(np.arange(known, table.count, dtype=np.int32), rows)  # new, and not moved
         if kept.power:
             still = np.union1d(still, np.setdiff1d(named, rows))
         if still.size:
-            shares = self._shares(side, history, still, named)
+            shares = _shares(name, kept.power, history, still, named)
             more = shares.after - np.where(still < known, shares.before, 0.0)
-            correct(table.shape, table.factors, still, more, 1.0, kept.matrix)
+            runner("correct gram")(table.shape, table.factors, still, more, 1.0, kept.matrix)
             kept.numbers[0] += float(more.sum())
         kept.numbers[1] += rows.size
-        if kept.numbers[1] > table.count:
-            del self.kept[side]
-            self.of(side, table, history, kept.power)
+        return _made(name, table, history, kept.power, 1) if kept.numbers[1] > table.count else kept
 
-    def _shares(self, side: str, history: History, rows: np.ndarray, named: np.ndarray) -> _Shares:
-        """The shares of rows before the newest events, which are those of the rows `named`, and after them."""
-        power = self.kept[side].power
-        if not power:
-            return _Shares(np.ones(rows.size), np.ones(rows.size))
-        after, (ordered, places) = history.counts(side, rows), np.unique(rows, return_inverse=True)
-        hits = np.searchsorted(ordered, named[np.isin(named, ordered)])
-        return _Shares(
-            shares_of(after - np.bincount(hits, minlength=ordered.size)[places], power), shares_of(after, power)
-        )
+
+def _made(name: str, table: Table, history: History, power: float, threads: int) -> Gram:
+    """A Gram matrix from all rows."""
+    shares = None if not power else shares_of(history.counts(name, slice(table.count)), power)
+    matrix = runner("gram")(table.shape, table.factors[: table.count], shares, threads)
+    whole = float(table.count if shares is None else shares.sum())
+    return Gram(matrix, np.array([whole, 0.0, power]))
+
+
+def _shares(name: str, power: float, history: History, rows: np.ndarray, named: np.ndarray) -> _Shares:
+    """The shares of rows before the newest events, which are those of the rows `named`, and after them."""
+    if not power:
+        return _Shares(np.ones(rows.size), np.ones(rows.size))
+    after, (ordered, places) = history.counts(name, rows), np.unique(rows, return_inverse=True)
+    hits = np.searchsorted(ordered, named[np.isin(named, ordered)])
+    return _Shares(shares_of(after - np.bincount(hits, minlength=ordered.size)[places], power), shares_of(after, power))

@@ -1,72 +1,131 @@
-"""Screen: an 8-bit copy of a table, which rules most rows out when a single query looks for the best."""
+"""Quantized scan: an 8-bit copy of a table, which rules most rows out when a single query looks for the best."""
 
 from __future__ import annotations
 
-import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmf.delta import Delta
 from fastmf.errors import CapacityError
-from fastmf.kernels.rank import quantized as coarse
+from fastmf.gate import Gate
+from fastmf.kernels.rank import quantized
 from fastmf.log.history import History
 from fastmf.memory import reserve
 from fastmf.parameters.table import Table
 
-__all__ = ["Screen"]
+__all__ = ["QuantizedScan"]
 
 _FROM = 1 << 12  # rows: fewer are read faster than they are ruled out
 _EARNED = 8  # scans that a table is read by before a copy is worth making
 _PIECE = 1 << 16  # rows copied at once: Ctrl-C waits for it
 
+_NO_ROWS = np.empty(0, np.int32)
+Codes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-class Screen:
-    """The copy is made when it is worth it, and kept up by copying the rows that have moved.
 
-    Moved rows are those of the Deltas that the state went through, and those of events that were learned singly, which
-    are in the history. Nothing is kept, and nothing costs anything, until there is a copy.
+class _Change(NamedTuple):
+    """Rows that a Delta moved, and the events and rows there were after it."""
+
+    rows: np.ndarray
+    events: int
+    known: int
+
+
+class _Copy(NamedTuple):
+    """Codes, steps and slack (see kernels/rank/quantized.py) of so many rows, after so many events."""
+
+    codes: Codes
+    events: int
+    known: int
+
+
+class QuantizedScan:
+    """The copy is made when it is worth it, and brought up to date by whoever asks for it.
+
+    What has moved since is what Deltas say, and the items of events that were learned singly, which are in the history.
+    Nothing is kept, and nothing costs anything, until there is a copy; where more has moved than the table has rows,
+    the copy is let go of.
+
+    Parameters
+    ----------
+    group : str
+        Whose table is copied.
     """
 
-    def __init__(self) -> None:
-        self._copy: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    def __init__(self, group: str = "items") -> None:
+        self.group = group
+        self._copy: _Copy | None = None
         self._scans = 0
-        self._known = 0  # rows in the copy
-        self._events = 0  # of the history, that have been looked at
-        self._moved: list[np.ndarray] = []
-        self._lock = threading.Lock()
+        self._changes: list[_Change] = []  # appended to by changes, cut off at the front by questions
+        self._moved = 0  # rows in them, and one for each: they take room too
+        self._asking: dict[int, object] = {}  # who is: taken and let go of in one step each, wherever Ctrl-C comes
 
-    def before(self, history: History, moved: np.ndarray) -> None:
-        """Remember rows that a Delta moves, and those of the events that it follows."""
-        if self._copy is not None:
-            self._moved += [history.items_since(self._events).copy(), moved]
+    # --- as a follower ------------------------------------------------------------------------------------------------
 
-    def after(self, history: History, count: int) -> None:
-        """Take the history and the number of rows as the Delta has left them."""
-        self._events, self._known = len(history), min(self._known, count)
+    def prepare(self, state: Any, delta: Delta) -> None:
+        """Nothing can fail."""
 
-    def copy(self, table: Table, history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Codes, steps and slack of all rows as they are now (kernels/rank/quantized.py); None where not worth it."""
+    def abort(self) -> None:
+        """Nothing was prepared."""
+
+    def follow(self, state: Any, delta: Delta) -> None:
+        """Remember what a Delta moved; twice is no harm."""
+        if self._copy is None:
+            return
+        count = state.groups[self.group].count
+        rows = delta.moves[self.group].rows if self.group in delta.moves else _NO_ROWS
+        self._changes.append(_Change(rows, len(state.history), count))
+        self._moved += rows.size + 1
+        if self._moved > count:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._copy, self._changes, self._moved = None, [], 0
+
+    def copy(self) -> QuantizedScan:
+        """One for another state: without a copy."""
+        return QuantizedScan(self.group)
+
+    # --- for questions ------------------------------------------------------------------------------------------------
+
+    def codes(self, table: Table, history: History, gate: Gate) -> Codes | None:
+        """Codes, steps and slack of all rows as they are now; None where not worth it, or another thread asks."""
         self._scans += 1
-        if table.count < _FROM or self._scans <= _EARNED or not self._lock.acquire(blocking=False):
+        if table.count < _FROM or self._scans <= _EARNED:
             return None
+        me = object()
         try:
-            if self._copy is None:
-                self._copy, self._events, self._known = self._reserve(table), len(history), 0
-            if not self._moved and self._events == len(history) and self._known == table.count:
-                return self._copy
-            fresh = np.arange(self._known, table.count, dtype=np.int32)
-            rows = np.concatenate([*self._moved, history.items_since(self._events), fresh])
-            rows = rows[rows < table.count]
-            for first in range(0, rows.size, _PIECE):
-                coarse.encode(table.shape)(rows[first : first + _PIECE], table.factors, *self._copy)
-            self._known, self._events, self._moved = table.count, len(history), []
+            if self._asking.setdefault(0, me) is not me:
+                return None
+            return self._up_to_date(table, history, gate)
         except CapacityError:
             self._scans = -(1 << 62)
             return None
         finally:
-            self._lock.release()
-        return self._copy
+            if self._asking.get(0) is me:
+                del self._asking[0]
 
-    @staticmethod
-    def _reserve(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        capacity, width = len(table.factors), coarse.code_width(table.shape.width)
-        return reserve(capacity, np.int8, width), reserve(capacity, np.float32), reserve(capacity, np.float32)
+    def _up_to_date(self, table: Table, history: History, gate: Gate) -> Codes | None:
+        before, changes = int(gate.changes[0]), list(self._changes)
+        held = self._copy or _Copy(_reserve(table), len(history), 0)
+        known = min(held.known, *(change.known for change in changes), table.count)
+        events = changes[-1].events if changes else held.events
+        fresh = np.arange(known, table.count, dtype=np.int32)
+        count, seen = table.count, len(history)
+        rows = np.concatenate([*(change.rows for change in changes), history.items_since(events), fresh])
+        rows = rows[rows < count] if rows.size < count else np.arange(count, dtype=np.int32)
+        for first in range(0, rows.size, _PIECE):
+            quantized.encode(table.shape)(rows[first : first + _PIECE], table.factors, *held.codes)
+        if before & 1 or int(gate.changes[0]) != before:  # rows may have changed while they were read
+            return None
+        self._copy, self._changes, self._moved = _Copy(held.codes, seen, count), [], 0
+        if int(gate.changes[0]) != before:  # a change that `follow` was told of may just have been forgotten
+            self._let_go()
+            return None
+        return held.codes
+
+
+def _reserve(table: Table) -> Codes:
+    capacity, width = table.capacity, quantized.code_width(table.shape.width)
+    return reserve(capacity, np.int8, width), reserve(capacity, np.float32), reserve(capacity, np.float32)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError
+from fastmf.hints import hinted_methods
 from fastmf.interactions import columns, readers
+from fastmf.interactions.cuts import Cuts
 from fastmf.interactions.kinds import checked_kinds, kind_weights, weighed
 
 __all__ = ["Interactions"]
 
 
+@hinted_methods("__init__", "from_frame", "from_parquet", "from_csv")
 @dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
-class Interactions:
+class Interactions(Cuts):
     """
     Events: a user, an item, a value, and where known a time and a weight.
 
@@ -44,6 +47,8 @@ class Interactions:
     values : ndarray, shape (n,), float32
     times : ndarray, shape (n,), int64, or None
     weights : ndarray, shape (n,), float32, or None
+    dated : bool
+        Whether the times were given as dates or datetimes, and so are microseconds.
 
     Raises
     ------
@@ -69,21 +74,24 @@ class Interactions:
     values: NDArray[np.float32]
     times: NDArray[np.int64] | None
     weights: NDArray[np.float32] | None
+    dated: bool = field(init=False)
 
     def __init__(self, users: Any, items: Any, values: Any = None, times: Any = None, weights: Any = None) -> None:
-        self._set(*columns.checked(columns.FIELDS, (users, items, values, times, weights)))
+        arrays, dated = columns.checked(columns.FIELDS, (users, items, values, times, weights))
+        self._set(*arrays, dated=dated)
 
-    def _set(self, *arrays: NDArray[Any] | None) -> None:
-        for field, array in zip(columns.FIELDS, arrays, strict=True):
+    def _set(self, *arrays: NDArray[Any] | None, dated: bool) -> None:
+        object.__setattr__(self, "dated", dated)
+        for name, array in zip(columns.FIELDS, arrays, strict=True):
             if array is not None:
                 array.flags.writeable = False
-            object.__setattr__(self, field, array)
+            object.__setattr__(self, name, array)
 
     @classmethod
-    def _trusted(cls, *arrays: NDArray[Any] | None) -> Interactions:
+    def _trusted(cls, *arrays: NDArray[Any] | None, dated: bool = False) -> Interactions:
         """Interactions of columns that need no check, in the order of the fields, contiguous."""
         events = object.__new__(cls)
-        events._set(*arrays)
+        events._set(*arrays, dated=dated)
         return events
 
     # ------------------------------------------------------------------------------------------ other sources
@@ -92,12 +100,12 @@ class Interactions:
     def from_frame(  # noqa: PLR0913 - a name for every column there can be
         cls,
         df: Any,
-        user: str = "user",
-        item: str = "item",
-        value: str | None = None,
-        time: str | None = None,
-        weight: str | None = None,
-        event: str | None = None,
+        user: Hashable = "user",
+        item: Hashable = "item",
+        value: Hashable | None = None,
+        time: Hashable | None = None,
+        weight: Hashable | None = None,
+        event: Hashable | None = None,
         weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
@@ -108,11 +116,11 @@ class Interactions:
         df : data frame
             Of pandas, polars (lazy too), pyarrow or duckdb, any other that narwhals reads or that exports an
             Arrow stream, or a dict of arrays. Only the columns named here are read.
-        user, item : str
-            Names of the columns that hold ids.
-        value, time, weight : str, optional
+        user, item : str, or whatever names columns in the frame
+            Names of the columns that hold ids, such as 0 and 1 where a file without a header was read.
+        value, time, weight : str or other name, optional
             Names of the columns that hold these; what is not named is left out.
-        event : str, optional
+        event : str or other name, optional
             Name of the column that holds the kind of each event, strings or integers.
         weights : dict, optional
             What an event of each kind weighs, such as ``{"view": 0.1, "buy": 1}``: finite, not below 0; times the
@@ -126,8 +134,8 @@ class Interactions:
         Raises
         ------
         DataError
-            For a column that is not there or cannot be used, a kind that `weights` lacks, or `event` or `weights`
-            without the other.
+            For a column that is not there, is there twice, or cannot be used, a kind that `weights` lacks, or `event`
+            or `weights` without the other.
 
         Examples
         --------
@@ -190,8 +198,8 @@ class Interactions:
         """
         Events from the rows of a CSV file with a header.
 
-        An empty cell is missing. A column whose cells are all integers is one of integers: the id `007` is
-        a number. Times may be written in ISO 8601 too. For other rules read the file yourself, and use
+        An empty cell is missing; a blank line is no row. A column whose cells are all integers is one of integers: the
+        id `007` is a number. Times may be written in ISO 8601 too. For other rules read the file yourself, and use
         `from_frame`.
 
         Parameters
@@ -214,16 +222,16 @@ class Interactions:
         return cls._named(names, readers.csv_columns(path, columns.named(names), time), kinds)
 
     @classmethod
-    def _named(cls, names: Sequence[str | None], data: dict[str, Any], kinds: Mapping[Any, float]) -> Interactions:
+    def _named(cls, names: Sequence[Any], data: dict[Any, Any], kinds: Mapping[Any, float]) -> Interactions:
         """Events of the columns of these names; the last of them holds the kinds, the one before it the weights."""
         *names, event = names
-        labels = [name or field for name, field in zip(names, columns.FIELDS, strict=True)]
-        arrays = columns.checked(labels, [None if name is None else data[name] for name in names])
+        labels = [ours if name is None else name for name, ours in zip(names, columns.FIELDS, strict=True)]
+        arrays, dated = columns.checked(labels, [None if name is None else data[name] for name in names])
         if event is not None:
             of_kinds = kind_weights(event, data[event], kinds)
             columns.require_lengths([labels[0], event], [arrays[0], of_kinds])
             arrays[-1] = weighed(names[-1], arrays[-1], of_kinds)
-        return cls._trusted(*arrays)
+        return cls._trusted(*arrays, dated=dated)
 
     @classmethod
     def from_sparse(cls, matrix: Any, users: Any = None, items: Any = None) -> Interactions:
@@ -295,7 +303,8 @@ class Interactions:
             raise DataError("some parts have times and some have none")
         if any(part.weights is not None for part in parts):
             parts = [part if part.weights is not None else part._weighing_one() for part in parts]
-        return cls._trusted(*map(columns.joined, zip(*(part._arrays() for part in parts), strict=True)))
+        joined = map(columns.joined, zip(*(part._arrays() for part in parts), strict=True))
+        return cls._trusted(*joined, dated=all(part.dated for part in parts))
 
     # ------------------------------------------------------------------------------------------------- access
 
@@ -311,135 +320,22 @@ class Interactions:
         """Events of a slice (which shares memory), or of an array of positions or of bools."""
         if not isinstance(rows, slice):
             rows = columns.positions(rows)
-        return self._trusted(*(None if a is None else np.ascontiguousarray(a[rows]) for a in self._arrays()))
+        some = (None if a is None else np.ascontiguousarray(a[rows]) for a in self._arrays())
+        return self._trusted(*some, dated=self.dated)
 
-    def __reduce__(self) -> tuple[type[Interactions], tuple[NDArray[Any] | None, ...]]:
-        return Interactions, self._arrays()  # through the door again: unpickled columns would be writable
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _unpickled, (*self._arrays(), self.dated)
 
     def _arrays(self) -> tuple[NDArray[Any] | None, ...]:
         return self.users, self.items, self.values, self.times, self.weights
 
     def _weighing_one(self) -> Interactions:
-        return self._trusted(*self._arrays()[:4], np.ones(len(self), np.float32))
+        return self._trusted(*self._arrays()[:4], np.ones(len(self), np.float32), dated=self.dated)
 
-    # ------------------------------------------------------------------------------------------------- splits
 
-    def sort_by_time(self) -> Interactions:
-        """
-        Events in the order of their times; those of one time keep their order.
-
-        Returns
-        -------
-        Interactions
-            These very events, where they are in order already.
-
-        Raises
-        ------
-        DataError
-            Where the events have no times.
-
-        Examples
-        --------
-        >>> Interactions([1, 2, 3], [1, 1, 1], times=[5, 3, 5]).sort_by_time().users
-        array([2, 1, 3])
-        """
-        if self.times is None:
-            raise DataError("the events have no times")
-        if (self.times[:-1] <= self.times[1:]).all():
-            return self
-        return self[np.argsort(self.times, kind="stable")]
-
-    def split_by_time(self, fraction: float) -> tuple[Interactions, Interactions]:
-        """
-        Split into the past and what came later.
-
-        Parameters
-        ----------
-        fraction : float
-            Share of the events in the past, 0 to 1. The cut may fall between events of one time.
-
-        Returns
-        -------
-        past, later : Interactions
-            Both in the order of time.
-
-        Raises
-        ------
-        DataError
-            Where the events have no times, or for a fraction outside 0 to 1.
-
-        Examples
-        --------
-        >>> past, later = Interactions([1, 2, 3, 4], [1, 1, 1, 1], times=[4, 3, 2, 1]).split_by_time(0.75)
-        >>> past.users, later.users
-        (array([4, 3, 2]), array([1]))
-        """
-        cut = self._cut(fraction)
-        ordered = self.sort_by_time()
-        return ordered[:cut], ordered[cut:]
-
-    def split_random(self, fraction: float, seed: int = 0) -> tuple[Interactions, Interactions]:
-        """
-        Split at random.
-
-        Parameters
-        ----------
-        fraction : float
-            Share of the events in the first part, 0 to 1.
-        seed : int
-            The same seed gives the same split.
-
-        Returns
-        -------
-        first, rest : Interactions
-            Both in the order in which the events stand here.
-
-        Raises
-        ------
-        DataError
-            For a fraction outside 0 to 1.
-
-        Examples
-        --------
-        >>> first, rest = Interactions(range(10), range(10)).split_random(0.7, seed=1)
-        >>> len(first), len(rest)
-        (7, 3)
-        """
-        chosen = np.zeros(len(self), np.bool_)
-        chosen[np.random.default_rng(seed).permutation(len(self))[: self._cut(fraction)]] = True
-        return self[chosen], self[~chosen]
-
-    def _cut(self, fraction: float) -> int:
-        number: object = fraction
-        if not isinstance(number, int | float | np.integer | np.floating) or not 0 <= number <= 1:
-            raise DataError(f"fraction must be between 0 and 1, not {fraction!r}")
-        return round(float(number) * len(self))
-
-    def batches(self, size: int) -> Iterator[Interactions]:
-        """
-        Events in pieces, in the order in which they stand.
-
-        Parameters
-        ----------
-        size : int
-            Events per piece, at least 1; the last may be shorter.
-
-        Returns
-        -------
-        iterator of Interactions
-
-        Raises
-        ------
-        DataError
-            For a size that is not a positive integer.
-
-        Examples
-        --------
-        >>> [len(batch) for batch in Interactions(range(7), range(7)).batches(3)]
-        [3, 3, 1]
-        """
-        number: object = size
-        if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 1:
-            raise DataError(f"size must be a positive integer, not {size!r}")
-        step = int(number)
-        return (self[start : start + step] for start in range(0, len(self), step))
+def _unpickled(*columns_and_dated: Any) -> Interactions:
+    """Events through the door again: unpickled columns would be writable, and might be anything."""
+    *arrays, dated = columns_and_dated
+    events = Interactions(*arrays)
+    object.__setattr__(events, "dated", bool(dated))
+    return events

@@ -62,7 +62,12 @@ def is_missing(cell: object) -> bool:
 def gather(name: str, data: Any) -> Cells:
     """Cells as a 1-d array of a plain dtype if none is missing, otherwise as a list of Python objects."""
     if type(data).__module__.partition(".")[0] in {"narwhals", "pandas", "polars", "pyarrow"}:
-        return _from_series(name, data)
+        try:
+            return _from_series(name, data)
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:  # each library has errors of its own
+            raise DataError(f"column {name!r} cannot be read: {error}") from error
     if isinstance(data, Sequence) and not isinstance(data, str | bytes | bytearray | memoryview):
         return list(data)
     if not hasattr(data, "__array__") or isinstance(data, np.generic):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError
-from fastmf.interactions.cells import fail, first, gather, is_missing, misfit, refuse_any
+from fastmf.interactions.cells import Cells, fail, first, gather, is_missing, misfit, refuse_any
 
 __all__ = [
     "FIELDS",
@@ -32,6 +32,7 @@ __all__ = [
     "numbers",
     "positions",
     "require_lengths",
+    "rows",
     "times",
 ]
 
@@ -256,7 +257,17 @@ def times(name: str, data: Any) -> NDArray[np.int64]:
     >>> times("times", np.array(["1970-01-01T00:00:02"], "datetime64[s]"))
     array([2000000])
     """
-    cells = gather(name, data)
+    return _times(name, gather(name, data))
+
+
+def are_dates(cells: Cells) -> bool:
+    """Whether a column of times holds dates or datetimes, which become microseconds."""
+    if isinstance(cells, list):
+        return bool(cells) and isinstance(cells[0], date | np.datetime64)
+    return cells.dtype.kind == "M"
+
+
+def _times(name: str, cells: Cells) -> NDArray[np.int64]:
     if len(cells) == 0:
         return _owned(np.empty(0, np.int64))
     if isinstance(cells, list):
@@ -342,21 +353,22 @@ def _microseconds(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
 # -------------------------------------------------------------------------------------------- all together
 
 
-def checked(labels: Sequence[str], data: Sequence[Any]) -> list[NDArray[Any] | None]:
-    """Check the five columns, in the order of `FIELDS`, and that they are of one length."""
+def checked(labels: Sequence[Any], data: Sequence[Any]) -> tuple[list[NDArray[Any] | None], bool]:
+    """Check the five columns, in the order of `FIELDS`, and are of one length; say whether times are dates."""
+    times = None if data[3] is None else gather(labels[3], data[3])
     users, items = ids(labels[0], data[0]), ids(labels[1], data[1])
     arrays = [
         users,
         items,
         np.ones(len(users), np.float32) if data[2] is None else numbers(labels[2], data[2]),
-        None if data[3] is None else times(labels[3], data[3]),
+        None if times is None else _times(labels[3], times),
         None if data[4] is None else numbers(labels[4], data[4], signed=False),
     ]
     require_lengths(labels, arrays)
-    return arrays
+    return arrays, times is not None and are_dates(times)
 
 
-def require_lengths(labels: Sequence[str], arrays: Sequence[NDArray[Any] | None]) -> None:
+def require_lengths(labels: Sequence[Any], arrays: Sequence[NDArray[Any] | None]) -> None:
     """Raise DataError unless all columns there are have as many rows as the first."""
     rows = len(arrays[0])  # type: ignore[arg-type]
     for label, array in zip(labels, arrays, strict=True):
@@ -367,7 +379,7 @@ def require_lengths(labels: Sequence[str], arrays: Sequence[NDArray[Any] | None]
 # ---------------------------------------------------------------------------------------------------- helpers
 
 
-def named(names: Sequence[str | None]) -> list[str]:
+def named(names: Sequence[Any]) -> list[Any]:
     """The names of the columns that there are."""
     return [name for name in names if name is not None]
 
@@ -393,6 +405,32 @@ def positions(rows: Any) -> NDArray[Any]:
     if array.ndim != 1 or array.dtype.kind not in "iub":
         raise TypeError(f"events are picked by a slice, or an array of positions or bools, not {rows!r}")
     return array
+
+
+def rows(name: str, data: Any, count: int) -> NDArray[Any]:
+    """
+    Check a column of row numbers, of which there are `count`.
+
+    Raises
+    ------
+    DataError
+        For what is no integer, or outside 0 to ``count - 1``: the position and the value are named.
+    """
+    cells, fault = gather(name, data), partial(_row_fault, count=count)
+    if isinstance(cells, list):
+        refuse_any(name, cells, fault)
+        return np.fromiter(cells, np.int64, len(cells))
+    if len(cells) and cells.dtype.kind not in "iu":
+        fail(name, 0, cells[0], f"is of type {cells.dtype}; rows are integers")
+    if (outside := (cells < 0) | (cells >= count)).any():
+        fail(name, first(outside), cells[first(outside)], fault(cells[first(outside)]))
+    return cells.astype(np.int64)
+
+
+def _row_fault(cell: Any, count: int) -> str:
+    if not _is_integer(type(cell)):
+        return misfit(cell, "rows are integers")
+    return "" if 0 <= cell < count else f"is none of the {count} rows"
 
 
 def joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:

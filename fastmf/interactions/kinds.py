@@ -17,7 +17,7 @@ __all__ = ["checked_kinds", "kind_weights", "weighed"]
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def checked_kinds(event: str | None, weights: Mapping[Any, Any] | None) -> dict[Any, float]:
+def checked_kinds(event: object, weights: Mapping[Any, Any] | None) -> dict[Any, float]:
     """
     The weight of each kind as a number; of no kind where neither argument is given.
 

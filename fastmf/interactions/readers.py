@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from itertools import chain
-from os import PathLike
+from os import PathLike, fsdecode
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastmf.errors import DataError, FastMFError, MissingExtraError
 from fastmf.interactions.cells import Cells, fail, gather
+from fastmf.interactions.lines import refuse_twice, without_blank_lines
 
 __all__ = ["Entries", "csv_columns", "entries", "frame_columns", "parquet_columns"]
 
@@ -28,8 +29,21 @@ _BACKENDS = ("polars", "pyarrow", "duckdb", "pandas")  # the fastest first
 # ----------------------------------------------------------------------------------------------------- frames
 
 
-def frame_columns(frame: Any, names: Sequence[str]) -> dict[str, Any]:
+def frame_columns(frame: Any, names: Sequence[Any]) -> dict[Any, Any]:
     """Columns of a data frame by name, as `columns` takes them."""
+    try:
+        return _columns(frame, names)
+    except (FastMFError, MemoryError):
+        raise
+    except ImportError as error:
+        raise MissingExtraError(f"this data frame needs pip install fastmf-rec[frames]: {error}") from error
+    except Exception as error:  # each library has errors of its own
+        raise DataError(f"the columns {list(names)} of the data frame cannot be read: {error}") from error
+
+
+def _columns(frame: Any, names: Sequence[Any]) -> dict[Any, Any]:
+    for name in names:
+        _require_name(name)
     if isinstance(frame, Mapping):
         _refuse_absent(names, list(frame))
         return {name: frame[name] for name in names}
@@ -38,18 +52,33 @@ def frame_columns(frame: Any, names: Sequence[str]) -> dict[str, Any]:
         return _relation_columns(frame, names)
     import narwhals as nw
 
-    try:
-        table = _as_narwhals(frame)
-        _refuse_absent(names, table.collect_schema().names())
-        table = table.select(*dict.fromkeys(names))
-    except nw.exceptions.DuplicateError as error:
-        raise DataError(f"the data frame has two columns of one name: {error}") from error
+    frame = nw.to_native(frame, pass_through=True)  # narwhals has several versions of its own frames
+    # Of these, columns may have any names, and several the same; narwhals refuses both, asked for or not.
+    if nw.dependencies.is_pandas_like_dataframe(frame):
+        _refuse_absent(names, available := list(frame.columns))
+        return {name: frame.iloc[:, available.index(name)] for name in names}
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow and isinstance(frame, pyarrow.RecordBatch):
+        frame = pyarrow.Table.from_batches([frame])
+    if nw.dependencies.is_pyarrow_table(frame):
+        _refuse_absent(names, available := frame.column_names)
+        return {name: frame.column(available.index(name)) for name in names}
+    table = _as_narwhals(frame)
+    _refuse_absent(names, table.collect_schema().names())
+    table = table.select(*dict.fromkeys(names))
     if isinstance(table, nw.LazyFrame):
         table = table.collect()
     return {name: table[name] for name in names}
 
 
-def _relation_columns(relation: Any, names: Sequence[str]) -> dict[str, Any]:
+def _require_name(name: Any) -> None:
+    try:
+        hash(name)
+    except TypeError:
+        raise DataError(f"{name!r} is no name of a column") from None
+
+
+def _relation_columns(relation: Any, names: Sequence[Any]) -> dict[Any, Any]:
     """Columns of a duckdb relation: NumPy arrays need no pyarrow, as the way through narwhals would."""
     _refuse_absent(names, relation.columns)
     quoted = ['"' + name.replace('"', '""') + '"' for name in dict.fromkeys(names)]
@@ -59,7 +88,6 @@ def _relation_columns(relation: Any, names: Sequence[str]) -> dict[str, Any]:
 def _as_narwhals(frame: Any) -> Any:
     import narwhals as nw
 
-    frame = nw.to_native(frame, pass_through=True)  # narwhals has several versions of its own frames
     try:
         return nw.from_native(frame)
     except TypeError:
@@ -68,13 +96,15 @@ def _as_narwhals(frame: Any) -> Any:
                 "a data frame of pandas, polars, pyarrow or duckdb, or a dict of arrays is needed, "
                 f"not {type(frame).__name__}"
             ) from None
-        return nw.from_arrow(frame, backend=_installed(("polars", "pyarrow", "pandas"), "Arrow streams"))
+        return nw.from_arrow(frame, backend=_installed(("pyarrow", "polars", "pandas"), "Arrow streams"))
 
 
-def _refuse_absent(names: Sequence[str], available: list[Any]) -> None:
+def _refuse_absent(names: Sequence[Any], available: list[Any]) -> None:
+    """Raise DataError unless there is one column of each name."""
     for name in names:
-        if name not in available:
-            raise DataError(f"there is no column {name!r}; the columns are {available}")
+        if (count := available.count(name)) != 1:
+            told = "is no column" if count == 0 else "are two columns"
+            raise DataError(f"there {told} {name!r}; the columns are {available}")
 
 
 def _installed(backends: Sequence[str], what: str) -> Any:
@@ -101,11 +131,16 @@ def csv_columns(path: str | PathLike[str], names: Sequence[str], time: str | Non
 
 
 def _file_columns(path: str | PathLike[str], names: Sequence[str], kind: Kind) -> dict[str, Any]:
-    backend = _installed(_BACKENDS, f"{kind} files")
+    backend, path = _installed(_BACKENDS, f"{kind} files"), fsdecode(path)
     with open(path, "rb"):  # a file that is not there is the system's error, the same for every backend
         pass
+    absolute = Path(path).absolute()  # to some, a relative one may be a URL, or start in a home folder
     try:
-        return frame_columns(_scan(Path(path), backend, kind), names)
+        if kind == "Parquet":
+            return _columns(_scan(absolute, backend, kind), names)
+        refuse_twice(absolute, names)
+        with without_blank_lines(absolute) as plain:
+            return _columns(_scan(plain, backend, kind), names)
     except (FastMFError, MemoryError):
         raise
     except ImportError as error:
@@ -115,28 +150,42 @@ def _file_columns(path: str | PathLike[str], names: Sequence[str], kind: Kind) -
 
 
 def _scan(path: Path, backend: Any, kind: Kind) -> Any:
+    """The file of this very path, whose name may look like a pattern, and its folder's like a value."""
     import narwhals as nw
 
-    if kind == "Parquet":
-        return nw.scan_parquet(str(path), backend=backend).to_native()
-    return nw.scan_csv(str(path), backend=backend, **_csv_options(backend, path)).to_native()
-
-
-def _csv_options(backend: str, path: Path) -> dict[str, Any]:
-    """Make the backends agree: types from the whole file, only an empty cell is missing."""
+    name, options = str(path), dict[str, Any]()
+    if backend == "pyarrow":
+        return _arrow_table(path, kind)
     if backend == "polars":
-        return {"infer_schema_length": None}
+        options = {"glob": False, "hive_partitioning": False} if kind == "Parquet" else {"glob": False}
     if backend == "duckdb":
-        return {"sample_size": -1}
-    if backend == "pandas":
-        return {"low_memory": False, "keep_default_na": False, "na_values": [""]}
+        name, options = "".join(f"[{one}]" if one in "*?[" else one for one in name), {"hive_partitioning": False}
+    if kind == "Parquet":
+        return nw.scan_parquet(name, backend=backend, **options).to_native()
+    return nw.scan_csv(name, backend=backend, **options, **_CSV_OPTIONS[backend]).to_native()
+
+
+# The backends agree: types from the whole file, only an empty cell is missing.
+_CSV_OPTIONS: dict[str, dict[str, Any]] = {
+    "polars": {"infer_schema_length": None},
+    "duckdb": {"sample_size": -1},
+    "pandas": {"low_memory": False, "keep_default_na": False, "na_values": [""]},
+}
+
+
+def _arrow_table(path: Path, kind: Kind) -> Any:
+    """The file without narwhals, which refuses a column that is there twice, asked for or not."""
+    if kind == "Parquet":
+        from pyarrow import parquet
+
+        return parquet.read_table(path, partitioning=None)
     from pyarrow import csv
 
-    block = min(max(path.stat().st_size, 1), 2**31 - 1)
-    return {
-        "read_options": csv.ReadOptions(block_size=block),
-        "convert_options": csv.ConvertOptions(null_values=[""], strings_can_be_null=True),
-    }
+    return csv.read_csv(
+        path,
+        csv.ReadOptions(block_size=min(max(path.stat().st_size, 1), 2**31 - 1)),
+        convert_options=csv.ConvertOptions(null_values=[""], strings_can_be_null=True),
+    )
 
 
 def _parsed_times(name: str, data: Any) -> Cells:

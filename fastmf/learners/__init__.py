@@ -1,8 +1,25 @@
-"""Training: a fit from zero, epoch by epoch, and the making of one update."""
+"""Learners: one for each family of learning. A new one is a new file, and registers itself."""
 
-from fastmf.learners.batch import numbered, require_times
-from fastmf.learners.fit import Schedule, train
-from fastmf.learners.update import make_delta
-from fastmf.learners.visit import visit
+from __future__ import annotations
 
-__all__ = ["Schedule", "make_delta", "numbered", "require_times", "train", "visit"]
+from typing import Any
+
+from fastmf.learners.compare import Compare
+from fastmf.learners.job import Learner
+from fastmf.learners.solve import Solve
+from fastmf.learners.steps import Steps
+
+__all__ = ["LEARNERS", "learner_of", "register"]
+
+LEARNERS: list[Learner] = [Solve(), Compare(), Steps()]
+"""All that are known, in the order in which they are asked whether they suit an objective."""
+
+
+def register(learner: Learner) -> None:
+    """Let a learner of your own be asked first whether it suits an objective."""
+    LEARNERS.insert(0, learner)
+
+
+def learner_of(objective: Any) -> Learner:
+    """The learner of an objective: the only place that asks for its family."""
+    return next(learner for learner in LEARNERS if learner.suits(objective))

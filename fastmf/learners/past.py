@@ -7,28 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective
-from fastmf.equations import pieces
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.kernels.train import als
-from fastmf.log.history import Batch, Events, Wanted
-from fastmf.parameters.table import SIDES
-from fastmf.state import State, uninterrupted
+from fastmf.learners.gathering import Named
+from fastmf.log.events import Events
+from fastmf.log.history import Batch, Wanted
+from fastmf.plan import pieces
+from fastmf.protocols import Objective
+from fastmf.state import State
 
-__all__ = ["OTHER", "Named", "Touched", "touch"]
+__all__ = ["OTHER", "SIDES", "Reading", "Touched", "touch"]
 
+SIDES = ("users", "items")
 OTHER = {"users": "items", "items": "users"}
 _PIECE = 1 << 16  # events that are read at once: what they need meanwhile stays in the cache
 _NO_TIMES = np.empty(0, np.int64)
-
-
-class Named(NamedTuple):
-    """The rows of a side that a batch names, those that may move first; the place of each event's row among them."""
-
-    rows: np.ndarray
-    local: np.ndarray
-    movable: int
 
 
 class Touched(NamedTuple):
@@ -62,12 +56,14 @@ class Touched(NamedTuple):
 class Reading(NamedTuple):
     """What events are to a solver: their confidence by the loss, once `fade` has left of their weights what it does.
 
-    `timed` says whether that needs times; `check` is called with their values.
+    `timed` says whether that needs times; of the past of a row at most so many are read; `check` is called with their
+    values.
     """
 
     objective: Objective
     fade: Callable[[Events], Events]
     timed: bool
+    most: int
     check: Callable[[np.ndarray], None] | None = None
 
     @np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
@@ -91,9 +87,9 @@ def touch(state: State, arrived: Events, named: dict[str, Named], reading: Readi
 def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], reading: Reading) -> Touched:
     rows, local, movable = named[side]
     (others_named, numbers, _), own = named[OTHER[side]], rows[:movable]
-    limit, history, table = reading.objective.solver.max_history, state.history, state.factors.tables[OTHER[side]]
+    limit, history, table = reading.most, state.history, state.side(OTHER[side]).table
     order, starts = order_by(local if movable else local[:0], rows.size)
-    past, new = history.counts(side, own), np.diff(starts)[:movable]
+    past, new = history.counts(side, own) if limit else np.zeros(own.size, np.int32), np.diff(starts)[:movable]
     bounds = np.concatenate([[0], np.cumsum(np.minimum(past, limit) + new)])
     near = als.FAR if side == "users" else als.ANEW  # users come first, and new events are much of all that they have
     fresh = np.where(past > limit, new, np.where(past, near, als.FAR)).astype(np.int32)
@@ -101,18 +97,17 @@ def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], 
     batch = Batch((numbers, arrived.values, arrived.weights, times), order, starts)
     wanted = Wanted(reading.timed, state.value)
     others, weights, targets = np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.float32), None
-    numbering = Numbering.of(others_named, table.marks, min(int(bounds[-1]), table.count))
-    try:
-        for first, last in pieces(bounds, _PIECE):
-            some, within = slice(first, last), slice(bounds[first], bounds[last])
-            batch = batch._replace(starts=starts[first : last + 1])
-            found = history.recall(side, own[some], bounds[first : last + 1], limit, numbering, batch, wanted)
-            others[within] = getattr(found, OTHER[side])
-            weights[within], aims = reading.of(found)
-            if aims is not None:
-                targets = np.empty(bounds[-1], np.float32) if targets is None else targets
-                targets[within] = aims
-    finally:
-        with uninterrupted():
-            met = numbering.end()
+    marks = state.scratch.take(table.capacity)
+    numbering = Numbering.of(others_named, marks, min(int(bounds[-1]), table.count))
+    for first, last in pieces(bounds, _PIECE):
+        some, within = slice(first, last), slice(bounds[first], bounds[last])
+        batch = batch._replace(starts=starts[first : last + 1])
+        found = history.recall(side, own[some], bounds[first : last + 1], limit, numbering, batch, wanted)
+        others[within] = getattr(found, OTHER[side])
+        weights[within], aims = reading.of(found)
+        if aims is not None:
+            targets = np.empty(bounds[-1], np.float32) if targets is None else targets
+            targets[within] = aims
+    met = numbering.end()
+    state.scratch.give(marks)
     return Touched(named[side], bounds, met, others, weights, targets, fresh)

@@ -2,82 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmf.errors import CapacityError
+from fastmf.gate import Gate
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows import log
 from fastmf.kernels.rows.grouping import Numbering, order_by
+from fastmf.log.events import Events
 from fastmf.memory import reserve, row_capacity, use_huge_pages
 
-__all__ = ["Batch", "Events", "History", "Wanted"]
+__all__ = ["Batch", "History", "Wanted", "newest_of"]
 
 _NO_LIMIT = np.iinfo(np.int64).max
-_OLDEST = np.iinfo(np.int64).min
-_PIECE = 1 << 14  # events, the most that asking for the newest time looks at again
+_PIECE = 1 << 14  # events, the most that asking for the newest times looks at again
+_FEW = 16  # of them
 _NO_ROWS = np.empty(0, np.int32)
-_ONE = np.ones(1, np.float32)
-_ONE.flags.writeable = False
+_NO_TIMES = np.empty(0, np.int64)
 _BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two places
-
-
-class Events(NamedTuple):
-    """Events with row numbers in place of ids; the columns of the log. Without weights, each event weighs 1."""
-
-    users: np.ndarray
-    items: np.ndarray
-    values: np.ndarray
-    weights: np.ndarray | None
-    times: np.ndarray | None = None
-
-    def take(self, positions: np.ndarray | slice) -> Events:
-        """Some of the events."""
-        return Events(*(None if column is None else column[positions] for column in self))  # type: ignore[arg-type]
-
-    def copy(self) -> Events:
-        """The same events in memory of their own."""
-        return Events(*(None if column is None else column.copy() for column in self))  # type: ignore[arg-type]
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Events]) -> Events:
-        """Events that follow each other; where some have times, the time of the others is 0, as it is in the log."""
-        users, items, values = (np.concatenate(c) for c in zip(*(part[:3] for part in parts), strict=True))
-        weights = times = None
-        if any(part.weights is not None for part in parts):
-            weights = np.concatenate([part.weighed().weights for part in parts])
-        if any(part.times is not None for part in parts):
-            given = [np.zeros(part.users.size, np.int64) if part.times is None else part.times for part in parts]
-            times = np.concatenate(given)
-        return cls(users, items, values, weights, times)
-
-    def weighed(self) -> Events:
-        """The same with a weight for each event; those that have none get a read-only view of a single 1."""
-        if self.weights is not None:
-            return self
-        return self._replace(weights=np.ndarray(self.users.size, np.float32, _ONE, strides=(0,)))
-
-    def contiguous(self) -> Events:
-        """The same columns, each in one piece."""
-        return Events(*(None if column is None else np.ascontiguousarray(column) for column in self))  # type: ignore[arg-type]
-
-    def require(self, users: int, items: int) -> None:
-        """ValueError unless these are columns of a log over so many user and item rows."""
-        kinds = (np.int32, np.int32, np.float32, np.float32, np.int64)
-        for name, column, kind in zip(self._fields, self, kinds, strict=True):
-            if column is None and name in ("weights", "times"):
-                continue
-            if column is None or column.dtype != kind or column.shape != self.users.shape or column.ndim != 1:
-                raise ValueError(f"the history's {name} are not a column of {np.dtype(kind).name}")
-        weights = np.float32(1) if self.weights is None else self.weights
-        if not np.isfinite(self.values).all() or not (np.isfinite(weights).all() and (weights >= 0).all()):
-            raise ValueError("the history's values and weights are not all finite, or a weight is negative")
-        for name, count in (("users", users), ("items", items)):
-            rows = getattr(self, name)
-            if rows.size and not 0 <= rows.min() <= rows.max() < count:
-                raise ValueError(f"the history names {name} beyond the {count} that are known")
 
 
 class Batch(NamedTuple):
@@ -95,23 +39,31 @@ class Wanted(NamedTuple):
     value: float | None
 
 
+class _High(NamedTuple):
+    """The newest times of the first so many events, in ascending order."""
+
+    events: int
+    times: np.ndarray
+
+
 class _Side:
     """Where the events of each row of one side are: see kernels/rows/log.py."""
 
-    def __init__(self, rows: int, events: int) -> None:
+    def __init__(self, rows: int, events: int, gate: Gate) -> None:
         self.start = reserve(rows, np.int64)
         self.based = reserve(rows, np.int32)
         self.tailed = reserve(rows, np.int32)
         self.head = reserve(rows, np.int32)  # row_capacity leaves events that int32 can number
         self.previous = reserve(events, np.int32)
         self.base = reserve(2 * events, np.int32)
-        self.used = 0
+        self.used = np.zeros(1, np.int64)  # an array, so that kernels can count on
+        self.gate = gate
 
     def build(self, rows: np.ndarray, count: int) -> None:
         """Lay out all events at once."""
         use_huge_pages(self.base, rows.size)
         order, starts = order_by(rows, count, self.base[: rows.size])
-        self.used = order.size
+        self.used[0] = order.size
         self.start[:count] = starts[:-1]
         self.based[:count] = np.diff(starts)
 
@@ -119,14 +71,14 @@ class _Side:
         """Positions of the newest events of some rows, oldest first, and the bounds of each row in them."""
         bounds = np.empty(rows.size + 1, np.int64)
         events = np.empty(log.count(rows, limit, self.based, self.tailed, bounds), np.int64)
-        links = (self.start, self.based, self.head, self.tailed, self.previous)
-        self.used = log.collect(rows, bounds, *links, self.base, self.used, events)
+        log.collect(rows, bounds, self.links, events)
         return events, bounds
 
     @property
     def links(self) -> tuple[Any, ...]:
-        """Start, based, head, tailed and previous, the base, and how many of its positions are used."""
-        return self.start, self.based, self.head, self.tailed, self.previous, self.base, self.used
+        """Start, based, head, tailed and previous, the base, how many of its positions are used, the gate's count."""
+        changes = self.gate.changes
+        return self.start, self.based, self.head, self.tailed, self.previous, self.base, self.used, changes
 
 
 class History:
@@ -140,10 +92,12 @@ class History:
         Rows that a side may grow to.
     budget : int
         The bytes that the log may grow to.
+    gate : Gate
+        Is told when the index changes.
     """
 
-    def __init__(self, rows: int, budget: int) -> None:
-        self._budget = budget
+    def __init__(self, rows: int, budget: int, gate: Gate) -> None:
+        self.rows, self.budget = rows, budget
         capacity = row_capacity(budget, _BYTES_PER_EVENT)
         self._log = Events(
             reserve(capacity, np.int32),
@@ -152,10 +106,10 @@ class History:
             reserve(capacity, np.float32),
             reserve(capacity, np.int64),
         )
-        self._sides = {"users": _Side(rows, capacity), "items": _Side(rows, capacity)}
+        self._sides = {side: _Side(rows, capacity, gate) for side in ("users", "items")}
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
         self.untimed: int | None = None  # how many events came before the first with a time
-        self._highs: list[int] = []  # the newest time up to the end of each whole piece, as far as it was asked for
+        self._highs: list[_High] = []  # up to the end of each whole piece, and of all, as far as it was asked for
         self.unweighted: int | None = None  # how many came before the first with a weight: no weight of theirs is kept
 
     def __len__(self) -> int:
@@ -186,25 +140,21 @@ class History:
             found.weights[: self.unweighted - first] = 1  # type: ignore[index]
         return found
 
-    @property
-    def columns(self) -> tuple[Any, ...]:
-        """For kernels that append: values, weights, times, whether either counts, the length as an array, capacity.
+    def shared_arrays(self) -> dict[str, Any]:
+        """For kernels that append: columns, whether those of weights and times count, the length as an array, capacity.
 
-        Last comes how many events weigh 1, whatever the column of weights has.
+        `unweighted` is how many events weigh 1, whatever the column of weights has.
         """
-        kept, counting = self._log, (self._weighted, self._timed)
-        unweighted = _NO_LIMIT if self.unweighted is None else self.unweighted
-        return kept.values, kept.weights, kept.times, *counting, self._size, kept.users.size, unweighted
+        kept, unweighted = self._log, _NO_LIMIT if self.unweighted is None else self.unweighted
+        columns = {"values": kept.values, "weights": kept.weights, "times": kept.times}
+        counting = {"weighted": self._weighted, "timed": self._timed, "unweighted": unweighted}
+        return columns | counting | {"events": self._size, "events_size": kept.users.size}
 
-    def column_of(self, side: str) -> tuple[np.ndarray, ...]:
-        """For kernels that append: the rows of a side and their links, head, tailed and previous."""
+    def side_arrays(self, side: str) -> dict[str, np.ndarray]:
+        """For kernels that append, or read one row: the rows of a side and its index, see kernels/rows/log.py."""
         index = self._sides[side]
-        return getattr(self._log, side), index.head, index.tailed, index.previous
-
-    def base_of(self, side: str) -> tuple[np.ndarray, ...]:
-        """For kernels that read one row: start, based and base of a side."""
-        index = self._sides[side]
-        return index.start, index.based, index.base
+        links = {"head": index.head, "tailed": index.tailed, "previous": index.previous}
+        return links | {"log": getattr(self._log, side), "start": index.start, "based": index.based, "base": index.base}
 
     def items_since(self, first: int) -> np.ndarray:
         """The item rows of the events from number `first` on; a view."""
@@ -224,7 +174,7 @@ class History:
     def require_room(self, events: int) -> None:
         """Raise CapacityError unless so many events can be appended."""
         if len(self) + events > self._log.users.size:
-            raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self._budget} bytes")
+            raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self.budget} bytes")
 
     def room(self, side: str, count: int) -> np.ndarray:
         """Where the rows of a side are in an empty log of `count` events: written there, they need not be copied."""
@@ -242,7 +192,8 @@ class History:
         for given, column in zip(events, self._log, strict=True):
             if given is not None and column is not None:
                 use_huge_pages(column, given.size)
-        self._write(events)
+        self._write(0, events)
+        self._size[0] = events.users.size
         if events.times is not None:
             self.untimed = untimed
         if events.weights is not None:
@@ -257,25 +208,33 @@ class History:
 
     def append(self, events: Events) -> None:
         """Add events at the end; there must be room."""
-        first = len(self)
-        self._write(events)
-        for side, rows in (("users", events.users), ("items", events.items)):
-            index = self._sides[side]
-            log.append(rows, first, index.head, index.tailed, index.previous)
+        self.append_at(len(self), events)
+
+    def append_at(self, first: int, events: Events) -> None:
+        """Add events as number `first` and following, unless they are there: whoever was interrupted calls it again."""
+        last = first + events.users.size
+        if len(self) == last:
+            return
+        self._write(first, events)
+        sides = []
+        for side, index in self._sides.items():
+            sides.append((getattr(self._log, side)[first:last], index.head, index.tailed, index.previous))
+        log.append(tuple(sides), first, self._size)
 
     def truncate(self, count: int) -> None:
         """Take the newest events off, until `count` are left."""
-        gone = self._log.take(slice(count, len(self)))
-        for side, rows in (("users", gone.users), ("items", gone.items)):
-            index = self._sides[side]
-            log.retract(rows, count, index.based, index.head, index.tailed, index.previous)
+        gone, sides = self._log.take(slice(count, len(self))), []
         if self.untimed is not None:
             gone.times[:] = 0  # type: ignore[index]
+        for side, index in self._sides.items():
+            sides.append((getattr(gone, side), index.based, index.head, index.tailed, index.previous))
+        log.retract(tuple(sides), count, self._size)
+        while self._highs and self._highs[-1].events > count:
+            self._highs.pop()
+        if self.untimed is not None:
             self.untimed = self.untimed if count > self.untimed else None
-        del self._highs[count // _PIECE :]
         if self.unweighted is not None:
             self.unweighted = self.unweighted if count > self.unweighted else None
-        self._size[0] = count
 
     def counts(self, side: str, rows: np.ndarray | slice) -> np.ndarray:
         """How many events some rows of a side have."""
@@ -316,10 +275,9 @@ class History:
         known = times if self._timed else None
         return Events(**{side: places, other: found}, values=values, weights=weights, times=known)
 
-    def tidy(self, side: str, rows: np.ndarray, limit: int) -> None:
+    def compact(self, side: str, rows: np.ndarray, limit: int) -> None:
         """Lay out what :meth:`recall` would of these rows."""
-        index = self._sides[side]
-        index.used = log.tidy(rows, limit, index.links)
+        log.compact_all(rows, limit, self._sides[side].links)
 
     def recall(
         self,
@@ -360,29 +318,47 @@ class History:
         columns = (getattr(self._log, other), values, self._log.weights, self._log.times, unweighted)
         kinds = ((size, np.int32), (size, np.float32), (size, np.float32), (size * timed, np.int64))
         out = tuple(np.empty(count, kind) for count, kind in kinds)
-        index.used = log.recall(rows, bounds, limit, index.links, columns, numbering, new, out)
+        log.recall(rows, bounds, limit, index.links, columns, numbering, new, out)
         return Events(**{side: _NO_ROWS, other: out[0]}, values=out[1], weights=out[2], times=out[3] if timed else None)
 
     @property
     def newest(self) -> int | None:
-        """The newest time of all events, if any has one; costs a look at what came in since it was last asked."""
+        """The newest time of all events, if any has one."""
+        latest = self.latest
+        return int(latest[-1]) if latest.size else None
+
+    @property
+    def latest(self) -> np.ndarray:
+        """The few newest times, in ascending order; costs a look at what came in since they were last asked for."""
+        highs = self._highs
         if self.untimed is None:
-            return None
-        while len(self._highs) < len(self) // _PIECE:
-            self._highs.append(self._high())
-        return self._high()
+            return _NO_TIMES
+        while not highs or highs[-1].events < len(self):
+            events, times = highs[-1] if highs else (0, _NO_TIMES)
+            if events % _PIECE:
+                highs.pop()
+            last = min((events // _PIECE + 1) * _PIECE, len(self))
+            arrived = self._log.times[max(events, self.untimed) : last]  # type: ignore[index]
+            highs.append(_High(last, newest_of(np.concatenate([times, arrived]), _FEW)))
+        return highs[-1].times
 
-    def _high(self) -> int:
-        """The newest time up to the end of the piece behind those that have been looked at, whole or not."""
-        assert self._log.times is not None
-        assert self.untimed is not None
-        first = len(self._highs) * _PIECE
-        times = self._log.times[max(first, self.untimed) : min(first + _PIECE, len(self))]
-        return int(times.max(initial=self._highs[-1] if self._highs else _OLDEST))
+    def recent(self, count: int) -> Events:
+        """The events that came in last, of those with a time where any has one."""
+        return self.between(max(len(self) - count, self.untimed or 0), len(self))
 
-    def items_of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The item rows of all events of some user rows, user after user, and the bounds of each."""
-        positions, bounds = self._sides["users"].collect(users, _NO_LIMIT)
+    @property
+    def last_time(self) -> int | None:
+        """The time of the event that came in last."""
+        return None if self.untimed is None else int(self._log.times[len(self) - 1])  # type: ignore[index]
+
+    @property
+    def oldest(self) -> int | None:
+        """The time of the first event that has one: about the oldest, where events arrived in order."""
+        return None if self.untimed is None else int(self._log.times[self.untimed])  # type: ignore[index]
+
+    def items_of(self, users: np.ndarray, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The item rows of the newest events of some user rows, user after user, and the bounds of each."""
+        positions, bounds = self._sides["users"].collect(users, _NO_LIMIT if limit is None else limit)
         return self._log.items[positions], bounds
 
     def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:
@@ -392,8 +368,9 @@ class History:
         assert self._log.times is not None
         return np.full(count, self._log.times[len(self) - 1] if len(self) else 0, np.int64)
 
-    def _write(self, events: Events) -> None:
-        first, last = len(self), len(self) + events.users.size
+    def _write(self, first: int, events: Events) -> None:
+        """Write the columns of events; they do not count yet."""
+        last = first + events.users.size
         for name, column in zip(Events._fields[:3], events[:3], strict=True):
             getattr(self._log, name)[first:last] = column
         if self.unweighted is None and events.weights is not None and last > first:
@@ -406,4 +383,8 @@ class History:
         if self._timed:
             assert self._log.times is not None
             self._log.times[first:last] = self.times_of(events.times, last - first)
-        self._size[0] = last
+
+
+def newest_of(times: np.ndarray, count: int) -> np.ndarray:
+    """The newest `count` times, or all where there are no more, in ascending order."""
+    return np.sort(times if times.size <= count else np.partition(times, times.size - count)[-count:])

@@ -14,7 +14,13 @@ from fastmf.optimizers import ALS
 __all__ = ["Confidence"]
 
 
-class Confidence(NamedTuple):
+class _ConfidenceFields(NamedTuple):
+    alpha: float = 1.0
+    unobserved: float = 1.0
+    popularity: float = 0.0
+
+
+class Confidence(_ConfidenceFields):
     """Implicit feedback: pairs that met should score 1, all others 0, with little confidence; for ``optimizers.ALS``.
 
     ``sum over events of alpha * value * (1 - s)**2  +  sum over all pairs of missing_i * s**2``, where ``missing_i`` is
@@ -29,7 +35,8 @@ class Confidence(NamedTuple):
     unobserved : float
         Mean confidence in a pair that did not meet.
     popularity : float
-        ``missing_i`` goes with the number of events of the item to this power, from 0, all alike, to 1.
+        ``missing_i`` goes with the number of events of the item to this power, from 0, all alike, to 1. What visitors
+        do in ``fold_in`` is not counted, be it their own.
 
     References
     ----------
@@ -43,9 +50,7 @@ class Confidence(NamedTuple):
     (0.5, -2.0)
     """
 
-    alpha: float = 1.0
-    unobserved: float = 1.0
-    popularity: float = 0.0
+    __slots__ = ()
     kind = "whole"
     domain = (0.0, math.inf)
     solver = ALS()

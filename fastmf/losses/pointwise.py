@@ -18,6 +18,9 @@ are given. For a loss without them it takes ``AdaGrad()`` and ``L2()``, which su
 A loss that ``optimizers.ALS`` can solve has ``quadratic(values)`` too, ``(weights, targets)``: an event's loss is
 ``weight * (target - s)**2``; targets are None where all are 1.
 
+Type checkers take every assignment in the body of a NamedTuple for a field. A class with constants therefore has its
+fields in a base, and constants and methods of its own; without checkers both may stand in one body.
+
 Methods that kernels call (``value``, ``slope``, ``link``) may use arithmetic, ``math`` and their own fields.
 They get float32 numbers; literals such as ``0.5`` would carry the arithmetic to float64 and cost time.
 """
@@ -49,7 +52,11 @@ def require_domain(values: np.ndarray, domain: tuple[float, float], loss: str) -
         raise DataError(f"values, row {row}: {values[row]} is outside [{low:g}, {high:g}], the labels of {loss}")
 
 
-class Squared(NamedTuple):
+class _NoFields(NamedTuple):
+    pass
+
+
+class Squared(_NoFields):
     """Squared error, ``(y - s)**2``.
 
     Examples
@@ -58,6 +65,7 @@ class Squared(NamedTuple):
     (4.0, -4.0)
     """
 
+    __slots__ = ()
     kind = "pointwise"
     domain = (-math.inf, math.inf)
 
@@ -82,7 +90,11 @@ class Squared(NamedTuple):
         require_domain(values, self.domain, "Squared")
 
 
-class Huber(NamedTuple):
+class _HuberFields(NamedTuple):
+    delta: float = 1.0
+
+
+class Huber(_HuberFields):
     """Squared error near zero, linear beyond `delta`: outliers pull with bounded force.
 
     ``e**2`` where ``|e| <= delta``, else ``delta * (2 |e| - delta)``, with ``e = s - y``. As `delta` grows it
@@ -103,7 +115,7 @@ class Huber(NamedTuple):
     (5.0, -2.0)
     """
 
-    delta: float = 1.0
+    __slots__ = ()
     kind = "pointwise"
     domain = (-math.inf, math.inf)
 
@@ -163,7 +175,7 @@ class Logistic(NamedTuple):
 
     negatives: int = 0
     calibration: float = 0.0
-    sampler: Any = Uniform()  # type: ignore[call-arg]
+    sampler: Any = Uniform()
     allow_seen: bool = False
 
     @property
@@ -222,7 +234,7 @@ class Logistic(NamedTuple):
             require_domain(values, self.domain, "Logistic")
 
 
-class Poisson(NamedTuple):
+class Poisson(_NoFields):
     """Counts: the negative log-likelihood of a Poisson rate ``exp(s)``, up to a constant.
 
     ``exp(s) - y s``; predictions are expected counts.
@@ -233,6 +245,7 @@ class Poisson(NamedTuple):
     (1.0, -2.0)
     """
 
+    __slots__ = ()
     kind = "pointwise"
     domain = (0.0, math.inf)
 

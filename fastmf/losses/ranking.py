@@ -51,7 +51,12 @@ def require_weights(values: np.ndarray, loss: str) -> None:
         raise DataError(f"values, row {row}: {values[row]} is not > 0; the values of events are weights for {loss}")
 
 
-class BPR(NamedTuple):
+class _BPRFields(NamedTuple):
+    sampler: Any = Uniform()
+    allow_seen: bool = False
+
+
+class BPR(_BPRFields):
     """Bayesian personalised ranking: ``log(1 + exp(-(s_i - s_j)))`` for a positive i and a negative j.
 
     Parameters
@@ -71,8 +76,7 @@ class BPR(NamedTuple):
     -0.5
     """
 
-    sampler: Any = Uniform()  # type: ignore[call-arg]
-    allow_seen: bool = False
+    __slots__ = ()
     kind = "pairwise"
     trials = 1
     domain = POSITIVE
@@ -105,7 +109,14 @@ class BPR(NamedTuple):
         require_weights(values, "BPR")
 
 
-class WARP(NamedTuple):
+class _WARPFields(NamedTuple):
+    margin: float = 1.0
+    trials: int = 10
+    sampler: Any = Uniform()
+    allow_seen: bool = False
+
+
+class WARP(_WARPFields):
     """Weighted approximate-rank pairwise loss: the hinge ``max(0, margin - (s_i - s_j))``, weighted by rank.
 
     Negatives are drawn until one comes within the `margin` of the positive, at most `trials` of them; where none does
@@ -129,10 +140,7 @@ class WARP(NamedTuple):
     (-1, 0, 1.0)
     """
 
-    margin: float = 1.0
-    trials: int = 10
-    sampler: Any = Uniform()  # type: ignore[call-arg]
-    allow_seen: bool = False
+    __slots__ = ()
     kind = "pairwise"
     domain = POSITIVE
     solver = AdaGrad(rate=0.1)
@@ -174,7 +182,11 @@ def _cross_entropy(self: Any, scores: Any, chances: Any, slopes: Any, count: Any
     return highest + math.log(total) - scores[0]
 
 
-class Softmax(NamedTuple):
+class _SoftmaxFields(NamedTuple):
+    allow_seen: bool = False
+
+
+class Softmax(_SoftmaxFields):
     """Cross-entropy of the chosen item among all items, ``log(sum_j exp(s_j)) - s_i``: exact, for small catalogues.
 
     Every event visits every item, in an update too; :class:`SampledSoftmax` does not.
@@ -193,9 +205,9 @@ class Softmax(NamedTuple):
     array([-0.66...,  0.33...,  0.33...])
     """
 
-    allow_seen: bool = False
+    __slots__ = ()
     kind = "listwise"
-    sampler = Every()  # type: ignore[call-arg]
+    sampler = Every()
     domain = POSITIVE
 
     grade = _cross_entropy
@@ -210,7 +222,13 @@ class Softmax(NamedTuple):
         require_weights(values, "Softmax")
 
 
-class SampledSoftmax(NamedTuple):
+class _SampledSoftmaxFields(NamedTuple):
+    negatives: int = 16
+    sampler: Any = Uniform()
+    allow_seen: bool = False
+
+
+class SampledSoftmax(_SampledSoftmaxFields):
     """Cross-entropy of the chosen item among itself and a sample of negatives, corrected for how they were drawn.
 
     ``log(exp(s_i) + sum_j exp(s_j - log(c_j))) - s_i``, where negative j was to be expected c_j times in the sample:
@@ -229,9 +247,7 @@ class SampledSoftmax(NamedTuple):
     Model. Yi et al. (2019), Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations.
     """
 
-    negatives: int = 16
-    sampler: Any = Uniform()  # type: ignore[call-arg]
-    allow_seen: bool = False
+    __slots__ = ()
     kind = "listwise"
     domain = POSITIVE
     solver = AdaGrad(rate=0.1)

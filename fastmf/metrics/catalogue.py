@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
+
+from fastmf.metrics.numbers import require_ids, require_one_kind, shown_ids
 
 __all__ = ["coverage", "novelty"]
 
 
-def coverage(recommended: ArrayLike, catalogue: ArrayLike) -> float:
+def coverage(recommended: Any, catalogue: ArrayLike) -> float:
     """Share of a catalogue that occurs in the recommendations of anyone [1]_.
 
     Parameters
     ----------
-    recommended : array_like of ids, any shape
-        Such as ``model.recommend(users).ids``. What is not in the catalogue, such as the padding of short lists, does
-        not count.
+    recommended : Ranking, or array_like of ids, any shape
+        Such as ``model.recommend(users)``, or its ``ids``. What is not in the catalogue does not count; nor does what
+        pads short lists, which is no id of the model (where the catalogue knows more ids than the model does, hand over
+        the Ranking: its scores tell what is real).
     catalogue : array_like of ids
         Such as ``model.items.values``.
 
@@ -23,6 +28,11 @@ def coverage(recommended: ArrayLike, catalogue: ArrayLike) -> float:
     -------
     float
         Between 0 and 1; NaN for an empty catalogue.
+
+    Raises
+    ------
+    DataError
+        For what is no id, and where one side has int ids and the other str ids.
 
     References
     ----------
@@ -34,18 +44,18 @@ def coverage(recommended: ArrayLike, catalogue: ArrayLike) -> float:
     >>> coverage([[1, 2], [2, -1]], catalogue=[1, 2, 3, 4])
     0.5
     """
-    known = np.unique(np.asarray(catalogue))
-    return float(np.isin(known, np.unique(np.asarray(recommended))).mean()) if known.size else float("nan")
+    known, shown = np.unique(require_ids("catalogue", catalogue)), shown_ids(recommended)
+    require_one_kind(recommended=shown, catalogue=known)
+    return float(np.isin(known, np.unique(shown)).mean()) if known.size else float("nan")
 
 
-def novelty(recommended: ArrayLike, past: ArrayLike) -> float:
+def novelty(recommended: Any, past: ArrayLike) -> float:
     """Mean self-information of the recommended items: -log2 of the share of the past events that an item holds [1]_.
 
     Parameters
     ----------
-    recommended : array_like of ids, any shape
-        Such as ``model.recommend(users).ids``. What never occurs in the past, such as the padding of short lists, does
-        not count.
+    recommended : Ranking, or array_like of ids, any shape
+        As for `coverage`. What never occurs in the past does not count, nor does what pads short lists.
     past : array_like of ids
         The item of each event so far.
 
@@ -53,6 +63,11 @@ def novelty(recommended: ArrayLike, past: ArrayLike) -> float:
     -------
     float
         In bits: what is recommended is on average as rare as one event in 2 to this power. NaN where nothing counts.
+
+    Raises
+    ------
+    DataError
+        As for `coverage`.
 
     References
     ----------
@@ -64,8 +79,9 @@ def novelty(recommended: ArrayLike, past: ArrayLike) -> float:
     >>> novelty([[1, 2]], past=[1, 1, 2, 3])
     1.5
     """
-    items, events = np.unique(np.asarray(past), return_counts=True)
-    shown = np.asarray(recommended).ravel()
+    items, events = np.unique(require_ids("past", past), return_counts=True)
+    shown = shown_ids(recommended)
+    require_one_kind(recommended=shown, past=items)
     if not items.size or not shown.size:
         return float("nan")
     place = np.minimum(np.searchsorted(items, shown), items.size - 1)

@@ -1,13 +1,17 @@
-"""The check of numbers that metrics are handed."""
+"""The checks of what metrics are handed."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastmf.errors import DataError
 
-__all__ = ["require_no_nan"]
+__all__ = ["require_ids", "require_no_nan", "require_one_kind", "require_positions", "shown_ids"]
+
+_WANTED = "ids are all integers that fit int64, or all strings"
 
 
 def require_no_nan(name: str, values: NDArray[np.floating]) -> None:
@@ -20,3 +24,54 @@ def require_no_nan(name: str, values: NDArray[np.floating]) -> None:
         place = np.unravel_index(np.argmax(bad), bad.shape)
         where = "".join(f", {axis} {index}" for axis, index in zip(("row", "column"), place, strict=False))
         raise DataError(f"{name}{where}: {values[place]} is no number")
+
+
+def require_positions(name: str, given: ArrayLike) -> NDArray[np.int64]:
+    """Integers as int64; DataError for anything else, which a conversion would cut off or let overflow."""
+    found = np.asarray(given)
+    if found.size and found.dtype.kind not in "iu":
+        raise DataError(f"{name}, row 0: {found.flat[0]!r} is no integer that fits int64")
+    return found.astype(np.int64)
+
+
+def require_ids(name: str, given: Any) -> NDArray[Any]:
+    """Ids of any shape in one row, int64 or an object array of str; None, which pads lists, is left out.
+
+    Raises
+    ------
+    DataError
+        For what is neither an integer that fits int64 nor a string, and where both occur.
+    """
+    try:
+        found = np.asarray(given)
+        if found.dtype.kind in "iu":
+            return found.ravel().astype(np.int64)
+        cells = [one for one in np.asarray(given, object).ravel() if one is not None]
+    except ValueError as error:
+        raise DataError(f"{name}: ids must be an array, or lists of one length: {error}") from error
+    kinds = [_kind(one) for one in cells]
+    for row, kind in enumerate(kinds):
+        if kind is None or kind != kinds[0]:
+            raise DataError(f"{name}, row {row}: {cells[row]!r} is of type {type(cells[row]).__name__}; {_WANTED}")
+    return np.array(cells, object if kinds and kinds[0] == "str" else np.int64)
+
+
+def _kind(one: object) -> str | None:
+    if isinstance(one, str):
+        return "str"
+    whole = isinstance(one, int | np.integer) and not isinstance(one, bool | np.timedelta64)
+    return "int" if whole and -(1 << 63) <= int(one) < 1 << 63 else None  # type: ignore[call-overload]
+
+
+def shown_ids(recommended: Any) -> NDArray[Any]:
+    """The ids in what was recommended: an array of them, or a ``Ranking``, whose scores tell what only pads it."""
+    if hasattr(recommended, "ids") and hasattr(recommended, "scores"):
+        return require_ids("recommended", np.asarray(recommended.ids)[np.asarray(recommended.scores) > -np.inf])
+    return require_ids("recommended", recommended)
+
+
+def require_one_kind(**ids: NDArray[Any]) -> None:
+    """Raise DataError where int ids are held against str ids."""
+    told = [f"{name} holds {'str' if found.dtype == object else 'int'}" for name, found in ids.items() if found.size]
+    if len({text.rsplit(" ", 1)[1] for text in told}) > 1:
+        raise DataError(f"ids of two kinds cannot be the same: {', '.join(told)}")

@@ -7,20 +7,25 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, require_integer
 from fastmf.kernels.core.launch import launch, usable_threads
 from fastmf.kernels.rank import ranks as places
 from fastmf.kernels.rank.tiles import TILE
 from fastmf.memory import aligned
-from fastmf.metrics.numbers import require_no_nan
+from fastmf.metrics.numbers import require_no_nan, require_positions
 
-__all__ = ["UNRANKED", "ranks", "ranks_of_products"]
+__all__ = ["UNRANKED", "ranks", "ranks_of_products", "require_places"]
 
 UNRANKED = np.iinfo(np.int64).max
 _PARALLEL_FROM = 1 << 24  # comparisons, a millisecond of work
 _AT_ONCE = 1 << 32  # products in one launch, some 100 ms on a core: Ctrl-C waits for it
 
 Codes = NDArray[np.int64]
+
+
+def require_places(k: int) -> int:
+    """How many places count: an integer from 1 on, of which no more are told apart than an int64 can."""
+    return min(require_integer("k", k, 1), UNRANKED // 2)
 
 
 def ranks(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, threads: int | None = None) -> Codes:
@@ -58,7 +63,7 @@ def ranks(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, threads: int |
     >>> ranks([[0.1, 0.9, 0.1]], rows=[0, 0], columns=[0, 1])
     array([3, 1])
     """
-    table, rows, columns = _table(scores), np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+    table, rows, columns = _table(scores), require_positions("rows", rows), require_positions("columns", columns)
     if rows.shape != columns.shape or rows.ndim != 1:
         raise DataError(f"rows has shape {rows.shape}, columns {columns.shape}: one of each per pair")
     for name, given, size in (("rows", rows, table.shape[0]), ("columns", columns, table.shape[1])):

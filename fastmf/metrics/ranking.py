@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmf.errors import DataError, require_integer
-from fastmf.metrics.numbers import require_no_nan
-from fastmf.metrics.places import UNRANKED, candidates, ranks
+from fastmf.errors import DataError
+from fastmf.metrics.numbers import require_no_nan, require_positions
+from fastmf.metrics.places import UNRANKED, candidates, ranks, require_places
 
 __all__ = ["RANKINGS", "Found", "auc", "hit_rate", "map", "mrr", "ndcg", "ndcg_by_row", "precision", "recall"]
 
@@ -179,9 +179,9 @@ def ndcg_by_row(places: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 1
     >>> ndcg_by_row(places=[1, 3], rows=[4, 5], gains=[1, 1])
     (array([4, 5]), array([1. , 0.5]))
     """
-    require_integer("k", k, 1)
+    k = require_places(k)
     require_no_nan("gains", np.asarray(gains, np.float64))
-    found = Found.of(places, rows, gains)
+    found = Found.of(require_positions("places", places), require_positions("rows", rows), gains)
     return found.names, _ndcg(found, k, found.names)
 
 
@@ -323,9 +323,9 @@ def _mean(
     metric: str, scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
 ) -> float:
     """The mean of a metric of `RANKINGS` over the rows that have a value."""
-    rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+    rows, columns = require_positions("rows", rows), require_positions("columns", columns)
     worth = np.ones(rows.shape) if gains is None else np.asarray(gains, np.float64)
-    require_integer("k", k, 1)
+    k = require_places(k)
     if not rows.shape == columns.shape == worth.shape:
         raise DataError(f"rows has shape {rows.shape}, columns {columns.shape}, gains {worth.shape}")
     require_no_nan("gains", worth)  # before they are put in order

@@ -6,25 +6,40 @@ from typing import Any
 
 import numpy as np
 
-from fastmf.engine import Objective
 from fastmf.errors import DataError, NotFittedError, require_integer
+from fastmf.hints import hinted_methods, of_events
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.core.launch import usable_threads
 from fastmf.kernels.rank import scores
-from fastmf.learners import numbered, visit
+from fastmf.learners.decay import numbered
+from fastmf.learners.folding import fold_in
+from fastmf.learners.job import Learner
 from fastmf.lists import Lists
+from fastmf.model.ids import Ids
 from fastmf.model.options import Options
+from fastmf.model.settings import Setting
 from fastmf.parameters.ids import IdMap
-from fastmf.ranking import Pool, Ranking, answer, best_for, best_items, most_similar
+from fastmf.protocols import Objective
+from fastmf.ranking import FEWEST, Pool, Ranking, answer, best_for, best_items, in_pieces, most_similar
 from fastmf.state import State
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "require_events"]
 
 
+def require_events(name: str, given: Any) -> None:
+    """Raise DataError, with what to write instead, unless these are Interactions."""
+    if not isinstance(given, Interactions):
+        raise DataError(f"{name} must be fastmf.Interactions, got {type(given).__name__}{of_events(given)}")
+
+
+@hinted_methods("predict", "recommend", "fold_in", "lists", "similar_items", "similar_users")
 class Answers:
     """Questions to a state; every one raises NotFittedError where there is none."""
 
-    options: Options
+    __slots__ = ()
+    options: Setting[Options]
+    _lock: Any
+    _learner: Learner
     _objective: Objective
     _state: State | None
 
@@ -44,16 +59,19 @@ class Answers:
         float32[n]
         """
         state = self._fitted()
-        user_rows, item_rows = self._rows("users", users), self._rows("items", items)
-        if user_rows.size != item_rows.size:
-            raise DataError(f"items: {item_rows.size} rows, but users has {user_rows.size}")
-        factors, out = state.factors, np.empty(user_rows.size, np.float32)
-        clip = clip and self._objective.on_scale and factors.low <= factors.high
-        limits = (factors.low, factors.high) if clip else (-np.inf, np.inf)
-        loss = self._objective.loss
-        tables = (factors.users.factors, factors.users.records, factors.items.factors, factors.items.records)
-        kernel = scores.predict(factors.shape, self._objective.classes[0])
-        kernel(user_rows, item_rows, *tables, np.float32(factors.global_mean), limits, loss, out)
+        asked = columns.ids("users", users), columns.ids("items", items)
+        if asked[0].size != asked[1].size:
+            raise DataError(f"items: {asked[1].size} rows, but users has {asked[0].size}")
+        clip = clip and self._objective.on_scale
+        return state.ask(lambda: self._predicted(state, asked, clip))
+
+    def _predicted(self, state: State, asked: tuple[np.ndarray, np.ndarray], clip: bool) -> np.ndarray:
+        user_rows, item_rows = state.rows("users", asked[0]), state.rows("items", asked[1])
+        out, (low, high) = np.empty(user_rows.size, np.float32), state.seen
+        limits = (low, high) if clip and low <= high else (-np.inf, np.inf)
+        tables = (*state.users.table.parts[:2], *state.items.table.parts[:2])
+        kernel = scores.predict(state.users.table.shape, self._objective.classes[0])
+        kernel(user_rows, item_rows, *tables, state.global_mean, limits, self._objective.loss, out)
         return out
 
     def recommend(
@@ -66,7 +84,7 @@ class Answers:
         users : array_like of ids, [n]
             An unknown user gets the ranking of item biases.
         k : int
-            Length of the lists.
+            Length of the lists; what is beyond the number of items means all of them.
         exclude_seen : bool
             Leave out items in the user's history.
         items : array_like of ids, optional
@@ -77,26 +95,27 @@ class Answers:
         Returns
         -------
         Ranking
-            ``(ids, scores)``, each [n, k], best first; ties go by age of the item. Scores pass through the loss's link.
+            ``(ids, scores)``, each [n, k], or as wide as the catalogue where that is smaller; best first, ties go by
+            age of the item. Scores pass through the loss's link.
         """
-        state = self._fitted()
-        rows = self._rows("users", users)
-        pool = self._pool(items, exclude)
+        state, asked, loss = self._fitted(), columns.ids("users", users), self._objective.loss
+        plain, chosen, barred = (
+            items is None and exclude is None,
+            _checked("items", items),
+            _checked("exclude", exclude),
+        )
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
-        return best_items(state, self._objective.loss, rows, k, pool, exclude_seen, threads)
 
-    def _pool(self, items: Any, exclude: Any) -> Pool:
-        """What may be recommended."""
-        chosen = None if items is None else self._rows("items", items)
-        barred = None if exclude is None else self._rows("items", exclude, "exclude")
-        return Pool.of(len(self._fitted().ids["items"]), chosen, barred)
+        def rank(some: np.ndarray) -> Ranking:
+            pool = Pool.of(state.items.count) if plain else _pool(state, chosen, barred)
+            return best_items(state, loss, state.rows("users", some), k, pool, exclude_seen, threads)
+
+        return in_pieces(state, asked, FEWEST * threads, rank)
 
     def fold_in(
         self, session: Interactions, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
     ) -> Ranking:
         """The best items of visitors who are not known, from what they have met in this session. Nothing is stored.
-
-        Single events that were learned are flushed first.
 
         Parameters
         ----------
@@ -104,7 +123,7 @@ class Answers:
             Events of one visitor or several. User ids tell the visitors apart, and mean nothing beyond that; events
             with unknown items are ignored.
         k : int
-            Length of the lists.
+            Length of the lists; what is beyond the number of items means all of them.
         exclude_seen : bool
             Leave out the items of the session.
         items, exclude : array_like of ids, optional
@@ -123,17 +142,24 @@ class Answers:
         >>> model.fold_in(fastmf.Interactions(["visitor"], [0]), k=2).ids
         array([[1, 2]])
         """
-        if not isinstance(session, Interactions):
-            raise DataError(f"session must be fastmf.Interactions, got {type(session).__name__}")
-        self._settle()
+        require_events("session", session)
         state = self._fitted()
         self._objective.loss.check(session.values)
-        staged, rows = IdMap().stage(session.users, "users"), self._rows("items", session.items)
-        events = numbered(session, staged.rows, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
-        vectors = visit(state, events.contiguous(), len(staged.fresh), self._objective)
-        threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
-        best = best_for(state, vectors, events, k, self._pool(items, exclude), exclude_seen, threads)
-        return answer(state, self._objective.loss, np.full(len(staged.fresh), -1, np.int32), *best)
+        staged, chosen, barred = (
+            IdMap().stage(session.users, "users"),
+            _checked("items", items),
+            _checked("exclude", exclude),
+        )
+        threads, k, visitors = usable_threads(self.options.threads), require_integer("k", k, 1), len(staged.fresh)
+
+        def rank() -> Ranking:
+            rows = state.rows("items", session.items)
+            events = numbered(session, staged.rows, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
+            vectors = fold_in(state, events.contiguous(), visitors, self._learner, self._objective)
+            best = best_for(state, vectors, events, k, _pool(state, chosen, barred), exclude_seen, threads)
+            return answer(state, self._objective.loss, np.full(visitors, -1, np.int32), *best)
+
+        return state.ask(rank)
 
     def lists(self, k: int = 10, users: Any = None, exclude_seen: bool = True) -> Lists:
         """Recommendation lists to keep: :meth:`Lists.refresh` takes them along with each Delta.
@@ -141,7 +167,7 @@ class Answers:
         Parameters
         ----------
         k : int
-            Length of the lists.
+            Length of the lists; what is beyond the number of items means all of them.
         users : array_like of ids, optional
             Whose; by default all known users, and those that come in.
         exclude_seen : bool
@@ -152,12 +178,12 @@ class Answers:
         fastmf.lists.Lists
         """
         state = self._fitted()
-        asked = None
-        if users is not None:
-            asked = columns.ids("users", users)
-            state.ids["users"].require_kind(asked, "users")
+        asked = None if users is None else columns.ids("users", users)
+        if asked is not None:
+            state.users.ids.require_kind(asked, "users")
         threads = usable_threads(self.options.threads)
-        return Lists(state, self._objective.loss, require_integer("k", k, 1), asked, exclude_seen, threads)
+        with self._lock:
+            return Lists(state, self._objective.loss, require_integer("k", k, 1), asked, exclude_seen, threads)
 
     def similar_items(self, items: Any, k: int = 10) -> Ranking:
         """The items whose vectors have the highest cosine with those of `items`, themselves left out."""
@@ -168,53 +194,66 @@ class Answers:
         return self._similar("users", users, k)
 
     def _similar(self, side: str, ids: Any, k: int) -> Ranking:
-        state, rows = self._fitted(), self._rows(side, ids)
-        if (rows < 0).any():
-            row = int(np.argmax(rows < 0))
-            raise DataError(f"{side}, row {row}: {np.asarray(ids).ravel()[row]!r} is not known")
-        return most_similar(state, side, rows, require_integer("k", k, 1), usable_threads(self.options.threads))
+        state, asked = self._fitted(), columns.ids(side, ids)
+        threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
+
+        def rank() -> Ranking:
+            rows = state.rows(side, asked)
+            if (rows < 0).any():
+                row = int(np.argmax(rows < 0))
+                raise DataError(f"{side}, row {row}: {asked[row]!r} is not known")
+            return most_similar(state, side, rows, k, threads)
+
+        return state.ask(rank)
 
     # --- what was learned ---------------------------------------------------------------------------------------------
 
     @property
     def user_factors(self) -> np.ndarray:
         """User vectors, [users, factors]; a read-only view in row order of :attr:`users`."""
-        return self._fitted().factors.users.values()
+        return self._fitted().users.table.values()
 
     @property
     def item_factors(self) -> np.ndarray:
         """Item vectors, [items, factors]; a read-only view in row order of :attr:`items`."""
-        return self._fitted().factors.items.values()
+        return self._fitted().items.table.values()
 
     @property
     def user_biases(self) -> np.ndarray:
         """User biases, float32[users]; a read-only view."""
-        return self._fitted().factors.users.biases()
+        return self._fitted().users.table.biases()
 
     @property
     def item_biases(self) -> np.ndarray:
         """Item biases, float32[items]; a read-only view."""
-        return self._fitted().factors.items.biases()
+        return self._fitted().items.table.biases()
 
     @property
     def global_mean(self) -> float:
         """Added to every score; set by the fit."""
-        return self._fitted().factors.global_mean
+        return float(self._fitted().numbers["global_mean"])
 
     @property
-    def users(self) -> IdMap:
-        """User ids in row order."""
-        return self._fitted().ids["users"]
+    def users(self) -> Ids:
+        """User ids in row order; a read-only view."""
+        state = self._fitted()
+        return Ids(state.users.ids, state.ask)
 
     @property
-    def items(self) -> IdMap:
-        """Item ids in row order."""
-        return self._fitted().ids["items"]
+    def items(self) -> Ids:
+        """Item ids in row order; a read-only view."""
+        state = self._fitted()
+        return Ids(state.items.ids, state.ask)
 
     @property
     def version(self) -> int:
         """How many changes this model has seen since it was fitted."""
         return self._fitted().version
+
+    @property
+    def head(self) -> str:
+        """The name of the state that the model is in: Deltas start from one and lead to another."""
+        return self._fitted().head
 
     @property
     def lineage(self) -> str:
@@ -223,16 +262,23 @@ class Answers:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """Let pending single events become a Delta; there are none where nothing learns."""
-
     def _fitted(self) -> State:
-        if self._state is None:
+        state = self._state
+        if state is None:
             raise NotFittedError("this model has learned nothing yet: call fit, update or MF.from_factors first")
-        return self._state
+        if state.unfinished:
+            with self._lock:
+                state.finish()
+        return state
 
-    def _rows(self, side: str, ids: Any, column: str | None = None) -> np.ndarray:
-        """Rows of ids, -1 where unknown."""
-        checked = columns.ids(column or side, ids)
-        self._fitted().ids[side].require_kind(checked, column or side)
-        return self._fitted().ids[side].rows(checked)
+
+def _checked(column: str, ids: Any) -> np.ndarray | None:
+    """Ids as an array, if any were given."""
+    return None if ids is None else columns.ids(column, ids)
+
+
+def _pool(state: State, chosen: np.ndarray | None, barred: np.ndarray | None) -> Pool:
+    """What may be recommended."""
+    among = None if chosen is None else state.rows("items", chosen)
+    without = None if barred is None else state.rows("items", barred, "exclude")
+    return Pool.of(state.items.count, among, without)

@@ -10,11 +10,13 @@ from fastmf.errors import DataError
 from fastmf.interactions import columns
 from fastmf.model.options import Options
 from fastmf.parameters.ids import IdMap
-from fastmf.parameters.table import SIDES, Rows, Table
+from fastmf.parameters.moves import Image
+from fastmf.parameters.table import Table
 from fastmf.state import State
 
 __all__ = ["Given"]
 
+_SIDES = ("users", "items")
 _PIECE = 1 << 16  # rows
 
 
@@ -31,7 +33,7 @@ class Given(NamedTuple):
         half = isinstance(options, Options) and options.storage == "float16"
         largest = float(np.finfo(np.float16 if half else np.float32).max)
         users, items = (
-            _matrix(f"{side[:-1]}_factors", one, largest) for side, one in zip(SIDES, self.factors, strict=True)
+            _matrix(f"{side[:-1]}_factors", one, largest) for side, one in zip(_SIDES, self.factors, strict=True)
         )
         if items.shape[1] != users.shape[1]:
             raise DataError(f"item_factors has {items.shape[1]} columns, user_factors has {users.shape[1]}")
@@ -39,11 +41,12 @@ class Given(NamedTuple):
 
     def fill(self, state: State, tables: dict[str, np.ndarray]) -> State:
         """Put everything into an empty state."""
-        state.factors.low, state.factors.high = -np.inf, np.inf
-        for side, outside, biases in zip(SIDES, self.ids, self.biases, strict=True):
+        state.range[:2] = -np.inf, np.inf
+        for side, outside, biases in zip(_SIDES, self.ids, self.biases, strict=True):
             count = len(tables[side])
-            state.ids[side].extend(_distinct_ids(side, outside, count))
-            _fill(state.factors.tables[side], tables[side], _vector(f"{side[:-1]}_biases", biases, count))
+            group = state.side(side)
+            group.ids.extend(_distinct_ids(side, outside, count), checked=True)
+            _fill(group.table, tables[side], _vector(f"{side[:-1]}_biases", biases, count))
         return state
 
 
@@ -100,10 +103,7 @@ def _fill(table: Table, factors: np.ndarray, biases: np.ndarray) -> None:
     table.require_room(count)
     for first in range(0, count, _PIECE):
         last = min(first + _PIECE, count)
-        rows = Rows(
-            np.zeros((last - first, table.shape.width), np.float32),
-            np.zeros((last - first, table.records.shape[1]), np.float32),
-        ).copy()
+        rows = Image(np.zeros((last - first, width), np.float32) for width in table.layout.widths).copy()
         rows.factors[:, : table.shape.size] = factors[first:last]
         rows.records[:, 0] = biases[first:last]
         table.scatter(np.arange(first, last, dtype=np.int32), rows)

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+import threading
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any, Unpack
 
 import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
-from fastmf.delta import Delta
-from fastmf.engine import Objective, shape_of
-from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
-from fastmf.interactions import Interactions, columns
-from fastmf.journal import Journal
-from fastmf.kernels.core.launch import at_once, usable_threads
-from fastmf.learners import Schedule, make_delta, numbered, require_times, train
+from fastmf.errors import CapacityError, DataError, require_flag, require_integer
+from fastmf.gate import Gate
+from fastmf.hints import hinted_methods
+from fastmf.interactions import columns
+from fastmf.learners import learner_of
 from fastmf.memory import default_budget
 from fastmf.model import saving
-from fastmf.model.answers import Answers
 from fastmf.model.given import Given
-from fastmf.model.options import Options
-from fastmf.parameters.table import SIDES, Factors
-from fastmf.plan import PARALLEL_FROM
-from fastmf.recipes import Update, presets
-from fastmf.state import State, commit
+from fastmf.model.learning import Learning
+from fastmf.model.options import Options, Settings, require_options
+from fastmf.model.settings import Setting, differing, following, require_changeable
+from fastmf.protocols import Loss, Objective, Optimizer, Regularizer
+from fastmf.state import State
 
 __all__ = ["MF", "load"]
 
 _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
 
 
-class MF(Answers):
+@hinted_methods("__init__")
+class MF(Learning):
     """Matrix factorisation that is fitted once and then kept current.
 
     The score of a user and an item is ``global_mean + b_u + c_i + p_u . q_i``; the loss's link turns it into a
@@ -78,225 +78,42 @@ class MF(Answers):
     Koren, Bell, Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
     """
 
+    # A typo raises.
+    __slots__ = ("__weakref__", "_settings")
+
+    factors = Setting[int]()
+    loss = Setting[Any]()
+    solver = Setting[Any]()
+    regularizer = Setting[Any]()
+    biases = Setting[bool]()
+    seed = Setting[int]()
+    options = Setting[Options]()
+
     def __init__(
         self,
         factors: int = 64,
-        loss: Any = losses.Squared(),  # type: ignore[call-arg]
-        solver: Any = None,
-        regularizer: Any = None,
+        loss: Loss = losses.Squared(),
+        solver: Optimizer | optimizers.ALS | None = None,
+        regularizer: Regularizer | None = None,
         biases: bool = True,
         seed: int = 0,
         options: Options = Options(),
     ) -> None:
-        if not isinstance(options, Options):
-            raise ValueError(f"options must be fastmf.Options, got {options!r} ({type(options).__name__})")
-        options.check()
-        self.factors = require_integer("factors", factors, 1, _LARGEST_ROW)
-        self.biases = require_flag("biases", biases)
-        self.seed = require_integer("seed", seed, 0, 2**63 - 1)
-        self.options = options
-        self.loss = loss
-        self.solver = getattr(loss, "solver", optimizers.AdaGrad()) if solver is None else solver
-        self.regularizer = getattr(loss, "regularizer", regularizers.L2()) if regularizer is None else regularizer
+        suited = _suited(loss)
+        self._settings: dict[str, Any] = {
+            "factors": require_integer("factors", factors, 1, _LARGEST_ROW),
+            "loss": loss,
+            "solver": suited["solver"] if solver is None else solver,
+            "regularizer": suited["regularizer"] if regularizer is None else regularizer,
+            "biases": require_flag("biases", biases),
+            "seed": require_integer("seed", seed, 0, 2**63 - 1),
+            "options": require_options(options),
+        }
         self._objective = Objective.of(self.loss, self.solver, self.regularizer)
+        self._learner = learner_of(self._objective)
+        self._lock = threading.RLock()  # of whoever changes the model
         self._state: State | None = None
-        self._journal: Journal | None = None  # open while single events are learned
         self.history_: list[dict[str, Any]] = []
-
-    # --- learning -----------------------------------------------------------------------------------------------------
-
-    def fit(
-        self,
-        events: Interactions,
-        epochs: int = 20,
-        validation: float = 0.0,
-        batch_size: int = 1,
-        progress: bool | None = None,
-        callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
-        half_life: float | None = None,
-    ) -> MF:
-        """Learn from zero; all events become the model's history. To go on from where the model is, :meth:`update`.
-
-        Parameters
-        ----------
-        events : Interactions
-        epochs : int
-            Passes at most.
-        validation : float
-            Share of the events held out; training stops when their loss has not improved for two epochs, and the best
-            epoch is kept.
-        batch_size : int
-            As in :class:`fastmf.Update`.
-        progress : bool, optional
-            Show a bar; by default where standard error is a terminal.
-        callbacks : sequence of callables
-            Each gets the record of every epoch, as in ``history_``.
-        half_life : float, optional
-            The age at which an event counts half, in the unit of the times; as in :class:`fastmf.Update`.
-
-        Raises
-        ------
-        DataError
-            Where there are no events, a value is outside the domain of the loss, or `half_life` meets events without
-            times.
-        DivergenceError
-            Where the loss or a row stops being finite. The model is as it was before, then and on any other failure.
-        """
-        self._require_events(events)
-        if not len(events):
-            raise DataError("events: there are none; a fit needs at least one")
-        schedule = Schedule(epochs, validation, batch_size, progress, callbacks, half_life)
-        schedule.check()
-        if half_life is not None:
-            require_times(events)
-        threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
-        state = self._begin(events.values)
-        state.history.require_room(len(events))
-        rows = at_once(lambda side: state.start_rows(side, getattr(events, side)), SIDES, threads)
-        state.history.build(numbered(events, *rows), *state.counts, threads=threads)
-        del rows
-        state.factors.see(events.values)
-        records = train(state, self._objective, schedule, threads, self.options.deterministic)
-        self._state, self._journal, self.history_ = state, None, records
-        return self
-
-    def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Any) -> Delta:
-        """Learn from new events, moving only the rows that they concern. All or nothing.
-
-        On an unfitted model it starts one, whose mean is that of the batch.
-
-        Parameters
-        ----------
-        batch : Interactions
-            New events; ids that the model does not know come in.
-        recipe : Update, optional
-            How to update; by default ``presets["default"]``, or "solve" where rows are solved.
-        **overrides
-            Fields of the recipe to replace for this call, such as ``trainable="users"`` or ``loss=losses.Huber(1.0)``.
-
-        Returns
-        -------
-        Delta
-
-        Raises
-        ------
-        DataError
-            Where an id or a value cannot be used.
-        DivergenceError, CapacityError
-            Where a row would not be finite, or memory runs out. The model is as it was before, then too.
-        """
-        self._require_events(batch)
-        if recipe is None:
-            recipe = presets["solve" if self._objective.closed_form else "default"]
-        if not isinstance(recipe, Update):
-            raise TypeError(f"recipe must be a fastmf.Update, got {type(recipe).__name__}")
-        if overrides:
-            recipe = replace(recipe, **overrides)
-        objective = self._objective.override(recipe.loss, recipe.regularizer)
-        if recipe.loss is not None:  # the model's own has checked them already
-            objective.loss.check(batch.values)
-        self._settle()
-        if self._state is None and not len(batch):
-            raise DataError("events: there are none; the first batch of a model needs at least one")
-        state = self._state if self._state is not None else self._begin(batch.values)
-        delta = make_delta(state, batch, recipe, objective, usable_threads(self.options.threads))
-        self._commit(state, delta)
-        self._state = state
-        return delta
-
-    def partial_fit(self, batch: Interactions) -> MF:
-        """:meth:`update` with the default recipe, in scikit-learn's spelling; returns the model."""
-        self.update(batch)
-        return self
-
-    def learn_one(self, user: int | str, item: int | str, value: float = 1.0) -> None:
-        """Take one step on one event, at once: what ``update`` does with ``epochs=1, history_epochs=0``.
-
-        The event happens now, so that no half-life would make it count less. A model whose solver is ALS solves the two
-        rows instead, from a past that counts as it was logged: where that should decay, `update` with one event.
-
-        The rows move in place; :meth:`flush` turns what happened since into one Delta. Every other change of the model
-        flushes first, and so does an event that finds more than 4,096 rows of a side moved.
-
-        Raises
-        ------
-        DataError
-            Where an id or the value cannot be used; nothing has changed then.
-        DivergenceError
-            Where the step is not finite; nothing has changed then.
-        ValueError
-            Where the loss compares events with negatives.
-        """
-        journal = self._journal or self._open_journal(value)
-        if not journal.learn(user, item, value):
-            self.flush()
-            journal.learn(user, item, value)
-        if self._journal is None:
-            self._state, self._journal = journal.state, journal
-
-    def predict_one(self, user: int | str, item: int | str, clip: bool = True) -> float:
-        """The prediction for one pair, as :meth:`predict` gives it for many."""
-        journal = self._journal = self._journal or self._open_journal(None)
-        predicted = journal.predict(user, item)
-        if not clip or not journal.on_scale:
-            return predicted
-        factors = journal.state.factors
-        return min(max(predicted, factors.low), factors.high) if factors.low <= factors.high else predicted
-
-    def flush(self) -> Delta:
-        """What :meth:`learn_one` did since the last change of version, as one Delta."""
-        journal = self._journal = self._journal or self._open_journal(None)
-        return journal.close()
-
-    # --- change as a value --------------------------------------------------------------------------------------------
-
-    def apply(self, delta: Delta) -> MF:
-        """Repeat a change that another copy of this model made.
-
-        Raises
-        ------
-        StaleDelta
-            Unless the model is at the version that the Delta starts from.
-        """
-        self._settle()
-        self._commit(self._fitted(), delta)
-        return self
-
-    def rollback(self, delta: Delta | None = None, *, to: int | None = None) -> Delta:
-        """Undo the newest update, to the bit; or all updates after version `to`.
-
-        Parameters
-        ----------
-        delta, to : Delta or int
-            The newest update that has not been taken back, or a version that the present state came from.
-
-        Returns
-        -------
-        Delta
-            The inverse, to apply to other copies.
-
-        Raises
-        ------
-        StaleDelta
-            Where `delta` is not the newest, or older Deltas than the model still keeps would be needed.
-        """
-        if (delta is None) == (to is None):
-            raise ValueError("rollback takes a Delta or to=version")
-        self._settle()
-        state = self._fitted()
-        if delta is None:
-            deltas = state.trail.since(require_integer("to", to, -(2**63)))
-            if not deltas:
-                raise StaleDelta(f"there is nothing to undo after version {to}")
-        else:
-            if not isinstance(delta, Delta):
-                raise TypeError(f"expected a Delta, got {type(delta).__name__}")
-            if delta.lineage != state.lineage or delta.version != state.trail.newest:
-                raise StaleDelta(f"version {delta.version} is not the newest update, which is {state.trail.newest}")
-            deltas = [delta]
-        inverse = Delta.merge(deltas).inverse(state.version)
-        self._commit(state, inverse)
-        return inverse
 
     # --- making and copying -------------------------------------------------------------------------------------------
 
@@ -310,7 +127,7 @@ class MF(Answers):
         global_mean: float = 0.0,
         users: Any = None,
         items: Any = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> MF:
         """A model from vectors that were trained elsewhere.
 
@@ -350,98 +167,191 @@ class MF(Answers):
     def copy(self) -> MF:
         """An independent model at the same version, to which the same Deltas apply."""
         other = MF(**self.get_params())
-        other.history_ = [dict(record) for record in self.history_]
-        self._settle()
-        if self._state is not None:
-            other._state = self._state.copy()
+        with self._lock:
+            other.history_ = [dict(record) for record in self.history_]
+            if self._state is not None:
+                other._state = self._fitted().copy(Gate(other._lock))
         return other
 
     __copy__ = copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MF:
-        return self.copy()
+        other = self.copy()
+        other.history_ = deepcopy(self.history_, memo)
+        return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the whole model, history included, to one safetensors file. The old file is replaced in one step."""
-        self._settle()
-        files.write(path, saving.packed(self, self._state))
+        """Write the whole model, history included, to one safetensors file. An old file is replaced in one step.
+
+        The new file has the permissions of the old one, and a symbolic link goes on leading to it.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder must exist, and new files be allowed in it.
+
+        Raises
+        ------
+        FileFormatError
+            Where what would be written could not be loaded again: a number that is not finite, or something in
+            ``history_`` that JSON has no form for. The old file is as it was, then and on any other failure.
+        OSError
+            Where the system refuses, the old file may not be written, or `path` is a folder, a disk, a socket, or a
+            pipe that nobody reads.
+        """
+        with self._lock:
+            files.write(path, saving.packed(self, self._state and self._fitted()))
 
     def __reduce__(self) -> tuple[Any, tuple[bytes, tuple[type, ...]]]:
-        self._settle()
-        return _unpickled, (saving.packed(self, self._state), saving.own_classes(self))
+        with self._lock:
+            return _unpickled, (saving.packed(self, self._state and self._fitted()), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments that make a model like this one, unfitted."""
-        names = ("factors", "loss", "solver", "regularizer", "biases", "seed", "options")
-        return {name: getattr(self, name) for name in names}
+        """The arguments that make a model like this one, unfitted.
+
+        Parameters
+        ----------
+        deep : bool
+            Of no effect, there for scikit-learn: losses, solvers and regularizers are parameters as a whole.
+
+        Returns
+        -------
+        dict
+            By name; the solver and the regularizer are those in use, whether they were given or came with the loss.
+        """
+        return dict(self._settings)
+
+    def set_params(self, **params: Any) -> MF:
+        """Change parameters, all or none.
+
+        Before a model has learned anything every parameter may change. Afterwards these may: the regularizer, the
+        fields of the solver, and of the options ``threads`` and ``deterministic``. For others, make a new model, or
+        load a file of this one with other options.
+
+        Parameters
+        ----------
+        **params
+            As in :class:`MF`. With a new loss come its solver and its regularizer, unless they are given too, or
+            others than the old loss had brought are in use.
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where there is no such parameter, or a value is not allowed.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF(factors=8).set_params(loss=fastmf.losses.BPR())
+        >>> model.solver
+        AdaGrad(rate=0.1, initial=100.0)
+        """
+        with self._lock:
+            new = MF(**following(self._settings, params, _suited(self.loss)))
+            state = self._state
+            if state is not None:
+                require_changeable(self._settings, new._settings)
+                if differing(self._settings, new._settings, ("solver", "regularizer")):
+                    self._fitted()
+                    if (flush := state.flush()) is not None:
+                        state.absorb(flush)
+                    state.journal = state.closed = None  # its kernels know the old ones
+            self._settings, self._objective, self._learner = new._settings, new._objective, new._learner
+        return self
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if name != "options")
         if self._state is None:
             return f"MF({settings})"
         state = self._state
-        known = f"{len(state.ids['users'])} users · {len(state.ids['items'])} items · {len(state.history)} events"
-        return f"MF({settings}) <{known} · version {state.version}>"
+        known = f"{state.users.count} users, {state.items.count} items, {len(state.history)} events"
+        return f"MF({settings}) <{known}, version {state.version}>"
 
-    # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _commit(self, state: State, delta: Delta) -> None:
-        self._journal = None  # first: it holds addresses of tables that a commit may replace
-        commit(state, delta)
-
-    def _open_journal(self, value: Any) -> Journal:
-        """A journal for single events; of a new state, with the mean of this value, where the model is unfitted."""
-        if self._state is not None or value is None:
-            return Journal(self._fitted(), self._objective)
-        values = columns.numbers("value", [value])
-        self._objective.loss.check(values)
-        return Journal(self._begin(values), self._objective)
-
-    def _settle(self) -> None:
-        """Flush what single events did, if anything."""
-        if self._journal is not None and self._journal.events:
-            self.flush()
-
-    def _require_events(self, events: Any) -> None:
-        if not isinstance(events, Interactions):
-            raise DataError(f"events must be fastmf.Interactions, got {type(events).__name__}")
-        self._objective.loss.check(events.values)
-
-    def _begin(self, values: np.ndarray) -> State:
-        """An empty state for a model whose first values these are."""
-        prior = float(self._objective.loss.prior(values))
-        return self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
-
-    def _empty(self, mean: float, centre: float) -> State:
-        shape, budget = shape_of(self.factors, self.solver, self.biases), self.options.memory or default_budget()
-        return State.empty(Factors(shape, mean, self.options.storage, budget, self.seed, centre))
+    # --- inside ------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def _restored(cls, content: tuple[dict[str, np.ndarray], dict[str, Any]], classes: Sequence[type], name: str) -> MF:
-        arrays, metadata = content
+    def _restored(
+        cls,
+        content: tuple[dict[str, np.ndarray], dict[str, Any]],
+        classes: Sequence[type],
+        name: str,
+        options: Options | None = None,
+    ) -> MF:
         with saving.consistent(name):
-            model = cls(**saving.settings(metadata, classes))
-            model.history_ = saving.records(metadata)
-            if arrays or "lineage" in metadata:
-                model._state = saving.filled(model._empty(0.0, 0.0), arrays, metadata)
+            model = cls(**saving.settings(content[1], classes, options))
+            model.history_ = saving.records(content[1])
+        if options is not None:
+            content = saving.converted(content, options.storage)
+        try:
+            model._fill(*content, name)
+        except CapacityError:
+            if options is not None or (model.options.memory or 0) <= default_budget():
+                raise
+        else:
+            return model
+        warnings.warn(
+            f"{name}: this machine does not grant its Options.memory of {model.options.memory} bytes; the default "
+            "takes the place of that, and load(path, options=...) sets another",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        model.set_params(options=model.options._replace(memory=None))
+        model._fill(*content, name)
         return model
 
+    def _fill(self, arrays: dict[str, np.ndarray], metadata: dict[str, Any], name: str) -> None:
+        """Take up what a file has of a state, if anything."""
+        if arrays or "lineage" in metadata:
+            with saving.consistent(name):
+                centre = float(metadata["numbers"]["centre"])  # where rows that are new later start
+                self._state = saving.filled(self._empty(0.0, centre), arrays, metadata)
 
-def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> MF:
+
+def _suited(loss: Any) -> dict[str, Any]:
+    """The solver and the regularizer that a loss brings."""
+    return {
+        "solver": getattr(loss, "solver", optimizers.AdaGrad()),
+        "regularizer": getattr(loss, "regularizer", regularizers.L2()),
+    }
+
+
+def load(path: str | os.PathLike[str], classes: Sequence[type] = (), options: Options | None = None) -> MF:
     """The model that :meth:`MF.save` wrote to `path`.
 
     Parameters
     ----------
     path : path-like
     classes : sequence of types
-        Your own loss, solver and regularizer classes, where the model uses any: a file cannot name code to run.
+        Your own loss, solver, regularizer and sampler classes, where the model uses any: a file cannot name code to
+        run.
+    options : Options, optional
+        How to run, in place of the options that the file has. Another ``storage`` makes another model of it, whose
+        lineage is new.
+
+    Returns
+    -------
+    MF
 
     Raises
     ------
     FileFormatError
-        Where the file is damaged or not consistent.
+        Where the file is damaged or not consistent, or a class is missing.
+    CapacityError
+        Where the memory budget does not allow what is in the file. Where it is that of the file and this machine does
+        not grant it, there is a warning instead, and the budget is the default one.
+    DataError
+        Where a factor is too large for the ``storage`` asked for.
     """
-    return MF._restored(files.read(path), classes, str(path))
+    if isinstance(classes, type) or not all(isinstance(kind, type) for kind in classes):
+        raise TypeError(f"classes must be a list of classes, got {classes!r}")
+    if options is not None:
+        require_options(options)
+    return MF._restored(files.read(path), tuple(classes), str(path), options)
 
 
 def _unpickled(content: bytes, classes: Sequence[type]) -> MF:

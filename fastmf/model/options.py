@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from fastmf.errors import DeviceError, require_flag, require_integer
+from fastmf.hints import hinted_methods
+from fastmf.optimizers import ALS
+from fastmf.protocols import Loss, Optimizer, Regularizer
 
-__all__ = ["Options"]
+__all__ = ["Options", "Settings", "require_options"]
 
 
+@hinted_methods("__new__")
 class Options(NamedTuple):
     """How a model runs, none of which changes what it means.
 
@@ -45,3 +49,22 @@ class Options(NamedTuple):
             raise DeviceError(f'this version trains on the CPU only; use Options(device="cpu"), not {self.device!r}')
         if self.memory is not None:
             require_integer("Options.memory", self.memory, 1)
+
+
+def require_options(options: Any) -> Options:
+    """The options; ValueError or DeviceError unless they are some that can be honoured."""
+    if not isinstance(options, Options):
+        raise ValueError(f"options must be fastmf.Options, got {options!r} ({type(options).__name__})")
+    options.check()
+    return options
+
+
+class Settings(TypedDict, total=False):
+    """Those of a model that its vectors do not settle, for type checkers."""
+
+    loss: Loss
+    solver: Optimizer | ALS | None
+    regularizer: Regularizer | None
+    biases: bool
+    seed: int
+    options: Options

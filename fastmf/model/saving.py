@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -10,52 +11,82 @@ from typing import Any
 import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers, samplers
-from fastmf.errors import FileFormatError
+from fastmf.delta import Identity, new_identity
+from fastmf.errors import DataError, FileFormatError
 from fastmf.model.options import Options
+from fastmf.protocols import Objective
 from fastmf.state import State
 
-__all__ = ["consistent", "filled", "own_classes", "packed", "records", "settings"]
+__all__ = ["consistent", "converted", "filled", "own_classes", "packed", "records", "settings"]
 
 _FORMAT = 1
 _VERSIONS_KEPT = 100  # of the trail: whoever kept the newest Deltas can still undo them
+_NUMBER = "__float__"  # the key of a number that is not finite, which JSON has no form for
 _VALUES: dict[str, Any] = {"loss": losses, "solver": optimizers, "regularizer": regularizers}
 
 
 def packed(model: Any, state: State | None) -> bytes:
-    """A model as the bytes of its file."""
-    metadata: dict[str, Any] = {
+    """A model as the bytes of its file.
+
+    Raises
+    ------
+    FileFormatError
+        Where the file could not be loaded again: it names the value that cannot be kept, or is not allowed.
+    """
+    try:
+        metadata, arrays = _metadata(model, state), {} if state is None else state.arrays()
+        _require_loadable(metadata, arrays, own_classes(model))
+        return files.pack(arrays, metadata)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise FileFormatError(f"the model cannot be kept in a file that could be loaded again: {error}") from error
+
+
+def _metadata(model: Any, state: State | None) -> dict[str, Any]:
+    """All that a file says besides arrays."""
+    values = {role: _described(getattr(model, role), room) for role, room in _VALUES.items()}
+    numbers = {name: getattr(model, name) for name in ("factors", "biases", "seed")}
+    found = {
         "format": _FORMAT,
-        "settings": {
-            "factors": model.factors,
-            "biases": model.biases,
-            "seed": model.seed,
-            "options": model.options._asdict(),
-            **{role: _described(getattr(model, role)) for role in _VALUES},
-        },
-        "history_": model.history_,
+        "settings": {**values, **numbers, "options": _plain(model.options._asdict(), "options")},
+        "history_": _plain(model.history_, "history_"),
     }
-    if state is None:
-        return files.pack({}, metadata)
-    metadata |= {"lineage": state.lineage, "version": state.version, "numbers": state.numbers()}
-    metadata["trail"] = state.trail.versions[-_VERSIONS_KEPT:]
-    return files.pack(state.arrays(), metadata)
+    if state is not None:
+        found |= {"lineage": state.lineage, "numbers": state.metadata(), **state.identity_of_copy()._asdict()}
+        states = state.states_of_copy()[-_VERSIONS_KEPT:]
+        found["trail"] = [[list(one) for one in names[:1] + names[1:][-_VERSIONS_KEPT:]] for names in states]
+    return found
+
+
+def _require_loadable(metadata: dict[str, Any], arrays: dict[str, np.ndarray], own: Sequence[type]) -> None:
+    """Raise one of the errors of :func:`consistent` for what loading would refuse."""
+    found = settings(metadata, own)
+    Objective.of(*(found[role] for role in _VALUES))
+    found["options"].check()
+    records(metadata)
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            row = int(np.argmin(np.isfinite(array.reshape(len(array), -1)).all(axis=1)))
+            raise ValueError(f"{name}, row {row}: a number is not finite")
 
 
 def own_classes(model: Any) -> tuple[type, ...]:
     """The classes of a model's values, and of values within them, that are not fastmf's."""
     pairs = [(room, getattr(model, role)) for role, room in _VALUES.items()]
     pairs += [(samplers, field) for _, value in pairs for field in value if _is_value(field)]
-    return tuple(type(value) for room, value in pairs if not _known(room, value))
+    return tuple(dict.fromkeys(type(value) for room, value in pairs if not _is_built_in(room, type(value))))
 
 
-def settings(metadata: dict[str, Any], classes: Sequence[type]) -> dict[str, Any]:
-    """The arguments of the model that was packed; KeyError, TypeError or ValueError where there are none."""
+def settings(metadata: dict[str, Any], classes: Sequence[type], options: Options | None = None) -> dict[str, Any]:
+    """The arguments of the model that was packed, with these options in place of its own, if given.
+
+    KeyError, TypeError or ValueError where there are none.
+    """
     if metadata["format"] != _FORMAT:
         raise ValueError(f"format {metadata['format']} is not {_FORMAT}, the one that this version reads")
     found = dict(metadata["settings"])
     for role, room in _VALUES.items():
         found[role] = _revived(found[role], room, classes)
-    found["options"] = Options(**found["options"])
+    found["options"] = Options(**found["options"]) if options is None else options
     return found
 
 
@@ -68,52 +99,158 @@ def consistent(name: str) -> Iterator[None]:
         raise FileFormatError(f"{name}: not a consistent fastmf file ({error})") from error
 
 
+def converted(
+    content: tuple[dict[str, np.ndarray], dict[str, Any]], storage: str
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What was packed, with factors as they are to be stored; where that differs, it is another model from there on.
+
+    Raises
+    ------
+    DataError
+        Names the factor that is too large to be stored so.
+    """
+    arrays, metadata = content
+    halves = [np.dtype(np.float16), np.dtype(np.float32)]
+    changed = {
+        name: _stored(name, array, storage)
+        for name, array in arrays.items()
+        if name.endswith(".factors") and array.dtype in halves and array.dtype != storage
+    }
+    if not changed:
+        return content
+    kept = {name: array for name, array in arrays.items() if not name.startswith("gram.")}  # of the old factors
+    return kept | changed, {
+        **metadata,
+        "lineage": new_identity(),
+        "head": new_identity(),
+    }  # Deltas of the one would not fit the other
+
+
+def _stored(name: str, factors: np.ndarray, storage: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        found = factors.astype(storage)
+    if not np.isfinite(found).all():
+        row, column = (int(place) for place in np.argwhere(~np.isfinite(found))[0])
+        raise DataError(f"{name}, row {row}, column {column}: {factors[row, column]} is too large for {storage}")
+    return found
+
+
 def filled(state: State, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> State:
     """An empty state, with what was packed in it."""
-    versions, version = metadata["trail"], metadata["version"]
+    version = metadata["version"]
+    states = [_names(one) for one in metadata["trail"]]
+    versions = [name.version for names in states for name in names]
     if not versions or not all(type(one) is int and one >= 0 for one in [*versions, version]):
         raise ValueError(f"versions {[*versions, version]} are not all numbers")
     if any(earlier >= later for earlier, later in pairwise(versions)) or versions[-1] > version:
         raise ValueError(f"versions {[*versions, version]} do not ascend")
     state.load(arrays, metadata["numbers"])
-    state.lineage, state.version = str(metadata["lineage"]), version
-    state.restart_trail(versions)
+    state.lineage, state.identity = (
+        str(metadata["lineage"]),
+        Identity(str(metadata.get("head", new_identity())), version),
+    )
+    state.restart_trail(states)
     return state
+
+
+def _names(told: Any) -> list[Identity]:
+    """The names of a state: pairs of a head and a version, or a version alone."""
+    if not isinstance(told, list):
+        return [Identity(new_identity(), told)]
+    if not told:
+        raise ValueError("a state has no name")
+    return [Identity(str(head), version) for head, version in told]
 
 
 def records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     """The epochs of the last fit; ValueError where they are no records."""
-    if not isinstance(metadata["history_"], list) or not all(isinstance(one, dict) for one in metadata["history_"]):
+    found = _from_plain(metadata["history_"])
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise ValueError("history_ is no list of records")
-    return list(metadata["history_"])
+    return found
 
 
-def _known(room: Any, value: Any) -> bool:
-    return getattr(room, type(value).__name__, None) is type(value)
+# --- values that JSON can hold --------------------------------------------------------------------------------------
+
+
+def _plain(value: Any, name: str) -> Any:
+    """What a record holds, in terms of JSON; FileFormatError, by `name`, for what JSON has no form for.
+
+    NumPy's numbers become Python's, its arrays and tuples become lists; numbers that are not finite are kept as text.
+    """
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {_NUMBER: repr(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one, f"{name}[{place}]") for place, one in enumerate(value)]
+    if isinstance(value, dict) and all(isinstance(key, str) and key != _NUMBER for key in value):
+        return {key: _plain(one, f"{name}[{key!r}]") for key, one in value.items()}
+    raise FileFormatError(f"{name} cannot be kept in a file: {value!r} ({type(value).__name__})")
+
+
+def _from_plain(value: Any) -> Any:
+    """What :func:`_plain` was given."""
+    if isinstance(value, list):
+        return [_from_plain(one) for one in value]
+    if isinstance(value, dict):
+        return float(value[_NUMBER]) if _NUMBER in value else {key: _from_plain(one) for key, one in value.items()}
+    return value
 
 
 def _is_value(field: Any) -> bool:
     return isinstance(field, tuple) and hasattr(field, "_fields")
 
 
-def _described(value: Any) -> dict[str, Any]:
-    return {
-        "class": type(value).__name__,
-        "fields": {name: _described(f) if _is_value(f) else _plain(f) for name, f in value._asdict().items()},
+def _built_in(room: Any, name: str) -> Any:
+    """The class of fastmf that is called so, among the losses, optimizers, regularizers or samplers; or None."""
+    found = getattr(room, name, None)
+    return found if isinstance(found, type) and found.__module__.startswith("fastmf.") else None
+
+
+def _is_built_in(room: Any, kind: type) -> bool:
+    return _built_in(room, kind.__name__) is kind
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _described(value: Any, room: Any) -> dict[str, Any]:
+    """A value as its class and its fields; with the full name of a class that is the caller's own."""
+    kind = type(value)
+    fields = {
+        name: _described(field, samplers) if _is_value(field) else _number(field, f"{kind.__name__}.{name}")
+        for name, field in value._asdict().items()
     }
+    own = {} if _is_built_in(room, kind) else {"own": _full_name(kind)}
+    return {"class": kind.__name__, "fields": fields, **own}
 
 
-def _plain(field: Any) -> str | float:
-    """Text, whole numbers and flags stay what they are."""
-    if isinstance(field, (str, bool, np.bool_)):
-        return field if isinstance(field, str) else bool(field)
-    return int(field) if isinstance(field, (int, np.integer)) else float(field)
+def _number(field: Any, name: str) -> Any:
+    """A field: text, whole numbers and flags stay what they are, all else is a float."""
+    if isinstance(field, np.generic):
+        field = field.item()
+    return _plain(field if isinstance(field, (str, int)) else float(field), name)
 
 
 def _revived(described: dict[str, Any], room: Any, classes: Sequence[type]) -> Any:
-    known = {name: getattr(room, name) for name in room.__all__} | {kind.__name__: kind for kind in classes}
-    if described["class"] not in known:
-        raise ValueError(f"it uses {described['class']!r}; pass that class to load(..., classes=[...])")
+    name, own = described["class"], described.get("own")
+    kind = (None if own else _built_in(room, name)) or _own_class(name, own, classes)
     fields = described["fields"].items()
-    values = {name: _revived(f, samplers, classes) if isinstance(f, dict) else f for name, f in fields}
-    return known[described["class"]](**values)
+    return kind(**{name: _revived(f, samplers, classes) if isinstance(f, dict) else f for name, f in fields})
+
+
+def _own_class(name: str, own: str | None, classes: Sequence[type]) -> type:
+    """The class of that name among the caller's; of several, the one with the same full name."""
+    found = [kind for kind in dict.fromkeys(classes) if kind.__name__ == name]
+    if not found:
+        whose = f", which is {own}, not a class of fastmf" if own else ""
+        raise ValueError(f"it uses {name!r}{whose}; pass that class to load(..., classes=[...])")
+    if len(found) > 1:
+        found = [kind for kind in found if _full_name(kind) == own]
+    if len(found) != 1:
+        raise ValueError(f"it uses {name!r}, which is {own}: several classes could be that one")
+    return found[0]

@@ -45,5 +45,5 @@ def _write(folder: Path, figures: dict[str, object], text: str) -> Path:
     json_text = json.dumps(figures, indent=1, allow_nan=False)
     files.write(folder / "compare.json", f"{json_text}\n".encode())
     target = folder / "index.html"
-    files.write(target, text.encode())
+    files.write(target, text.encode(errors="replace"))  # the name of a data set may be that of a file: any bytes
     return target

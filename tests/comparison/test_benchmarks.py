@@ -23,8 +23,7 @@ from benchmarks.peers import (
     tables,
 )
 from fastmf import MF, Interactions
-from fastmf.engine import shape_of
-from fastmf.parameters.table import SIDES
+from fastmf.kernels.core.shape import shape_of
 
 
 def tasks(suites: list[str], scope: plan.Scope, answer: dict[str, Any] | None) -> list[plan.Task]:
@@ -316,6 +315,6 @@ def test_the_ceiling_does_the_work_of_the_kernel(small: data.Ratings, library: A
     kernel, compiled = (ceiling.Pass.over(order, counts, 32, ceiling.SOLVERS[solver], 1) for _ in range(2))
     for _ in range(2):
         assert compiled.compiled(library) == pytest.approx(kernel.kernel(), rel=1e-5)
-    for side in SIDES:
+    for side in ("users", "items"):
         for one, other in zip(kernel.working.now[side], compiled.working.now[side], strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastmf import datasets, metrics
+from fastmf import MF, datasets, metrics
 from fastmf.comparison import CONTESTANTS, Settings, compare, contestants
-from fastmf.comparison.contestants import Popularity, regime
+from fastmf.comparison.contestants import Popularity, regime, warm_recipe
 from fastmf.comparison.race import Stream, choose_epochs
 from fastmf.errors import DataError
 from fastmf.evaluation import GROUPS, METRICS, Log, bootstrap, evaluate, exam, group_masks
@@ -275,7 +275,7 @@ class TestProtocol:
         notes = []
         compare(log, Settings(block=0.1, seeds=1), build=lambda seed: Means(seed, notes))
         updates = [note for note in notes if note[0] == "update"][2:]  # two of the warm-up come first
-        warm = regime("rmse").warm
+        warm = warm_recipe(MF())
         assert [size for _, size, recipe, _ in updates if recipe != warm] == [400] * 4
         assert [size for _, size, recipe, _ in updates if recipe == warm] == [2_400, 2_800, 3_200, 3_600]
         assert [note[1] for note in notes if note[0] == "fit"][-4:] == [2_400, 2_800, 3_200, 3_600]

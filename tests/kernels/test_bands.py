@@ -21,10 +21,10 @@ BANDS = 3
 @pytest.fixture
 def in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small deterministic fits are trained block by block, as large ones are."""
-    for room in ("fastmf.model.mf", "fastmf.plan"):
+    for room in ("fastmf.model.learning", "fastmf.plan"):
         monkeypatch.setattr(f"{room}.PARALLEL_FROM", 1)
     monkeypatch.setattr("fastmf.plan._BANDS", BANDS)
-    monkeypatch.setattr("fastmf.learners.sampled._FEWEST", 4)
+    monkeypatch.setattr("fastmf.learners.compare.FEWEST", 4)
 
 
 def deterministic(loss: Any, threads: int = 1, **others: Any) -> MF:

@@ -16,7 +16,7 @@ LOSS = """
 from typing import NamedTuple
 
 class Mine(NamedTuple):
-    domain = (0.0, 9.0)
+    kind, domain = "pointwise", (0.0, 9.0)
     def value(self, score, target): return abs(score - target)
     def slope(self, score, target): return score - target
     def link(self, score): return score * score - FACTOR * score
@@ -28,7 +28,8 @@ class Mine(NamedTuple):
 ASK = """
 import sys
 import numpy as np
-from fastmf.engine import freeze, shape_of
+from fastmf.protocols import freeze
+from fastmf.kernels.core.shape import shape_of
 from fastmf.kernels.rank import scores
 from fastmf.memory import aligned
 from fastmf.optimizers import SGD
@@ -90,13 +91,16 @@ def test_an_edit_of_the_package_is_seen(workshop: Workshop) -> None:
     """In a copy: first of a loss, then of a function that a kernel calls."""
     package = workshop.folder / "package"
     shutil.copytree(ROOT / "fastmf", package / "fastmf", ignore=shutil.ignore_patterns("__pycache__"))
-    losses, hashing = package / "fastmf" / "losses" / "pointwise.py", package / "fastmf" / "kernels" / "rows" / "hashing.py"
+    losses, hashing = (
+        package / "fastmf" / "losses" / "pointwise.py",
+        package / "fastmf" / "kernels" / "rows" / "hashing.py",
+    )
     script = (
         ASK_SQUARED
         + """
 from fastmf.kernels.rows.hashing import insert
 slots = np.zeros(32, np.int64)
-insert(slots, slots[:0], 0, np.array([5]), 0)
+insert(slots, slots[:0], np.zeros(3, np.int64), np.array([5]), 0)
 print(slots[1::2].nonzero()[0][0])
 """
     )

@@ -99,7 +99,7 @@ import numba, numpy as np
 from fastmf.kernels.rank import topk
 from fastmf.kernels.core.launch import launch, usable_threads
 from fastmf.memory import aligned
-from fastmf.engine import shape_of
+from fastmf.kernels.core.shape import shape_of
 from fastmf.optimizers import SGD
 
 shape, rng = shape_of(16, SGD(), True), np.random.default_rng(0)

@@ -9,6 +9,7 @@ import pytest
 from twins import COUNTS, Twins
 
 from fastmf import MF, Interactions, losses, optimizers, regularizers
+from fastmf.devices import runner
 from fastmf.plan import Plan
 
 
@@ -43,9 +44,9 @@ def test_only_movable_rows_move(movable: dict[str, int]) -> None:
 def test_batches_of_one_are_steps_per_event() -> None:
     batched, stepped = Twins(9), Twins(9)
     events = batched.events(80)
-    batched.working.run_batches(events, batched.objective, COUNTS, 1)
+    batched.run_batches(events, 1)
     plan = Plan.single(events, COUNTS["users"], "arrival")
-    stepped.working.run(plan, stepped.objective, COUNTS, plan.block_order(0, 0))
+    runner("steps")(stepped.working, plan, stepped.objective, COUNTS, plan.block_order(0, 0), 1)
     for side in COUNTS:
         for found, expected in zip(batched.working.now[side], stepped.working.now[side], strict=True):
             np.testing.assert_array_equal(found, expected)

@@ -12,9 +12,10 @@ import pytest
 from twins import COUNTS, Twins
 
 from fastmf import losses, optimizers, regularizers
+from fastmf.devices import runner
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import pointwise
-from fastmf.log.history import Events
+from fastmf.log.events import Events
 from fastmf.plan import Plan, deal
 
 ROUNDED = {"Logistic", "Poisson"}  # they go through exp and tanh, which no standard rounds the same everywhere
@@ -152,7 +153,7 @@ def test_measure_equals_naive_and_moves_nothing(loss: Any) -> None:
     twins = Twins(17, loss, optimizers.SGD(), regularizers.L2())
     events = twins.events(150)
     expected = twins.naive.measure(naive.Events(*events[:4]))
-    assert twins.working.measure(events, twins.objective) == pytest.approx(expected)
+    assert runner("measure")(twins.working, events, twins.objective) == pytest.approx(expected)
     twins.assert_equal()
 
 
@@ -177,7 +178,8 @@ def test_strata_on_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPa
     for epoch in range(3):
         order = plan.block_order(0, epoch)
         lost = [
-            twins.working.run(plan, twins.objective, COUNTS, order, threads) for twins, threads in ((one, 1), (two, 2))
+            runner("steps")(twins.working, plan, twins.objective, COUNTS, order, threads)
+            for twins, threads in ((one, 1), (two, 2))
         ]
         assert lost[0] == lost[1]
     for side in COUNTS:

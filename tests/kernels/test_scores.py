@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from twins import COUNTS, Twins
 
-from fastmf import MF, Interactions, Options, engine, losses, optimizers, ranking, regularizers
+from fastmf import MF, Interactions, Options, losses, optimizers, ranking, regularizers
+from fastmf.kernels.core.shape import shape_of
 from fastmf.kernels.rank import scores
 from fastmf.memory import aligned
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
 KNOWN, OTHER = COUNTS["users"], COUNTS["items"]
 
@@ -33,7 +36,7 @@ def test_predict_equals_naive(loss: Any) -> None:
 
 
 def test_lengths() -> None:
-    rng, shape = np.random.default_rng(0), engine.shape_of(17, optimizers.SGD(), True)
+    rng, shape = np.random.default_rng(0), shape_of(17, optimizers.SGD(), True)
     rows, out = aligned(40, naive.padded(17)), np.empty(40, np.float32)
     rows[:] = 0
     rows[:, :17] = rng.integers(-1, 2, (40, 17))

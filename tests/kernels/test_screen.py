@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ITEMS, USERS, fitted
-from test_lists import change, changes, whole_numbers
+from strategies import ITEMS, USERS, change, changes, fitted, whole_numbers
 
 from fastmf import MF, Interactions, Options, ranking
 from fastmf.errors import CapacityError
-from fastmf.followers import quantized as screen
+from fastmf.followers import quantized as scan
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screen, "_FROM", 0)
-    monkeypatch.setattr(screen, "_EARNED", 0)
+    monkeypatch.setattr(scan, "_FROM", 0)
+    monkeypatch.setattr(scan, "_EARNED", 0)
 
 
 def assert_same_alone(model: MF, users: Any, **question: Any) -> None:
@@ -29,7 +30,7 @@ def assert_same_alone(model: MF, users: Any, **question: Any) -> None:
         together = model.recommend(users, **question)
     for place, user in enumerate(users):
         alone = model.recommend([user], **question)
-        assert model._state.screen._copy is not None
+        assert model._state.scan._copy is not None
         np.testing.assert_array_equal(alone.ids[0], together.ids[place])
         np.testing.assert_array_equal(alone.scores[0].view(np.int32), together.scores[place].view(np.int32))
 
@@ -84,7 +85,7 @@ def test_bounds_hold() -> None:
     """The bound on each score is above it, and close enough to rule most rows out."""
     model = at_random(64, items=400)
     model.recommend([0])
-    codes, steps, slack = (part[:400].astype(np.float64) for part in model._state.screen._copy)
+    codes, steps, slack = (part[:400].astype(np.float64) for part in model._state.scan._copy.codes)
     point, rows = model.user_factors[0].astype(np.float64), model.item_factors.astype(np.float64)
     apart = np.abs((codes[:, :64] * steps[:, None]) @ point - rows @ point)
     assert (apart <= slack * np.linalg.norm(point)).all()
@@ -95,8 +96,8 @@ def test_bounds_hold() -> None:
 def test_it_is_kept_up(happens: list[Any], ties: bool, random: Any) -> None:
     """Single events, flushes, updates, rollbacks, new and forgotten items, asked for at any moment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(screen, "_FROM", 0)
-        patch.setattr(screen, "_EARNED", 0)
+        patch.setattr(scan, "_FROM", 0)
+        patch.setattr(scan, "_EARNED", 0)
         model = whole_numbers() if ties else fitted()
         if random.random() < 0.5:
             assert_same_alone(model, [3], k=5)
@@ -126,15 +127,15 @@ def test_copies_have_their_own() -> None:
 
 def test_none_is_made_for_few_rows_or_few_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted()
-    monkeypatch.setattr(screen, "_EARNED", 2)
+    monkeypatch.setattr(scan, "_EARNED", 2)
     for wanted in (False, False, True):
         model.recommend([3])
-        assert (model._state.screen._copy is not None) == wanted
-    monkeypatch.setattr(screen, "_FROM", ITEMS + 1)
+        assert (model._state.scan._copy is not None) == wanted
+    monkeypatch.setattr(scan, "_FROM", ITEMS + 1)
     other = fitted()
     for _ in range(5):
         other.recommend([3])
-    assert other._state.screen._copy is None
+    assert other._state.scan._copy is None
 
 
 def test_lists_do_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +144,10 @@ def test_lists_do_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     model = fitted()
     wanted = model.recommend(range(USERS))
-    monkeypatch.setattr(screen, "reserve", refused)
+    monkeypatch.setattr(scan, "reserve", refused)
     for user in range(USERS):
         assert model.recommend([user]).ids[0].tolist() == wanted.ids[user].tolist()
-    assert model._state.screen._copy is None
+    assert model._state.scan._copy is None
 
 
 def test_an_interrupted_copy_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,10 +160,10 @@ def test_an_interrupted_copy_is_finished(monkeypatch: pytest.MonkeyPatch) -> Non
             raise KeyboardInterrupt
         return encode(shape)
 
-    encode = screen.coarse.encode
-    monkeypatch.setattr(screen, "_PIECE", 50)
+    encode = scan.quantized.encode
+    monkeypatch.setattr(scan, "_PIECE", 50)
     with monkeypatch.context() as patch:
-        patch.setattr(screen.coarse, "encode", interrupted)
+        patch.setattr(scan.quantized, "encode", interrupted)
         with pytest.raises(KeyboardInterrupt):
             model.recommend([0])
     assert_same_alone(model, range(12))

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastmf import MF, Interactions, Options, engine, optimizers, ranking
-from fastmf.kernels.core.shape import record_width
+from fastmf import MF, Interactions, Options, optimizers, ranking
+from fastmf.kernels.core.shape import record_width, shape_of
 from fastmf.kernels.rank import topk
 from fastmf.memory import aligned
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
 NONE = np.empty(0, np.int64)
 Lists = tuple[list[list[int]], list[list[float]]]
@@ -61,7 +63,7 @@ class Question(NamedTuple):
         threads: int = 1,
         half: bool = False,
     ) -> Lists:
-        shape = engine.shape_of(self.size, optimizers.SGD(), True)
+        shape = shape_of(self.size, optimizers.SGD(), True)
         count = len(self.queries)
         best, values = np.empty((count, k), np.int32), np.empty((count, k), np.float32)
         each, records = np.arange(count, dtype=np.int32), None

@@ -12,6 +12,8 @@ from test_als import purchases
 from fastmf import MF, Interactions, Options, losses, optimizers
 from fastmf.errors import DataError, NotFittedError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*values:fastmf.errors.DataWarning")  # all are 1
+
 KINDS: dict[str, dict[str, Any]] = {
     "solved": {"loss": losses.Confidence(), "solver": optimizers.ALS("cholesky")},
     "ratings solved": {"loss": losses.Squared(), "solver": optimizers.ALS("cholesky")},
@@ -73,7 +75,7 @@ def test_a_visitor_is_told_what_goes_with_the_session(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["solved", "steps"])
-def test_single_events_are_flushed_first(kind: str) -> None:
+def test_single_events_count_and_are_not_flushed(kind: str) -> None:
     """The journal marks rows too."""
     model = fitted(kind)
     flushed = model.copy()
@@ -83,7 +85,11 @@ def test_single_events_are_flushed_first(kind: str) -> None:
     flushed.flush()
     for items in ([2], [2, 6], [6, 5, 2]):
         session = Interactions(["v"] * len(items), items)
-        np.testing.assert_array_equal(model.fold_in(session, k=5).ids, flushed.fold_in(session, k=5).ids)
+        found, wanted = model.fold_in(session, k=5), flushed.fold_in(session, k=5)
+        np.testing.assert_array_equal(found.ids, wanted.ids)
+        np.testing.assert_array_equal(found.scores, wanted.scores)
+    assert (model.version, flushed.version) == (0, 1)
+    assert model.flush().events == 2
     assert_same(bits(model), bits(flushed))
 
 
@@ -130,3 +136,27 @@ def test_what_cannot_be_used_is_refused() -> None:
     assert_same(bits(model), before)
     with pytest.raises(NotFittedError):
         MF().fold_in(Interactions(["v"], [1]))
+
+
+@pytest.mark.parametrize("popularity", [0.0, 0.5, 1.0])
+def test_a_visitor_is_told_the_same_in_any_company(popularity: float) -> None:
+    """To the bit; against float64, in which the items are as popular as the model's own events make them."""
+    loss = losses.Confidence(alpha=2.0, unobserved=0.5, popularity=popularity)
+    model = MF(8, loss, optimizers.ALS("cholesky")).fit(purchases(), epochs=3, progress=False)
+    alone = model.fold_in(Interactions(["a", "a"], [3, 4], [1.0, 2.0]), k=30, exclude_seen=False)
+    for crowd in (1, 400):
+        others = [f"b{n}" for n in range(crowd)]
+        session = Interactions(
+            ["a", *others, "a", *others], [3, *[7] * crowd, 4, *[3] * crowd], [1.0] * (crowd + 1) + [2.0] * (crowd + 1)
+        )
+        together = model.fold_in(session, k=30, exclude_seen=False)
+        assert together.ids[0].tolist() == alone.ids[0].tolist()
+        assert together.scores[0].tobytes() == alone.scores[0].tobytes()
+    counts = np.bincount(model._state.history.events.items, minlength=len(model.items)).astype(float)
+    shares = np.maximum(counts, 1) ** popularity
+    vectors = model.item_factors.astype(np.float64)
+    met, weights = model.items.rows(np.array([3, 4])), np.array([2.0, 4.0])
+    matrix = loss.unobserved * len(shares) / shares.sum() * (vectors.T * shares) @ vectors
+    matrix += (vectors[met].T * weights) @ vectors[met] + model.regularizer.weight * weights.sum() * np.eye(8)
+    exact = vectors @ np.linalg.solve(matrix, weights @ vectors[met])
+    np.testing.assert_allclose(alone.scores[0], exact[model.items.rows(alone.ids[0])], rtol=1e-4, atol=1e-5)

@@ -26,10 +26,11 @@ from strategies import FACTORS, SIDES, assert_same, bits
 
 import fastmf
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers, samplers
+from fastmf.devices import registry
 from fastmf.errors import DataError
 from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.train import negatives
-from fastmf.learners.sampled import Known
+from fastmf.learners.negatives import Known, Runs
 
 # Kernels of every pair of a loss and a sampler take seconds to compile: some pairs, whose parts others have, are slow.
 RARE = [
@@ -77,7 +78,7 @@ def test_an_update_equals_naive(loss: Any, order: str) -> None:
     known, items = (earlier + new).known(), len(model.items)
     ordered = new.by_first_appearance() if order == "user" else new
     twin = twin_of(start, (new.users, new.items))
-    seed = naive.draw(3, delta.parent + 1, 1)
+    seed = naive.draw(3, delta.parent_version + 1, 1)
     pool = pool_of(loss, items, earlier, ordered, new)
     for epoch in range(2):
         twin.epoch(ordered.placed(), naive.draw(seed, epoch, 0), known, pool, in_flight(loss))
@@ -240,7 +241,7 @@ def test_a_zero_rate_is_the_identity(loss: Any) -> None:
     model = model_of(loss).fit(some_positives(), epochs=1)
     before = bits(model)
     model.update(some_positives(20, seed=5), rate=0.0)
-    names = [f"{side} {what}" for side in SIDES for what in ("factors", "records", "marks")]
+    names = [f"{side} {what}" for side in SIDES for what in ("factors", "records")]
     assert {name: bits(model)[name] for name in names} == {name: before[name] for name in names}
 
 
@@ -292,9 +293,25 @@ def test_what_needs_one_score_an_event_is_refused(loss: Any) -> None:
 
 
 def test_a_rating_model_takes_a_ranking_loss_for_one_update() -> None:
-    model = MF(FACTORS).fit(some_positives(), epochs=1)
-    model.update(some_positives(20, seed=4), loss=losses.BPR())
-    assert model.predict([1], [2]).shape == (1,)
+    """As a model of that loss does whose rows are the same; then it is a rating model again."""
+    model = MF(FACTORS, seed=3).fit(some_positives(), epochs=1)
+    batch, solver, regularizer = some_positives(20, seed=4), model.solver, model.regularizer
+    ranking = MF(FACTORS, losses.BPR(), solver, regularizer, seed=3).fit(some_positives(), epochs=0)
+    for side in SIDES:
+        own, other = model._state.side(side).table, ranking._state.side(side).table
+        for kept, part in zip(own.parts, other.parts, strict=True):
+            part[: own.count] = kept[: own.count]
+    ratings = model.copy().update(batch)
+    delta, expected = model.update(batch, loss=losses.BPR()), ranking.update(batch)
+    assert delta.loss_before == pytest.approx(expected.loss_before, rel=1e-5)  # the mean is part of both scores
+    assert delta.loss_after == pytest.approx(expected.loss_after, rel=1e-5)
+    assert delta.loss_after < delta.loss_before != ratings.loss_before
+    for side in SIDES:
+        for found, wanted in zip(delta.moves[side].after, expected.moves[side].after, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    again = some_positives(20, seed=5)
+    errors = model.predict(again.users, again.items, clip=False) - again.values
+    assert model.update(again).loss_before == pytest.approx(np.average(errors**2, weights=again.weights), rel=1e-4)
 
 
 class Rare(NamedTuple):
@@ -329,14 +346,14 @@ def test_a_failing_update_leaves_no_marks(monkeypatch: pytest.MonkeyPatch) -> No
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastmf.learners.sampled.launch", interrupted)
+    monkeypatch.setitem(registry._RUNNERS, ("compare", "cpu"), interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.update(some_positives(20))
     assert_same(bits(model), before)
 
 
 def test_a_race_of_two_threads_learns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastmf.model.mf.PARALLEL_FROM", 1)
+    monkeypatch.setattr("fastmf.model.learning.PARALLEL_FROM", 1)
     events = some_positives(3_000, users=300, items=60)
     last = [
         model_of(losses.BPR(), options=Options(threads=threads)).fit(events, epochs=8).history_[-1]["loss"]
@@ -347,8 +364,6 @@ def test_a_race_of_two_threads_learns_as_well(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_pieces_hold_every_run_once() -> None:
-    from fastmf.learners.sampled import Runs
-
     runs = Runs(None, np.array([0, 5, 5, 9, 30, 31, 40]))  # type: ignore[arg-type]
     for at_once in (1, 7, 100):
         pieces = list(runs.pieces(np.array([3, 0, 5, 1, 2, 4]), at_once))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from strategies import FACTORS, assert_reads, assert_same, bits, content, fitted
 
 import fastmf
 from fastmf import MF, Interactions, Options
-from fastmf.errors import CapacityError, DataError, DivergenceError
+from fastmf.errors import CapacityError, DataError, DivergenceError, StaleDelta
 from fastmf.kernels.train.online import LEARNED
 
 NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
@@ -82,7 +85,6 @@ def test_a_single_event_shows_at_once() -> None:
 OTHER_CHANGES: dict[str, Callable[[MF], Any]] = {
     "update": lambda model: model.update(NEW),
     "partial_fit": lambda model: model.partial_fit(NEW),
-    "copy": lambda model: model.copy(),
     "rollback": lambda model: model.rollback(to=0),
 }
 
@@ -98,6 +100,50 @@ def test_every_other_change_flushes_first(change: Callable[[MF], Any]) -> None:
     change(other)
     assert_same(bits(one), bits(other))
     assert_reads(one)
+
+
+QUESTIONS: dict[str, Callable[[MF, Path], Any]] = {
+    "copy": lambda model, _: model.copy(),
+    "copy.copy": lambda model, _: copy.copy(model),
+    "pickle": lambda model, _: pickle.loads(pickle.dumps(model)),
+    "file": lambda model, folder: [model.save(folder / "model"), fastmf.load(folder / "model")][1],
+    "fold_in": lambda model, _: [model.fold_in(Interactions(["x"], [5])), None][1],
+    "recommend": lambda model, _: [model.recommend([3]), None][1],
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_nothing_else_flushes(question: Callable[[MF, Path], Any], tmp_path: Path) -> None:
+    """A copy made meanwhile is a state of its own: no Delta of the model's leads there, or on from there."""
+    model, twin = fitted(), fitted()
+    start = model.copy()
+    for user in (3, 100):
+        for one in (model, twin):
+            one.learn_one(user, 5, 4.0)
+    before, head = bits(model), model.head
+    made = question(model, tmp_path)
+    assert (model.head, model.version) == (head, 0)
+    assert_same(bits(model), before)
+    if made is not None:
+        assert_same(bits(made), before)
+        assert made.head != head
+        assert_reads(made)
+    delta = model.flush()
+    assert (delta.events, delta.parent) == (2, head)
+    start.apply(delta)
+    twin.flush()
+    assert_same(bits(model), bits(start))
+    assert_same(content(model), content(twin))
+    if made is not None:
+        for call in (lambda: made.apply(delta), lambda: made.rollback(delta), lambda: made.rollback(to=0)):
+            with pytest.raises(StaleDelta):
+                call()
+        further = made.update(NEW)
+        assert (further.parent_version, made.version) == (0, 1)
+        with pytest.raises(StaleDelta):
+            model.apply(further)
+        made.rollback(further)
+        assert_same(content(made), {name: before[name] for name in content(made)})
 
 
 def test_a_full_journal_is_flushed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +184,7 @@ def test_no_single_event_leaves_anything_that_is_not_finite(value: float) -> Non
         model.learn_one(3, 5, value)
     except DivergenceError:
         assert_same(bits(model), before)
-    for table in model._state.factors.tables.values():
+    for table in (model._state.users.table, model._state.items.table):
         assert np.isfinite(table.factors[: table.count]).all()
         assert np.isfinite(table.records[: table.count]).all()
 
@@ -184,7 +230,7 @@ def test_a_single_event_beyond_the_memory_changes_nothing(events: list[tuple[int
     start = content(model)
     before = learn_until_full(model, events)
     after = bits(model)
-    assert_same(after, before, but=("version", "users marks", "items marks"))  # the journal may have been flushed
+    assert_same(after, before, but=("version",))  # the journal may have been flushed
     model.flush()
     assert_reads(model)
     model.rollback(to=0)
@@ -193,7 +239,7 @@ def test_a_single_event_beyond_the_memory_changes_nothing(events: list[tuple[int
 
 def test_a_new_user_does_not_come_in_when_the_new_item_cannot() -> None:
     model = MF(factors=FACTORS, options=Options(memory=8_000)).fit(some_events(100), epochs=1)
-    for new in range(model._state.factors.capacity - len(model.items)):
+    for new in range(model._state.items.table.capacity - len(model.items)):
         model.learn_one(3, 1_000 + new, 3.0)
     before = bits(model)
     with pytest.raises(CapacityError, match="memory budget"):
@@ -214,20 +260,21 @@ def test_a_refused_first_event_leaves_no_model(wrong: tuple[Any, Any, Any]) -> N
 def test_an_interrupt_right_after_the_step_leaves_no_half_event(user: int) -> None:
     model = fitted()
     model.learn_one(7, 7, 4.0)
-    learn, calls = model._journal._learn, []
+    journal, calls = model._state.journal, []
+    single = journal._single
 
     def interrupted(*arguments: Any) -> int:
-        answer = learn(*arguments)
+        answer = single.learn(*arguments)
         calls.append(answer)
         if answer == LEARNED:
             raise KeyboardInterrupt
         return answer
 
-    model._journal._learn = interrupted
+    journal._single = single._replace(learn=interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.learn_one(user, 5, 4.0)
     assert calls[-1] == LEARNED
-    model._journal._learn = learn
+    journal._single = single
     assert_reads(model)
     model.learn_one(8, 8, 4.0)
     twin = fitted()

@@ -38,7 +38,7 @@ def test_the_first_update_starts_a_model(text: bool) -> None:
     events = as_text(some_events()) if text else some_events()
     model = MF(factors=FACTORS)
     delta = model.update(events)
-    assert (delta.parent, delta.version, model.version) == (0, 1, 1)
+    assert (delta.parent_version, delta.version, model.version) == (0, 1, 1)
     assert model.global_mean == pytest.approx(events.values.mean(), abs=1e-6)
     assert set(model.users) == set(events.users)
     assert delta.loss_after < delta.loss_before
@@ -63,10 +63,9 @@ def test_an_empty_batch_teaches_nothing() -> None:
 
 def test_an_empty_first_batch_does_not_fix_the_mean() -> None:
     model, twin = MF(factors=FACTORS), MF(factors=FACTORS)
-    try:
+    with pytest.raises(DataError, match="there are none; the first batch of a model needs at least one"):
         model.update(some_events(0))
-    except DataError:
-        assert_same(bits(model), bits(twin))
+    assert_same(bits(model), bits(twin))
     model.update(NEW)
     twin.update(NEW)
     assert model.global_mean == twin.global_mean == 3.0
@@ -313,10 +312,10 @@ def test_an_update_as_large_as_a_fit_goes_in_blocks_and_gives_one_result(monkeyp
     expected = small.copy()
     expected.update(events[500:])
     monkeypatch.setattr("fastmf.plan.PARALLEL_FROM", 1_000)
-    monkeypatch.setattr("fastmf.learners.update.PARALLEL_FROM", 1_000)
+    monkeypatch.setattr("fastmf.learners.steps.PARALLEL_FROM", 1_000)
     models = [small.copy() for _ in range(2)]
     for model, threads in zip(models, (1, 2), strict=True):
-        model.options = Options(threads=threads)
+        model.set_params(options=Options(threads=threads))
         delta = model.update(events[500:])
         assert delta.loss_after < delta.loss_before
     np.testing.assert_array_equal(models[0].user_factors, models[1].user_factors)

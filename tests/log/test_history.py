@@ -11,9 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import fastmf.log.history
 from fastmf.errors import CapacityError
+from fastmf.gate import Gate
 from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.kernels.rows.log import MERGED_FROM
-from fastmf.log.history import Batch, Events, History, Wanted
+from fastmf.log.events import Events
+from fastmf.log.history import Batch, History, Wanted
 
 COUNTS = {"users": 5, "items": 3}  # few rows, so that their tails grow long
 PIECE = fastmf.log.history._PIECE
@@ -81,7 +83,7 @@ class HistoryAgainstLists(RuleBasedStateMachine):
     @initialize(count=st.integers(1, 60), seed=st.integers(0, 99), built=st.booleans(), weighted=st.booleans())
     def start(self, count: int, seed: int, built: bool, weighted: bool) -> None:
         fastmf.log.history._PIECE = 16  # so that there are many
-        self.history, self.parts = History(max(COUNTS.values()), 40 * 2000), []
+        self.history, self.parts = History(max(COUNTS.values()), 40 * 2000, Gate()), []
         if built:
             self.parts = [random_events(count, seed, weighted=weighted)]
             self.history.build(self.parts[0], *COUNTS.values())
@@ -130,7 +132,7 @@ TestHistory = HistoryAgainstLists.TestCase
 
 def test_reading_lays_tails_out_at_a_constant_price() -> None:
     """However often rows are read while they grow, no more than three positions are written for each event."""
-    history, count = History(5, 40 * 20_000), 0
+    history, count = History(5, 40 * 20_000, Gate()), 0
     for seed in range(1000):
         history.append(random_events(10, seed))
         count += 10
@@ -144,7 +146,7 @@ def test_reading_lays_tails_out_at_a_constant_price() -> None:
 
 
 def test_a_base_that_is_full_leaves_tails_as_they_are() -> None:
-    history, users = History(5, 40 * 300), np.arange(5, dtype=np.int32)
+    history, users = History(5, 40 * 300, Gate()), np.arange(5, dtype=np.int32)
     for seed in range(40):
         events = random_events(250, seed)
         history.append(events)
@@ -155,7 +157,7 @@ def test_a_base_that_is_full_leaves_tails_as_they_are() -> None:
 
 def test_the_newest_time_costs_what_is_new() -> None:
     """Whole pieces of the log are looked at once, whatever comes in or is taken off behind them."""
-    history = History(5, 40 * 4 * PIECE)
+    history = History(5, 40 * 4 * PIECE, Gate())
     old = random_events(3 * PIECE, 0, timed=True)
     history.build(old, *COUNTS.values())
     assert history.newest == old.times.max()
@@ -169,7 +171,7 @@ def test_the_newest_time_costs_what_is_new() -> None:
 
 
 def test_a_full_log_refuses() -> None:
-    history = History(5, 40 * 100)
+    history = History(5, 40 * 100, Gate())
     history.append(random_events(90, 0))
     history.require_room(10)
     with pytest.raises(CapacityError, match="101 events exceed the memory budget of 4000 bytes"):
@@ -177,7 +179,7 @@ def test_a_full_log_refuses() -> None:
 
 
 def test_rolling_back_the_first_times_forgets_that_there_were_any() -> None:
-    history, past = History(5, 40 * 1000), random_events(20, 0)
+    history, past = History(5, 40 * 1000, Gate()), random_events(20, 0)
     history.build(past, *COUNTS.values())
     history.append(random_events(10, 1, timed=True))
     assert history.events.times is not None
@@ -191,7 +193,7 @@ def test_rolling_back_the_first_times_forgets_that_there_were_any() -> None:
 
 
 def test_weights_are_kept_from_the_first_event_that_has_one() -> None:
-    history, past = History(5, 40 * 1000), random_events(20, 0, weighted=False)
+    history, past = History(5, 40 * 1000, Gate()), random_events(20, 0, weighted=False)
     history.build(past, *COUNTS.values())
     later = random_events(10, 1), random_events(5, 2, weighted=False)
     for events in later:
@@ -207,7 +209,7 @@ def test_weights_are_kept_from_the_first_event_that_has_one() -> None:
 
 
 def test_rows_written_where_the_log_keeps_them_are_kept() -> None:
-    history, events = History(5, 40 * 1000), random_events(30, 0)
+    history, events = History(5, 40 * 1000, Gate()), random_events(30, 0)
     rows = {side: history.room(side, 30) for side in COUNTS}
     for side, column in rows.items():
         column[:] = getattr(events, side)
@@ -219,7 +221,7 @@ def test_rows_written_where_the_log_keeps_them_are_kept() -> None:
 
 
 def test_an_event_without_a_time_has_that_of_the_newest() -> None:
-    history = History(5, 40 * 1000)
+    history = History(5, 40 * 1000, Gate())
     assert history.times_of(None, 3) is None
     history.append(random_events(4, 0)._replace(times=np.array([3, 1, 4, 1])))
     history.append(random_events(2, 1)._replace(times=np.array([5, 9])))
@@ -274,7 +276,7 @@ def recalled(history: History, side: str, new: Events, limit: int, value: float 
 @pytest.mark.parametrize("side", sorted(COUNTS))
 @pytest.mark.parametrize("timed", [False, True])
 def test_rows_are_recalled_with_what_is_new_behind_their_past(side: str, timed: bool) -> None:
-    log = History(8, 1 << 20)
+    log = History(8, 1 << 20, Gate())
     parts = [random_events(60, seed, timed) for seed in (0, 1)]
     log.build(parts[0], *COUNTS.values())
     log.append(parts[1])
@@ -290,7 +292,7 @@ def test_rows_are_recalled_with_what_is_new_behind_their_past(side: str, timed: 
 
 
 def test_a_long_row_is_recalled_by_its_newest_events_and_a_sample_that_stands_for_the_others() -> None:
-    log, past = History(8, 1 << 20), random_events(400, 0, weighted=False)
+    log, past = History(8, 1 << 20, Gate()), random_events(400, 0, weighted=False)
     log.build(past, *COUNTS.values())
     new = random_events(10, 1)._replace(users=np.zeros(10, np.int32))
     for row, found in enumerate(recalled(log, "items", new, 10)):
@@ -304,7 +306,7 @@ def test_a_long_row_is_recalled_by_its_newest_events_and_a_sample_that_stands_fo
 
 
 def test_a_value_that_all_share_is_not_read() -> None:
-    log = History(8, 1 << 20)
+    log = History(8, 1 << 20, Gate())
     log.build(random_events(60, 0), *COUNTS.values())
     new = random_events(5, 1)._replace(items=np.zeros(5, np.int32))
     for found in recalled(log, "users", new, 1_000, value=2.5):

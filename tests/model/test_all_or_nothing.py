@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from interrupts import interrupted_at
 from strategies import FACTORS, as_text, assert_reads, assert_same, bits, content, fitted, some_events
 
 from fastmf import MF, Interactions, Options, losses, optimizers
-from fastmf.engine import WorkingSet
+from fastmf.devices import registry
 from fastmf.errors import CapacityError, DataError, DivergenceError
+from fastmf.learners.working import WorkingSet
 from fastmf.log.history import History
-from fastmf.parameters.table import Table
-from fastmf.state import commit
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
 NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
 
@@ -48,6 +49,7 @@ def unchanged(model: MF, twin: MF, before: dict[str, Any]) -> None:
     assert_same(content(model), {name: before[name] for name in content(model)})
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("text", [False, True], ids=["int", "str"])
 def test_a_diverging_update_changes_nothing(text: bool) -> None:
     model = fitted(text=text)
@@ -62,12 +64,15 @@ def test_a_diverging_update_changes_nothing(text: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "calls"), [("run", 0), ("run", 1), ("run", 4), ("measure", 0), ("measure", 1), ("moves", 0)]
+    ("name", "calls"), [("steps", 0), ("steps", 1), ("steps", 4), ("measure", 0), ("measure", 1), ("moves", 0)]
 )
 def test_an_interrupt_in_training_changes_nothing(name: str, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted()
     twin, before = model.copy(), bits(model)
-    monkeypatch.setattr(WorkingSet, name, later_than(calls, getattr(WorkingSet, name)))
+    if name == "moves":
+        monkeypatch.setattr(WorkingSet, name, later_than(calls, getattr(WorkingSet, name)))
+    else:
+        monkeypatch.setitem(registry._RUNNERS, (name, "cpu"), later_than(calls, registry.runner(name)))
     with pytest.raises(KeyboardInterrupt):
         model.update(NEW, epochs=2, history_epochs=3)
     monkeypatch.undo()
@@ -77,44 +82,10 @@ def test_an_interrupt_in_training_changes_nothing(name: str, calls: int, monkeyp
 def test_an_interrupt_in_the_first_update_leaves_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     model = MF(factors=FACTORS)
     before = bits(model)
-    monkeypatch.setattr(WorkingSet, "run", interrupted)
+    monkeypatch.setitem(registry._RUNNERS, ("steps", "cpu"), interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.update(NEW)
     assert_same(bits(model), before)
-
-
-def test_an_interrupt_in_the_commit_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while rows are being written: never half an update, and never one that cannot be undone."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
-    try:
-        interrupt_a_commit(monkeypatch)
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def interrupt_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = fitted()
-    twin, before = model.copy(), content(model)
-    twin.update(NEW)
-    real, raised = Table.scatter, []
-
-    def scatter(self: Table, *arguments: Any) -> None:
-        if not raised:
-            raised.append(True)
-            signal.raise_signal(signal.SIGINT)
-        real(self, *arguments)
-
-    monkeypatch.setattr(Table, "scatter", scatter)
-    with pytest.raises(KeyboardInterrupt):
-        model.update(NEW)
-    monkeypatch.undo()
-    assert raised
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if model.version:  # it came too late to stop the update, which then is whole, and can be undone
-        assert_same(bits(model), bits(twin))
-        model.rollback(to=0)
-    assert_same(content(model), before)
-    assert_reads(model)
 
 
 def update_often(model: MF, batch: Interactions) -> None:
@@ -155,6 +126,7 @@ def test_text_that_uses_up_the_memory_changes_nothing() -> None:
     assert model.predict(["x" * 300], ["new"]).size == 1
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 def test_an_update_that_half_precision_cannot_hold_is_refused() -> None:
     model = fitted(biases=False, options=Options(storage="float16"), solver=optimizers.SGD(0.05))
     before = bits(model)
@@ -182,22 +154,132 @@ def test_an_interrupt_in_reading_the_history_changes_nothing(monkeypatch: pytest
     unchanged(model, twin, before)
 
 
-def test_ctrl_c_held_back_by_a_commit_leaves_no_stale_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is raised when the commit is done; the journal of single events must not outlive the tables it points to."""
+# --- Ctrl-C at every line ---------------------------------------------------------------------------------------------
+
+LATER = Interactions([3, 100, 200], [7, 5, 201], [4, 3, 2])
+Change = Callable[[MF], Any]
+
+
+def learned_before() -> MF:
+    """At version 1."""
     model = fitted()
-    model.learn_one(3, 5, 4.0)
+    model.update(some_events(20, seed=9))
+    return model
+
+
+def single_events(model: MF) -> None:
+    for user, item in ((3, 5), (100, 70), (101, 5)):
+        model.learn_one(user, item, 4.0)
+
+
+def an_open_journal(model: MF) -> None:
+    """One that holds no event."""
+    single_events(model)
     model.flush()
+    model._open_journal(None)
 
-    def raised_at_last(state: Any, delta: Any) -> None:
-        commit(state, delta)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastmf.model.mf.commit", raised_at_last)
-    batch = Interactions(np.arange(100_000, 102_000), np.arange(2_000) % 40, np.full(2_000, 3.0))
-    with pytest.raises(KeyboardInterrupt):
-        model.update(batch)
-    monkeypatch.undo()
-    version = model.version
-    model.learn_one(100_001, 5, 4.0)
-    assert model.flush().events == 1
-    assert model.version == version + 1
+CHANGES: dict[str, tuple[Change, Change]] = {  # what comes first, and what is interrupted
+    "update": (lambda model: None, lambda model: model.update(NEW)),
+    "update beside an open journal": (an_open_journal, lambda model: model.update(NEW)),
+    "apply": (lambda model: None, lambda model: model.apply(learned_before_delta(model))),
+    "rollback": (lambda model: model.update(NEW), lambda model: model.rollback(to=1)),
+    "flush": (single_events, lambda model: model.flush()),
+}
+FOLLOWING: dict[str, Change] = {
+    "version": lambda model: model.version,
+    "update": lambda model: model.update(LATER),
+    "learn_one": lambda model: model.learn_one(3, 9, 4.0),
+    "learn_one of new ids": lambda model: model.learn_one(300, 301, 4.0),
+    "predict_one": lambda model: model.predict_one(3, 5),
+    "recommend": lambda model: model.recommend([3, 100]),
+    "copy": lambda model: model.copy(),
+}
+
+
+def learned_before_delta(model: MF) -> Any:
+    """The Delta of another copy at the same state."""
+    return model.copy().update(NEW)
+
+
+def goes_on(model: MF, following: Change) -> dict[str, Any]:
+    """All that a model is after the next call, and some more changes."""
+    following(model)
+    model.flush()
+    model.update(LATER)
+    return content(model)
+
+
+@pytest.mark.parametrize("following", FOLLOWING.values(), ids=FOLLOWING)
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_interrupted_change_is_not_there_or_whole(name: str, following: Change) -> None:
+    """Interrupted at any line of taking a Delta in; whatever is called next finds the model before it or after it.
+
+    Every line before the plainest call, every seventh before others.
+    """
+    first, change = CHANGES[name]
+    before, after, start = learned_before(), learned_before(), content(learned_before())
+    for model in (before, after):
+        first(model)
+    change(after)
+    outcomes = [goes_on(model, following) for model in (before, after)]
+    line, found, step = 0, [], 1 if following is FOLLOWING["version"] else 7
+    while True:
+        model = learned_before()
+        first(model)
+        if not interrupted_at(line, lambda model=model: change(model), "_take_in"):
+            break
+        learned = goes_on(model, following)
+        assert learned in outcomes, f"line {line}"
+        found.append(outcomes.index(learned))
+        assert_reads(model)
+        model.rollback(to=1)
+        assert_same(content(model), start)
+        line += step
+    assert found == sorted(found)  # from some line on, it is taken in
+    assert name == "flush" or {*found} == {0, 1}  # what was learned in place is there in any case
+
+
+@pytest.mark.parametrize("pair", [(3, 5), (100, 5), (3, 70), (100, 70)], ids=["known", "new user", "new item", "new"])
+@pytest.mark.parametrize("following", ["version", "update", "learn_one", "learn_one of new ids", "predict_one"])
+def test_an_interrupted_single_event_is_not_there_or_whole(pair: tuple[int, int], following: str) -> None:
+    def one_before() -> MF:
+        model = learned_before()
+        model.learn_one(7, 7, 4.0)
+        return model
+
+    before, after, start = one_before(), one_before(), content(learned_before())
+    after.learn_one(*pair, 4.0)
+    outcomes = [goes_on(model, FOLLOWING[following]) for model in (before, after)]
+    line, found, step = 0, [], 1 if following == "version" else 7
+    while True:
+        model = one_before()
+        if not interrupted_at(line, lambda model=model: model.learn_one(*pair, 4.0)):
+            break
+        learned = goes_on(model, FOLLOWING[following])
+        assert learned in outcomes, f"line {line}"
+        found.append(outcomes.index(learned))
+        assert_reads(model)
+        model.rollback(to=1)
+        assert_same(content(model), start)
+        line += step
+    assert step > 1 or {*found} == {0, 1}
+
+
+def test_an_update_interrupted_anywhere_changes_nothing_before_it_is_taken_in() -> None:
+    """Every fifth line of all: from reading the batch to the end."""
+    before, after = content(learned_before()), learned_before()
+    after.update(NEW)
+    outcomes = [before, content(after)]
+    line, found = 0, []
+    while True:
+        model = learned_before()
+        if not interrupted_at(line, lambda model=model: model.update(NEW)):
+            break
+        assert model.version in (1, 2)  # the next call
+        found.append(outcomes.index(content(model)))
+        assert model.version == 1 + found[-1]
+        assert_reads(model)
+        line += 5
+    assert found == sorted(found)
+    assert {*found} == {0, 1}

@@ -26,8 +26,9 @@ from strategies import (
 
 import fastmf
 from fastmf import MF, Delta, Interactions, Options, optimizers
-from fastmf.delta import Trail
+from fastmf.delta import Identity
 from fastmf.errors import StaleDelta
+from fastmf.followers.trail import Trail
 
 NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
 
@@ -42,8 +43,10 @@ def batch_of(number: int, count: int = 40) -> Interactions:
 
 def test_the_receipt_says_what_happened() -> None:
     model = fitted()
+    parent = model.head
     delta = model.update(NEW)
-    assert (delta.lineage, delta.parent, delta.version) == (model.lineage, 0, 1)
+    assert (delta.lineage, delta.head, delta.parent) == (model.lineage, model.head, parent)
+    assert (delta.parent_version, delta.version) == (0, 1)
     assert (delta.events, delta.rejected, delta.rows_moved) == (4, 0, 5)
     assert delta.new_users.tolist() == [100, 101]
     assert delta.new_items.tolist() == [70]
@@ -74,18 +77,21 @@ def test_the_losses_are_means_over_the_events_before_and_after(weights: list[flo
 
 def test_a_delta_prints_as_one_line() -> None:
     number, line = r"-?\d+(\.\d+)?(e[+-]\d+)?", str(fitted().update(NEW))
-    pattern = rf"4 events · 3 users \(2 new\) · 2 items \(1 new\) · loss {number} → {number} · {number} ms"
+    pattern = rf"4 events, 3 users \(2 new\), 2 items \(1 new\), loss {number} -> {number}, {number} ms"
     assert re.fullmatch(pattern, line), line
     old = str(fitted().update(Interactions([3], [5], [1])))
-    assert old.startswith("1 event · 1 user · 1 item · loss "), old
+    assert old.startswith("1 event, 1 user, 1 item, loss "), old
 
 
 def test_the_inverse_says_where_it_leads() -> None:
     model = fitted()
     model.update(NEW)
+    learned = model.head
     inverse = model.rollback(to=0)
     assert inverse.restores == 0
-    assert (inverse.parent, inverse.version, model.version) == (1, 2, 2)
+    assert (inverse.parent_version, inverse.version, model.version) == (1, 2, 2)
+    assert (inverse.parent, inverse.head) == (learned, model.head)
+    assert model.head != learned
     assert "back to version 0" in str(inverse)
 
 
@@ -266,10 +272,11 @@ def test_a_replica_can_undo_what_it_was_given() -> None:
 
 
 @pytest.mark.parametrize("made", [MF.copy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "pickle"])
-def test_a_copy_made_afterwards_can_undo_the_newest_update(made: Any) -> None:
+def test_a_copy_keeps_no_deltas_but_can_undo_the_newest_that_it_is_handed(made: Any) -> None:
     model = fitted()
     before, delta = content(model), model.update(NEW)
     twin = made(model)
+    refuse(twin, lambda: twin.rollback(to=0), "are kept back to version 1, not to 0")
     twin.rollback(delta)
     assert_same(content(twin), before)
 
@@ -296,6 +303,26 @@ def test_a_delta_applies_to_its_parent_version_only() -> None:
     refuse(replica, lambda: replica.apply(first), "version 0", "version 1")
     replica.apply(second)
     refuse(model, lambda: model.apply(second))
+
+
+@pytest.mark.parametrize("made", [MF.copy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "pickle"])
+def test_copies_that_have_gone_their_own_ways_refuse_each_others_deltas(made: Any) -> None:
+    """Their versions are the same numbers, their states are not."""
+    model = fitted()
+    twin = made(model)
+    assert twin.head == model.head
+    first, other = model.update(NEW), twin.update(batch_of(1))
+    second, further = model.update(batch_of(2)), twin.update(batch_of(2))
+    assert (second.parent_version, second.version) == (further.parent_version, further.version) == (1, 2)
+    refuse(model, lambda: model.apply(further), "version 1")
+    refuse(twin, lambda: twin.apply(second), "version 1")
+    refuse(model, lambda: model.rollback(further), "version 2 is not the newest")
+    model.rollback(second)
+    twin.rollback(further)
+    refuse(model, lambda: model.rollback(other))
+    refuse(model, lambda: model.apply(second))  # the same bits again, under another name
+    model.rollback(first)
+    assert_same(content(model), content(fitted()))
 
 
 def test_a_delta_belongs_to_one_lineage() -> None:
@@ -343,6 +370,21 @@ def test_rollback_to_a_version_that_was_gone_back_to() -> None:
     assert_same(content(model), content(twin))
 
 
+@pytest.mark.parametrize("made", [MF.copy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "pickle"])
+def test_a_copy_goes_back_to_where_it_was_copied_by_each_name_of_that_state(made: Any) -> None:
+    """The state of version 0, which the model came back to twice."""
+    model = fitted()
+    model.rollback(model.update(NEW))
+    model.update(batch_of(1))
+    model.rollback(to=2)
+    before, twin = content(model), made(model)
+    for to in (4, 2, 0):
+        twin.update(NEW)
+        twin.rollback(to=to)
+        assert_same(content(twin), before)
+    refuse(twin, lambda: twin.rollback(to=3))
+
+
 @pytest.mark.parametrize("to", [4, 99, -1, -3, pytest.param(2, id="taken back: no Delta leads there any more")])
 def test_rollback_to_a_version_that_is_not_behind_is_refused(to: int) -> None:
     model = gone_back_once()
@@ -352,9 +394,12 @@ def test_rollback_to_a_version_that_is_not_behind_is_refused(to: int) -> None:
 def test_old_deltas_are_dropped_beyond_a_budget() -> None:
     model = fitted()
     deltas = [model.update(batch_of(number)) for number in range(4)]
-    trail = Trail(deltas[2].nbytes + deltas[3].nbytes)
+    states = [Identity(deltas[0].parent, 0)]
+    trail = Trail([states], deltas[2].nbytes + deltas[3].nbytes)
     for delta in deltas:
-        trail.follow(delta)
+        for _ in range(2):  # whoever is interrupted calls it again
+            trail.follow(model._state, delta)
+    assert trail.states == [*states, *(delta.reached for delta in deltas)]
     assert [delta.version for delta in trail.since(2)] == [3, 4]
     with pytest.raises(StaleDelta, match="are kept"):
         trail.since(1)

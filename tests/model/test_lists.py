@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ITEMS, USERS, as_text, batches, fitted, recipes, some_events
+from strategies import ITEMS, USERS, as_text, change, changes, fitted, some_events, whole_numbers
 
 from fastmf import MF, Interactions, Options, losses, ranking
 from fastmf.errors import DataError, NotFittedError, StaleDelta
@@ -20,41 +20,12 @@ NONE_OF_THEM = 12_345
 def assert_current(lists: Lists, model: MF, unseen: bool = True, users: Any = None) -> None:
     """The lists are those of a full recompute."""
     users = model.users.values if users is None else users
-    wanted = model.recommend(users, k=lists.ids.shape[1], exclude_seen=unseen)
+    wanted = model.recommend(users, k=lists._k, exclude_seen=unseen)
     assert lists.version == model.version
     assert lists.users.tolist() == list(users)
     np.testing.assert_array_equal(lists.ids, wanted.ids)
     np.testing.assert_array_equal(lists.scores, wanted.scores)
     assert lists.ids.dtype == wanted.ids.dtype
-
-
-def whole_numbers() -> MF:
-    """A model in which many scores are equal."""
-    rng = np.random.default_rng(0)
-    tables = [rng.integers(-1, 2, (rows, 8)) for rows in (USERS, ITEMS)]
-    return MF.from_factors(*tables, item_biases=rng.integers(-1, 2, ITEMS), loss=losses.Huber())
-
-
-@st.composite
-def changes(draw: st.DrawFn) -> list[tuple[Any, ...]]:
-    """What happens to a model, in order."""
-    update = st.tuples(st.just("update"), batches(), recipes())
-    events = st.tuples(st.integers(0, USERS + 9), st.integers(0, ITEMS + 6), st.sampled_from([1.0, 5.0]))
-    one = st.tuples(st.just("learn_one"), st.lists(events, min_size=1, max_size=6))
-    back = st.tuples(st.just("rollback"), st.integers(1, 3))
-    return draw(st.lists(update | one | back, min_size=1, max_size=6))
-
-
-def change(model: MF, what: tuple[Any, ...]) -> list[Any]:
-    """Carry one change out; the Deltas of it."""
-    if what[0] == "update":
-        return [model.update(what[1], recipe=what[2])]
-    if what[0] == "learn_one":
-        for event in what[1]:
-            model.learn_one(*event)
-        return [model.flush()]
-    versions = model._state.trail.versions
-    return [model.rollback(to=versions[-1 - what[1]])] if len(versions) > what[1] else []
 
 
 @given(changes(), st.sampled_from([1, 4, ITEMS, ITEMS + 9]), st.booleans(), st.booleans(), st.booleans())
@@ -175,7 +146,7 @@ def test_deltas_that_do_not_follow() -> None:
     lists, other = model.lists(k=4), fitted()
     first = model.update(Interactions([3], [4], [1.0]))
     second = model.update(Interactions([3], [4], [1.0]))
-    with pytest.raises(StaleDelta, match="starts from version 1, the lists are at version 0"):
+    with pytest.raises(StaleDelta, match="starts from version 1, the lists are at 0"):
         lists.refresh(second)
     with pytest.raises(StaleDelta, match="the model is at 0"):
         other.lists(k=4).refresh(first)

@@ -70,11 +70,11 @@ def inside(model: MF) -> str:
     assert state is not None
     parts: list[Any] = [model.version, repr(model.global_mean)]
     for side in SIDES:
-        table, ids = state.factors.tables[side], state.ids[side]
+        table, ids = state.groups[side].table, state.groups[side].ids
         parts += [table.factors[: table.count], table.records[: table.count], ids.values]
     parts += [column for column in state.history.events if column is not None]
     parts += [repr(state.scalars["low"]), repr(state.scalars["high"])]
-    for kept in state.grams.kept.values():
+    for kept in (state.grams.kept[side] for side in SIDES if side in state.grams.kept):
         parts += [kept.matrix, kept.numbers[[0, 2]]]
     return digest(*parts)
 

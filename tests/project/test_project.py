@@ -50,14 +50,14 @@ def unpickles(module: str) -> bool:
     return module.split(".")[0] in UNPICKLERS
 
 
-def files_of_the_project() -> list[Path]:
-    """List what is, or would be, committed; empty outside a git checkout."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+def files_of_the_project(root: Path = ROOT) -> list[Path]:
+    """List what is committed, and not what users keep beside it; empty outside a git checkout."""
+    command = ["git", "ls-files", "-z", "--cached"]
     try:
-        answer = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        answer = subprocess.run(command, cwd=root, capture_output=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         return []
-    paths = (ROOT / name for name in answer.stdout.decode().split("\0") if name)
+    paths = (root / name for name in answer.stdout.decode().split("\0") if name)
     return [path for path in paths if path.is_file()]
 
 
@@ -129,6 +129,17 @@ def test_no_machine_path_and_no_registry_host() -> None:
             if MACHINE_PATH.search(line) or REGISTRY_HOST.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
     assert found == []
+
+
+def test_what_users_keep_beside_the_project_is_not_looked_at(tmp_path: Path) -> None:
+    try:
+        subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    except FileNotFoundError:
+        pytest.skip("no git")
+    for name in ("kept.py", "run.log"):
+        (tmp_path / name).write_text("x = 1\n")
+    subprocess.run(["git", "add", "kept.py"], cwd=tmp_path, check=True)
+    assert files_of_the_project(tmp_path) == [tmp_path / "kept.py"]
 
 
 def test_code_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

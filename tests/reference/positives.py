@@ -10,7 +10,6 @@ import numpy as np
 from strategies import FACTORS, SIDES
 
 from fastmf import MF, Interactions, losses, optimizers, regularizers, samplers
-from fastmf.kernels.train import pairwise
 
 USERS, ITEMS, EVENTS = 23, 31, 200
 LOSSES = [
@@ -83,14 +82,14 @@ def twin_of(model: MF, movable: tuple[Iterable[int], Iterable[int]]) -> naive.Li
     """The naive counterpart of a model as it is."""
     state = model._state
     assert state is not None
-    shape = state.factors.shape
+    shape = state.users.table.shape
     sides = []
     for side in SIDES:
-        table = state.factors.tables[side]
+        table = state.side(side).table
         rows = table.factors[: table.count].copy()
         sides.append(naive.Side.of(rows, table.records[: table.count], shape.size, shape.memory, table.count))
     objective = naive.Objective(None, naive.like(model.solver), naive.like(model.regularizer), model.biases)
-    whole = naive.Model(*sides, state.factors.global_mean, objective)
+    whole = naive.Model(*sides, state.global_mean, objective)
     return naive.Lists(whole, model.loss, (set(movable[0]), set(movable[1])))
 
 
@@ -102,7 +101,7 @@ def pool_of(loss: Any, items: int, past: Past, batch: Past, arrived: Past | None
 
 def in_flight(loss: Any) -> int:
     """Events of one user whose slopes are taken at once."""
-    return pairwise.FLIGHT if loss.kind == "pairwise" else 1
+    return 4 if loss.kind == "pairwise" else 1
 
 
 def assert_equals_twin(model: MF, twin: naive.Lists) -> None:
@@ -110,6 +109,6 @@ def assert_equals_twin(model: MF, twin: naive.Lists) -> None:
     state = model._state
     assert state is not None
     for side, expected in zip(SIDES, (twin.model.users, twin.model.items), strict=True):
-        table = state.factors.tables[side]
+        table = state.side(side).table
         np.testing.assert_allclose(table.factors[: table.count], expected.table(), 1e-4, 1e-6, err_msg=side)
         np.testing.assert_allclose(table.records[: table.count], expected.records(), 1e-4, 1e-6, err_msg=side)

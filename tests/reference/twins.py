@@ -8,13 +8,22 @@ import naive
 import numpy as np
 
 from fastmf import losses, optimizers, regularizers
-from fastmf.engine import Objective, WorkingSet, freeze, shape_of
-from fastmf.kernels.core.shape import Shape
-from fastmf.log.history import Events
-from fastmf.parameters.table import SIDES, Factors
+from fastmf.devices import runner
+from fastmf.gate import Gate
+from fastmf.kernels.core.shape import Shape, shape_of
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.log.history import History
+from fastmf.parameters.groups import RowGroup
+from fastmf.parameters.start import HashedStart
+from fastmf.parameters.table import Layout, Table
 from fastmf.plan import Plan
+from fastmf.protocols import Objective, freeze
+from fastmf.state import State
 
 COUNTS = {"users": 13, "items": 11}
+SIDES = tuple(COUNTS)
+BUDGET = 1 << 20
 
 
 class Twins:
@@ -31,13 +40,13 @@ class Twins:
         values = values or (losses.Squared(), optimizers.AdaGrad(), regularizers.L2())
         self.objective = Objective(*map(freeze, values, ("loss", "solver", "regularizer")))
         self.shape, self.movable = shape_of(size, values[1], biases), movable
-        factors = random_factors(self.shape)
-        self.working = WorkingSet(factors, {side: np.arange(COUNTS[side], dtype=np.int32) for side in SIDES}, movable)
+        state = random_state(self.shape)
+        self.working = WorkingSet(state, {side: np.arange(COUNTS[side], dtype=np.int32) for side in SIDES}, movable)
         users, items = (
             naive.Side.of(*self.working.now[side], size, self.shape.memory, movable[side]) for side in SIDES
         )
         likes = likes or tuple(map(naive.like, values))
-        self.naive = naive.Model(users, items, factors.global_mean, naive.Objective(*likes, biases))
+        self.naive = naive.Model(users, items, state.global_mean, naive.Objective(*likes, biases))
 
     def events(self, count: int) -> Events:
         """Random events with labels that the loss accepts, and weights; some are repeated pairs."""
@@ -53,11 +62,11 @@ class Twins:
         """One pass of both; returns their losses."""
         order = plan.block_order(0, epoch)
         blocks = [range(plan.bounds[block], plan.bounds[block + 1]) for block in order]
-        lost = self.working.run(plan, self.objective, self.movable, order, threads)
+        lost = runner("steps")(self.working, plan, self.objective, self.movable, order, threads)
         return lost, self.naive.epoch(naive.Events(*plan.events[:4]), blocks, plan.in_flight)
 
     def run_batches(self, events: Events, size: int) -> tuple[float, float]:
-        lost = self.working.run_batches(events, self.objective, self.movable, size)
+        lost = runner("minibatches")(self.working, events, self.objective, self.movable, size)
         return lost, self.naive.batches(naive.Events(*events[:4]), size)
 
     def assert_equal(self, rtol: float = 0) -> None:
@@ -72,13 +81,13 @@ class Twins:
                 np.testing.assert_allclose(found, expected, rtol, atol=rtol, err_msg=f"{side}, {name}")
 
 
-def random_factors(shape: Shape, storage: str = "float32") -> Factors:
-    """Tables that look trained: vectors, biases and optimizer memory are not what new rows start from."""
-    rng = np.random.default_rng(shape.size)
-    factors = Factors(shape, 1.5, storage, 1 << 20, seed=7)
-    for side, count in COUNTS.items():
-        table = factors.tables[side]
-        table.fill(count, factors.start(side))
+def random_state(shape: Shape, storage: str = "float32") -> State:
+    """A state that looks trained: vectors, biases and optimizer memory are not what new rows start from."""
+    rng, gate, groups = np.random.default_rng(shape.size), Gate(), {}
+    for stream, (side, count) in enumerate(COUNTS.items()):
+        table = Table(Layout(shape, storage), HashedStart.of(7, stream, shape.size), BUDGET)
+        groups[side] = RowGroup(table)
+        groups[side].start(np.arange(count))
         table.records[:count, 0] = rng.normal(0, 0.3, count) if shape.biases else 0
         table.records[:count, 1 : 1 + shape.memory] = rng.uniform(0, 2, (count, shape.memory))
-    return factors
+    return State(groups, History(max(COUNTS.values()), BUDGET, gate), gate, seed=7, global_mean=1.5)

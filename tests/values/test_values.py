@@ -11,11 +11,11 @@ import pytest
 from numba import njit
 
 from fastmf import MF, Interactions, losses, optimizers, regularizers, samplers
-from fastmf.engine import freeze
 from fastmf.errors import DataError
 from fastmf.kernels.core import bridge
 from fastmf.kernels.core.lanes import Row, load, store
 from fastmf.memory import aligned
+from fastmf.protocols import compiled_methods, freeze
 
 EVERY_LOSS = [*(getattr(losses, name)() for name in losses.__all__), losses.Logistic(negatives=4, calibration=0.5)]
 ALL_LOSSES = [loss for loss in EVERY_LOSS if loss.kind == "pointwise"]
@@ -53,12 +53,25 @@ def targets_of(loss: Any) -> np.ndarray:
     return np.linspace(low, high, 7)
 
 
+STEPS, FAST = optimizers.AdaGrad(0.04, 100.0), optimizers.AdaGrad(0.1, 100.0)
+SUITS = {  # what a loss brings where neither is given
+    "BPR pairwise": (FAST, 0.005),
+    "Confidence whole": (optimizers.ALS("cg", 3, 1.0, 1000), 0.06),
+    "Logistic listwise": (FAST, 0.03),
+    "SampledSoftmax listwise": (FAST, 0.06),
+    "WARP pairwise": (FAST, 0.06),
+}
+
+
 @pytest.mark.parametrize("loss", EVERY_LOSS, ids=str)
 def test_every_loss_makes_a_model_by_itself(loss: Any) -> None:
     model = MF(loss=loss)
-    rating = MF()
-    assert model.solver._fields
-    assert (model.solver, model.regularizer) == (rating.solver, rating.regularizer) or loss.kind != "pointwise"
+    solver, weight = SUITS.get(f"{type(loss).__name__} {loss.kind}", (STEPS, 0.06))
+    assert (type(model.solver), model.solver) == (type(solver), solver)
+    assert model.regularizer == regularizers.L2(weight)
+    own = MF(loss=loss, solver=solver._replace(**{solver._fields[-1]: 7}), regularizer=regularizers.L2(0.5))
+    assert own.solver[-1] == 7
+    assert own.regularizer.weight == 0.5
 
 
 # --- losses ---------------------------------------------------------------------------------------------------------
@@ -189,7 +202,7 @@ def test_slopes_of_a_list_are_the_derivatives_of_its_loss(loss: Any, count: int)
     rng = np.random.default_rng(count)
     scores, chances = rng.normal(0, 2, count + 1), rng.uniform(0.05, 2, count + 1)
     lost, slopes = graded(loss, scores, chances)
-    assert lost >= 0 or loss.kind != "listwise"
+    assert lost > 0
     for m, step in enumerate(np.eye(count + 1) * 1e-6):
         rise = graded(loss, scores + step, chances)[0] - graded(loss, scores - step, chances)[0]
         assert slopes[m] == pytest.approx(rise / 2e-6, rel=1e-5, abs=1e-7)
@@ -235,10 +248,10 @@ def test_a_sampler_keeps_with_a_probability(sampler: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (losses.WARP(trials=0), "WARP.trials must be a whole number >= 1, got 0"),
-        (losses.WARP(trials=2.5), "WARP.trials must be a whole number >= 1, got 2.5"),
-        (losses.SampledSoftmax(0), "SampledSoftmax.negatives must be a whole number >= 1, got 0"),
-        (losses.Logistic(negatives=1.5), "Logistic.negatives must be a whole number >= 0, got 1.5"),
+        (losses.WARP(trials=0), "WARP.trials must be a whole number from 1 to 1048576, got 0"),
+        (losses.WARP(trials=2.5), "WARP.trials must be a whole number from 1 to 1048576, got 2.5"),
+        (losses.SampledSoftmax(0), "SampledSoftmax.negatives must be a whole number from 1 to 1048576, got 0"),
+        (losses.Logistic(negatives=1.5), "Logistic.negatives must be a whole number from 0 to 1048576, got 1.5"),
         (losses.Logistic(calibration=1.5), "Logistic.calibration must be from 0 to 1, got 1.5"),
         (losses.BPR(sampler=samplers.Popular(1.5)), "Popular.alpha must be from 0 to 1, got 1.5"),
     ],
@@ -501,8 +514,54 @@ def test_freeze_asks_for_the_domain_of_a_loss_and_the_rate_of_a_solver() -> None
 
     with pytest.raises(TypeError, match=r"^Unbounded is no loss: it lacks domain"):
         freeze(Unbounded(), "loss")
-    with pytest.raises(TypeError, match=r"^Restless is no solver: it lacks the field rate"):
+    with pytest.raises(TypeError, match=r"^Restless is no solver: it lacks rate\. The learning rate, a field"):
         freeze(Restless(), "solver")
+    with pytest.raises(TypeError, match=r"^Constant is no solver: it lacks rate\. The learning rate, a field"):
+        freeze(type("Constant", (Restless,), {"rate": 0.1})(), "solver")
+
+
+@pytest.mark.parametrize("member", ["kind", "domain", "sampler", "allow_seen", "trials"])
+def test_freeze_names_a_missing_constant(member: str) -> None:
+    names = ["value", "slope", "weight", "link", "prior", "check", "kind", "domain", "sampler", "allow_seen", "trials"]
+    kept = {name: getattr(losses.BPR, name) for name in names if name != member}
+    kept |= {"sampler": samplers.Uniform()} if "sampler" in kept else {}
+    bare = type("Bare", (NamedTuple("Bare", []),), kept)
+    with pytest.raises(TypeError, match=rf"^Bare is no loss: it lacks {member}\. \w+"):
+        freeze(bare(), "loss")
+
+
+@pytest.mark.parametrize(
+    ("value", "role", "message"),
+    [
+        (type("Odd", (losses.Squared,), {"kind": "pair"})(), "loss", r"^Odd.kind must be one of .*, got 'pair'$"),
+        (type("Odd", (losses.Squared,), {"kind": None})(), "loss", r"^Odd.kind must be one of .*, got None$"),
+        (type("Odd", (samplers.Uniform,), {"source": "all"})(), "sampler", r"^Odd.source must be .*, got 'all'$"),
+    ],
+)
+def test_freeze_refuses_an_unknown_kind(value: Any, role: str, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        freeze(value, role)
+
+
+def test_kernels_may_call_every_compiled_method_and_no_other() -> None:
+    """The bridge is made from the protocols: a call takes their parameters, and answers as the method does."""
+    callers: dict[str, Any] = {
+        "link": losses.Poisson(),
+        "value": losses.Huber(),
+        "slope": losses.Huber(),
+        "quadratic": losses.Squared(),
+        "weight": losses.WARP(),
+        "grade": losses.SampledSoftmax(),
+        "keep": samplers.Popular(),
+        "step": optimizers.SGD(),
+        "pull": regularizers.L2(),
+    }
+    assert callers.keys() == compiled_methods().keys()
+    for name, parameters in compiled_methods().items():
+        arguments = [np.full(3, 2.0), np.ones(3), np.ones(3), 2, 3] if name == "grade" else [2.0] * len(parameters)
+        found, expected = getattr(bridge, name)(callers[name], *arguments), getattr(callers[name], name)(*arguments)
+        assert found == expected
+    assert not any(hasattr(bridge, name) for name in ("prior", "check", "state"))
 
 
 def test_freeze_names_wrong_parameters() -> None:
@@ -524,7 +583,7 @@ def test_freeze_refuses_what_is_no_named_tuple() -> None:
     class Plain:
         pass
 
-    for wrong, name in ((Plain(), "Plain"), ((1.0,), "tuple"), ("squared", "str"), (None, "NoneType")):
+    for wrong, name in ((Plain(), "Plain"), ((1.0,), "tuple"), ({}, "dict"), (None, "NoneType")):
         with pytest.raises(TypeError, match=rf"^loss must be a NamedTuple such as those of fastmf, got {name}$"):
             freeze(wrong, "loss")
 
@@ -532,12 +591,14 @@ def test_freeze_refuses_what_is_no_named_tuple() -> None:
 def test_freeze_refuses_a_value_in_the_wrong_role() -> None:
     with pytest.raises(TypeError, match="SGD is no loss: it lacks the method value"):
         freeze(optimizers.SGD(), "loss")
-    with pytest.raises(TypeError, match="Squared is no solver: it lacks the method state"):
+    with pytest.raises(TypeError, match="Squared is no solver: it lacks the method step"):
         freeze(losses.Squared(), "solver")
 
 
 def test_a_class_instead_of_a_value_is_refused() -> None:
-    with pytest.raises(TypeError, match="loss must be a NamedTuple"):
+    with pytest.raises(
+        TypeError, match=r"loss must be a NamedTuple .*, got the class Squared; write losses.Squared\(\)$"
+    ):
         freeze(losses.Squared, "loss")
 
 

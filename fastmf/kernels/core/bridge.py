@@ -26,6 +26,9 @@ from numba import njit, typeof
 from numba.core import config, event, types
 from numba.extending import overload
 
+from fastmf.console import say
+from fastmf.protocols import compiled_methods
+
 
 def _method(value: Any, name: str) -> Any:
     """The plain method of a value's class, without annotations: Numba would hold them against us."""
@@ -35,65 +38,24 @@ def _method(value: Any, name: str) -> Any:
     return python_types.FunctionType(method.__code__, method.__globals__, name, None, method.__closure__)
 
 
-def _bridged(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Let kernels call a function of this module: it compiles the method of that name of its first argument's class."""
-    names = ", ".join(inspect.signature(call).parameters)
-    overload(call)(_TYPING[names](call.__name__))
+def _bridged(name: str, parameters: tuple[str, ...]) -> Callable[..., Any]:
+    """A function that kernels may call: it compiles the method of that name of its first argument's class."""
+
+    def call(value: Any, *arguments: Any) -> Any:
+        return getattr(value, name)(*arguments)
+
+    def typing(value: Any, *arguments: Any) -> Any:
+        return _method(value, name)
+
+    named = [inspect.Parameter(one, inspect.Parameter.POSITIONAL_OR_KEYWORD) for one in ("self", *parameters)]
+    typing.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]  # Numba compares parameter names
+    call.__name__, call.__qualname__ = name, name
+    overload(call)(typing)
     return call
 
 
-# Numba compares parameter names, so there is one typing function for each list of them.
-_TYPING: dict[str, Any] = {
-    "self, score": lambda name: lambda self, score: _method(self, name),
-    "self, score, target": lambda name: lambda self, score, target: _method(self, name),
-    "self, count": lambda name: lambda self, count: _method(self, name),
-    "self, tries, candidates": lambda name: lambda self, tries, candidates: _method(self, name),
-    "self, scores, chances, slopes, count, items": lambda name: (
-        lambda self, scores, chances, slopes, count, items: _method(self, name)
-    ),
-    "self, row, origin": lambda name: lambda self, row, origin: _method(self, name),
-    "self, row, gradient, memory": lambda name: lambda self, row, gradient, memory: _method(self, name),
-}
-
-
-@_bridged
-def value(self, score, target):
-    return self.value(score, target)
-
-
-@_bridged
-def slope(self, score, target):
-    return self.slope(score, target)
-
-
-@_bridged
-def link(self, score):
-    return self.link(score)
-
-
-@_bridged
-def weight(self, tries, candidates):
-    return self.weight(tries, candidates)
-
-
-@_bridged
-def grade(self, scores, chances, slopes, count, items):
-    return self.grade(scores, chances, slopes, count, items)
-
-
-@_bridged
-def keep(self, count):
-    return self.keep(count)
-
-
-@_bridged
-def step(self, row, gradient, memory):
-    return self.step(row, gradient, memory)
-
-
-@_bridged
-def pull(self, row, origin):
-    return self.pull(row, origin)
+# One function for each compiled method of the protocols, such as value, slope, link, step, pull.
+globals().update({name: _bridged(name, parameters) for name, parameters in compiled_methods().items()})
 
 
 @functools.cache
@@ -153,7 +115,7 @@ class _Notice(event.Listener):
         ours = started.data["dispatcher"].py_func.__module__.startswith("fastmf.")
         if ours and not self._told:
             self._told = True
-            print("fastmf: compiling for this machine (a few seconds; later processes reuse it)", file=sys.stderr)
+            say("fastmf: compiling for this machine (a few seconds; later processes reuse it)")
 
     def on_end(self, ended: Any) -> None:
         return

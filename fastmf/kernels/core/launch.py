@@ -39,13 +39,17 @@ def launch(serial: Callable[[], Any], parallel: Callable[[], Any], threads: int,
     """Run a kernel on `args`: ``serial()`` and ``parallel()`` give its two compilations, so that only one is made."""
     if threads <= 1 or _forked:
         return serial()(*args)
-    with _lock:
-        kernel, before = parallel(), numba.get_num_threads()
+    kernel = parallel()
+    with _lock: return _on(threads, kernel, args)  # fmt: skip  # noqa: E701 - no line on which to be interrupted at its end
+
+
+def _on(threads: int, kernel: Any, args: tuple[Any, ...]) -> Any:
+    before = numba.get_num_threads()
+    try:
         numba.set_num_threads(threads)
-        try:
-            return kernel(*args)
-        finally:
-            numba.set_num_threads(before)
+        return kernel(*args)
+    finally:
+        numba.set_num_threads(before)
 
 
 def at_once(work: Callable[[_T], _R], parts: Sequence[_T], threads: int) -> list[_R]:

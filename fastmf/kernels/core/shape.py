@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numba.extending import register_jitable
 
@@ -20,3 +20,8 @@ class Shape(NamedTuple):
 def record_width(memory: int) -> int:
     """Floats in a record: the bias and the memory of its row, padded to 8 bytes."""
     return -(-(1 + memory) // 2) * 2
+
+
+def shape_of(factors: int, solver: Any, biases: bool) -> Shape:
+    """The shape of rows of so many factors under a solver."""
+    return Shape(factors, -(-factors // 16) * 16, max(1, solver.state(factors)), biases)

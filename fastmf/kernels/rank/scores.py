@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from fastmf.kernels.core import bridge
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load
 from fastmf.kernels.core.shape import Shape
+
+SHORTEST, LONGEST = 2.0**-40, 2.0**40  # of rows whose squares and products float32 has with all their digits
 
 
 @functools.cache
@@ -48,13 +51,36 @@ def lengths(shape: Shape) -> Any:
 def _lengths(size, width, stamp):
     @jit(stamp)
     def lengths(rows, out):
-        """out[r] = the Euclidean length of rows[r]."""
+        """out[r] = the Euclidean length of rows[r]; wrong for those outside SHORTEST to LONGEST."""
         stamp  # noqa: B018
         for row in range(out.size):
             factors = load(rows, row, 0, width, size)
             out[row] = np.sqrt((factors * factors).total())
 
     return lengths
+
+
+@functools.cache
+def directions(shape: Shape) -> Any:
+    """The kernel that brings rows of single precision to length 1."""
+    return _directions(shape.size, shape.width, stamp())
+
+
+def _directions(size, width, stamp):
+    @jit(stamp)
+    def directions(rows, out):
+        """out[r] = rows[r] by its length, or zeros where that is 0."""
+        stamp  # noqa: B018
+        for row in range(len(out)):
+            square = 0.0
+            for f in range(size):
+                square += np.float64(rows[row, f]) ** 2
+            out[row] = 0
+            if square > 0:
+                for f in range(size):
+                    out[row, f] = rows[row, f] / math.sqrt(square)
+
+    return directions
 
 
 @functools.cache
@@ -68,9 +94,11 @@ def _answer(stamp):
     def answer(users, records, mean, loss, rows, values, keys, ids):
         """values[n, m] = the prediction of score values[n, m] for user users[n], and ids[n, m] = keys[rows[n, m]].
 
-        A row of -1 stands for nothing and has id -1; where there are no keys, ids are left alone.
+        A row of -1 stands for nothing and has id -1; where there are no keys, ids are left alone. Returns whether any
+        row was -1.
         """
         stamp  # noqa: B018
+        short = False
         for n in range(users.size):
             offset = mean
             if users[n] >= 0:
@@ -79,7 +107,10 @@ def _answer(stamp):
                 row = rows[n, m]
                 if row >= 0:
                     values[n, m] = bridge.link(loss, values[n, m] + offset)
+                else:
+                    short = True
                 if keys.size:
                     ids[n, m] = keys[row] if row >= 0 else -1
+        return short
 
     return answer

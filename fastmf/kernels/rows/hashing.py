@@ -193,31 +193,37 @@ def _number(stamp):
 
 def _insert(stamp):
     @jit(stamp)
-    def insert(slots, older, cursor, keys, row):
-        """Add new keys as rows `row`, `row` + 1, ...; carries old pairs across. Returns the cursor in the old table."""
+    def insert(slots, older, progress, keys, row):
+        """Add new keys as rows `row`, `row` + 1, ..., those that are not in yet; carries old pairs across.
+
+        progress = (the next row to come in, the cursor in the old table, the pairs that are taken).
+        """
         stamp  # noqa: B018
-        table, mask = borrow(slots), last_slot(slots)
-        for position in range(keys.size):
+        table, mask, cursor = borrow(slots), last_slot(slots), progress[1]
+        for position in range(max(progress[0] - row, 0), keys.size):
             _put(table, mask, keys[position], row + position)
             for _ in range(MIGRATION):
                 if 2 * cursor < older.size:
                     if older[2 * cursor + 1] > 0:
                         _put(table, mask, older[2 * cursor], older[2 * cursor + 1] - 1)
                     cursor += 1
-        return cursor
+        end = row + keys.size
+        progress[2] += max(end - progress[0], 0)
+        progress[0], progress[1] = max(progress[0], end), cursor
 
     return insert
 
 
 def _remove(stamp):
     @jit(stamp)
-    def remove(slots, older, keys, row):
-        """Take back the keys of rows `row`, `row` + 1, ..., from both tables."""
+    def remove(slots, older, progress, keys, row):
+        """Take back the keys of rows `row`, `row` + 1, ..., from both tables; see insert."""
         stamp  # noqa: B018
         table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
         for position in range(keys.size):
             _bury(table, mask, keys[position], row + position)
             _bury(old, old_mask, keys[position], row + position)
+        progress[0] = min(progress[0], row)
 
     return remove
 

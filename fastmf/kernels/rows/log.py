@@ -12,6 +12,7 @@ from numba import njit
 from fastmf.kernels.core.borrowed import borrow, prefetch
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.rng import draw
+from fastmf.kernels.rows.sharing import begin, end
 
 MERGED_FROM = 16  # a tail shorter than this is not worth laying out
 _AHEAD = 16  # events between a prefetch and its use
@@ -19,33 +20,45 @@ _AHEAD = 16  # events between a prefetch and its use
 
 def _append(stamp):
     @jit(stamp)
-    def append(rows, first, head, tailed, previous):
-        """Link events `first`, `first` + 1, ... to their rows."""
+    def append(sides, first, size):
+        """Link events `first`, `first` + 1, ... to their rows on both sides, and count them: size[0] becomes their end.
+
+        A side is (the rows of these events, head, tailed, previous).
+        """
         stamp  # noqa: B018 - the cache key, see bridge
-        for position in range(rows.size):
-            if position + _AHEAD < rows.size:
-                prefetch(head, np.int64(rows[position + _AHEAD]))
-                prefetch(tailed, np.int64(rows[position + _AHEAD]))
-            row = rows[position]
-            previous[first + position] = head[row]
-            head[row] = first + position + 1
-            tailed[row] += 1
+        for side in range(2):
+            rows, head, tailed, previous = sides[side]
+            for position in range(rows.size):
+                if position + _AHEAD < rows.size:
+                    prefetch(head, np.int64(rows[position + _AHEAD]))
+                    prefetch(tailed, np.int64(rows[position + _AHEAD]))
+                row = rows[position]
+                previous[first + position] = head[row]
+                head[row] = first + position + 1
+                tailed[row] += 1
+        size[0] = first + sides[0][0].size
 
     return append
 
 
 def _retract(stamp):
     @jit(stamp)
-    def retract(rows, first, based, head, tailed, previous):
-        """Unlink events `first`, `first` + 1, ..., the newest ones of the log."""
+    def retract(sides, first, size):
+        """Unlink events `first`, `first` + 1, ..., the newest ones of the log, on both sides: size[0] becomes `first`.
+
+        A side is (the rows of these events, based, head, tailed, previous).
+        """
         stamp  # noqa: B018
-        for position in range(rows.size - 1, -1, -1):
-            row = rows[position]
-            if tailed[row] > 0:
-                head[row] = previous[first + position]
-                tailed[row] -= 1
-            else:
-                based[row] -= 1
+        for side in range(2):
+            rows, based, head, tailed, previous = sides[side]
+            for position in range(rows.size - 1, -1, -1):
+                row = rows[position]
+                if tailed[row] > 0:
+                    head[row] = previous[first + position]
+                    tailed[row] -= 1
+                else:
+                    based[row] -= 1
+        size[0] = first
 
     return retract
 
@@ -79,13 +92,16 @@ def read(row, first, last, start, based, head, previous, base, events):
 
 
 @njit
-def lay_out(row, events, start, based, head, tailed, base, used):
-    """All events of a row, laid out behind the `used` positions of the base; returns how many are used then."""
+def lay_out(row, events, start, based, head, tailed, base, used, changes):
+    """All events of a row, laid out behind the used[0] positions of the base; `changes` is that of a Gate."""
+    first = used[0]
     for k in range(events.size):
-        base[used + k] = events[k]
-    start[row], based[row] = used, events.size
+        base[first + k] = events[k]
+    begun = begin(changes)
+    start[row], based[row] = first, events.size
     head[row], tailed[row] = 0, 0
-    return used + events.size
+    end(changes, begun)
+    used[0] = first + events.size
 
 
 @njit
@@ -96,34 +112,33 @@ def older(row, count, k):
 
 def _collect(stamp):
     @jit(stamp)
-    def collect(rows, bounds, start, based, head, tailed, previous, base, used, events):
-        """events[bounds[n]:bounds[n + 1]] = the newest events of rows[n], oldest first.
+    def collect(rows, bounds, index, events):
+        """events[bounds[n]:bounds[n + 1]] = the newest events of rows[n], oldest first; index as in recall.
 
-        A tail as long as its base is laid out behind the `used` positions of the base when the whole row is visited
-        anyway, which costs a constant per event over time. Returns how many positions are used then.
+        A tail as long as its base is laid out behind the used positions of the base when the whole row is visited
+        anyway, which costs a constant per event over time.
         """
         stamp  # noqa: B018
+        start, based, head, tailed, previous, base, used, changes = index
         for n in range(rows.size):
             row, first, last = rows[n], bounds[n], bounds[n + 1]
             read(row, first, last, start, based, head, previous, base, events)
             whole = last - first == based[row] + tailed[row]
-            if whole and tailed[row] >= max(MERGED_FROM, based[row]) and used + last - first <= base.size:
-                used = lay_out(row, events[first:last], start, based, head, tailed, base, used)
-        return used
+            if whole and tailed[row] >= max(MERGED_FROM, based[row]) and used[0] + last - first <= base.size:
+                lay_out(row, events[first:last], start, based, head, tailed, base, used, changes)
 
     return collect
 
 
 @njit
-def tidied(row, limit, links, base, used):
-    """Lay out a row that is longer than `limit`, if its sample may lack events; how many positions are used then."""
-    start, based, head, tailed, previous = links
+def compact(row, limit, index):
+    """Lay out a row that is longer than `limit`, if its sample may lack events."""
+    start, based, head, tailed, previous, base, used, changes = index
     count = np.int64(based[row] + tailed[row])
-    if count > limit and limit > 1 and tailed[row] > based[row] and used + count <= base.size:
+    if count > limit and limit > 1 and tailed[row] > based[row] and used[0] + count <= base.size:
         whole = np.empty(count, np.int64)
         read(row, 0, count, start, based, head, previous, base, whole)
-        used = lay_out(row, whole, start, based, head, tailed, base, used)
-    return used
+        lay_out(row, whole, start, based, head, tailed, base, used, changes)
 
 
 @njit
@@ -131,7 +146,7 @@ def sample(row, limit, links, base, events, scales):
     """The newest events of a row, oldest first, into `events`; of a row with more than `limit`, a sample of the others.
 
     The sample comes first, limit // 2 events of the older half of the row, each of which stands for scales[n] events.
-    That half is in the base once the row is tidied, so that what is drawn depends on the log alone.
+    That half is in the base once the row is compact, so that what is drawn depends on the log alone.
     """
     start, based, head, tailed, previous = links
     count = np.int64(based[row] + tailed[row])
@@ -144,17 +159,15 @@ def sample(row, limit, links, base, events, scales):
     return taken
 
 
-def _tidy(stamp):
+def _compact_all(stamp):
     @jit(stamp)
-    def tidy(rows, limit, index):
-        """Lay out rows that are sampled, see recall; returns how many positions of the base are used then."""
+    def compact_all(rows, limit, index):
+        """Lay out rows that are sampled, see recall."""
         stamp  # noqa: B018
-        used = index[6]
         for n in range(rows.size):
-            used = tidied(rows[n], limit, index[:5], index[5], used)
-        return used
+            compact(rows[n], limit, index)
 
-    return tidy
+    return compact_all
 
 
 def _recall(stamp):
@@ -162,14 +175,14 @@ def _recall(stamp):
     def recall(rows, bounds, limit, index, columns, numbering, new, out):
         """The events of rows[n], from bounds[n] - bounds[0] on: those of `sample`, then new ones.
 
-        index = (start, based, head, tailed, previous, base, used). columns, new[0] and out are (rows of the other side,
-        values, weights, times), without times where `out` has none; a single value is that of all events. The first
-        columns[4] events of the log weigh 1, and a sampled event weighs as much as all that it stands for. In place of
-        rows of the other side are their numbers; numbering = (marks, rows, count), see grouping.Numbering. New events
-        of rows[n] are new[1][new[2][n]:new[2][n + 1]]. Returns how many positions of the base are used then.
+        index = (start, based, head, tailed, previous, base, used, changes of the gate). columns, new[0] and out are
+        (rows of the other side, values, weights, times), without times where `out` has none; a single value is that of
+        all events. The first columns[4] events of the log weigh 1, and a sampled event weighs as much as all that it
+        stands for. In place of rows of the other side are their numbers; numbering = (marks, rows, count), see
+        grouping.Numbering. New events of rows[n] are new[1][new[2][n]:new[2][n + 1]].
         """
         stamp  # noqa: B018
-        links, base, used = index[:5], index[5], index[6]
+        links, base = index[:5], index[5]
         _, based, _, tailed, _ = links
         own, values, weights, single = borrow(columns[0]), borrow(columns[1]), borrow(columns[2]), columns[1].size == 1
         times, unweighted, (columns_new, order, starts) = columns[3], columns[4], new
@@ -181,7 +194,8 @@ def _recall(stamp):
             longest = max(longest, min(limit, np.int64(based[rows[n]] + tailed[rows[n]])))
         events, scales = np.empty(longest, np.int64), np.empty(longest, np.float32)
         for n in range(rows.size):
-            at, used = bounds[n] - bounds[0], tidied(rows[n], limit, links, base, used)
+            at = bounds[n] - bounds[0]
+            compact(rows[n], limit, index)
             taken = sample(rows[n], limit, links, base, events, scales)
             for k in range(taken):
                 ahead = events[min(k + _AHEAD, taken - 1)]
@@ -206,7 +220,6 @@ def _recall(stamp):
                     out_times[at] = columns_new[3][event]
                 at += 1
         numbering[2][0] = known
-        return used
 
     return recall
 
@@ -230,4 +243,4 @@ def _fetch(stamp):
 
 
 append, retract, count = _append(stamp()), _retract(stamp()), _count(stamp())
-collect, fetch, tidy, recall = _collect(stamp()), _fetch(stamp()), _tidy(stamp()), _recall(stamp())
+collect, fetch, compact_all, recall = _collect(stamp()), _fetch(stamp()), _compact_all(stamp()), _recall(stamp())

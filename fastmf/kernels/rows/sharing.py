@@ -15,11 +15,15 @@ from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from fastmf.kernels.core.borrowed import Borrowed
+
 _LONG = ir.IntType(64)
 _CAN_YIELD = hasattr(os, "sched_yield")
 
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
+    if isinstance(kind, Borrowed):
+        return builder.gep(cgutils.create_struct_proxy(kind)(context, builder, value=array).data, [place])
     return builder.gep(context.make_array(kind)(context, builder, array).data, [place])
 
 
@@ -107,3 +111,34 @@ def finish_block(blocks, progress, block, item_band):
     stratum = read(done_items, item_band) + 1
     write(done_users, block % blocks[2], stratum)
     write(done_items, item_band, stratum)
+
+
+# --- what changes beside questions: the count of a Gate ---------------------------------------------------------------
+
+
+@njit
+def begin(changes):
+    """Make the count odd, unless whoever calls the kernel has; whether it was done here."""
+    if read(changes, 0) % 2:
+        return False
+    turn(changes)
+    return True
+
+
+@njit
+def end(changes, begun):
+    """Make the count even again, if it was made odd here."""
+    if begun:
+        turn(changes)
+
+
+@intrinsic
+def turn(typing: Any, counter: Any) -> Any:
+    """Make ``counter[0]`` one more. Nothing that is written before or after is seen on the other side of it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _place(context, builder, counter, arguments[0], _LONG(0))
+        builder.atomic_rmw("add", pointer, _LONG(1), "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(counter), generate

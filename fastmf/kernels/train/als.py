@@ -8,7 +8,8 @@ over its events n, which met the rows x_n of the other side; G is the Gram matri
 rows are, met or not. Ratings have no such term. t_n is the target less what the row cannot change (mean, bias of x_n).
 
 ========== ==============================================================================================
-CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64
+CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64. Where the rounding of the
+           sums leaves nothing of a pivot (fewer rows met than factors, and hardly a penalty), by CG from zero
 CG         `steps` of conjugate gradients from where the row is; never forms a matrix
 EALS       `steps` passes over the coordinates of the row, each set to its minimum with the others fixed
 ========== ==============================================================================================
@@ -29,21 +30,24 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numba.extending import overload
 
-from fastmf.kernels.core.borrowed import borrow, narrow, prefetch
+from fastmf.kernels.core.borrowed import borrow, prefetch
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, store
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.sharing import draw_number
+from fastmf.kernels.train.direct import solve_cholesky, solve_eals
 
 METHODS = CHOLESKY, CG, EALS = 0, 1, 2
 ANEW, FAR = -1, -2  # in place of a number of fresh events: solved from where the row is, which may be far off
-ROOM = 8  # rows of lanes that a worker needs besides a matrix
 STEPS_ON_FRESH = 6  # of conjugate gradients, from no guess; at least as many from FAR
+LEAST = 1e-30  # a penalty
+SMALL = 2.0**-30  # evidence that float32 should not see as it is
+NEGLIGIBLE = 2.0**-20  # evidence beside what is missing, or the penalty: float32 leaves more of what the row was
+_LARGE, _TINY = 2.0**80, 2.0**-200
 _AHEAD = 8  # events between a prefetch and its use
-_GROUP = 4  # events whose outer products are added at once
 
 
 class Form(NamedTuple):
@@ -55,6 +59,11 @@ class Form(NamedTuple):
     shape: Shape
     method: int
     explicit: bool
+
+
+def scale_of(evidence: Any, missing: Any, penalty: Any) -> Any:
+    """What the equations of rows with little evidence are multiplied with, so that float32 holds all of them."""
+    return np.minimum(1 / np.maximum(evidence, _TINY), _LARGE / np.maximum(np.maximum(missing, penalty), _TINY))
 
 
 # --- what all methods share -----------------------------------------------------------------------------------------
@@ -107,8 +116,8 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
 def shift(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
     """How -1/2 of the gradient of some events has changed as the rows they met moved, and its part for the bias.
 
-    seen = (rows of the other side as they were, their records, how many: the first ones, no other has moved). For
-    kernels only.
+    seen = (rows of the other side as they were, their records, the first of them, the one behind the last: no other has
+    moved). For kernels only.
     """
 
 
@@ -120,18 +129,19 @@ def _shift(size, width, biased, explicit, row, bias, tables, seen, events, span,
     def pull(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
         _, _, other, other_records = tables
         others, weights, targets = events
-        old, old_records, moved = seen
+        old, old_records, first_moved, last_moved = seen
         total, total_bias = row * np.float32(0), np.float32(0)
         for n in range(span[0], span[1]):
             met = np.int64(others[n])
-            if met < moved:
-                x, y = load(other, met, 0, width, size), load(old, met, 0, width, size)
+            if first_moved <= met < last_moved:
+                then = met - first_moved
+                x, y = load(other, met, 0, width, size), load(old, then, 0, width, size)
                 error, error_then = -(x * row).total() - bias, -(y * row).total() - bias
                 if explicit:
                     target = targets[n] - mean
                     error, error_then = (
                         error + target - other_records[met, 0],
-                        error_then + target - old_records[met, 0],
+                        error_then + target - old_records[then, 0],
                     )
                 else:
                     error, error_then = error + np.float32(1), error_then + np.float32(1)
@@ -181,6 +191,7 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
             )
             bend = (direction * product).total() + direction_bias * product_bias
             if not bend < 0:  # too near 0 for float32
+                norm += bend * 0  # unless it is no number
                 break
             length = -norm / bend
             row, bias = fma(direction, length, row), bias + direction_bias * length
@@ -189,6 +200,8 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
             share = following / norm
             direction, direction_bias = fma(direction, share, left), left_bias + direction_bias * share
             norm = following
+        if not norm < np.inf:  # too large for float32: whoever looks refuses it
+            row, bias = row * np.float32(np.nan), np.float32(np.nan)
         store(own, number, 0, row)
         if biased:
             own_records[number, 0] = bias
@@ -197,163 +210,44 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
     return solve
 
 
-# --- the normal equations -------------------------------------------------------------------------------------------
+# --- one row, by any method -----------------------------------------------------------------------------------------
 
 
-@njit(error_model="numpy")
-def _solve_positive(matrix, right, size):
-    """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor."""
-    for j in range(size):
-        scale = 1.0 / np.sqrt(matrix[j, j])
-        for column in range(j, size):
-            matrix[j, column] *= scale
-        right[j] *= scale
-        source = matrix[j]
-        for i in range(j + 1, size):
-            target, share = matrix[i], source[i]
-            right[i] -= share * right[j]
-            for column in range(i, size):
-                target[column] -= share * source[column]
-    for j in range(size - 1, -1, -1):
-        value = right[j]
-        for column in range(j + 1, size):
-            value -= matrix[j, column] * right[column]
-        right[j] = value / matrix[j, j]
+def solve_row(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
+    """Solve one row, or let it take a step; returns the loss of its (fresh) events before. For kernels only.
+
+    `fresh` is the number of its fresh events, ANEW or FAR; scratch = (rows of lanes, the same 16 wide, a matrix, a
+    column, turned rows).
+    """
 
 
-def solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    """Set one row to its minimum; returns the loss of its events before. For kernels only."""
-
-
-@overload(solve_cholesky, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    if not hasattr(size, "literal_value"):
-        return None
-    parts = width.literal_value // 16
-
-    def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-        own, own_records, other, other_records = tables
-        others, weights, targets = events
-        gram, missing, penalty, mean = terms
-        room, squares, matrix, right = scratch
-        blocks = narrow(other, 16)
-        first, last = span
-        old = load(own, number, 0, width, size)
-        old_bias = own_records[number, 0] if biased else np.float32(0)
-        zero = old * np.float32(0)
-        for factor in range(width):
-            store(room, ROOM + factor, 0, zero)
-        along, column, count, along_bias, lost = zero, zero, np.float32(0), np.float32(0), 0.0
-        for start in range(first, last, _GROUP):
-            for member in range(_GROUP):
-                n = min(start + member, last - 1)
-                prefetch(other, np.int64(others[min(n + _AHEAD, last - 1)]))
-                met = np.int64(others[n])
-                weight = weights[n] if start + member < last else np.float32(0)
-                x = load(other, met, 0, width, size)
-                scaled = x * weight
-                store(room, 1 + member, 0, scaled)
-                target = targets[n] - mean - other_records[met, 0] if explicit else np.float32(1)
-                error = target - (x * old).total() - old_bias
-                lost += weight * error * error
-                along = fma(scaled, target, along)
-                if biased:
-                    column, count, along_bias = column + scaled, count + weight, along_bias + weight * target
-            a, b = np.int64(others[start]), np.int64(others[min(start + 1, last - 1)])
-            c, d = np.int64(others[min(start + 2, last - 1)]), np.int64(others[min(start + 3, last - 1)])
-            for part in range(parts):
-                x_a, x_b = load(blocks, a * parts + part, 0, 16, 16), load(blocks, b * parts + part, 0, 16, 16)
-                x_c, x_d = load(blocks, c * parts + part, 0, 16, 16), load(blocks, d * parts + part, 0, 16, 16)
-                for factor in range(16 * part, size):
-                    place = (ROOM + factor) * parts + part
-                    total = fma(x_a, room[1, factor], load(squares, place, 0, 16, 16))
-                    total = fma(x_b, room[2, factor], total)
-                    total = fma(x_c, room[3, factor], total)
-                    store(squares, place, 0, fma(x_d, room[4, factor], total))
-        store(room, 0, 0, along)
-        store(room, 1, 0, column)
-        for i in range(size):
-            right[i] = room[0, i]
-            for j in range(i, size):  # the lower triangle was summed
-                met_both = np.float64(room[ROOM + j, i])
-                matrix[i, j] = met_both if explicit else met_both + missing * np.float64(gram[i, j])
-            matrix[i, i] += penalty
-            if biased:
-                matrix[i, size] = room[1, i]
-        if biased:
-            right[size], matrix[size, size] = along_bias, count + penalty
-        _solve_positive(matrix, right, size + 1 if biased else size)
-        for factor in range(size):
-            room[0, factor] = np.float32(right[factor])
-        store(own, number, 0, load(room, 0, 0, width, size))
-        if biased:
-            own_records[number, 0] = np.float32(right[size])
-        return lost
-
-    return solve
-
-
-# --- coordinates ----------------------------------------------------------------------------------------------------
-
-
-def solve_eals(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    """One pass over the coordinates of one row; returns the loss of its events before. For kernels only."""
-
-
-@overload(solve_eals, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _solve_eals(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+@overload(solve_row, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_row(
+    size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch
+):
     if not hasattr(size, "literal_value"):
         return None
 
-    def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-        own, own_records, other, other_records = tables
-        others, weights, targets = events
-        gram, missing, penalty, mean = terms
-        room, turned = scratch  # turned: a column of the met rows per line, then weights, weights 0, errors
-        first, last = span
-        old = load(own, number, 0, width, size)
-        bias = own_records[number, 0] if biased else np.float32(0)
-        strips = (last - first + 15) // 16
-        weighted, missed, lost = size, size + 1, 0.0
-        for n in range(16 * strips):
-            strip, lane = n // 16, n % 16
-            event = min(first + n, last - 1)
-            met = np.int64(others[event])
-            x = load(other, met, 0, width, size)
-            store(room, 0, 0, x)
-            for factor in range(size):
-                turned[factor * strips + strip, lane] = room[0, factor]
-            weight = weights[event] if first + n < last else np.float32(0)
-            target = targets[event] - mean - other_records[met, 0] if explicit else np.float32(1)
-            error = target - (x * old).total() - bias
-            turned[weighted * strips + strip, lane], turned[missed * strips + strip, lane] = weight, error
-            lost += weight * error * error
-        store(room, 0, 0, old)
-        for factor in range(size):
-            pulled, curved = load(turned, 0, 0, 16, 16) * np.float32(0), load(turned, 0, 0, 16, 16) * np.float32(0)
-            for strip in range(strips):
-                x = load(turned, factor * strips + strip, 0, 16, 16)
-                scaled = x * load(turned, weighted * strips + strip, 0, 16, 16)
-                pulled = pulled + scaled * load(turned, missed * strips + strip, 0, 16, 16)
-                curved = curved + scaled * x
-            value = room[0, factor]
-            slope, curve = pulled.total() - penalty * value, curved.total() + penalty
-            if not explicit:
-                slope -= missing * (load(gram, factor, 0, width, size) * load(room, 0, 0, width, size)).total()
-                curve += missing * gram[factor, factor]
-            change = slope / curve
-            room[0, factor] = value + change
-            for strip in range(strips):
-                x, place = load(turned, factor * strips + strip, 0, 16, 16), missed * strips + strip
-                store(turned, place, 0, fma(x, -change, load(turned, place, 0, 16, 16)))
-        store(own, number, 0, load(room, 0, 0, width, size))
-        if biased:
-            pulled, curve = -penalty * bias, penalty
-            for strip in range(strips):
-                weight = load(turned, weighted * strips + strip, 0, 16, 16)
-                pulled += (weight * load(turned, missed * strips + strip, 0, 16, 16)).total()
-                curve += weight.total()
-            own_records[number, 0] = bias + pulled / curve
+    def solve(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
+        room, squares, matrix, right, turned = scratch
+        lost, done, times = 0.0, False, steps
+        if fresh >= 0:
+            times = STEPS_ON_FRESH
+        elif method == CHOLESKY:
+            buffers = room, squares, matrix, right
+            lost, done = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
+            times, fresh = 2 * size, np.int64(ANEW)
+        elif method == EALS:
+            for step in range(steps):
+                before = solve_eals(size, width, biased, explicit, number, tables, events, span, terms, (room, turned))
+                lost, done = before if step == 0 else lost, True
+        elif fresh == FAR:
+            times = max(steps, STEPS_ON_FRESH)
+        if not done:
+            before = solve_cg(
+                size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
+            )
+            lost = lost if method == CHOLESKY and fresh < 0 else before
         return lost
 
     return solve
@@ -392,40 +286,26 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                 if n >= span[1]:
                     break
                 part, number = (bounds[n], bounds[n + 1]), np.int64(numbers[n])
-                if part[0] == part[1]:
+                if part[0] == part[1] or penalties[n] == 0:
                     continue
                 terms = borrow(since[0]), missing[n], penalties[n], mean
-                if method == CG or fresh[n] >= 0:
-                    times = (
-                        steps if fresh[n] == ANEW else STEPS_ON_FRESH if fresh[n] >= 0 else max(steps, STEPS_ON_FRESH)
-                    )
-                    seen = borrow(since[2]), borrow(since[3]), since[4]
-                    sums[n] = solve_cg(
-                        size,
-                        width,
-                        biased,
-                        explicit,
-                        number,
-                        tables,
-                        columns,
-                        part,
-                        fresh[n],
-                        terms,
-                        (borrow(since[1]), grown[n], seen),
-                        times,
-                        room,
-                    )
-                elif method == CHOLESKY:
-                    buffers = room, squares, matrix, right
-                    sums[n] = solve_cholesky(
-                        size, width, biased, explicit, number, tables, columns, part, terms, buffers
-                    )
-                else:
-                    for step in range(steps):
-                        lost = solve_eals(
-                            size, width, biased, explicit, number, tables, columns, part, terms, (room, turned)
-                        )
-                        if step == 0:
-                            sums[n] = lost
+                seen = borrow(since[2]), borrow(since[3]), np.int64(0), np.int64(since[4])
+                buffers = room, squares, matrix, right, turned
+                sums[n] = solve_row(
+                    size,
+                    width,
+                    biased,
+                    explicit,
+                    method,
+                    number,
+                    tables,
+                    columns,
+                    part,
+                    fresh[n],
+                    terms,
+                    (borrow(since[1]), grown[n], seen),
+                    steps,
+                    buffers,
+                )
 
     return solve

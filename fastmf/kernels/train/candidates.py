@@ -13,7 +13,7 @@ from fastmf.kernels.core import bridge
 from fastmf.kernels.core.borrowed import claim, claim_row, prefetch, prefetch_row
 from fastmf.kernels.core.lanes import fma, load
 from fastmf.kernels.train.negatives import BEYOND, LITERAL, NONE, chance, pick_unseen
-from fastmf.kernels.train.pointwise import move_row
+from fastmf.kernels.train.row import move_row
 
 _ONE = np.float32(1)
 

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load, store
@@ -23,18 +23,20 @@ def gram(shape: Shape, parallel: bool) -> Any:
 
 def _gram(size, width, parallel, stamp):
     @jit(stamp, parallel)
-    def gram(rows, count, shares, room, sums):
-        """sums[p], float64[width, width], becomes the upper triangle of part p of the first `count` rows.
+    def gram(rows, count, shares, span, room, sums):
+        """sums[p], float64[width, width], has rows span[0] to span[1] of part p of the first `count` rows added.
 
-        Row r counts shares[r] times, or once where there are no shares; room is float32[PARTS, 4, width].
+        Row r counts shares[r] times, or once where there are no shares, in the upper triangle, which is 0 before rows
+        from 0 on are added. span[0] is a multiple of 4; room is float32[PARTS, 4, width].
         """
         stamp  # noqa: B018 - the cache key, see bridge
         for part in prange(PARTS):
             first, last = count * part // PARTS, count * (part + 1) // PARTS
             total, four = sums[part], room[part]
             scaled = np.empty((4, width))
-            total[:, :] = 0.0
-            for start in range(first, last, 4):
+            if span[0] == 0:
+                total[:, :] = 0.0
+            for start in range(first + span[0], min(first + span[1], last), 4):
                 for member in range(4):
                     row = min(start + member, last - 1)
                     store(four, member, 0, load(rows, row, 0, width, size))
@@ -69,3 +71,35 @@ def _correct(size, width, stamp):
                     total[i, j] += scaled * room[0, j]
 
     return correct
+
+
+# --- of a single event ----------------------------------------------------------------------------------------------
+
+
+@njit
+def fill(square, gram, room, shares, moved, size):
+    """Square = gram, mirrored; where it has `moved`, with row 1 of the room for row 0, shares[n] times row n."""
+    for a in range(size):
+        for b in range(a, size):
+            change = 0.0
+            if moved:
+                change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
+            square[a, b] = square[b, a] = np.float32(gram[a, b] + change)
+
+
+@njit
+def fill_change(drift, room, shares, size):
+    """Drift = the change that `fill` has made, mirrored."""
+    for a in range(size):
+        for b in range(a, size):
+            change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
+            drift[a, b] = drift[b, a] = np.float32(change)
+
+
+@njit
+def replace(gram, room, shares, size):
+    """Gram += shares[1] * row 1 of the room, squared, - shares[0] * row 0, squared; the upper triangle."""
+    for a in range(size):
+        gone, come = shares[0] * room[0, a], shares[1] * room[1, a]
+        for b in range(a, size):
+            gram[a, b] += come * room[1, b] - gone * room[0, b]

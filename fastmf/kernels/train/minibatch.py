@@ -13,11 +13,41 @@ import functools
 from typing import Any
 
 import numpy as np
+from numba.extending import overload
 
 from fastmf.kernels.core import bridge
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, single, store
 from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.train.row import score, stepped
+
+
+def sum_up(size, width, side, count, row, factors, other, bias, slope, penalty):
+    """Add what an event says of a row to its sums; returns how many rows the batch names. For kernels only.
+
+    side = (rows, records, origins, origin records, sums, bias sums, marks, named): the last two are room for the rows
+    that a batch names, `count` of them so far.
+    """
+
+
+@overload(sum_up, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
+def _sum_up(size, width, side, count, row, factors, other, bias, slope, penalty):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def add(size, width, side, count, row, factors, other, bias, slope, penalty):
+        _, _, origins, origin_records, sums, bias_sums, marks, named = side
+        pull = bridge.pull(penalty, factors, load(origins, row, 0, width, size))
+        store(sums, row, 0, load(sums, row, 0, width, size) + fma(other, slope, pull))
+        pull = bridge.pull(penalty, bias, load(origin_records, row, 0, 1, 1))
+        store(bias_sums, row, 0, load(bias_sums, row, 0, 1, 1) + (single(slope) + pull))
+        if marks[row] != 0:
+            return count
+        marks[row] = 1
+        named[count] = row
+        return count + 1
+
+    return add
 
 
 @functools.cache
@@ -29,34 +59,11 @@ def epoch(shape: Shape, classes: tuple[type, ...]) -> Any:
 def _epoch(size, width, memory, biases, stamp):
     @jit(stamp)
     def epoch(events, batch_size, user_side, item_side, movable, mean, loss, solver, penalty):
-        """Train on `events` in their order; returns the loss, each batch measured before its own step.
-
-        A side is (rows, records, origins, origin records, sums, bias sums, marks, named): the last two are room for the
-        rows that a batch names.
-        """
+        """Train on `events` in their order; returns the loss, each batch measured before its own step."""
         stamp  # noqa: B018 - the cache key, see bridge
         users, items, values, weights = events
-        (
-            user_rows,
-            user_records,
-            user_origins,
-            user_origin_records,
-            user_sums,
-            user_bias_sums,
-            seen_users,
-            named_users,
-        ) = user_side
-        (
-            item_rows,
-            item_records,
-            item_origins,
-            item_origin_records,
-            item_sums,
-            item_bias_sums,
-            seen_items,
-            named_items,
-        ) = item_side
-        movable_users, movable_items = movable
+        user_rows, user_records = user_side[:2]
+        item_rows, item_records = item_side[:2]
         lost = 0.0
         for first in range(0, users.size, batch_size):
             last = min(first + batch_size, users.size)
@@ -65,46 +72,33 @@ def _epoch(size, width, memory, biases, stamp):
                 u, i = np.int64(users[event]), np.int64(items[event])
                 p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
                 b, c = load(user_records, u, 0, 1, 1), load(item_records, i, 0, 1, 1)
-                score = mean + b.total() + c.total() + (p * q).total()
-                lost += weights[event] * bridge.value(loss, score, values[event])
-                slope = np.float32(weights[event] * bridge.slope(loss, score, values[event]))
-                if u < movable_users:
-                    pull = bridge.pull(penalty, p, load(user_origins, u, 0, width, size))
-                    store(user_sums, u, 0, load(user_sums, u, 0, width, size) + fma(q, slope, pull))
-                    pull = bridge.pull(penalty, b, load(user_origin_records, u, 0, 1, 1))
-                    store(user_bias_sums, u, 0, load(user_bias_sums, u, 0, 1, 1) + (single(slope) + pull))
-                    if seen_users[u] == 0:
-                        seen_users[u] = 1
-                        named_users[count_users] = u
-                        count_users += 1
-                if i < movable_items:
-                    pull = bridge.pull(penalty, q, load(item_origins, i, 0, width, size))
-                    store(item_sums, i, 0, load(item_sums, i, 0, width, size) + fma(p, slope, pull))
-                    pull = bridge.pull(penalty, c, load(item_origin_records, i, 0, 1, 1))
-                    store(item_bias_sums, i, 0, load(item_bias_sums, i, 0, 1, 1) + (single(slope) + pull))
-                    if seen_items[i] == 0:
-                        seen_items[i] = 1
-                        named_items[count_items] = i
-                        count_items += 1
+                scored = score(mean, b.total(), c.total(), p, q)
+                lost += weights[event] * bridge.value(loss, scored, values[event])
+                slope = np.float32(weights[event] * bridge.slope(loss, scored, values[event]))
+                if u < movable[0]:
+                    count_users = sum_up(size, width, user_side, count_users, u, p, q, b, slope, penalty)
+                if i < movable[1]:
+                    count_items = sum_up(size, width, item_side, count_items, i, q, p, c, slope, penalty)
             share = np.float32(1.0 / (last - first))
-            for rows, records, sums, bias_sums, seen, named, count in (
-                (user_rows, user_records, user_sums, user_bias_sums, seen_users, named_users, count_users),
-                (item_rows, item_records, item_sums, item_bias_sums, seen_items, named_items, count_items),
-            ):
+            for side, count in ((user_side, count_users), (item_side, count_items)):
+                rows, records, _, _, sums, bias_sums, marks, named = side
                 for n in range(count):
                     row = named[n]
-                    gradient = load(sums, row, 0, width, size) * share
-                    held = load(records, row, 1, memory, memory)
-                    bias_gradient = load(bias_sums, row, 0, 1, 1) * share
-                    bias = load(records, row, 0, 1, 1)
-                    kept = bridge.step(solver, bias, bias_gradient, held)[1]
-                    store(records, row, 1, kept)
+                    moved, bias, held = stepped(
+                        load(rows, row, 0, width, size),
+                        load(records, row, 0, 1, 1),
+                        load(records, row, 1, memory, memory),
+                        load(sums, row, 0, width, size) * share,
+                        load(bias_sums, row, 0, 1, 1) * share,
+                        solver,
+                    )
+                    store(records, row, 1, held)
                     if biases:
-                        store(records, row, 0, bridge.step(solver, bias, bias_gradient, kept)[0])
-                    store(rows, row, 0, bridge.step(solver, load(rows, row, 0, width, size), gradient, kept)[0])
+                        store(records, row, 0, bias)
+                    store(rows, row, 0, moved)
                     sums[row, :] = 0.0
                     bias_sums[row, 0] = 0.0
-                    seen[row] = 0
+                    marks[row] = 0
         return lost
 
     return epoch

@@ -1,7 +1,4 @@
-"""One event at a time: look up, check, step, log, journal, in a single call.
-
-A call with many arrays costs more than the work, so the kernels get one array of addresses, the ledger. That is safe
-because rows never move; whoever makes a table move (an id table that a larger one took over) renews its entries.
+"""One event at a time: look up, check, step, log, journal, in a single call, with the arrays of a ledger.
 
 The journal keeps each row as it was before its first step since the last flush; `marks` tells which rows it has.
 """
@@ -9,7 +6,6 @@ The journal keeps each row as it was before its first step since the last flush;
 from __future__ import annotations
 
 import functools
-from enum import IntEnum, auto
 from typing import Any
 
 import numpy as np
@@ -20,61 +16,34 @@ from fastmf.kernels.core.borrowed import borrow, borrow_at
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, single, store
 from fastmf.kernels.core.shape import Shape, record_width
-from fastmf.kernels.rows.hashing import find
-
-LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY = 0, 1, 2, 3, 4  # what `learn` answers
-
-
-class Entry(IntEnum):
-    """Places in one side's part of the ledger."""
-
-    BY_ROW = 0  # 1 where the caller passes rows instead of int ids
-    SLOTS = auto()
-    SLOTS_SIZE = auto()
-    OLDER = auto()
-    OLDER_SIZE = auto()
-    FACTORS = auto()
-    RECORDS = auto()
-    ROWS = auto()
-    MARKS = auto()
-    LOG = auto()
-    HEAD = auto()
-    TAILED = auto()
-    PREVIOUS = auto()
-    JOURNAL_ROWS = auto()
-    JOURNAL_FACTORS = auto()
-    JOURNAL_RECORDS = auto()
-    JOURNAL_SIZE = auto()
-    JOURNAL_COUNT = auto()
-    START = auto()
-    BASED = auto()
-    BASE = auto()
-
-
-# The ledger: the users' part, the items' part, then what both share.
-USERS, ITEMS, SHARED = 0, len(Entry), 2 * len(Entry)
-VALUES, WEIGHTS, TIMES, WEIGHTED, TIMED, EVENTS, EVENTS_SIZE, UNWEIGHTED, LOSS, LEDGER_SIZE = (
-    SHARED + n for n in range(10)
+from fastmf.kernels.rows.sharing import begin, end, read
+from fastmf.kernels.train.ledger import (
+    CHANGES,
+    EVENTS,
+    EVENTS_SIZE,
+    ITEMS,
+    LOSS,
+    RANGE,
+    TIMED,
+    TIMES,
+    USERS,
+    VALUES,
+    WEIGHTED,
+    WEIGHTS,
+    Entry,
+    column,
+    moved,
+    row_of,
 )
+from fastmf.kernels.train.row import score, stepped
 
-_BY_ROW, _SLOTS, _SLOTS_SIZE, _OLDER, _OLDER_SIZE = (int(e) for e in list(Entry)[:5])
-_FACTORS, _RECORDS, _ROWS, _MARKS, _LOG, _HEAD, _TAILED, _PREVIOUS = (int(e) for e in list(Entry)[5:13])
-_JOURNAL_ROWS, _JOURNAL_FACTORS, _JOURNAL_RECORDS, _JOURNAL_SIZE, _JOURNAL_COUNT = (int(e) for e in list(Entry)[13:18])
+LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY, MOVED = 0, 1, 2, 3, 4, 5  # what `learn` answers
 
-
-@njit
-def column(ledger, entry, dtype):
-    """The array whose address is at an entry of the ledger."""
-    return borrow_at(ledger[entry], dtype, 1)
-
-
-@njit
-def row_of(ledger, side, one):
-    """The row of an id of a side, or -1."""
-    if ledger[side + _BY_ROW]:
-        return one
-    slots, older = column(ledger, side + _SLOTS, np.int64), column(ledger, side + _OLDER, np.int64)
-    return find(slots, ledger[side + _SLOTS_SIZE] // 2 - 1, older, ledger[side + _OLDER_SIZE] // 2 - 1, one)
+_FACTORS, _RECORDS, _MARKS = int(Entry.FACTORS), int(Entry.RECORDS), int(Entry.MARKS)
+_LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
+_JOURNAL_ROWS, _JOURNAL_FACTORS = int(Entry.JOURNAL_ROWS), int(Entry.JOURNAL_FACTORS)
+_JOURNAL_RECORDS, _JOURNAL_SIZE = int(Entry.JOURNAL_RECORDS), int(Entry.JOURNAL_SIZE)
+_JOURNAL_COUNT = int(Entry.JOURNAL_COUNT)
 
 
 @njit
@@ -118,7 +87,16 @@ def note(ledger, value):
         times = column(ledger, TIMES, np.int64)
         times[position] = times[position - 1]
     event[0] = position + 1
+    limits = column(ledger, RANGE, np.float64)
+    limits[0], limits[1] = min(limits[0], np.float64(value)), max(limits[1], np.float64(value))
     return position
+
+
+@njit
+def full(ledger):
+    """Whether the journal has no room for two more rows."""
+    users, items = ledger[USERS + _JOURNAL_COUNT], ledger[ITEMS + _JOURNAL_COUNT]
+    return users >= ledger[USERS + _JOURNAL_SIZE] or items >= ledger[ITEMS + _JOURNAL_SIZE]
 
 
 @functools.cache
@@ -133,17 +111,16 @@ def _learn(size, width, memory, biases, half, stamp):
     limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
 
     @jit(stamp)
-    def learn(ledger_array, user, item, value, mean, loss, solver, penalty):
+    def learn(ledger_array, mean, loss, solver, penalty, user, item, value):
         """Step the rows of one event; answers LEARNED, or why nothing was done."""
         stamp  # noqa: B018 - the cache key, see bridge
         ledger = borrow(ledger_array)
+        if moved(ledger):
+            return MOVED
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         if u < 0 or i < 0:
             return UNKNOWN
         if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
-            return FULL
-        full = ledger[USERS + _JOURNAL_COUNT] >= ledger[USERS + _JOURNAL_SIZE]
-        if full or ledger[ITEMS + _JOURNAL_COUNT] >= ledger[ITEMS + _JOURNAL_SIZE]:
             return FULL
         user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
         item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
@@ -152,21 +129,24 @@ def _learn(size, width, memory, biases, half, stamp):
         p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         b, c = load(user_records, u, 0, 1, 1), load(item_records, i, 0, 1, 1)
         target = np.float32(value)
-        score = mean + b.total() + c.total() + (p * q).total()
-        slope = np.float32(bridge.slope(loss, score, target))
+        scored = score(mean, b.total(), c.total(), p, q)
+        slope = np.float32(bridge.slope(loss, scored, target))
         kept_p, kept_q = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
         slope_b, slope_c = single(slope) + bridge.pull(penalty, b, b), single(slope) + bridge.pull(penalty, c, c)
-        next_p, next_q = bridge.step(solver, b, slope_b, kept_p)[1], bridge.step(solver, c, slope_c, kept_q)[1]
-        new_b, _ = bridge.step(solver, b, slope_b, next_p)
-        new_c, _ = bridge.step(solver, c, slope_c, next_q)
-        new_p, _ = bridge.step(solver, p, fma(q, slope, bridge.pull(penalty, p, p)), next_p)
-        new_q, _ = bridge.step(solver, q, fma(p, slope, bridge.pull(penalty, q, q)), next_q)
+        gradient_p = fma(q, slope, bridge.pull(penalty, p, p))
+        gradient_q = fma(p, slope, bridge.pull(penalty, q, q))
+        new_p, new_b, next_p = stepped(p, b, kept_p, gradient_p, slope_b, solver)
+        new_q, new_c, next_q = stepped(q, c, kept_q, gradient_q, slope_c, solver)
         sizes = max((new_p * new_p).total(), (new_q * new_q).total())
         others = next_p.total() + next_q.total() + new_b.total() + new_c.total()
         if not (sizes <= limit and np.isfinite(others)):
             return NOT_FINITE
+        if full(ledger):  # asked last: an event that is refused empties no journal
+            return FULL
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
+        changes = column(ledger, CHANGES, np.int64)
+        begun = begin(changes)
         store(user_rows, u, 0, new_p)
         store(item_rows, i, 0, new_q)
         store(user_records, u, 1, next_p)
@@ -177,8 +157,9 @@ def _learn(size, width, memory, biases, half, stamp):
         event = note(ledger, target)
         link(ledger, USERS, u, event)
         link(ledger, ITEMS, i, event)
+        end(changes, begun)
         lost = column(ledger, LOSS, np.float64)
-        lost[0] += bridge.value(loss, score, target)
+        lost[0] += bridge.value(loss, scored, target)
         return LEARNED
 
     return learn
@@ -194,10 +175,17 @@ def _predict(size, width, record, half, stamp):
     stored = np.uint16 if half else np.float32
 
     @jit(stamp)
-    def predict(ledger_array, user, item, mean, loss):
-        """The prediction for a pair; an unknown side adds nothing."""
+    def predict(ledger_array, user, item, mean, loss, clip):
+        """The prediction for a pair, within the values seen if `clip`; an unknown side adds nothing.
+
+        NaN where the state was changing meanwhile, or an id table has been replaced.
+        """
         stamp  # noqa: B018
         ledger = borrow(ledger_array)
+        changes = column(ledger, CHANGES, np.int64)
+        before = read(changes, 0)
+        if before % 2 or moved(ledger):
+            return np.float32(np.nan)
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         score = mean
         if u >= 0:
@@ -207,6 +195,10 @@ def _predict(size, width, record, half, stamp):
         if u >= 0 and i >= 0:
             p = load(borrow_at(ledger[USERS + _FACTORS], stored, width), u, 0, width, size)
             score += (p * load(borrow_at(ledger[ITEMS + _FACTORS], stored, width), i, 0, width, size)).total()
-        return np.float32(bridge.link(loss, score))
+        predicted = np.float32(bridge.link(loss, score))
+        limits = column(ledger, RANGE, np.float64)
+        if clip and limits[0] <= limits[1]:
+            predicted = np.float32(min(max(np.float64(predicted), limits[0]), limits[1]))
+        return predicted if read(changes, 0) == before else np.float32(np.nan)
 
     return predict

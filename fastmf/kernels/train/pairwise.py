@@ -36,7 +36,7 @@ from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.sharing import draw_number, finish_block, start_blocks, take_block
 from fastmf.kernels.train.candidates import grade, look_ahead, move_list, search, weigh_ranks
 from fastmf.kernels.train.negatives import BAND, LITERAL, forget, recall
-from fastmf.kernels.train.pointwise import move_row
+from fastmf.kernels.train.row import move_row
 
 CHUNK = 32  # runs that a worker takes at once
 FLIGHT = 4  # events of a pairwise loss whose slopes are taken before the first step

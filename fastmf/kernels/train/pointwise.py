@@ -27,43 +27,12 @@ from numba.extending import overload
 from fastmf.kernels.core import bridge
 from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.core.bridge import jit, stamp
-from fastmf.kernels.core.lanes import fma, load, single, store
+from fastmf.kernels.core.lanes import load
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.sharing import finish_block, start_blocks, take_block
+from fastmf.kernels.train.row import move_row, score
 
 _WHOLE = np.float32(1)  # share of the pull
-
-
-# --- one row of an event --------------------------------------------------------------------------------------------
-
-
-def move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
-    """Let a row, its bias and its memory take a step: `factors` are its own, `other` those that they met. For kernels.
-
-    table = (rows, records, origins, origin records), borrowed; the fields of the shape are compile-time constants. The
-    memory takes `evidence` in, the slope that the bias has; a `share` of the pull acts.
-    """
-
-
-@overload(move_row, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
-def _move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
-    if not hasattr(size, "literal_value"):
-        return None
-
-    def move(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
-        rows, records, origins, origin_records = table
-        bias = load(records, row, 0, 1, 1)
-        gradient = single(evidence) + share * bridge.pull(penalty, bias, load(origin_records, row, 0, 1, 1))
-        held = bridge.step(solver, bias, gradient, load(records, row, 1, memory, memory))[1]
-        store(records, row, 1, held)
-        if biases:
-            store(records, row, 0, bridge.step(solver, bias, gradient, held)[0])
-        pull = share * bridge.pull(penalty, factors, load(origins, row, 0, width, size))
-        moved = bridge.step(solver, factors, fma(other, slope, pull), held)[0]
-        store(rows, row, 0, moved)
-        return moved
-
-    return move
 
 
 # --- one group of events --------------------------------------------------------------------------------------------
@@ -92,17 +61,16 @@ def _train_group(flight, size, width, memory, biases, first, events, tables, mov
         item_rows, item_records = item_table[:2]
         loss, solver, penalty = values
         u, i, weight, target = np.int64(users[first]), np.int64(items[first]), weights[first], targets[first]
-        product = load(user_rows, u, 0, width, size) * load(item_rows, i, 0, width, size)
-        biased = mean + load(user_records, u, 0, 1, 1).total() + load(item_records, i, 0, 1, 1).total()
-        score = biased + product.total()
-        slope = np.float32(weight * bridge.slope(loss, score, target))
+        bias, other_bias = load(user_records, u, 0, 1, 1).total(), load(item_records, i, 0, 1, 1).total()
+        scored = score(mean, bias, other_bias, load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size))
+        slope = np.float32(weight * bridge.slope(loss, scored, target))
         lost = train_group(others, size, width, memory, biases, first + 1, events, tables, movable, mean, values)
         p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         if u < movable[0]:
             move_row(size, width, memory, biases, user_table, u, p, q, slope, slope, _WHOLE, solver, penalty)
         if i < movable[1]:
             move_row(size, width, memory, biases, item_table, i, q, p, slope, slope, _WHOLE, solver, penalty)
-        return lost + weight * bridge.value(loss, score, target)
+        return lost + weight * bridge.value(loss, scored, target)
 
     return group if others >= 0 else nothing
 
@@ -205,9 +173,9 @@ def _measure(size, width, stamp):
         lost = 0.0
         for event in range(users.size):
             u, i = np.int64(users[event]), np.int64(items[event])
-            product = load(user_rows, u, 0, width, size) * load(item_rows, i, 0, width, size)
-            score = mean + user_records[u, 0] + item_records[i, 0] + product.total()
-            lost += weights[event] * bridge.value(loss, score, values[event])
+            p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
+            scored = score(mean, user_records[u, 0], item_records[i, 0], p, q)
+            lost += weights[event] * bridge.value(loss, scored, values[event])
         return lost
 
     return measure

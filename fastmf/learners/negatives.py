@@ -1,32 +1,30 @@
-"""Training on events that are compared with sampled negatives: what a pass needs besides the events themselves."""
+"""Negatives: where those of a working set come from, and what a pass over events needs besides the events."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective, WorkingSet
-from fastmf.kernels.core.launch import launch
+from fastmf.devices import runner
 from fastmf.kernels.core.rng import draw
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import negatives, pairwise
-from fastmf.learners.batch import sorted_by
-from fastmf.log.history import Events, History
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.log.history import History
 from fastmf.parameters.table import Table
-from fastmf.plan import Plan, bands_for, deal
-from fastmf.recipes import Update
-from fastmf.state import State, uninterrupted
+from fastmf.plan import Plan, deal
+from fastmf.protocols import Objective
 
-__all__ = ["Known", "Negatives", "Runs", "as_positives", "descent", "require_single_steps", "train_update"]
+__all__ = ["FEWEST", "Known", "Negatives", "Runs", "as_positives", "require_single_steps"]
 
 _AT_ONCE = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
 _SAMPLE = 256  # events by which the mass of a sampler is estimated
-_FEWEST = 64  # items of a band: with fewer, users would know them all
+FEWEST = 64  # items of a band: with fewer, users would know them all
 _NO_BAND = np.empty(0, np.int32), 0, 0
 _NOTHING, _NO_SHARES, _NO_BASES = np.zeros(1, np.int32), np.empty(0, np.float32), np.empty(0, np.int64)
 MEASURE = -1  # the number of the pass that only measures: its draws are the same at every call
@@ -37,9 +35,9 @@ def as_positives(events: Events) -> Events:
     return events._replace(weights=events.values if events.weights is None else events.weights * events.values)
 
 
-def require_single_steps(batch_size: int, loss: Any) -> None:
+def require_single_steps(batch_size: int | None, loss: Any) -> None:
     """Raise ValueError where steps per batch are asked for: a loss with negatives takes one per event."""
-    if batch_size != 1:
+    if batch_size not in (None, 1):
         raise ValueError(f"{type(loss).__name__} takes a step per event: batch_size must be 1, got {batch_size}")
 
 
@@ -90,7 +88,7 @@ class Negatives:
     seed : int
         Of the draws.
     table : Table, optional
-        The model's items with the places of the working set's rows marked, where that is not all of them.
+        The model's items, where the working set is not all of them; `marks` then has the places of its rows.
     arrived : int32 array, optional
         Item rows of events that the history does not have yet.
     """
@@ -105,8 +103,9 @@ class Negatives:
         table: Table | None = None,
         arrived: np.ndarray = _NOTHING[:0],
     ) -> None:
-        self._working, self._history, self._known, self._table = working, history, known, table
+        self.working, self._history, self._known, self._table = working, history, known, table
         self._items, self._seed, self._arrived = items, seed, arrived
+        self.marks = _NOTHING  # of the places of the working set's rows in the table
         self._sets = (_NOTHING, _NO_BASES, _NOTHING, _NOTHING)
         if table is not None:  # the few users of an update are asked about again and again
             users = known.starts.size - 1
@@ -130,14 +129,13 @@ class Negatives:
         order = np.arange(runs.bounds.size - 1) if order is None else order
         length, reach = self._length(objective), negatives.WHOLE if self._table is None else negatives.BEYOND
         pool, mass = self._pool(runs.events, objective)
-        form = self._working.shape, objective.classes, objective.loss.kind == "listwise"
-        kernels = [functools.partial(pairwise.epoch, *form, reach, parallel) for parallel in (False, True)]
-        lost = 0.0
-        for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * self._working.shape.width))):
+        form = self.working.shape, objective.classes, objective.loss.kind == "listwise"
+        run, lost = functools.partial(runner("compare"), form, reach), 0.0
+        for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * self.working.shape.width))):
             workers = min(threads, -(-(last - first) // pairwise.CHUNK))
             sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
             work = (order, runs.bounds, first, last), runs.events, (*pool, *_NO_BAND), mass
-            self._launch(kernels, work, objective, movable, epoch, workers, sums)
+            self._launch(run, work, objective, movable, epoch, workers, sums)
             lost += float(sums.sum())
         return lost
 
@@ -163,20 +161,20 @@ class Negatives:
         return run
 
     def _run_blocks(self, plan: Plan, item_band: np.ndarray, objective: Objective, epoch: int, threads: int) -> float:
-        bands, shape = int(plan.strata[1]), self._working.shape
+        bands, shape = int(plan.strata[1]), self.working.shape
         members, starts = order_by(item_band, bands, np.empty(item_band.size, np.int32))
         pool, mass = self._pool_of_bands(plan.events, objective, members, starts)
         form = shape, objective.classes, objective.loss.kind == "listwise"
-        kernels = [functools.partial(pairwise.epoch_in_bands, *form, parallel) for parallel in (False, True)]
+        run = functools.partial(runner("compare in blocks"), form)
         order, sums = plan.block_order(self._seed, epoch), np.zeros(len(plan.bounds) - 1)
         for first, last in plan.pieces(shape.width * (1 + self._length(objective))):
             work = (plan.bounds, order, bands, first, last), plan.events, (*pool, members, starts), mass
-            self._launch(kernels, work, objective, self._working.movable, epoch, min(threads, bands), sums)
+            self._launch(run, work, objective, self.working.movable, epoch, min(threads, bands), sums)
         return float(sums.sum())
 
     def _launch(
         self,
-        kernels: Sequence[Any],
+        run: Callable[..., None],
         work: tuple[Any, Events, tuple[Any, ...], float],
         objective: Objective,
         movable: dict[str, int],
@@ -184,13 +182,12 @@ class Negatives:
         workers: int,
         sums: np.ndarray,
     ) -> None:
-        """Run one of two compilations on (the order, the events, where negatives come from, its mass)."""
-        working, (order, events, pool, mass) = self._working, work
+        """Run a job on (the order, the events, where negatives come from, its mass)."""
+        working, (order, events, pool, mass) = self.working, work
         outside = working.now["items"] if self._table is None else self._table
         length = self._length(objective)
         key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
-        launch(
-            *kernels,
+        run(
             workers,
             order,
             (events.users, events.items, events.weights),
@@ -226,7 +223,7 @@ class Negatives:
 
     def _pool(self, events: Events, objective: Objective) -> tuple[tuple[Any, ...], float]:
         """What the sampler draws from, as kernels take it, and the sum of what it keeps of every event."""
-        marks = _NOTHING if self._table is None else self._table.marks
+        marks = self.marks
         rows, more, counts, further, sampler = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING, objective.sampler
         shares, others, mass = _NO_SHARES, _NOTHING[:0], 1.0
         if sampler.source == "events":
@@ -239,7 +236,7 @@ class Negatives:
                 mass = _mean_kept(objective, counts[named] + further[named]) * (rows.size + more.size)
         if sampler.source == "batch":
             counts = np.bincount(events.items, minlength=1).astype(np.int32)
-            rows = events.items if self._table is None else self._working.rows["items"][events.items]
+            rows = events.items if self._table is None else self.working.rows["items"][events.items]
             mass = _mean_kept(objective, counts[_spread_over(events.items)]) * rows.size
         return (self._items, rows, more, counts, further, marks, shares, others), mass
 
@@ -285,86 +282,3 @@ def _mean_kept(objective: Objective, counts: np.ndarray) -> float:
 def _spread_over(rows: np.ndarray) -> np.ndarray:
     """Some of the rows, evenly from first to last."""
     return rows[np.linspace(0, rows.size - 1, min(_SAMPLE, rows.size)).astype(np.int64)]
-
-
-def train_update(
-    state: State,
-    working: WorkingSet,
-    arrived: tuple[np.ndarray, int],
-    new: Events,
-    past: Events | None,
-    recipe: Update,
-    objective: Objective,
-) -> tuple[float, float]:
-    """Train on a batch in a working set; returns the summed loss of its events before and after.
-
-    `arrived` are the model's item rows of the batch, and how many items there are with those that are new.
-    """
-    table, users = state.factors.items, working.rows["users"]
-    items, bounds = state.history.items_of(users)
-    owners = np.repeat(np.arange(users.size, dtype=np.int32), np.diff(bounds))
-    known = Known.of(np.concatenate([owners, new.users]), np.concatenate([items, arrived[0]]), users.size)
-    seed = int(draw(np.uint64(state.factors.seed), np.uint64(state.version + 1), 1))  # new draws in every update
-    drawn = Negatives(working, state.history, known, arrived[1], seed, table, arrived[0])
-    runs = Runs.of(new if recipe.order == "arrival" else new.take(order_by(new.users, users.size)[0]))
-    with places_marked(table, working.rows["items"]):
-        before = drawn.measure(runs, objective)
-        if objective.solver.rate:
-            for epoch in range(recipe.epochs):
-                drawn.run(runs, objective, working.movable, epoch)
-            if past is not None:
-                objective_of_past = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
-                longer = Runs.of(Events.concatenate([past._replace(times=None), runs.events._replace(times=None)]))
-                for epoch in range(recipe.epochs, recipe.epochs + recipe.history_epochs):
-                    drawn.run(longer, objective_of_past, {**working.movable, "items": 0}, epoch)
-        return before, drawn.measure(runs, objective)
-
-
-@contextmanager
-def places_marked(table: Table, rows: np.ndarray) -> Iterator[None]:
-    """While it lasts, ``marks[row] - 1`` of a table is the place of a row among `rows`."""
-    try:
-        table.marks[rows] = np.arange(1, rows.size + 1, dtype=np.int32)
-        yield
-    finally:
-        with uninterrupted():
-            table.marks[rows] = 0
-
-
-def descent(
-    state: State,
-    working: WorkingSet,
-    kept: Events,
-    held: Events,
-    objective: Objective,
-    threads: int,
-    deterministic: bool,
-) -> tuple[Callable[[int], float], Callable[[], float]]:
-    """One epoch of a fit as a function of its number, and the loss of what was held out; both summed.
-
-    Users come in an order that is new in every epoch, and each with all its events. Workers race for the rows of items;
-    deterministic ones train block by block instead, with items dealt to bands anew in every epoch.
-    """
-    users, items = state.counts
-    seed, history = state.factors.seed, state.history
-    by_user, starts = sorted_by("users", state, kept)
-    rows = kept.users[by_user], kept.items[by_user]
-    runs = Runs(Events(*rows, kept.values[:0], kept.weighed().contiguous().take(by_user).weights), starts)
-    known = Known(starts, runs.events.items)
-    drawn = Negatives(working, history, known, items, seed)
-
-    def race(epoch: int) -> float:
-        order = np.random.default_rng([seed, epoch]).permutation(users)
-        return drawn.run(runs, objective, working.movable, epoch, order, 1 if deterministic else threads)
-
-    bands = 1
-    if deterministic and objective.sampler.source != "every":  # which touches the rows of all bands
-        bands = min(bands_for(kept.users.size, items, working.shape), items // _FEWEST)
-    learn = race if bands <= 1 else drawn.in_bands(runs.events, starts, bands, objective, threads)
-
-    if not held.users.size:
-        return learn, lambda: 0.0
-    all_known = Known.of(history.events.users, history.events.items, users)
-    judged = Runs.of(held.take(order_by(held.users, users)[0]))
-    judge = Negatives(working, history, all_known, items, seed)
-    return learn, lambda: judge.measure(judged, objective)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.engine import Objective, WorkingSet
-from fastmf.errors import DivergenceError, require_integer, require_number
-from fastmf.learners import sampled
-from fastmf.learners.alternating import alternate
-from fastmf.learners.batch import decayed, mean_loss, newest, require_steps, sorted_by, total_weight
-from fastmf.log.history import Events
-from fastmf.parameters.table import Rows
-from fastmf.plan import Plan
+from fastmf.console import progress_bar
+from fastmf.errors import DivergenceError, require_count, require_number
+from fastmf.learners.decay import clock, decayed, half_life_in, mean_loss, total_weight
+from fastmf.learners.job import FitJob, Learner
+from fastmf.learners.nonsense import judge_fit
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.parameters.moves import Image
+from fastmf.recipes import HalfLife, require_half_life
 from fastmf.state import State
 
 __all__ = ["Schedule", "train"]
@@ -40,7 +40,7 @@ class Schedule(NamedTuple):
         Show a progress bar; by default where standard error is a terminal.
     callbacks : sequence of callables
         Each is called after every epoch with that epoch's record.
-    half_life : float, optional
+    half_life : float or timedelta, optional
         As in Update.
     """
 
@@ -49,33 +49,34 @@ class Schedule(NamedTuple):
     batch_size: int = 1
     progress: bool | None = None
     callbacks: Sequence[Callable[[dict[str, Any]], None]] = ()
-    half_life: float | None = None
+    half_life: HalfLife | None = None
 
     def check(self) -> None:
         """Raise ValueError for a schedule that makes no sense."""
-        require_integer("epochs", self.epochs, 0)
-        require_integer("batch_size", self.batch_size, 1)
+        require_count("epochs", self.epochs, 0)
+        require_count("batch_size", self.batch_size, 1)
         require_number("validation", self.validation)
         if self.validation >= 1.0:
             raise ValueError(f"validation must be a share in [0, 1), got {self.validation!r}")
         if self.half_life is not None:
-            require_number("half_life", self.half_life, positive=True)
+            require_half_life("half_life", self.half_life)
         if not isinstance(self.callbacks, Sequence) or not all(callable(one) for one in self.callbacks):
             raise ValueError(f"callbacks must be a list of callables, got {self.callbacks!r}")
 
 
 def train(
-    state: State, objective: Objective, schedule: Schedule, threads: int, deterministic: bool
+    state: State, learner: Learner, objective: Any, schedule: Schedule, threads: int, deterministic: bool
 ) -> list[dict[str, Any]]:
     """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
-    working = WorkingSet.over(state.factors)
+    working = WorkingSet.over(state)
     events = state.history.events
-    if schedule.half_life is not None:
-        events = decayed(events, newest(state.history), schedule.half_life)
-    if objective.ranks:
-        events = sampled.as_positives(events)
-    kept, held = _hold_out(events, schedule.validation, state.factors.seed)
-    learn, measure = _learner(state, working, (kept, held), objective, schedule.batch_size, threads, deterministic)
+    half_life = half_life_in(schedule.half_life, state.dated)
+    judge_fit(events, objective, state, half_life)
+    if half_life is not None:
+        events = decayed(events, clock(state.history, half_life), half_life)
+    kept, held = _hold_out(learner.weighed(events), schedule.validation, state.seed)
+    job = FitJob(state, working, kept, held, objective, schedule.batch_size, threads, deterministic)
+    learn, measure = learner.fit(job)
     best = _Best(working) if held.users.size else None
     weight, held_weight = total_weight(kept), total_weight(held)
     records: list[dict[str, Any]] = []
@@ -97,46 +98,8 @@ def train(
     if best is not None:
         best.restore()
     _store(state, working)
-    if objective.closed_form:
-        state.gram_matrices(objective.loss, threads)  # for the updates to come
+    learner.finish(state, objective, threads)
     return records
-
-
-def _learner(
-    state: State,
-    working: WorkingSet,
-    parts: tuple[Events, Events],
-    objective: Objective,
-    batch_size: int,
-    threads: int,
-    deterministic: bool,
-) -> tuple[Callable[[int], float], Callable[[], float]]:
-    """One epoch on the first of two parts, by its number, and the loss on the second; both return sums."""
-    kept, held = parts
-    if objective.ranks:
-        sampled.require_single_steps(batch_size, objective.loss)
-        return sampled.descent(state, working, kept, held, objective, threads, deterministic)
-    if objective.closed_form:
-        require_steps(objective, None, batch_size)
-        learn = alternate(state, working, kept, objective, threads)
-    else:
-        learn = _descent(state, working, kept, objective, batch_size, threads)
-    return learn, partial(working.measure, held, objective)
-
-
-def _descent(
-    state: State, working: WorkingSet, events: Events, objective: Objective, batch_size: int, threads: int
-) -> Callable[[int], float]:
-    """One epoch of gradient descent, as a function of its number that returns the summed loss."""
-    seed, by_user = state.factors.seed, sorted_by("users", state, events)
-    plan = Plan.whole(events, by_user, len(state.ids["items"]), state.factors.shape, seed, threads)
-
-    def learn(epoch: int) -> float:
-        if batch_size != 1:
-            return working.run_batches(plan.events, objective, working.movable, batch_size)
-        return working.run(plan, objective, working.movable, plan.block_order(seed, epoch), threads)
-
-    return learn
 
 
 class _Best:
@@ -145,7 +108,7 @@ class _Best:
     def __init__(self, working: WorkingSet) -> None:
         self._working = working
         self._loss, self._waited = np.inf, 0
-        self._rows: dict[str, Rows] = {}
+        self._rows: dict[str, Image] = {}
 
     def settled(self, loss: float) -> bool:
         """Take note of an epoch; whether it is time to stop."""
@@ -158,8 +121,8 @@ class _Best:
 
     def restore(self) -> None:
         for side, rows in self._rows.items():
-            self._working.now[side].factors[:] = rows.factors
-            self._working.now[side].records[:] = rows.records
+            for now, best in zip(self._working.now[side], rows, strict=True):
+                now[:] = best
 
 
 def _hold_out(events: Events, share: float, seed: int) -> tuple[Events, Events]:
@@ -181,14 +144,11 @@ def _require_finite(record: dict[str, Any]) -> None:
 
 def _store(state: State, working: WorkingSet) -> None:
     """Check the trained rows, and round them where the tables are half precision."""
-    moves = working.moves()
-    for side, move in moves.items():
-        if state.factors.storage == "float16":
-            state.factors.tables[side].scatter(move.rows, move.after)
+    for name, move in working.moves().items():
+        table = state.side(name).table
+        if table.layout.storage == "float16":
+            table.scatter(move.rows, move.after)
 
 
 def _bar(schedule: Schedule) -> Any:
-    from tqdm import tqdm
-
-    disable = None if schedule.progress is None else not schedule.progress
-    return tqdm(total=schedule.epochs, desc="fit", unit="epoch", disable=disable)
+    return progress_bar(schedule.progress, total=schedule.epochs, desc="fit", unit="epoch")

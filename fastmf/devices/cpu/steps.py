@@ -1,0 +1,79 @@
+"""Steps on events that have a value each, on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmf.devices.registry import register
+from fastmf.kernels.core.launch import launch
+from fastmf.kernels.train import minibatch, pointwise
+from fastmf.log.events import Events
+from fastmf.memory import aligned
+from fastmf.plan import Plan, slices
+
+__all__ = ["measure", "minibatches", "steps"]
+
+_AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C: kernels hear none
+
+
+@register("steps", "cpu")
+def steps(
+    working: Any, plan: Plan, objective: Any, movable: dict[str, int], order: np.ndarray | None, threads: int
+) -> float:
+    """One pass over a plan, a step per event; returns the summed loss, each event measured before its step.
+
+    `order` is that of the blocks; stratum after stratum, as they are listed, by default.
+    """
+    shape, classes, flight = working.shape, objective.classes, plan.in_flight
+    sums = np.zeros(len(plan.bounds) - 1)
+    order = np.arange(sums.size) if order is None else order
+    workers = min(threads, int(plan.strata[1]))
+    for first, last in plan.pieces(shape.width):
+        launch(
+            lambda: pointwise.epoch(shape, classes, flight, False),
+            lambda: pointwise.epoch(shape, classes, flight, True),
+            workers,
+            (plan.bounds, order, int(plan.strata[1]), first, last),
+            plan.events[:4],
+            *working.now["users"],
+            *working.now["items"],
+            (*working.before["users"], *working.before["items"]),
+            (movable["users"], movable["items"]),
+            working.mean,
+            *objective.values,
+            workers,
+            sums,
+        )
+    return float(sums.sum())
+
+
+@register("minibatches", "cpu")
+def minibatches(working: Any, events: Events, objective: Any, movable: dict[str, int], batch_size: int) -> float:
+    """One pass over events in their order, a step per batch; returns the summed loss."""
+    shape, sides = working.shape, []
+    for side in ("users", "items"):
+        count = len(working.now[side].factors)
+        sums, bias_sums = aligned(count, shape.width), aligned(count, 1)
+        sums[:], bias_sums[:] = 0, 0
+        room = (np.zeros(count, np.int32), np.empty(count, np.int64))
+        sides.append((*working.now[side], *working.before[side], sums, bias_sums, *room))
+    kernel = minibatch.epoch(shape, objective.classes)
+    limits = (movable["users"], movable["items"])
+    piece = -(-_AT_ONCE // (batch_size * shape.width)) * batch_size  # whole batches
+    return sum(
+        float(kernel(events.take(some)[:4], batch_size, *sides, limits, working.mean, *objective.values))
+        for some in slices(events.users.size, piece)
+    )
+
+
+@register("measure", "cpu")
+def measure(working: Any, events: Events, objective: Any) -> float:
+    """The summed loss of events, moving nothing."""
+    kernel = pointwise.measure(working.shape, objective.classes[:1])
+    now = *working.now["users"], *working.now["items"]
+    return sum(
+        float(kernel(events.take(some)[:4], *now, working.mean, objective.loss))
+        for some in slices(events.users.size, _AT_ONCE // working.shape.width)
+    )

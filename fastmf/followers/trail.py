@@ -1,0 +1,122 @@
+"""Trail: the Deltas that led to the present state."""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fastmf.delta import Delta, Identity
+from fastmf.errors import StaleDelta
+
+__all__ = ["Trail"]
+
+_BYTES = 64 << 20  # of Deltas that are kept
+_STATES = 1 << 12  # whose versions are remembered
+
+
+class _Kept(NamedTuple):
+    """A Delta, its bytes, and those of all up to it."""
+
+    delta: Delta
+    size: int
+    total: int
+
+
+class Trail:
+    """The Deltas that led to the present state, newest last; old ones are dropped beyond a budget of bytes.
+
+    Parameters
+    ----------
+    states : sequence of sequences of Identity
+        The names of the state where the trail begins, and of those passed since: one that was come back to has several.
+    budget : int
+        Bytes of Deltas that are kept.
+    """
+
+    def __init__(self, states: Sequence[Sequence[Identity]], budget: int = _BYTES) -> None:
+        self._budget = budget
+        self._states: deque[list[Identity]] = deque((list(names) for names in states), _STATES)
+        self._kept: deque[_Kept] = deque()
+        self._passed = deque((name.head for names in states for name in names), _STATES)
+
+    @property
+    def states(self) -> list[Identity]:
+        """The state where the trail begins, and those that Deltas led to which have not been taken back."""
+        return [state[0] for state in self._states]
+
+    @property
+    def names(self) -> list[list[Identity]]:
+        """The same states, each with all its names."""
+        return [list(names) for names in self._states]
+
+    @property
+    def newest(self) -> Identity | None:
+        """The state that the newest Delta led to which has not been taken back."""
+        return self._states[-1][0] if len(self._states) > 1 else None
+
+    @property
+    def last(self) -> Delta | None:
+        """The Delta that led to the newest state, where it is kept."""
+        return self._kept[-1].delta if self._kept and self._kept[-1].delta.reached == self.newest else None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the Deltas that are kept."""
+        if not self._kept:
+            return 0
+        return self._kept[-1].total - self._kept[0].total + self._kept[0].size
+
+    def passed(self, head: str) -> bool:
+        """Whether the model has been in a state, of the newest few thousand."""
+        return head in self._passed
+
+    def copy(self) -> Trail:
+        """A trail through the same states that has kept no Delta."""
+        return Trail(self.names, self._budget)
+
+    def prepare(self, state: Any, delta: Delta) -> None:
+        """Nothing can fail."""
+
+    def abort(self) -> None:
+        """Nothing was prepared."""
+
+    def follow(self, state: Any, delta: Delta) -> None:
+        """Take note of a committed Delta, once."""
+        reached = delta.reached
+        if not self._passed or self._passed[-1] != reached.head:
+            self._passed.append(reached.head)
+        if delta.restores is None:
+            if not self._kept or self._kept[-1].delta is not delta:
+                size = delta.nbytes
+                self._kept.append(_Kept(delta, size, size + (self._kept[-1].total if self._kept else 0)))
+            if self._states[-1][-1] != reached:
+                self._states.append([reached])
+            while self.nbytes > self._budget and len(self._kept) > 1:
+                self._kept.popleft()
+            return
+        while len(self._states) > 1 and self._states[-1][0].version > delta.restores:
+            self._states.pop()
+        while self._kept and self._kept[-1].delta.version > delta.restores:
+            self._kept.pop()
+        if self._states[-1][-1] != reached:
+            self._states[-1].append(reached)
+
+    def since(self, version: int) -> list[Delta]:
+        """The Deltas after a version, oldest first.
+
+        Raises
+        ------
+        StaleDelta
+            Where the version is not on the trail, or one of the Deltas is not kept any more.
+        """
+        states, kept = list(self._states), [kept.delta for kept in self._kept]
+        place = bisect.bisect_right(states, version, key=lambda state: state[0].version) - 1
+        if place < 0 or version not in [state.version for state in states[place]]:
+            raise StaleDelta(f"version {version} is not one that the present state came from")
+        wanted = len(states) - 1 - place
+        if wanted > len(kept):
+            oldest = kept[0].parent_version if kept else states[-1][0].version
+            raise StaleDelta(f"Deltas are kept back to version {oldest}, not to {version}")
+        return kept[len(kept) - wanted :]

@@ -1,0 +1,193 @@
+"""Rows solved from sums over their events: by the normal equations, or coordinate by coordinate. See als.py."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+
+from fastmf.kernels.core.borrowed import narrow, prefetch
+from fastmf.kernels.core.lanes import fma, load, store
+
+ROOM = 8  # rows of lanes that a worker needs besides a matrix
+_AHEAD = 8  # events between a prefetch and its use
+_GROUP = 4  # events whose outer products are added at once
+_ROUNDING = 1e-7  # of float32
+
+
+# --- the normal equations -------------------------------------------------------------------------------------------
+
+
+@njit(error_model="numpy")
+def _solve_positive(matrix, right, size):
+    """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor.
+
+    False where the matrix, whose entries float32 has rounded, is not known to be positive.
+    Row after row, so that one stays in the cache while those above it are taken off, four at a time.
+    """
+    for i in range(size):
+        target, value, least = matrix[i], right[i], _ROUNDING * matrix[i, i]
+        for j in range(0, i - 3, 4):
+            a, b, c, d = matrix[j], matrix[j + 1], matrix[j + 2], matrix[j + 3]
+            s, t, u, v = a[i], b[i], c[i], d[i]
+            value = (((value - s * right[j]) - t * right[j + 1]) - u * right[j + 2]) - v * right[j + 3]
+            for column in range(i, size):
+                target[column] = (((target[column] - s * a[column]) - t * b[column]) - u * c[column]) - v * d[column]
+        for j in range(i // 4 * 4, i):
+            source, share = matrix[j], matrix[j, i]
+            value -= share * right[j]
+            for column in range(i, size):
+                target[column] -= share * source[column]
+        if target[i] <= least:
+            return False
+        scale = 1.0 / np.sqrt(target[i])
+        for column in range(i, size):
+            target[column] *= scale
+        right[i] = value * scale
+    for j in range(size - 1, -1, -1):
+        value = right[j]
+        for column in range(j + 1, size):
+            value -= matrix[j, column] * right[column]
+        right[j] = value / matrix[j, j]
+    return True
+
+
+def solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+    """Set one row to its minimum; returns the loss of its events before, and whether it was found. For kernels only.
+
+    A row that was not is zero.
+    """
+
+
+@overload(solve_cholesky, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+    if not hasattr(size, "literal_value"):
+        return None
+    parts = width.literal_value // 16
+
+    def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+        own, own_records, other, other_records = tables
+        others, weights, targets = events
+        gram, missing, penalty, mean = terms
+        room, squares, matrix, right = scratch
+        blocks = narrow(other, 16)
+        first, last = span
+        old = load(own, number, 0, width, size)
+        old_bias = own_records[number, 0] if biased else np.float32(0)
+        zero = old * np.float32(0)
+        for factor in range(width):
+            store(room, ROOM + factor, 0, zero)
+        along, column, count, along_bias, lost = zero, zero, np.float32(0), np.float32(0), 0.0
+        for start in range(first, last, _GROUP):
+            for member in range(_GROUP):
+                n = min(start + member, last - 1)
+                prefetch(other, np.int64(others[min(n + _AHEAD, last - 1)]))
+                met = np.int64(others[n])
+                weight = weights[n] if start + member < last else np.float32(0)
+                x = load(other, met, 0, width, size)
+                scaled = x * weight
+                store(room, 1 + member, 0, scaled)
+                target = targets[n] - mean - other_records[met, 0] if explicit else np.float32(1)
+                error = target - (x * old).total() - old_bias
+                lost += weight * error * error
+                along = fma(scaled, target, along)
+                if biased:
+                    column, count, along_bias = column + scaled, count + weight, along_bias + weight * target
+            a, b = np.int64(others[start]), np.int64(others[min(start + 1, last - 1)])
+            c, d = np.int64(others[min(start + 2, last - 1)]), np.int64(others[min(start + 3, last - 1)])
+            for part in range(parts):
+                x_a, x_b = load(blocks, a * parts + part, 0, 16, 16), load(blocks, b * parts + part, 0, 16, 16)
+                x_c, x_d = load(blocks, c * parts + part, 0, 16, 16), load(blocks, d * parts + part, 0, 16, 16)
+                for factor in range(16 * part, size):
+                    place = (ROOM + factor) * parts + part
+                    total = fma(x_a, room[1, factor], load(squares, place, 0, 16, 16))
+                    total = fma(x_b, room[2, factor], total)
+                    total = fma(x_c, room[3, factor], total)
+                    store(squares, place, 0, fma(x_d, room[4, factor], total))
+        store(room, 0, 0, along)
+        store(room, 1, 0, column)
+        for i in range(size):
+            right[i] = room[0, i]
+            for j in range(i, size):  # the lower triangle was summed
+                met_both = np.float64(room[ROOM + j, i])
+                matrix[i, j] = met_both if explicit else met_both + missing * np.float64(gram[i, j])
+            matrix[i, i] += penalty
+            if biased:
+                matrix[i, size] = room[1, i]
+        if biased:
+            right[size], matrix[size, size] = along_bias, count + penalty
+        found = _solve_positive(matrix, right, size + 1 if biased else size)
+        for factor in range(size):
+            room[0, factor] = np.float32(right[factor] if found else 0)
+        store(own, number, 0, load(room, 0, 0, width, size))
+        if biased:
+            own_records[number, 0] = np.float32(right[size] if found else 0)
+        return lost, found
+
+    return solve
+
+
+# --- coordinates ----------------------------------------------------------------------------------------------------
+
+
+def solve_eals(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+    """One pass over the coordinates of one row; returns the loss of its events before. For kernels only."""
+
+
+@overload(solve_eals, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_eals(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
+        own, own_records, other, other_records = tables
+        others, weights, targets = events
+        gram, missing, penalty, mean = terms
+        room, turned = scratch  # turned: a column of the met rows per line, then weights, weights 0, errors
+        first, last = span
+        old = load(own, number, 0, width, size)
+        bias = own_records[number, 0] if biased else np.float32(0)
+        strips = (last - first + 15) // 16
+        weighted, missed, lost = size, size + 1, 0.0
+        for n in range(16 * strips):
+            strip, lane = n // 16, n % 16
+            event = min(first + n, last - 1)
+            met = np.int64(others[event])
+            x = load(other, met, 0, width, size)
+            store(room, 0, 0, x)
+            for factor in range(size):
+                turned[factor * strips + strip, lane] = room[0, factor]
+            weight = weights[event] if first + n < last else np.float32(0)
+            target = targets[event] - mean - other_records[met, 0] if explicit else np.float32(1)
+            error = target - (x * old).total() - bias
+            turned[weighted * strips + strip, lane], turned[missed * strips + strip, lane] = weight, error
+            lost += weight * error * error
+        store(room, 0, 0, old)
+        for factor in range(size):
+            pulled, curved = load(turned, 0, 0, 16, 16) * np.float32(0), load(turned, 0, 0, 16, 16) * np.float32(0)
+            for strip in range(strips):
+                x = load(turned, factor * strips + strip, 0, 16, 16)
+                scaled = x * load(turned, weighted * strips + strip, 0, 16, 16)
+                pulled = pulled + scaled * load(turned, missed * strips + strip, 0, 16, 16)
+                curved = curved + scaled * x
+            value = room[0, factor]
+            slope, curve = pulled.total() - penalty * value, curved.total() + penalty
+            if not explicit:
+                slope -= missing * (load(gram, factor, 0, width, size) * load(room, 0, 0, width, size)).total()
+                curve += missing * gram[factor, factor]
+            change = slope / curve
+            room[0, factor] = value + change
+            for strip in range(strips):
+                x, place = load(turned, factor * strips + strip, 0, 16, 16), missed * strips + strip
+                store(turned, place, 0, fma(x, -change, load(turned, place, 0, 16, 16)))
+        store(own, number, 0, load(room, 0, 0, width, size))
+        if biased:
+            pulled, curve = -penalty * bias, penalty
+            for strip in range(strips):
+                weight = load(turned, weighted * strips + strip, 0, 16, 16)
+                pulled += (weight * load(turned, missed * strips + strip, 0, 16, 16)).total()
+                curve += weight.total()
+            own_records[number, 0] = bias + pulled / curve
+        return lost
+
+    return solve

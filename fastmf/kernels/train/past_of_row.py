@@ -1,0 +1,242 @@
+"""One row of a model that solves rows: all that it met, read through a ledger, and its solution from that."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+from fastmf.kernels.core import bridge
+from fastmf.kernels.core.borrowed import borrow, prefetch
+from fastmf.kernels.core.lanes import load, store
+from fastmf.kernels.rows.log import older
+from fastmf.kernels.train import als
+from fastmf.kernels.train.als import ANEW, FAR
+from fastmf.kernels.train.ledger import (
+    UNWEIGHTED,
+    VALUES,
+    WEIGHTS,
+    Entry,
+    column,
+)
+
+_LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
+_START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
+_FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
+_COUNT, _SIZE = int(Entry.JOURNAL_COUNT), int(Entry.JOURNAL_SIZE)
+_AHEAD = 16  # events between a prefetch and its use
+
+
+class Numbers(NamedTuple):
+    """What a solve of single events depends on besides the event.
+
+    Attributes
+    ----------
+    weight, nu : float
+        What the penalty of a row grows from and with.
+    steps, most : int
+        Of the solver; how many events of the past of a row are read.
+    users, items : int
+        Rows from these on without events are new: no Gram matrix had them before the event.
+    """
+
+    weight: float
+    nu: float
+    steps: int
+    most: int
+    users: int
+    items: int
+
+
+class Room(NamedTuple):
+    """Arrays that the solves of single events share; few, since each costs a call some time.
+
+    Attributes
+    ----------
+    lanes : float32[ROOM + 3 * width + 2, width]
+        What the solver wants, then a Gram matrix, its change, and a row and its record as they were before the event.
+    matrix : float64[size + 2, size + 1]
+        As the solver wants it; the last row is a column.
+    turned : float32 array
+        As the solver wants it.
+    columns : float32[4, most + 1]
+        Of the events of a row: how many each stands for, values, weights and targets.
+    places : int64[2, most + 1]
+        Their positions in the log, and the rows that they met.
+    """
+
+    lanes: np.ndarray
+    matrix: np.ndarray
+    turned: np.ndarray
+    columns: np.ndarray
+    places: np.ndarray
+
+
+@njit
+def events_of_row(ledger, side, row):
+    return np.int64(column(ledger, side + _BASED, np.int32)[row] + column(ledger, side + _TAILED, np.int32)[row])
+
+
+@njit
+def scattered(ledger, side, row, most):
+    count = events_of_row(ledger, side, row)
+    return count > most and column(ledger, side + _BASED, np.int32)[row] < count // 2
+
+
+@njit
+def _events_of(ledger, side, row, limit, places, scales):
+    """Positions of a row's events, oldest first, and what each stands for, as log.sample chooses them; how many.
+
+    Of a row whose base lacks events that the sample may name, the newest ones alone.
+    """
+    previous, base = column(ledger, side + _PREVIOUS, np.int32), column(ledger, side + _BASE, np.int32)
+    start = column(ledger, side + _START, np.int64)[row]
+    based, count = np.int64(column(ledger, side + _BASED, np.int32)[row]), events_of_row(ledger, side, row)
+    drawn = limit // 2 if count > limit and based >= count // 2 else 0
+    event, taken = np.int64(column(ledger, side + _HEAD, np.int32)[row]), min(count, limit)
+    place = taken
+    while place > drawn and event > 0:
+        place -= 1
+        places[place], scales[place] = event - 1, 1.0
+        event = np.int64(previous[event - 1])
+    while place > drawn:
+        place, based = place - 1, based - 1
+        places[place], scales[place] = base[start + based], 1.0
+    for k in range(drawn):
+        places[k] = base[start + older(row, count, k)]
+        scales[k] = (count - limit + drawn) / drawn
+    return taken
+
+
+# --- what an event is to the equations ------------------------------------------------------------------------------
+
+
+def weigh(explicit, loss, values, weights, targets):
+    """Weights *= the confidences of a loss in events of these values; targets become its targets. For kernels only."""
+
+
+@overload(weigh, prefer_literal=True)
+def _weigh(explicit, loss, values, weights, targets):
+    if not hasattr(explicit, "literal_value"):
+        return None
+
+    def asked(explicit, loss, values, weights, targets):
+        confidences, aims = bridge.quadratic(loss, values)
+        for n in range(values.size):
+            weights[n] *= np.float32(confidences[n])
+            targets[n] = _aim(aims, n)
+
+    return asked
+
+
+def _aim(aims, n):
+    """Target n of a loss; 1 where it has none."""
+
+
+@overload(_aim)
+def _one_aim(aims, n):
+    if isinstance(aims, types.NoneType):
+        return lambda aims, n: np.float32(1)
+    return (lambda aims, n: np.float32(aims[n])) if isinstance(aims, types.Array) else None
+
+
+# --- one row --------------------------------------------------------------------------------------------------------
+
+
+@njit
+def _gather(ledger, sides, rows, value, most, room):
+    """The past of row rows[0] of the first of two sides, then the event of a value with row rows[1]; how many."""
+    places, others = room.places[0], room.places[1]
+    scales, values, weights = room.columns[0], room.columns[1], room.columns[2]
+    count = _events_of(ledger, sides[0], rows[0], most, places, scales)
+    met, logged = column(ledger, sides[1] + _LOG, np.int32), column(ledger, VALUES, np.float32)
+    kept, unweighted = column(ledger, WEIGHTS, np.float32), ledger[UNWEIGHTED]
+    for n in range(count):
+        prefetch(met, places[min(n + _AHEAD, count - 1)])
+        prefetch(logged, places[min(n + _AHEAD, count - 1)])
+        place = places[n]
+        others[n], values[n] = met[place], logged[place]
+        weights[n] = scales[n] * (kept[place] if place >= unweighted else np.float32(1))
+    others[count], values[count], weights[count] = rows[1], value, np.float32(1)
+    return count + 1
+
+
+@njit
+def _penalty(numbers, evidence):
+    return numbers.weight * max(evidence, 0.0) ** numbers.nu
+
+
+_scale_of = njit(error_model="numpy")(als.scale_of)
+
+
+def solve_row(
+    size, width, biased, explicit, method, ledger, sides, rows, value, far, loss, tables, terms, seen, numbers, room
+):
+    """Solve a row from all that it met and a new event; the confidence in that, and its target. For kernels only.
+
+    sides = (its own, the other); rows = (the row, that of the other side); terms = (gram, its drift, missing, mean);
+    seen as in als.shift. A row of which all is read is FAR off, or solved ANEW; one with more in its past takes a step
+    on the event.
+    """
+
+
+@overload(solve_row, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_row(
+    size, width, biased, explicit, method, ledger, sides, rows, value, far, loss, tables, terms, seen, numbers, room
+):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def solve(
+        size, width, biased, explicit, method, ledger, sides, rows, value, far, loss, tables, terms, seen, numbers, room
+    ):
+        gram, drift, missing, mean = terms
+        count = _gather(ledger, sides, rows, value, numbers.most, room)
+        weights, targets, evidence = room.columns[2], room.columns[3], 0.0
+        weigh(explicit, loss, room.columns[1][:count], weights, targets)
+        for n in range(count):
+            evidence += weights[n]
+        newest = weights[count - 1], targets[count - 1]
+        past, penalty = events_of_row(ledger, sides[0], rows[0]), _penalty(numbers, evidence)
+        before = _penalty(numbers, evidence - newest[0])
+        grown = np.float32(max(penalty, als.LEAST)) - np.float32(max(before, als.LEAST))
+        fresh = 1 if past > numbers.most else FAR if far or past == 0 else ANEW
+        negligible = evidence < als.NEGLIGIBLE * max(missing, penalty)
+        if evidence < als.SMALL or negligible:  # as in equations_of
+            if evidence == 0 or negligible:
+                fresh = FAR
+                store(tables[0], rows[0], 0, load(tables[0], rows[0], 0, width, size) * np.float32(0))
+                tables[1][rows[0], 0] = np.float32(0)
+            if evidence == 0:
+                return newest
+            scale = _scale_of(evidence, missing, penalty)
+            missing, penalty = np.float32(missing * scale), penalty * scale
+            for n in range(count):
+                weights[n] = np.float32(weights[n] * scale)
+        als.solve_row(
+            size,
+            width,
+            biased,
+            explicit,
+            method,
+            rows[0],
+            tables,
+            (borrow(room.places[1]), borrow(weights), borrow(targets)),
+            (0, count),
+            fresh,
+            (gram, missing, np.float32(max(penalty, als.LEAST)), mean),
+            (drift, grown, seen),
+            numbers.steps,
+            (
+                borrow(room.lanes),
+                borrow(room.lanes.reshape((-1, 16))),
+                room.matrix,
+                room.matrix[size + 1],
+                borrow(room.turned),
+            ),
+        )
+        return newest
+
+    return solve

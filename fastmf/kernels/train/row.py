@@ -1,0 +1,56 @@
+"""One row: its score with another, and its step. Every kernel that takes steps takes them here.
+
+    s = mean + b_u + c_i + p_u . q_i                                          the score
+    memory <- the memory that a step of the bias leaves, and with that
+    b_u <- step(b_u, g + pull(b_u)),   p_u <- step(p_u, g q_i + pull(p_u))    g being the slope of the loss
+
+A row and its bias share one memory: a step of the bias says what it becomes.
+"""
+
+from __future__ import annotations
+
+from numba.extending import overload, register_jitable
+
+from fastmf.kernels.core import bridge
+from fastmf.kernels.core.lanes import fma, load, single, store
+
+
+@register_jitable(error_model="numpy", forceinline=True)
+def score(mean, bias, other_bias, factors, other):
+    """The score of two rows."""
+    return mean + bias + other_bias + (factors * other).total()
+
+
+@register_jitable(error_model="numpy", forceinline=True)
+def stepped(factors, bias, memory, gradient, bias_gradient, solver):
+    """The factors, the bias and the memory of a row after a step."""
+    held = bridge.step(solver, bias, bias_gradient, memory)[1]
+    return bridge.step(solver, factors, gradient, held)[0], bridge.step(solver, bias, bias_gradient, held)[0], held
+
+
+def move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
+    """Let a row, its bias and its memory take a step: `factors` are its own, `other` those that they met. For kernels.
+
+    table = (rows, records, origins, origin records), borrowed; the fields of the shape are compile-time constants. The
+    memory takes `evidence` in, the slope that the bias has; a `share` of the pull acts.
+    """
+
+
+@overload(move_row, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
+def _move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def move(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
+        rows, records, origins, origin_records = table
+        bias, held = load(records, row, 0, 1, 1), load(records, row, 1, memory, memory)
+        bias_gradient = single(evidence) + share * bridge.pull(penalty, bias, load(origin_records, row, 0, 1, 1))
+        pull = share * bridge.pull(penalty, factors, load(origins, row, 0, width, size))
+        moved, moved_bias, held = stepped(factors, bias, held, fma(other, slope, pull), bias_gradient, solver)
+        store(records, row, 1, held)
+        if biases:
+            store(records, row, 0, moved_bias)
+        store(rows, row, 0, moved)
+        return moved
+
+    return move

@@ -1,0 +1,277 @@
+"""Solve: alternating least squares, of everything in a fit, of the rows that a batch concerns in an update."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.devices import runner
+from fastmf.equations import Equations, Run, equations_of, form_of, room_of
+from fastmf.followers.grams import NO_GRAM, Gram, shares_of
+from fastmf.kernels.core.launch import at_once
+from fastmf.kernels.rows import log
+from fastmf.kernels.train import online, relearn
+from fastmf.kernels.train.past_of_row import Numbers
+from fastmf.learners.decay import fade_of, sorted_by
+from fastmf.learners.gathering import Named, named_rows, require_labels
+from fastmf.learners.job import FitJob, Single, Training, UpdateJob
+from fastmf.learners.past import OTHER, SIDES, Reading, Touched, touch
+from fastmf.learners.steps import measure_single
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.parameters.groups import Group
+from fastmf.parameters.moves import Image
+from fastmf.protocols import Objective
+from fastmf.recipes import Update
+from fastmf.state import State
+
+__all__ = ["Solve", "System", "alternate"]
+
+_NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
+
+
+def gram_matrices(state: State, loss: Any, threads: int = 1, asked: bool = False) -> dict[str, Gram]:
+    """Those of both tables, made where there are none; empty for a loss that asks for no pair unmet."""
+    if not hasattr(loss, "unobserved"):
+        return {}
+    powers = {"users": 0.0, "items": float(getattr(loss, "popularity", 0.0))}
+    return {side: state.grams.of(side, state, powers[side], threads, asked) for side in SIDES}
+
+
+_VISIT = Update(epochs=1, trainable="users")
+
+
+class Solve:
+    """Rows are solved, each from all that it has met."""
+
+    defaults = Update(epochs=1, trainable="both")
+    further = ("half_life", "loss", "regularizer")
+    draws = False
+    why = "it solves whole rows, from all that they have met"
+
+    def suits(self, objective: Any) -> bool:
+        """Objectives whose solver is ALS."""
+        return bool(objective.closed_form)
+
+    def weighed(self, events: Events) -> Events:
+        """As they are."""
+        return events
+
+    def reads_history(self, recipe: Update) -> bool:
+        """Always."""
+        return True
+
+    def groups(self, factors: int) -> dict[str, Group]:
+        """None besides users and items."""
+        return {}
+
+    def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
+        """Sweeps over users, then items."""
+        if job.batch_size not in (None, 1):
+            raise ValueError(f"{type(job.objective.solver).__name__} solves whole rows: it has no batch_size")
+        learn = alternate(job.state, job.working, job.kept, job.objective, job.threads)
+        return learn, lambda: float(runner("measure")(job.working, job.held, job.objective))
+
+    def finish(self, state: State, objective: Any, threads: int) -> None:
+        """Make the Gram matrices for the updates to come."""
+        gram_matrices(state, objective.loss, threads)
+
+    def update(self, job: UpdateJob) -> Training:
+        """Each row that the batch concerns is solved from its own history."""
+        state, recipe = job.state, job.recipe
+        arrived, fade = job.arrived.weighed().contiguous(), fade_of(job)
+        named = {side: named_rows(job, side, getattr(arrived, side), arrived.users.size) for side in SIDES}
+        check = functools.partial(require_labels, loss=recipe.loss, advice="") if recipe.loss is not None else None
+        most = int(job.objective.solver.max_history) if job.counted else 0  # visitors have no past
+        reading = Reading(job.objective, fade, recipe.half_life is not None, most, check)
+        system = System.of(
+            state, touch(state, arrived, named, reading, job.threads), job.objective, job.threads, job.counted
+        )
+        new = fade(arrived)._replace(users=named["users"].local, items=named["items"].local)
+        return Training(
+            system.working,
+            new,
+            lambda: float(runner("measure")(system.working, new, job.objective)),
+            lambda: system.solve(recipe.epochs, job.objective, job.threads),
+        )
+
+    def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
+        """Both rows of an event are solved."""
+        learn = _solving(state, objective, ledger)
+        return Single(learn, measure_single(state, objective))
+
+    def visit(self, objective: Any) -> tuple[Any, Update]:
+        """One exact solve."""
+        exact = objective._replace(solver=objective.solver._replace(method="cholesky"))
+        return exact, _VISIT
+
+
+def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int, int, float], int]:
+    """What learns one event by solving its rows."""
+    loss, solver, regularizer = objective.values
+    table, most, mean = state.users.table, int(solver.max_history), state.global_mean
+    grams, (_, targets) = gram_matrices(state, loss), loss.quadratic(np.ones(1, np.float32))
+    form = form_of(table.shape, solver, targets is not None)
+    room, unobserved = room_of(form, most), float(getattr(loss, "unobserved", 0.0))
+    how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
+    none = dict.fromkeys(SIDES, NO_GRAM._replace(matrix=np.zeros((table.shape.width, table.shape.width))))
+    numbers = Numbers(*how, state.users.count, state.items.count)
+
+    def given() -> tuple[Any, ...]:
+        kept = state.grams.kept if grams else none
+        missing = unobserved * state.items.count
+        return missing, numbers, (kept["users"].matrix, kept["items"].matrix, kept["items"].numbers), room
+
+    half = table.layout.storage == "float16"
+    call = relearn.compiled(form, half, loss, ledger, 0, 0, 0.0, mean, True, *given())
+
+    def learn(user: int, item: int, value: float) -> int:
+        nonlocal numbers
+        answer = call(ledger, user, item, value, mean, loss, True, *given())
+        if answer == online.UNTIDY:
+            for side, one in (("users", user), ("items", item)):
+                ids = state.side(side).ids
+                row = one if ids.kind == "str" else ids.find(np.array([one]))[0]
+                state.history.compact(side, np.array([row], np.int32), most)
+            answer = call(ledger, user, item, value, mean, loss, False, *given())
+        if answer == online.UNKNOWN:  # the ids of the event come in
+            numbers = Numbers(*how, state.users.count, state.items.count)
+        return int(answer)
+
+    return learn
+
+
+# --- fit ------------------------------------------------------------------------------------------------------------
+
+
+def alternate(
+    state: State, working: WorkingSet, events: Events, objective: Objective, threads: int
+) -> Callable[[int], float]:
+    """One sweep over users, then items, as a function that returns the summed loss before it."""
+    made: Any = at_once(lambda side: _all_of(side, state, events, objective), SIDES, threads)
+    equations: dict[str, Equations] = dict(zip(SIDES, made, strict=True))
+    shape, whole = working.shape, equations["users"].targets is None
+    shares, run = _item_shares(state, objective), Run(objective.solver, working.mean, threads)
+
+    def learn(_: int) -> float:
+        lost: list[float] = []
+        for side in SIDES:
+            other = OTHER[side]
+            weighed = shares if other == "items" else None
+            missed = runner("gram")(shape, working.now[other].factors, weighed, threads) if whole else None
+            lost.append(runner("solve")(shape, (working.now[side], working.now[other]), equations[side], missed, run))
+        return lost[0]
+
+    return learn
+
+
+def _item_shares(state: State, objective: Objective) -> np.ndarray | None:
+    power = float(getattr(objective.loss, "popularity", 0.0))
+    return shares_of(state.history.counts("items", slice(state.items.count)), power) if power else None
+
+
+def _all_of(side: str, state: State, events: Events, objective: Objective) -> Equations:
+    """The equations of all rows of a side."""
+    order, starts = sorted_by(side, state, events)
+    others = np.empty(order.size, np.int32)
+    values, weights = np.empty(order.size, np.float32), np.empty(order.size, np.float32)
+    logged = (_NO_WEIGHTS, order.size) if events.weights is None else (events.weights, 0)
+    columns = (getattr(events, OTHER[side]), events.values, *logged, _NO_TIMES)
+    log.fetch(order, *columns, others, values, weights, _NO_TIMES)
+    confidences, targets = objective.loss.quadratic(values)
+    if events.weights is not None:
+        confidences = confidences * weights
+    unobserved = getattr(objective.loss, "unobserved", 0.0)
+    shares = _item_shares(state, objective)
+    missing = unobserved if shares is None else unobserved * shares.size / shares.sum()
+    if side == "items" and shares is not None:
+        missing = missing * shares
+    return equations_of(objective, starts, (others, confidences, targets), missing)
+
+
+# --- update ---------------------------------------------------------------------------------------------------------
+
+
+class Seen(NamedTuple):
+    """What the rows of a side were last solved against: the first rows of the other side, and its Gram matrix."""
+
+    rows: Image
+    gram: Any
+
+
+class System(NamedTuple):
+    """All that is solved in an update."""
+
+    working: WorkingSet
+    equations: dict[str, Equations]
+    grams: dict[str, Gram]
+    named: dict[str, Shares]
+
+    @classmethod
+    def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int, counted: bool) -> System:
+        """The rows that a batch concerns, and all that they have met; its events are `counted` in shares, or not."""
+        grams = gram_matrices(state, objective.loss, threads, asked=not counted)
+        rows = {side: touched[OTHER[side]].met for side in SIDES}
+        working = WorkingSet(state, rows, {side: touched[side].named.movable for side in SIDES})
+        named = {side: Shares.of(side, state, touched[side].named, gram.power, counted) for side, gram in grams.items()}
+        missing: Any = 0.0
+        if grams:
+            total = grams["items"].shares + float((named["items"].after - named["items"].before).sum())
+            items = max(state.items.count, int(touched["items"].named.rows.max(initial=-1)) + 1)
+            missing = float(objective.loss.unobserved) * items / total
+        equations = {}
+        for side, (_, bounds, _, others, weights, targets, fresh) in touched.items():
+            each = missing * named[side].after[: bounds.size - 1] if grams and side == "items" else missing
+            equations[side] = equations_of(objective, bounds, (others, weights, targets), each, fresh)
+        return cls(working, equations, grams, named)
+
+    def solve(self, times: int, objective: Objective, threads: int) -> None:
+        """Solve users, then items, so many times.
+
+        Rows that take a step take it on what has come in, or moved, since their last.
+        """
+        working, seen = self.working, self._before()
+        for time in range(times):
+            for side in SIDES:
+                other, equations = OTHER[side], self.equations[side] if time == 0 else self.equations[side].repeated()
+                gram = self._gram(other, moved=time > 0 or other == SIDES[0]) if self.grams else None
+                drift = None if gram is None else gram - seen[side].gram
+                run = Run(objective.solver, working.mean, threads, drift, seen[side].rows)
+                runner("solve")(working.shape, (working.now[side], working.now[other]), equations, gram, run)
+                if time < times - 1 and equations.steps:
+                    seen[side] = Seen(working.now[other].head(working.movable[other]).copy(), gram)
+
+    def _before(self) -> dict[str, Seen]:
+        """What the rows of each side were solved against before the batch, of what will have moved when they are."""
+        moved = {"users": self.working.before["items"].head(0), "items": self.working.before["users"]}
+        matrices = {side: gram.matrix for side, gram in self.grams.items()}
+        return {side: Seen(moved[side], matrices.get(OTHER[side])) for side in SIDES}
+
+    def _gram(self, side: str, moved: bool) -> np.ndarray:
+        """The Gram matrix of a side once the batch is in, with the rows of the working set as they are."""
+        working, (before, after), matrix = self.working, self.named[side], self.grams[side].matrix.copy()
+        places, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
+        first = working.movable[side] if moved else 0
+        change = np.where(places < first, after, after - before)
+        correct, old = runner("correct gram"), working.before[side].factors
+        correct(working.shape, old, places[:first], before[:first], -1.0, matrix)
+        changed = places[change != 0]
+        correct(working.shape, now, changed, change[changed], 1.0, matrix)
+        return matrix
+
+
+class Shares(NamedTuple):
+    """Of the rows that a batch names, before it and once it is in; rows that are new have none before."""
+
+    before: np.ndarray
+    after: np.ndarray
+
+    @classmethod
+    def of(cls, side: str, state: State, named: Named, power: float, counted: bool) -> Shares:
+        """As the history and the batch, if it is `counted`, have it."""
+        counts = state.history.counts(side, named.rows)
+        after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size) * counted, power)
+        return cls(np.where(named.rows < state.side(side).count, shares_of(counts, power), 0.0), after)

@@ -1,0 +1,174 @@
+"""Steps: stochastic gradient descent on events that have a value each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastmf.devices import runner
+from fastmf.kernels.core.bridge import entry_point
+from fastmf.kernels.rows.grouping import order_by
+from fastmf.kernels.train import online, pointwise
+from fastmf.learners.decay import fade_of, sorted_by
+from fastmf.learners.gathering import gather
+from fastmf.learners.job import FitJob, Single, Training, UpdateJob
+from fastmf.learners.working import WorkingSet
+from fastmf.log.events import Events
+from fastmf.parameters.groups import Group
+from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
+from fastmf.recipes import Update
+from fastmf.state import State
+
+__all__ = ["Steps", "measure_single"]
+
+_SEVERAL_FROM = 1 << 12  # events: below, having several in flight saves less time than a call takes
+
+
+_VISIT = Update(epochs=10, history_epochs=0, trainable="users", order="arrival")
+
+
+class Steps:
+    """A step per event, or per batch of events, on the rows that it names."""
+
+    defaults = Update(
+        epochs=2,
+        batch_size=1,
+        trainable="both",
+        history_epochs=1,
+        history_rate=0.5,
+        max_history=20,
+        order="user",
+    )
+    further = ("rate", "half_life", "loss", "regularizer")
+    draws = False
+    why = "it takes steps"
+
+    def reads_history(self, recipe: Update) -> bool:
+        """In passes over the users' past."""
+        return bool(recipe.history_epochs)
+
+    def suits(self, objective: Any) -> bool:
+        """Losses of single events, whatever takes the steps."""
+        return not objective.ranks and not objective.closed_form
+
+    def weighed(self, events: Events) -> Events:
+        """Values are labels, not weights."""
+        return events
+
+    # --- fit ----------------------------------------------------------------------------------------------------------
+
+    def groups(self, factors: int) -> dict[str, Group]:
+        """None besides users and items."""
+        return {}
+
+    def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
+        """Passes over all events, in blocks."""
+        state, working, objective, threads = job.state, job.working, job.objective, job.threads
+        by_user = sorted_by("users", state, job.kept)
+        plan = Plan.whole(job.kept, by_user, state.items.count, working.shape, state.seed, threads)
+
+        def learn(epoch: int) -> float:
+            if (job.batch_size or 1) != 1:
+                return float(_minibatches(working, plan.events, objective, working.movable, job.batch_size))
+            return float(
+                _steps(working, plan, objective, working.movable, plan.block_order(state.seed, epoch), threads)
+            )
+
+        return learn, lambda: float(_measure(working, job.held, objective))
+
+    # --- update -------------------------------------------------------------------------------------------------------
+
+    def finish(self, state: State, objective: Any, threads: int) -> None:
+        """Nothing is left to do after a fit."""
+
+    def update(self, job: UpdateJob) -> Training:
+        """Passes over the batch, then over the past of its users."""
+        working, new, past = gather(job, job.arrived)
+        fade = fade_of(job)
+        new, past = fade(new), None if past is None else fade(past)
+        weighed = new.weighed().contiguous()
+        return Training(
+            working,
+            new,
+            lambda: float(_measure(working, weighed, job.objective)),
+            lambda: _learn(working, weighed, past, job),
+        )
+
+    # --- one event ----------------------------------------------------------------------------------------------------
+
+    def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
+        """A step per event; ``update`` with ``epochs=1, history_epochs=0`` of a batch of one."""
+        table = state.users.table
+        half, mean, values = table.layout.storage == "float16", state.global_mean, objective.values
+        kernel = online.learn(table.shape, half, objective.classes)
+        step = entry_point(kernel, ledger, mean, *values, 0, 0, 0.0)
+        return Single(functools.partial(step, ledger, mean, *values), measure_single(state, objective))
+
+    def visit(self, objective: Any) -> tuple[Any, Update]:
+        """Ten passes over a session."""
+        return objective, _VISIT
+
+
+def _learn(working: WorkingSet, new: Events, past: Events | None, job: UpdateJob) -> None:
+    recipe, objective = job.recipe, job.objective
+    if recipe.rate is not None:
+        objective = objective.at_rate(recipe.rate)
+    users, items = (rows.size for rows in working.rows.values())
+    by_event = recipe.order == "user" and recipe.batch_size == 1
+    if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
+        plan = Plan.whole(new, order_by(new.users, users), items, working.shape, 0, job.threads)
+    else:
+        several = by_event and new.users.size >= _SEVERAL_FROM
+        plan = Plan.single(new, users, recipe.order, most_in_flight(working.shape, users, items) if several else 1)
+    _passes(working, plan, recipe.epochs, objective, working.movable, recipe.batch_size, job.threads)
+    if past is not None:
+        plan = plan.after(past)
+        objective = objective.at_rate(float(objective.solver.rate) * recipe.history_rate)
+        frozen_items = {**working.movable, "items": 0}
+        _passes(working, plan, recipe.history_epochs, objective, frozen_items, recipe.batch_size, 1)
+
+
+def _passes(
+    working: WorkingSet,
+    plan: Plan,
+    epochs: int,
+    objective: Any,
+    movable: dict[str, int],
+    batch_size: int,
+    threads: int,
+) -> None:
+    if not objective.solver.rate:  # nothing moves, and a memory that grew would slow later steps
+        return
+    for _ in range(epochs):
+        if batch_size == 1:
+            _steps(working, plan, objective, movable, None, threads)
+        else:
+            _minibatches(working, plan.events, objective, movable, batch_size)
+
+
+def _steps(*args: Any) -> Any:
+    return runner("steps")(*args)
+
+
+def _minibatches(*args: Any) -> Any:
+    return runner("minibatches")(*args)
+
+
+def _measure(*args: Any) -> Any:
+    return runner("measure")(*args)
+
+
+def measure_single(state: State, objective: Any) -> Callable[[Events], float]:
+    """What sums the loss of events in row numbers of a model."""
+    parts = [part for side in (state.users, state.items) for part in side.table.parts[:2]]
+    kernel = pointwise.measure(state.users.table.shape, objective.classes[:1])
+    mean, loss = state.global_mean, objective.loss
+
+    def measure(events: Events) -> float:
+        return float(kernel(events.weighed().contiguous()[:4], *parts, mean, loss))
+
+    measure(state.history.between(0, 0))  # compiled now, not in the middle of a stream
+    return measure

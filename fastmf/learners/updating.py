@@ -1,0 +1,107 @@
+"""The making of one update: a Delta, and nothing else changes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+from fastmf.delta import Delta, new_identity
+from fastmf.interactions import Interactions
+from fastmf.learners.decay import half_life_in, mean_loss, numbered, require_times, total_weight
+from fastmf.learners.gathering import require_groups
+from fastmf.learners.job import Learner, UpdateJob
+from fastmf.learners.nonsense import judge_batch, judge_fading, judge_losses
+from fastmf.log.events import Events
+from fastmf.parameters.moves import DenseMove, Move
+from fastmf.recipes import Update
+from fastmf.state import State
+
+__all__ = ["learn_batch", "make_delta", "resolved"]
+
+
+_FIELDS = tuple(field.name for field in fields(Update))
+
+
+class _Learned(NamedTuple):
+    """What training on a batch came to: the rows that moved, and the mean loss of its events before and after."""
+
+    moves: dict[str, Move | DenseMove]
+    loss_before: float
+    loss_after: float
+
+
+def resolved(recipe: Update, learner: Learner, objective: Any) -> Update:
+    """A recipe with a learner's own defaults; ValueError for a field that is set and means nothing to it."""
+    if all(getattr(recipe, name) is None for name in _FIELDS):
+        return learner.defaults
+    defaults = {}
+    for field in fields(recipe):
+        given, default = getattr(recipe, field.name), getattr(learner.defaults, field.name)
+        if given is None:
+            defaults[field.name] = default
+        elif default is None and field.name not in learner.further:
+            raise ValueError(f"Update.{field.name} means nothing to {type(objective.solver).__name__}: {learner.why}")
+    return replace(recipe, **defaults)
+
+
+def make_delta(
+    state: State, batch: Interactions, recipe: Update, learner: Learner, objective: Any, threads: int = 1
+) -> Delta:
+    """Train on a batch as the recipe says; the state stays as it is until it takes the Delta in."""
+    began = time.perf_counter()
+    recipe = resolved(recipe, learner, objective)
+    require_groups(recipe.trainable, state)
+    if recipe.half_life is not None:
+        require_times(batch, state.history if learner.reads_history(recipe) else None)
+    dated = _dated(state, batch)
+    staged = {side: state.side(side).stage(getattr(batch, side), side) for side in ("users", "items")}
+    arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
+    arrived = arrived._replace(times=state.history.times_of(batch.times, len(batch))).copy()
+    judge_batch(state, batch, objective)
+    half_life = half_life_in(recipe.half_life, dated) if len(batch) else None
+    if half_life is not None:
+        recipe = replace(recipe, half_life=half_life)
+        judge_fading(state, batch, half_life, dated, learner.reads_history(recipe))
+    learned = learn_batch(UpdateJob(state, arrived, staged, recipe, objective, threads), learner)
+    judge_losses(learned.loss_before, learned.loss_after, state, batch, objective)
+    image = state.grams.image()
+    return Delta(
+        lineage=state.lineage,
+        parent=state.head,
+        head=new_identity(),
+        parent_version=state.next_version - 1,
+        version=state.next_version,
+        moves=learned.moves,
+        new_ids={side: staged[side].fresh for side in staged},
+        log=arrived,
+        scalars=_seen(state, arrived, dated),
+        loss_before=learned.loss_before,
+        loss_after=learned.loss_after,
+        seconds=time.perf_counter() - began,
+        images={} if image is None else {"grams": image},
+    )
+
+
+def learn_batch(job: UpdateJob, learner: Learner) -> _Learned:
+    """Train on a batch whose ids are staged, in a working set: the state stays as it is."""
+    training = learner.update(job)
+    before = training.measure()
+    training.learn()
+    after, weight = training.measure(), total_weight(training.new)
+    moves = training.working.moves() | training.further()
+    return _Learned(moves, mean_loss(before, weight), mean_loss(after, weight))
+
+
+def _dated(state: State, batch: Interactions) -> bool:
+    """Whether times are those of dates, once the batch is in: the first ones say."""
+    return state.dated if state.history.untimed is not None else batch.dated and len(batch) > 0
+
+
+def _seen(state: State, log: Events, dated: bool) -> dict[str, tuple[float, float]]:
+    """The numbers that an update may change, before and after."""
+    before, values = state.scalars, log.values
+    after = before | {"dated": float(dated)}
+    if values.size:
+        after |= {"low": min(before["low"], float(values.min())), "high": max(before["high"], float(values.max()))}
+    return {name: (before[name], after[name]) for name in before}

@@ -1,0 +1,92 @@
+"""Pairs: predictions one at a time, beside changes and without a lock.
+
+A call with many arrays costs more than the work, so the kernel gets one array of addresses, the ledger (see
+kernels/train/ledger.py). It answers NaN where the state changes meanwhile; then it is asked again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.errors import DataError
+from fastmf.interactions import columns
+from fastmf.kernels.core.bridge import entry_point
+from fastmf.kernels.train import online
+from fastmf.kernels.train.ledger import ITEMS, LEDGER_SIZE, SHARED, USERS, SharedEntries, SideEntries, write
+from fastmf.state import State
+
+__all__ = ["PARTS", "Pairs", "key_of", "lookup_of"]
+
+PARTS = {"users": USERS, "items": ITEMS}
+
+
+class _Now(NamedTuple):
+    """A ledger, whether ids go by row, and the tables that live as long as whoever reads the ledger."""
+
+    ledger: np.ndarray
+    text: bool
+    tables: tuple[Any, ...]
+
+
+class Pairs:
+    """What predicts pairs of a state.
+
+    Parameters
+    ----------
+    state : State
+    objective : Objective
+        Whose link makes predictions of scores.
+    """
+
+    def __init__(self, state: State, objective: Any) -> None:
+        table = state.users.table
+        self._state, self._mean, self._loss = state, state.global_mean, objective.loss
+        self._on_scale = objective.on_scale
+        kernel = online.predict(table.shape, table.layout.storage == "float16", objective.classes[0])
+        self._now = self._look()
+        self._call = entry_point(kernel, self._now.ledger, 0, 0, self._mean, self._loss, True)
+
+    def predict(self, user: Any, item: Any, clip: bool) -> float:
+        """The prediction for a pair, within the range of values seen if `clip`."""
+        ledger, text, _tables = self._now
+        if type(user) is int and type(item) is int and not text:
+            try:
+                found = self._call(ledger, user, item, self._mean, self._loss, clip and self._on_scale)
+            except OverflowError as error:
+                raise DataError(f"users, items, row 0: {user} or {item} does not fit int64") from error
+            if found == found:
+                return found  # type: ignore[no-any-return]
+        return self._state.ask(lambda: self._predict(user, item, clip and self._on_scale))
+
+    def _predict(self, user: Any, item: Any, clip: bool) -> float:
+        self._now = now = self._look()
+        rows = (key_of(self._state, side, one) for side, one in (("users", user), ("items", item)))
+        return self._call(now.ledger, *rows, self._mean, self._loss, clip)  # type: ignore[no-any-return]
+
+    def _look(self) -> _Now:
+        """Where everything is now."""
+        state, ledger, tables = self._state, np.zeros(LEDGER_SIZE, np.int64), []
+        for side, part in PARTS.items():
+            table, lookup = state.side(side).table, lookup_of(state, side)
+            tables.append(lookup)
+            write(ledger, part, SideEntries(factors=table.factors, records=table.records, **lookup))
+        write(ledger, SHARED, SharedEntries(changes=state.gate.changes, range=state.range))
+        return _Now(ledger, any(lookup["by_row"] for lookup in tables), tuple(tables))
+
+
+def key_of(state: State, side: str, one: Any) -> int:
+    """What kernels know an id by: itself where ids are int, else its row."""
+    ids, known = columns.ids(side, [one]), state.side(side).ids
+    known.require_kind(ids, side)
+    return int(ids[0]) if ids.dtype != object else int(known.find(ids)[0])
+
+
+def lookup_of(state: State, side: str) -> dict[str, Any]:
+    """How ids are found: entries of a side's part of a ledger."""
+    ids = state.side(side).ids
+    moved = int(ids.moved[0])  # before the tables are read: they may be replaced in between
+    slots, older = ids.tables
+    tables = {"slots": slots, "slots_size": slots.size, "older": older, "older_size": older.size}
+    return tables | {"by_row": ids.kind == "str", "moved": ids.moved, "moved_at": moved}

@@ -1,0 +1,135 @@
+"""Images and moves: parameters on their way between a group and a working set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmf.memory import ALIGNMENT, aligned
+
+__all__ = ["DenseMove", "Image", "Move", "require_move"]
+
+
+class Image(tuple[np.ndarray, ...]):
+    """Rows as a tuple of float32 parts, each with one line per row: factors, records, and whatever else a row has.
+
+    Factors are padded, and aligned as kernels demand: make them with :func:`fastmf.memory.aligned` or :meth:`copy`.
+    """
+
+    __slots__ = ()
+
+    @property
+    def factors(self) -> np.ndarray:
+        """The first part, float32[rows, width]."""
+        return self[0]
+
+    @property
+    def records(self) -> np.ndarray:
+        """The second part, float32[rows, fields]: bias and optimizer memory."""
+        return self[1]
+
+    def copy(self) -> Image:
+        """The same rows in memory of their own."""
+        factors = aligned(*self[0].shape)
+        factors[:] = self[0]
+        return Image((factors, *(part.copy() for part in self[1:])))
+
+    def placed(self) -> Image:
+        """These rows, or a copy of them where they are not aligned: they came through a pickle."""
+        return self if self[0].__array_interface__["data"][0] % ALIGNMENT == 0 else self.copy()
+
+    def take(self, places: np.ndarray) -> Image:
+        """Some of the rows, in memory of their own."""
+        return Image(part[places] for part in self).copy()
+
+    def head(self, count: int) -> Image:
+        """The first `count` rows, as views."""
+        return Image(part[:count] for part in self)
+
+    def within(self, largest: float) -> bool:
+        """Whether every number has a finite square, and no factor is beyond `largest`."""
+        parts = (part.ravel() for part in self)  # a sum of squares is finite only where every term is
+        with np.errstate(over="ignore"):
+            finite = all(np.isfinite(np.dot(part, part)) for part in parts)
+        return finite and (largest == np.inf or bool((np.abs(self[0]) <= largest).all()))
+
+    @classmethod
+    def concatenate(cls, images: Sequence[Image]) -> Image:
+        """Rows that follow each other."""
+        return cls(np.concatenate(parts) for parts in zip(*images, strict=True)).copy()
+
+
+class Move(NamedTuple):
+    """The rows of one group that moved (int32, ascending order not implied), before and after."""
+
+    rows: np.ndarray
+    before: Image
+    after: Image
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All that is held."""
+        return (self.rows, *self.before, *self.after)
+
+    def inverse(self) -> Move:
+        """The move back."""
+        return Move(self.rows, self.after, self.before)
+
+    @staticmethod
+    def merge(moves: Sequence[Move]) -> Move:
+        """Moves that follow each other as one: each row as it was before its first, and after its last."""
+        rows = np.concatenate([move.rows for move in moves])
+        unique, first = np.unique(rows, return_index=True)
+        last = rows.size - 1 - np.unique(rows[::-1], return_index=True)[1]
+        before, after = (Image.concatenate([move[side] for move in moves]) for side in (1, 2))  # type: ignore[misc]
+        return Move(unique, before.take(first), after.take(last))
+
+
+class DenseMove(NamedTuple):
+    """The arrays of a dense group that changed, by name, before and after."""
+
+    before: dict[str, np.ndarray]
+    after: dict[str, np.ndarray]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """None: no row moved."""
+        return np.empty(0, np.int32)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All that is held."""
+        return (*self.before.values(), *self.after.values())
+
+    def inverse(self) -> DenseMove:
+        """The move back."""
+        return DenseMove(self.after, self.before)
+
+    @staticmethod
+    def merge(moves: Sequence[DenseMove]) -> DenseMove:
+        """Moves that follow each other as one."""
+        before: dict[str, np.ndarray] = {}
+        after: dict[str, np.ndarray] = {}
+        for move in moves:
+            before = {**move.before, **before}
+            after |= move.after
+        return DenseMove(before, after)
+
+
+def require_move(name: str, move: object) -> None:
+    """Raise ValueError unless this is a move of distinct rows, or of arrays, to finite numbers from finite ones."""
+    if isinstance(move, Move):
+        rows = move.rows
+        if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype == np.int32):
+            raise ValueError(f"moved {name} are no column of int32")
+        if np.unique(rows).size < rows.size:
+            raise ValueError(f"moved {name} are not distinct")
+        if not (isinstance(move.before, Image) and isinstance(move.after, Image)):
+            raise ValueError(f"moved {name} are no images")
+    elif not isinstance(move, DenseMove):
+        raise ValueError(f"{name} are moved by {type(move).__name__}, not by a Move")
+    for array in move.arrays:
+        if not isinstance(array, np.ndarray) or not (array.dtype.kind in "iuf" and np.isfinite(array).all()):
+            raise ValueError(f"moved {name} are not all finite numbers")
