@@ -18,6 +18,7 @@ import numpy as np
 __all__ = ["Gate"]
 
 _T = TypeVar("_T")
+_CHANGED = object()  # the answer to a question that a change came between
 _TRIES = 4  # before changes are locked out
 _LONG = 1e-3  # seconds that tries may take: changes that are as frequent will not leave a gap for the next one
 _PATIENCE = 2e-3  # seconds to wait for the lock, which training holds for long: it changes nothing until it is done
@@ -49,17 +50,21 @@ class Gate:
 
     def ask(self, question: Callable[[], _T], finish: Callable[[], object]) -> _T:
         """What a question finds in one state; `finish` completes a change whose maker was interrupted."""
+        answer = self._try(question)
+        return self._ask_again(question, finish) if answer is _CHANGED else answer  # type: ignore[return-value]
+
+    def _try(self, question: Callable[[], _T]) -> _T | object:
+        """The answer, or _CHANGED; what went wrong counts only where it did so in one state."""
         before = self._count[0]
-        if not before & 1:
-            try:
-                answer = question()
-            except Exception:
-                if self._count[0] == before:
-                    raise
-            else:
-                if self._count[0] == before:
-                    return answer
-        return self._ask_again(question, finish)
+        if before & 1:
+            return _CHANGED
+        try:
+            answer = question()
+        except Exception:
+            if self._count[0] == before:
+                raise
+            return _CHANGED
+        return answer if self._count[0] == before else _CHANGED
 
     def _ask_again(self, question: Callable[[], _T], finish: Callable[[], object]) -> _T:
         if _mine(self.lock):
@@ -68,18 +73,12 @@ class Gate:
         while True:
             began = time.perf_counter()
             for _ in range(_TRIES):
-                before = self._count[0]
-                if before & 1:
+                if self._count[0] & 1:
                     time.sleep(0)
                     continue
-                try:
-                    answer = question()
-                except Exception:
-                    if self._count[0] == before:
-                        raise
-                else:
-                    if self._count[0] == before:
-                        return answer
+                answer = self._try(question)
+                if answer is not _CHANGED:
+                    return answer  # type: ignore[return-value]
                 if time.perf_counter() - began > _LONG:
                     break
             try:  # Ctrl-C may come as soon as the lock is held

@@ -9,13 +9,13 @@ import numpy as np
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta
 from fastmf.gate import Gate
+from fastmf.log.events import SIDES
 from fastmf.parameters.ids import one_id
 from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew, widened, width_of
 from fastmf.state import State
 
 __all__ = ["Lists"]
 
-SIDES = ("users", "items")
 _NOTHING = np.empty(0, np.int32)
 _LIVE = ("_state", "_loss", "_touched", "_users", "_places", "_gate")  # what a copy has no use for, or makes anew
 

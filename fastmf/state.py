@@ -18,7 +18,7 @@ from fastmf.followers.grams import Gram, Grams
 from fastmf.followers.quantized import QuantizedScan
 from fastmf.followers.trail import Trail
 from fastmf.gate import Gate
-from fastmf.log.events import Events
+from fastmf.log.events import SIDES, Events
 from fastmf.log.history import History
 from fastmf.parameters.groups import Group, RowGroup
 from fastmf.scratch import Scratch
@@ -26,7 +26,7 @@ from fastmf.scratch import Scratch
 __all__ = ["Pending", "State"]
 
 _T = TypeVar("_T")
-_SIDES, _CHANGING = ("users", "items"), ("low", "high", "dated")
+_CHANGING = ("low", "high", "dated")
 
 
 class Pending(NamedTuple):
@@ -79,8 +79,11 @@ class State:
         self._means = {"global_mean": global_mean, "centre": centre}
         self.global_mean = np.float32(global_mean)  # added to every score
         self.range = np.array([math.inf, -math.inf, 0.0])  # of the values seen, which kernels widen; if times are dates
-        self.trail, self.scan, self.grams = Trail([[self.identity]]), QuantizedScan(), Grams()
-        self.followers: dict[str, Any] = {"trail": self.trail, "scan": self.scan, "grams": self.grams}
+        self.followers: dict[str, Any] = {
+            "trail": Trail([[self.identity]]),
+            "scan": QuantizedScan(),
+            "grams": Grams(),
+        }
         self.needed = frozenset(self.followers)
         self.journal: Any = None  # open while single events are learned
         self.closed: Any = None  # a journal that can be opened again
@@ -93,6 +96,21 @@ class State:
     def side(self, name: str) -> RowGroup:
         """A group that has a row per id."""
         return self.groups[name]  # type: ignore[return-value]
+
+    @property
+    def trail(self) -> Trail:
+        """The Deltas that led here."""
+        return self.followers["trail"]  # type: ignore[no-any-return]
+
+    @property
+    def scan(self) -> QuantizedScan:
+        """The 8-bit copy of the items."""
+        return self.followers["scan"]  # type: ignore[no-any-return]
+
+    @property
+    def grams(self) -> Grams:
+        """The Gram matrices."""
+        return self.followers["grams"]  # type: ignore[no-any-return]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -159,7 +177,7 @@ class State:
 
     def restart_trail(self, states: list[list[Identity]]) -> None:
         """A trail that came through states of these names and has kept no Delta."""
-        self.trail = self.followers["trail"] = Trail(states)
+        self.followers["trail"] = Trail(states)
 
     def rename(self) -> None:
         """Become the first state of another lineage."""
@@ -193,7 +211,7 @@ class State:
         delta.require_form()
         for name in sorted({*delta.moves, *delta.new_ids} - set(self.groups)):
             raise StaleDelta(f"the Delta names the group {name!r}, which this model has not")
-        for name in _SIDES:
+        for name in SIDES:
             if name not in delta.moves or name not in delta.new_ids:
                 raise StaleDelta(f"the Delta says nothing of {name}")
         if set(delta.scalars) != set(_CHANGING):
@@ -204,7 +222,7 @@ class State:
         if delta.restores is not None:
             self._require_newest(delta)
         counts = self._counts_after(delta)
-        delta.log.require(*(counts[name] for name in _SIDES))
+        delta.log.require(*(counts[name] for name in SIDES))
         for name, move in delta.moves.items():
             self.groups[name].require(move.inverse(), counts[name])
             self.groups[name].require(move, counts[name])
@@ -217,7 +235,7 @@ class State:
                 raise StaleDelta(f"the {name} that the Delta takes back are not the newest of this model")
         count = len(self.history)
         newest = self.history.between(max(count - delta.events, 0), count)
-        if not all(np.array_equal(getattr(newest, name), getattr(delta.log, name)) for name in (*_SIDES, "values")):
+        if not all(np.array_equal(getattr(newest, name), getattr(delta.log, name)) for name in (*SIDES, "values")):
             raise StaleDelta("the events that the Delta takes back are not the newest of this model")
 
     def _counts_after(self, delta: Delta) -> dict[str, int]:
@@ -342,9 +360,7 @@ class State:
         other = State({name: group.copy() for name, group in self.groups.items()}, history, gate, self.seed)
         other._means, other.range, other.global_mean = dict(self._means), self.range.copy(), self.global_mean
         other.lineage, other.identity = self.lineage, self.identity_of_copy()
-        for name in self.followers:
-            other.followers[name] = self.followers[name].copy()
-        other.trail, other.scan, other.grams = (other.followers[name] for name in ("trail", "scan", "grams"))
+        other.followers = {name: follower.copy() for name, follower in self.followers.items()}
         other.restart_trail(self.states_of_copy())
         known, log = self.history, self.history.events
         history.build(log, self.users.count, self.items.count, known.untimed or 0, known.unweighted or 0)

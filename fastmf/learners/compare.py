@@ -11,37 +11,22 @@ import numpy as np
 from fastmf.kernels.core.rng import draw
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.learners.decay import fade_of, sorted_by
+from fastmf.learners.descent import Descent
 from fastmf.learners.gathering import gather
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
 from fastmf.learners.negatives import FEWEST, Known, Negatives, Runs, as_positives, require_single_steps
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
-from fastmf.parameters.groups import Group
 from fastmf.plan import bands_for
-from fastmf.recipes import Update
 from fastmf.state import State
 
 __all__ = ["Compare", "descent"]
 
 
-_VISIT = Update(epochs=10, history_epochs=0, trainable="users")
-
-
-class Compare:
+class Compare(Descent):
     """Steps on events and on the negatives that they are compared with; values are weights."""
 
-    defaults = Update(
-        epochs=2,
-        batch_size=1,
-        trainable="both",
-        history_epochs=1,
-        history_rate=0.5,
-        max_history=20,
-        order="user",
-    )
-    further = ("rate", "half_life", "loss", "regularizer")
     draws = True
-    why = "it takes steps"
 
     def suits(self, objective: Any) -> bool:
         """Losses that compare an event with negatives."""
@@ -51,21 +36,10 @@ class Compare:
         """Value times weight."""
         return as_positives(events)
 
-    def reads_history(self, recipe: Update) -> bool:
-        """In passes over the users' past."""
-        return bool(recipe.history_epochs)
-
-    def groups(self, factors: int) -> dict[str, Group]:
-        """None besides users and items."""
-        return {}
-
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Passes over all events, user by user."""
         require_single_steps(job.batch_size, job.objective.loss)
         return descent(job)
-
-    def finish(self, state: State, objective: Any, threads: int) -> None:
-        """Nothing is left to do after a fit."""
 
     def update(self, job: UpdateJob) -> Training:
         """Passes over the batch, then over the past of its users."""
@@ -100,10 +74,6 @@ class Compare:
             raise ValueError(f"learn_one takes no step of {name}, which needs negatives; update a batch of one event")
 
         return Single(learn, lambda events: 0.0)
-
-    def visit(self, objective: Any) -> tuple[Any, Update]:
-        """Ten passes over a session."""
-        return objective, _VISIT
 
 
 def _negatives_of_batch(job: UpdateJob, working: WorkingSet, new: Events) -> Negatives:

@@ -11,15 +11,14 @@ from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.kernels.train import als
 from fastmf.learners.gathering import Named
-from fastmf.log.events import Events
+from fastmf.log.events import SIDES, Events
 from fastmf.log.history import Batch, Wanted
 from fastmf.plan import pieces
 from fastmf.protocols import Objective
 from fastmf.state import State
 
-__all__ = ["OTHER", "SIDES", "Reading", "Touched", "touch"]
+__all__ = ["OTHER", "Reading", "Touched", "touch"]
 
-SIDES = ("users", "items")
 OTHER = {"users": "items", "items": "users"}
 _PIECE = 1 << 16  # events that are read at once: what they need meanwhile stays in the cache
 _NO_TIMES = np.empty(0, np.int64)

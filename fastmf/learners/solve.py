@@ -18,10 +18,10 @@ from fastmf.kernels.train.past_of_row import Numbers
 from fastmf.learners.decay import fade_of, sorted_by
 from fastmf.learners.gathering import Named, named_rows, require_labels
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
-from fastmf.learners.past import OTHER, SIDES, Reading, Touched, touch
+from fastmf.learners.past import OTHER, Reading, Touched, touch
 from fastmf.learners.steps import measure_single
 from fastmf.learners.working import WorkingSet
-from fastmf.log.events import Events
+from fastmf.log.events import SIDES, Events
 from fastmf.parameters.groups import Group
 from fastmf.parameters.moves import Image
 from fastmf.protocols import Objective

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,12 @@ from fastmf.kernels.core.bridge import entry_point
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import online, pointwise
 from fastmf.learners.decay import fade_of, sorted_by
+from fastmf.learners.descent import Descent
 from fastmf.learners.gathering import gather
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
-from fastmf.parameters.groups import Group
 from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
-from fastmf.recipes import Update
 from fastmf.state import State
 
 __all__ = ["Steps", "measure_single"]
@@ -27,28 +27,11 @@ __all__ = ["Steps", "measure_single"]
 _SEVERAL_FROM = 1 << 12  # events: below, having several in flight saves less time than a call takes
 
 
-_VISIT = Update(epochs=10, history_epochs=0, trainable="users", order="arrival")
-
-
-class Steps:
+class Steps(Descent):
     """A step per event, or per batch of events, on the rows that it names."""
 
-    defaults = Update(
-        epochs=2,
-        batch_size=1,
-        trainable="both",
-        history_epochs=1,
-        history_rate=0.5,
-        max_history=20,
-        order="user",
-    )
-    further = ("rate", "half_life", "loss", "regularizer")
     draws = False
-    why = "it takes steps"
-
-    def reads_history(self, recipe: Update) -> bool:
-        """In passes over the users' past."""
-        return bool(recipe.history_epochs)
+    visits = replace(Descent.visits, order="arrival")
 
     def suits(self, objective: Any) -> bool:
         """Losses of single events, whatever takes the steps."""
@@ -60,10 +43,6 @@ class Steps:
 
     # --- fit ----------------------------------------------------------------------------------------------------------
 
-    def groups(self, factors: int) -> dict[str, Group]:
-        """None besides users and items."""
-        return {}
-
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Passes over all events, in blocks."""
         state, working, objective, threads = job.state, job.working, job.objective, job.threads
@@ -72,17 +51,14 @@ class Steps:
 
         def learn(epoch: int) -> float:
             if (job.batch_size or 1) != 1:
-                return float(_minibatches(working, plan.events, objective, working.movable, job.batch_size))
+                return float(runner("minibatches")(working, plan.events, objective, working.movable, job.batch_size))
             return float(
-                _steps(working, plan, objective, working.movable, plan.block_order(state.seed, epoch), threads)
+                runner("steps")(working, plan, objective, working.movable, plan.block_order(state.seed, epoch), threads)
             )
 
-        return learn, lambda: float(_measure(working, job.held, objective))
+        return learn, lambda: float(runner("measure")(working, job.held, objective))
 
     # --- update -------------------------------------------------------------------------------------------------------
-
-    def finish(self, state: State, objective: Any, threads: int) -> None:
-        """Nothing is left to do after a fit."""
 
     def update(self, job: UpdateJob) -> Training:
         """Passes over the batch, then over the past of its users."""
@@ -93,7 +69,7 @@ class Steps:
         return Training(
             working,
             new,
-            lambda: float(_measure(working, weighed, job.objective)),
+            lambda: float(runner("measure")(working, weighed, job.objective)),
             lambda: _learn(working, weighed, past, job),
         )
 
@@ -106,10 +82,6 @@ class Steps:
         kernel = online.learn(table.shape, half, objective.classes)
         step = entry_point(kernel, ledger, mean, *values, 0, 0, 0.0)
         return Single(functools.partial(step, ledger, mean, *values), measure_single(state, objective))
-
-    def visit(self, objective: Any) -> tuple[Any, Update]:
-        """Ten passes over a session."""
-        return objective, _VISIT
 
 
 def _learn(working: WorkingSet, new: Events, past: Events | None, job: UpdateJob) -> None:
@@ -144,21 +116,9 @@ def _passes(
         return
     for _ in range(epochs):
         if batch_size == 1:
-            _steps(working, plan, objective, movable, None, threads)
+            runner("steps")(working, plan, objective, movable, None, threads)
         else:
-            _minibatches(working, plan.events, objective, movable, batch_size)
-
-
-def _steps(*args: Any) -> Any:
-    return runner("steps")(*args)
-
-
-def _minibatches(*args: Any) -> Any:
-    return runner("minibatches")(*args)
-
-
-def _measure(*args: Any) -> Any:
-    return runner("measure")(*args)
+            runner("minibatches")(working, plan.events, objective, movable, batch_size)
 
 
 def measure_single(state: State, objective: Any) -> Callable[[Events], float]:

@@ -12,7 +12,7 @@ from fastmf.learners.decay import half_life_in, mean_loss, numbered, require_tim
 from fastmf.learners.gathering import require_groups
 from fastmf.learners.job import Learner, UpdateJob
 from fastmf.learners.nonsense import judge_batch, judge_fading, judge_losses
-from fastmf.log.events import Events
+from fastmf.log.events import SIDES, Events
 from fastmf.parameters.moves import DenseMove, Move
 from fastmf.recipes import Update
 from fastmf.state import State
@@ -55,7 +55,7 @@ def make_delta(
     if recipe.half_life is not None:
         require_times(batch, state.history if learner.reads_history(recipe) else None)
     dated = _dated(state, batch)
-    staged = {side: state.side(side).stage(getattr(batch, side), side) for side in ("users", "items")}
+    staged = {side: state.side(side).stage(getattr(batch, side), side) for side in SIDES}
     arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
     arrived = arrived._replace(times=state.history.times_of(batch.times, len(batch))).copy()
     judge_batch(state, batch, objective)

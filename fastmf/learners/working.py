@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmf.errors import DivergenceError
+from fastmf.log.events import SIDES
 from fastmf.parameters.moves import Image, Move
 from fastmf.state import State
 
@@ -37,7 +38,7 @@ class WorkingSet:
     def over(cls, state: State) -> WorkingSet:
         """Every row, movable: for training a model that nobody else sees yet, in its float32 tables themselves."""
         whole = cls.__new__(cls)
-        tables = {name: state.side(name).table for name in ("users", "items")}
+        tables = {name: state.side(name).table for name in SIDES}
         whole.movable = {name: table.count for name, table in tables.items()}
         whole.rows = {name: np.arange(count, dtype=np.int32) for name, count in whole.movable.items()}
         whole._read_form(state)

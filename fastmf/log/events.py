@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Events"]
+__all__ = ["SIDES", "Events"]
+
+SIDES = ("users", "items")  # the groups whose rows an event names
 
 _ONE = np.ones(1, np.float32)
 _ONE.flags.writeable = False

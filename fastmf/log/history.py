@@ -11,7 +11,7 @@ from fastmf.gate import Gate
 from fastmf.kernels.core.launch import at_once
 from fastmf.kernels.rows import log
 from fastmf.kernels.rows.grouping import Numbering, order_by
-from fastmf.log.events import Events
+from fastmf.log.events import SIDES, Events
 from fastmf.memory import reserve, row_capacity, use_huge_pages
 
 __all__ = ["Batch", "History", "Wanted", "newest_of"]
@@ -106,7 +106,7 @@ class History:
             reserve(capacity, np.float32),
             reserve(capacity, np.int64),
         )
-        self._sides = {side: _Side(rows, capacity, gate) for side in ("users", "items")}
+        self._sides = {side: _Side(rows, capacity, gate) for side in SIDES}
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
         self.untimed: int | None = None  # how many events came before the first with a time
         self._highs: list[_High] = []  # up to the end of each whole piece, and of all, as far as it was asked for

@@ -99,15 +99,11 @@ class Answers:
             age of the item. Scores pass through the loss's link.
         """
         state, asked, loss = self._fitted(), columns.ids("users", users), self._objective.loss
-        plain, chosen, barred = (
-            items is None and exclude is None,
-            _checked("items", items),
-            _checked("exclude", exclude),
-        )
+        chosen, barred = _checked("items", items), _checked("exclude", exclude)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
 
         def rank(some: np.ndarray) -> Ranking:
-            pool = Pool.of(state.items.count) if plain else _pool(state, chosen, barred)
+            pool = _pool(state, chosen, barred)
             return best_items(state, loss, state.rows("users", some), k, pool, exclude_seen, threads)
 
         return in_pieces(state, asked, FEWEST * threads, rank)
@@ -145,11 +141,8 @@ class Answers:
         require_events("session", session)
         state = self._fitted()
         self._objective.loss.check(session.values)
-        staged, chosen, barred = (
-            IdMap().stage(session.users, "users"),
-            _checked("items", items),
-            _checked("exclude", exclude),
-        )
+        staged = IdMap().stage(session.users, "users")
+        chosen, barred = _checked("items", items), _checked("exclude", exclude)
         threads, k, visitors = usable_threads(self.options.threads), require_integer("k", k, 1), len(staged.fresh)
 
         def rank() -> Ranking:

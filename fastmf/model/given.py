@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmf.errors import DataError
 from fastmf.interactions import columns
+from fastmf.log.events import SIDES
 from fastmf.model.options import Options
 from fastmf.parameters.ids import IdMap
 from fastmf.parameters.moves import Image
@@ -16,7 +17,6 @@ from fastmf.state import State
 
 __all__ = ["Given"]
 
-_SIDES = ("users", "items")
 _PIECE = 1 << 16  # rows
 
 
@@ -33,7 +33,7 @@ class Given(NamedTuple):
         half = isinstance(options, Options) and options.storage == "float16"
         largest = float(np.finfo(np.float16 if half else np.float32).max)
         users, items = (
-            _matrix(f"{side[:-1]}_factors", one, largest) for side, one in zip(_SIDES, self.factors, strict=True)
+            _matrix(f"{side[:-1]}_factors", one, largest) for side, one in zip(SIDES, self.factors, strict=True)
         )
         if items.shape[1] != users.shape[1]:
             raise DataError(f"item_factors has {items.shape[1]} columns, user_factors has {users.shape[1]}")
@@ -42,7 +42,7 @@ class Given(NamedTuple):
     def fill(self, state: State, tables: dict[str, np.ndarray]) -> State:
         """Put everything into an empty state."""
         state.range[:2] = -np.inf, np.inf
-        for side, outside, biases in zip(_SIDES, self.ids, self.biases, strict=True):
+        for side, outside, biases in zip(SIDES, self.ids, self.biases, strict=True):
             count = len(tables[side])
             group = state.side(side)
             group.ids.extend(_distinct_ids(side, outside, count), checked=True)

@@ -21,6 +21,7 @@ from fastmf.learners.decay import numbered, require_history_times, require_times
 from fastmf.learners.fitting import Schedule, train
 from fastmf.learners.nonsense import judge_values
 from fastmf.learners.updating import make_delta
+from fastmf.log.events import SIDES
 from fastmf.log.history import History
 from fastmf.memory import default_budget, row_capacity
 from fastmf.model.answers import Answers, require_events
@@ -34,9 +35,8 @@ from fastmf.protocols import Follower
 from fastmf.recipes import HalfLife, Overrides, Update
 from fastmf.state import State
 
-__all__ = ["SIDES", "Learning"]
+__all__ = ["Learning"]
 
-SIDES = ("users", "items")
 _PLAIN = Update()
 
 
@@ -98,7 +98,7 @@ class Learning(Answers):
         if half_life is not None:
             require_times(events)
         with self._lock:
-            threads = usable_threads(self.options.threads) if len(events) >= PARALLEL_FROM else 1
+            threads = self._threads_for(len(events))
             state = self._begin(events.values)
             state.history.require_room(len(events))
             rows = at_once(lambda side: _start_rows(state, side, getattr(events, side)), SIDES, threads)
@@ -106,8 +106,7 @@ class Learning(Answers):
             del rows
             state.see(events.values)
             state.range[2] = float(events.dated)
-            records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
-            self._state, self.history_ = state, records
+            self._train(state, schedule, threads)
         return self
 
     def refit(
@@ -161,9 +160,7 @@ class Learning(Answers):
         warm = require_flag("warm", warm)
         with self._lock:
             state = self._again(warm, half_life is not None)
-            threads = usable_threads(self.options.threads) if len(state.history) >= PARALLEL_FROM else 1
-            records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
-            self._state, self.history_ = state, records
+            self._train(state, schedule, self._threads_for(len(state.history)))
         return self
 
     def _again(self, warm: bool, timed: bool) -> State:
@@ -395,6 +392,15 @@ class Learning(Answers):
     def _require_events(self, events: Any) -> None:
         require_events("events", events)
         self._objective.loss.check(events.values)
+
+    def _threads_for(self, events: int) -> int:
+        """What a fit of so many events runs on."""
+        return usable_threads(self.options.threads) if events >= PARALLEL_FROM else 1
+
+    def _train(self, state: State, schedule: Schedule, threads: int) -> None:
+        """Train a state, which becomes that of the model once all went well."""
+        records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
+        self._state, self.history_ = state, records
 
     def _begin(self, values: np.ndarray) -> State:
         """An empty state for a model whose first values these are."""

@@ -116,7 +116,7 @@ def test_single_events_count_too() -> None:
 def test_many_small_deltas_stay_within_the_budget() -> None:
     model = fitted()
     state = model._fitted()
-    state.trail = state.followers["trail"] = Trail([[state.identity]], budget=100_000)
+    state.followers["trail"] = Trail([[state.identity]], budget=100_000)
     for n in range(300):
         model.update(Interactions([n % 30], [n % 20], [3.0]), trainable="users" if n % 2 else "both")
     kept = [one.delta for one in state.trail._kept]

@@ -9,7 +9,7 @@ import numpy as np
 from fastmf.devices.registry import register
 from fastmf.kernels.core.launch import launch
 from fastmf.kernels.train import minibatch, pointwise
-from fastmf.log.events import Events
+from fastmf.log.events import SIDES, Events
 from fastmf.memory import aligned
 from fastmf.plan import Plan, slices
 
@@ -53,7 +53,7 @@ def steps(
 def minibatches(working: Any, events: Events, objective: Any, movable: dict[str, int], batch_size: int) -> float:
     """One pass over events in their order, a step per batch; returns the summed loss."""
     shape, sides = working.shape, []
-    for side in ("users", "items"):
+    for side in SIDES:
         count = len(working.now[side].factors)
         sums, bias_sums = aligned(count, shape.width), aligned(count, 1)
         sums[:], bias_sums[:] = 0, 0
