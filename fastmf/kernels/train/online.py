@@ -47,6 +47,26 @@ _JOURNAL_COUNT = int(Entry.JOURNAL_COUNT)
 
 
 @njit
+def located(ledger, user, item):
+    """LEARNED, and the rows of an event that can be learned; or why it cannot, and no rows."""
+    if moved(ledger):
+        return MOVED, -1, -1
+    u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
+    if u < 0 or i < 0:
+        return UNKNOWN, -1, -1
+    if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
+        return FULL, -1, -1
+    return LEARNED, u, i
+
+
+@njit
+def rows_of(ledger, side, stored, width, record):
+    """The factors and the records of a side."""
+    factors = borrow_at(ledger[side + _FACTORS], stored, width)
+    return factors, borrow_at(ledger[side + _RECORDS], np.float32, record)
+
+
+@njit
 def remember(ledger, side, row, factors, records, width, record, stored):
     """Journal a row as it is, unless it is there already."""
     marks = column(ledger, side + _MARKS, np.int32)
@@ -115,17 +135,11 @@ def _learn(size, width, memory, biases, half, stamp):
         """Step the rows of one event; answers LEARNED, or why nothing was done."""
         stamp  # noqa: B018 - the cache key, see bridge
         ledger = borrow(ledger_array)
-        if moved(ledger):
-            return MOVED
-        u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
-        if u < 0 or i < 0:
-            return UNKNOWN
-        if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
-            return FULL
-        user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
-        item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
-        user_records = borrow_at(ledger[USERS + _RECORDS], np.float32, record)
-        item_records = borrow_at(ledger[ITEMS + _RECORDS], np.float32, record)
+        answer, u, i = located(ledger, user, item)
+        if answer != LEARNED:
+            return answer
+        user_rows, user_records = rows_of(ledger, USERS, stored, width, record)
+        item_rows, item_records = rows_of(ledger, ITEMS, stored, width, record)
         p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         b, c = load(user_records, u, 0, 1, 1), load(item_records, i, 0, 1, 1)
         target = np.float32(value)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba.core.errors import NumbaError
 
-from fastmf.kernels.core.borrowed import borrow, borrow_at
+from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.core.bridge import entry_point, jit, stamp
 from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.core.shape import record_width
@@ -22,23 +22,20 @@ from fastmf.kernels.rows.sharing import begin, end
 from fastmf.kernels.train.als import Form
 from fastmf.kernels.train.direct import ROOM
 from fastmf.kernels.train.gram import fill, fill_change, replace
-from fastmf.kernels.train.ledger import CHANGES, EVENTS, EVENTS_SIZE, ITEMS, LOSS, USERS, Entry, column, moved, row_of
+from fastmf.kernels.train.ledger import CHANGES, ITEMS, LOSS, USERS, column
 from fastmf.kernels.train.online import (
     FULL,
     LEARNED,
-    MOVED,
     NOT_FINITE,
-    UNKNOWN,
     UNTIDY,
     full,
     link,
+    located,
     note,
     remember,
+    rows_of,
 )
 from fastmf.kernels.train.past_of_row import events_of_row, scattered, solve_row
-
-_FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
-
 
 # --- one event ------------------------------------------------------------------------------------------------------
 
@@ -82,20 +79,14 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         """
         stamp  # noqa: B018 - the cache key, see bridge
         ledger, (gram_users, gram_items, item_numbers) = borrow(ledger_array), grams
-        if moved(ledger):
-            return MOVED
-        u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
-        if u < 0 or i < 0:
-            return UNKNOWN
-        if column(ledger, EVENTS, np.int64)[0] >= ledger[EVENTS_SIZE]:
-            return FULL
+        answer, u, i = located(ledger, user, item)
+        if answer != LEARNED:
+            return answer
         most = numbers.most
         if tidy and (scattered(ledger, USERS, u, most) or scattered(ledger, ITEMS, i, most)):
             return UNTIDY
-        user_rows = borrow_at(ledger[USERS + _FACTORS], stored, width)
-        item_rows = borrow_at(ledger[ITEMS + _FACTORS], stored, width)
-        user_records = borrow_at(ledger[USERS + _RECORDS], np.float32, record)
-        item_records = borrow_at(ledger[ITEMS + _RECORDS], np.float32, record)
+        user_rows, user_records = rows_of(ledger, USERS, stored, width, record)
+        item_rows, item_records = rows_of(ledger, ITEMS, stored, width, record)
         old_p, old_q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         old_b, old_c = user_records[u, 0], item_records[i, 0]
         users, items = events_of_row(ledger, USERS, u), events_of_row(ledger, ITEMS, i)
