@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -159,14 +159,12 @@ class Delta:
     def merge(cls, deltas: Sequence[Delta]) -> Delta:
         """One Delta in place of several that follow each other."""
         first, last = deltas[0], deltas[-1]
-        groups = {name: [delta.moves[name] for delta in deltas if name in delta.moves] for name in _names(deltas)}
-        sides = dict.fromkeys(name for delta in deltas for name in delta.new_ids)
-        fresh = {name: [delta.new_ids[name] for delta in deltas if name in delta.new_ids] for name in sides}
+        groups, fresh = _by_name(delta.moves for delta in deltas), _by_name(delta.new_ids for delta in deltas)
         return replace(
             last,
             parent=first.parent,
             parent_version=first.parent_version,
-            moves={name: type(moves[0]).merge(moves) for name, moves in groups.items()},  # type: ignore[arg-type]
+            moves={name: type(moves[0]).merge(moves) for name, moves in groups.items()},
             new_ids={name: np.concatenate(ids) for name, ids in fresh.items()},
             log=Events.concatenate([delta.log for delta in deltas]),
             scalars={name: (first.scalars[name][0], last.scalars[name][1]) for name in last.scalars},
@@ -189,9 +187,13 @@ class Delta:
         return f"<Delta {self.parent_version} -> {self.version}: {self}>"
 
 
-def _names(deltas: Sequence[Delta]) -> list[str]:
-    """The groups that any of the Deltas moves, in their order."""
-    return list(dict.fromkeys(name for delta in deltas for name in delta.moves))
+def _by_name(parts: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
+    """What several dicts have under each name, in their order."""
+    found: dict[str, list[Any]] = {}
+    for part in parts:
+        for name, one in part.items():
+            found.setdefault(name, []).append(one)
+    return found
 
 
 def _counted(number: int, noun: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.util import find_spec
 from itertools import chain
@@ -31,14 +32,21 @@ _BACKENDS = ("polars", "pyarrow", "duckdb", "pandas")  # the fastest first
 
 def frame_columns(frame: Any, names: Sequence[Any]) -> dict[Any, Any]:
     """Columns of a data frame by name, as `columns` takes them."""
-    try:
+    with _readable("this data frame needs", f"the columns {list(names)} of the data frame cannot be read"):
         return _columns(frame, names)
+
+
+@contextmanager
+def _readable(needs: str, failed: str) -> Iterator[None]:
+    """Turn what other libraries raise into errors of fastmf."""
+    try:
+        yield
     except (FastMFError, MemoryError):
         raise
     except ImportError as error:
-        raise MissingExtraError(f"this data frame needs pip install fastmf-rec[frames]: {error}") from error
+        raise MissingExtraError(f"{needs} pip install fastmf-rec[frames]: {error}") from error
     except Exception as error:  # each library has errors of its own
-        raise DataError(f"the columns {list(names)} of the data frame cannot be read: {error}") from error
+        raise DataError(f"{failed}: {error}") from error
 
 
 def _columns(frame: Any, names: Sequence[Any]) -> dict[Any, Any]:
@@ -135,18 +143,12 @@ def _file_columns(path: str | PathLike[str], names: Sequence[str], kind: Kind) -
     with open(path, "rb"):  # a file that is not there is the system's error, the same for every backend
         pass
     absolute = Path(path).absolute()  # to some, a relative one may be a URL, or start in a home folder
-    try:
+    with _readable(f"{kind} files need", f"{path} cannot be read as {kind}"):
         if kind == "Parquet":
             return _columns(_scan(absolute, backend, kind), names)
         refuse_twice(absolute, names)
         with without_blank_lines(absolute) as plain:
             return _columns(_scan(plain, backend, kind), names)
-    except (FastMFError, MemoryError):
-        raise
-    except ImportError as error:
-        raise MissingExtraError(f"{kind} files need pip install fastmf-rec[frames]: {error}") from error
-    except Exception as error:  # each backend has errors of its own
-        raise DataError(f"{path} cannot be read as {kind}: {error}") from error
 
 
 def _scan(path: Path, backend: Any, kind: Kind) -> Any:

@@ -22,6 +22,7 @@ from fastmf.recipes import TIMEDELTAS, microseconds
 from fastmf.state import State
 
 __all__ = [
+    "GONE",
     "clock",
     "decayed",
     "fade_of",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _FEW = 16  # of the newest times, of which half may be wrong
-_AHEAD = 24  # half-lives: next to a weight of 1, float32 forgets what is smaller than 2**-24
+GONE = 24  # half-lives: next to a weight of 1, float32 forgets what is smaller than 2**-24
 
 
 def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
@@ -52,7 +53,7 @@ def clock(history: History, half_life: float, times: np.ndarray | None = None) -
     few, count = history.latest, len(history) - (history.untimed or 0)
     if times is not None:
         few, count = newest_of(np.concatenate([few, times]), _FEW), count + times.size
-    latest, far = few[::-1].tolist(), _AHEAD * half_life
+    latest, far = few[::-1].tolist(), GONE * half_life
     for ahead in range(min(_FEW // 2, count // 10) + 1):
         alone = ahead == 0 or latest[ahead - 1] - latest[ahead] > far
         if alone and latest[ahead] - latest[-1] <= far:

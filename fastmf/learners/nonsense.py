@@ -14,7 +14,7 @@ import numpy as np
 
 from fastmf.errors import DataError, warn
 from fastmf.interactions import Interactions
-from fastmf.learners.decay import clock
+from fastmf.learners.decay import GONE, clock
 from fastmf.log.events import Events
 from fastmf.log.history import History
 from fastmf.state import State
@@ -24,7 +24,6 @@ __all__ = ["judge_batch", "judge_fading", "judge_fit", "judge_losses", "judge_va
 _ENOUGH = 10  # fewer events may well agree, or be far apart, by chance
 _RECENT = 64  # events whose times, or values, are what is usual in a history
 _LIVES = float(np.log2(100))  # half-lives after which 1 % of a weight is left, and the event counts for next to nothing
-_GONE = 24  # after which nothing is left next to a weight of 1, as float32 has it
 _SHARE = 0.01  # of the events: where fewer count, nearly all are gone
 _MEAN_LIFE = float(1 / np.log(2))  # half-lives: events that come evenly weigh together what this time brings
 _EPOCH = 1e8  # times from here on are of dates; below they may be days, or numbers
@@ -195,7 +194,7 @@ def judge_fit(events: Events, objective: Any, state: State, half_life: float | N
     if not strange:
         _judge_ahead(times, now)
     kept, count, span = _kept(times, now, half_life), times.size, float(now - low)
-    lonely = 2 * kept < count and kept == _kept(times, now, half_life, _GONE)  # then comes a gap
+    lonely = 2 * kept < count and kept == _kept(times, now, half_life, GONE)  # then comes a gap
     if _nearly_all_gone(kept, count) or (lonely and count >= _ENOUGH):
         _warn_gone(kept, count, half_life, span, dated)
     elif count >= _ENOUGH and span * 1e4 < half_life:
