@@ -122,14 +122,14 @@ def _penalties(objective: Any, evidence: np.ndarray) -> np.ndarray:
 class Run(NamedTuple):
     """How rows are solved: by which solver, with which mean in every score, on how many threads.
 
-    `drift` is the change of the other table's Gram matrix that rows with a step on fresh events have not seen yet, and
-    `seen` are the first rows of that table as they were; the others have not moved.
+    `gram_change` is how the other table's Gram matrix has changed, which rows with a step on fresh events have not seen
+    yet, and `seen` are the first rows of that table as they were; the others have not moved.
     """
 
     solver: Any
     mean: Any
     threads: int = 1
-    drift: np.ndarray | None = None
+    gram_change: np.ndarray | None = None
     seen: Image | None = None
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from fastmf import losses, optimizers, regularizers, samplers
 
-__all__ = ["hinted", "hinted_methods", "of_events", "of_value"]
+__all__ = ["hinted", "hinted_methods", "of_events", "of_method", "of_value"]
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -150,14 +150,14 @@ def hinted(function: Callable[..., Any]) -> Callable[..., Any]:
     name = next(part for part in reversed(function.__qualname__.split(".")) if not part.startswith("__"))
     taken = inspect.signature(function).parameters
     swallows = any(one.kind is one.VAR_KEYWORD for one in taken.values())
-    places = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in taken.values())
+    positions = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in taken.values())
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if not (swallows or kwargs.keys() <= taken.keys()):
             unknown = next(one for one in kwargs if one not in taken)
             raise TypeError(f"{name}() takes no {unknown!r}; {_instead(name, unknown, kwargs[unknown], taken)}")
-        if len(args) > places and not _EVENTS.isdisjoint(taken):
+        if len(args) > positions and not _EVENTS.isdisjoint(taken):
             raise TypeError(f"{name}() takes one value for all events; write fastmf.Interactions(users, items, values)")
         return function(*args, **kwargs)
 
@@ -215,6 +215,15 @@ def of_value(role: str, given: Any) -> str:
     close = _closest(given, known)
     written = [known[close]] if close else [f"{name}()" for name in room.__all__]
     return f"; write {' or '.join(f'{home}.{one}' for one in written)}"
+
+
+_FORMERLY = {"inverse_link": "link", "gradient": "pull", "acceptance": "keep", "loss_and_gradient": "grade"}  # in 0.1
+
+
+def of_method(kind: type, missing: str) -> str:
+    """That a class has a method under the name that it had in an earlier version."""
+    old = _FORMERLY.get(missing, missing)
+    return f"; rename {old}, as it was called once" if old != missing and hasattr(kind, old) else ""
 
 
 # --- events -----------------------------------------------------------------------------------------------------------

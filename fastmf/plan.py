@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.kernels.core.launch import at_once
+from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.grouping import arrange, count_blocks, order_by
 from fastmf.log.events import Events
@@ -19,7 +19,7 @@ PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, an
 _BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
 _CACHE = 1 << 20  # bytes of item rows in a band: what a core keeps close
 _FEW_ROWS = 64  # of a side
-_AT_ONCE = 1 << 28  # factors, events times width, between two chances for Ctrl-C
+_CHUNK = 1 << 28  # factors, events times width, between two chances for Ctrl-C
 _PIECE = 1 << 18  # events of a block where there are no others
 
 
@@ -52,10 +52,10 @@ class Plan(NamedTuple):
         what the parts leave over comes last.
         """
         if order == "user":
-            places = order_by(events.users, users)[0]
-            whole = places.size // in_flight * in_flight
-            places[:whole] = places[:whole].reshape(in_flight, -1).T.ravel()
-            events = events.take(places)
+            positions = order_by(events.users, users)[0]
+            whole = positions.size // in_flight * in_flight
+            positions[:whole] = positions[:whole].reshape(in_flight, -1).T.ravel()
+            events = events.take(positions)
         elif order != "arrival":
             raise ValueError(f'order must be "user" or "arrival", got {order!r}')
         count = events.users.size
@@ -113,27 +113,27 @@ class Plan(NamedTuple):
         events = events.weighed()
         user_band = np.minimum(starts[:-1] * bands // max(order.size, 1), bands - 1).astype(np.int32)
         edges = np.searchsorted(user_band, np.linspace(0, bands, min(threads, bands) + 1).round())  # a part per thread
-        places = np.linspace(0, order.size, edges.size).astype(np.int64)
+        positions = np.linspace(0, order.size, edges.size).astype(np.int64)
         counts = np.zeros((edges.size - 1, bands * bands), np.int64)
 
         def count(part: int) -> None:
-            span = slice(places[part], places[part + 1])
+            span = slice(positions[part], positions[part + 1])
             count_blocks(events.users[span], events.items[span], user_band, item_band, bands, counts[part])
 
-        at_once(count, range(len(counts)), threads)
+        parallel_map(count, range(len(counts)), threads)
         bounds = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
         columns = (np.empty(order.size, column.dtype) for column in events[:4])  # type: ignore[union-attr]
         arranged = Events(*columns) if room is None else room
         form = events[:4], user_band, item_band, bands, in_flight, bounds, arranged[:4]
-        at_once(lambda users: arrange(order, starts, users, *form), list(itertools.pairwise(edges)), threads)
+        parallel_map(lambda users: arrange(order, starts, users, *form), list(itertools.pairwise(edges)), threads)
         return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)
 
     def pieces(self, width: int) -> Iterator[tuple[int, int]]:
         """Places of `order` to launch at once: whole strata, some 50 ms of work. Kernels hear no Ctrl-C."""
         ends = self.bounds[self.strata]
-        if ends[-1] * width <= _AT_ONCE:
+        if ends[-1] * width <= _CHUNK:
             return iter([(0, len(self.bounds) - 1)])
-        steps = np.arange(0, ends[-1], max(1, _AT_ONCE // width))
+        steps = np.arange(0, ends[-1], max(1, _CHUNK // width))
         firsts = np.unique(np.searchsorted(ends, steps, "right") - 1)
         return itertools.pairwise(self.strata[np.append(firsts, ends.size - 1)].tolist())
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from fastmf.errors import require_flag
-from fastmf.hints import of_value
+from fastmf.hints import of_method, of_value
 from fastmf.optimizers import ALS
 from fastmf.regularizers import L2
 
@@ -37,7 +37,7 @@ __all__ = [
     "freeze",
 ]
 
-KINDS = ("pointwise", "pairwise", "listwise", "whole")  # of losses
+KINDS = ("pointwise", "pairwise", "listwise", "all-pairs")  # of losses
 RANKING = KINDS[1:3]  # those that compare an event with negatives
 SOURCES = ("items", "events", "batch", "every")  # of negatives
 
@@ -75,7 +75,7 @@ class Loss(Protocol):
         """What it compares an event with, one of `KINDS`."""
 
     @_compiled
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         """The prediction that a score stands for."""
 
     def prior(self, values: Any) -> float:
@@ -133,7 +133,7 @@ class Listwise(_Ranking, Protocol):
     """A loss of an event among all its negatives."""
 
     @_compiled
-    def grade(self, scores: Any, chances: Any, slopes: Any, count: Any, items: Any) -> Any:
+    def loss_and_gradient(self, scores: Any, expected_counts: Any, slopes: Any, count: Any, items: Any) -> Any:
         """The loss of a list; sets its slopes."""
 
 
@@ -145,7 +145,7 @@ class Sampler(Protocol):
         """What is drawn from, one of `SOURCES`."""
 
     @_compiled
-    def keep(self, count: Any) -> Any:
+    def acceptance(self, count: Any) -> Any:
         """The probability that a drawn item is kept."""
 
     def check(self) -> None:
@@ -174,7 +174,7 @@ class Regularizer(Protocol):
     """What a regularizer has; see :mod:`fastmf.regularizers`."""
 
     @_compiled
-    def pull(self, row: Any, origin: Any) -> Any:
+    def gradient(self, row: Any, anchor: Any) -> Any:
         """The gradient of the penalty."""
 
     def check(self) -> None:
@@ -198,7 +198,7 @@ class Follower(Protocol):
 
 
 _BY_ROLE = {"solver": Optimizer, "regularizer": Regularizer, "sampler": Sampler}
-_BY_KIND = {"pointwise": Pointwise, "pairwise": Pairwise, "listwise": Listwise, "whole": Pointwise}
+_BY_KIND = {"pointwise": Pointwise, "pairwise": Pairwise, "listwise": Listwise, "all-pairs": Pointwise}
 
 
 # --- values at the door -----------------------------------------------------------------------------------------------
@@ -257,7 +257,8 @@ def _require_protocol(kind: Any, role: str, protocol: Any) -> None:
     for name, parameters in methods.items():
         method = getattr(kind, name, None)
         if not callable(method):
-            raise TypeError(f"{kind.__name__} is no {role}: it lacks the method {name}({', '.join(parameters)})")
+            lacks = f"it lacks the method {name}({', '.join(parameters)})"
+            raise TypeError(f"{kind.__name__} is no {role}: {lacks}{of_method(kind, name)}")
         found = _parameters(method)
         if found != parameters:
             raise TypeError(f"{kind.__name__}.{name} must take ({', '.join(parameters)}), not ({', '.join(found)})")
@@ -307,8 +308,8 @@ class Objective(NamedTuple):
 
     def _checked(self) -> Objective:
         solver, loss = (type(value).__name__ for value in (self.solver, self.loss))
-        if not self.closed_form:
-            if self.loss.kind == "whole":
+        if not self.alternating:
+            if self.loss.kind == "all-pairs":
                 raise ValueError(f"{loss} needs solver=optimizers.ALS(): {solver} would have to visit every pair")
             return self
         if not hasattr(self.loss, "quadratic"):
@@ -320,10 +321,10 @@ class Objective(NamedTuple):
     @property
     def on_scale(self) -> bool:
         """Whether predictions are on the scale of the values."""
-        return not self.ranks and self.loss.kind != "whole"
+        return not self.ranks and self.loss.kind != "all-pairs"
 
     @property
-    def closed_form(self) -> bool:
+    def alternating(self) -> bool:
         """Whether rows are solved; they take steps otherwise."""
         return isinstance(self.solver, ALS)
 

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _PARALLEL_FROM = 1 << 23  # scores, milliseconds of work: threads that have gone to sleep take as long to wake up
-_AT_ONCE = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C waits for it
+_CHUNK = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C waits for it
 FEWEST = 16  # queries of a worker at once: with fewer, reading the rows takes longer than scoring them
 _FEW = 8  # queries that are answered by way of an 8-bit copy; more share the reading of the rows
 _ALL, _NONE_BARRED = np.empty(0, np.int32), np.empty(0, np.int64)
@@ -66,7 +66,7 @@ class Pool(NamedTuple):
     """The rows of a table that a query may return: all but the barred ones, or only the candidates (ascending)."""
 
     candidates: np.ndarray  # or empty
-    places: int
+    size: int
     barred: np.ndarray = _NONE_BARRED  # 64 rows to a word, the lowest first
 
     @classmethod
@@ -95,7 +95,7 @@ def in_pieces(state: State, ids: np.ndarray, most: int, rank: Callable[[np.ndarr
     """The lists of many queries, each piece of which is of one state; a piece is some 50 ms of work on a core."""
     items, size = state.items.table, most
     if ids.size > most:
-        size = max(most, _AT_ONCE // (items.shape.width * max(items.count, 1)))
+        size = max(most, _CHUNK // (items.shape.width * max(items.count, 1)))
     if ids.size <= size:
         return state.ask(lambda: rank(ids))
     parts = [state.ask(functools.partial(rank, ids[first : first + size])) for first in range(0, ids.size, size)]
@@ -108,7 +108,7 @@ def in_pieces(state: State, ids: np.ndarray, most: int, rank: Callable[[np.ndarr
 
 
 def widened(lists: np.ndarray, filler: Any, width: int) -> np.ndarray:
-    """The lists with so many places each."""
+    """The lists with so many size each."""
     if lists.shape[1] == width:
         return lists
     wider = np.full((len(lists), width), filler, lists.dtype)
@@ -139,7 +139,7 @@ def best_for(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best item rows of vectors that are no rows of the model, and scores with the biases of these vectors.
 
-    `session` has the places of vectors in place of user rows; what they have met is left out if `unseen`.
+    `session` has the size of vectors in place of user rows; what they have met is left out if `unseen`.
     """
     table, count = state.items.table, len(vectors.factors)
     queries = vectors.factors
@@ -185,7 +185,7 @@ def renew(
     changed = np.zeros(max(items.count, int(touched[-1]) + 1) if touched.size else 0, np.bool_)
     changed[touched] = True
     moved, log = touched[touched < items.count], state.history.past("users")
-    chunk = max(FEWEST * threads, _AT_ONCE // (items.shape.width * max(moved.size, 1)))
+    chunk = max(FEWEST * threads, _CHUNK // (items.shape.width * max(moved.size, 1)))
     for first in range(0, users.size if touched.size else 0, chunk):
         part = slice(first, first + chunk)
         launch(
@@ -289,10 +289,10 @@ def _rank(
     half = table.factors.dtype == np.uint16
     chunk = FEWEST
     if rows.size > FEWEST:
-        chunk = max(FEWEST * threads, _AT_ONCE // (table.shape.width * max(pool.places, 1)))
+        chunk = max(FEWEST * threads, _CHUNK // (table.shape.width * max(pool.size, 1)))
     for first in range(0, rows.size, chunk):
         part = slice(first, first + chunk)
-        workers = threads if rows[part].size * pool.places >= _PARALLEL_FROM else 1
+        workers = threads if rows[part].size * pool.size >= _PARALLEL_FROM else 1
         launch(
             lambda: topk.rank(table.shape, half, False),
             lambda: topk.rank(table.shape, half, True),

@@ -1,14 +1,14 @@
 """Regularizers: what a row is drawn to.
 
 ==========================  ==============================================================================
-``pull(row, origin)``       the gradient of the penalty at `row`; `origin` is the row before the update (in a fit
+``gradient(row, anchor)``       the gradient of the penalty at `row`; `anchor` is the row before the update (in a fit
                             and in ``learn_one``, the row itself)
 ``check()``                 raises :class:`ValueError` where a field makes no sense
 ==========================  ==============================================================================
 
 The pull acts once per event, on the two rows of the event (and on their biases), so that a row is pulled as often as it
 is seen: whatever the weight of the event, as in the SGD of scikit-learn and LightFM. It must be zero where `row` and
-`origin` are zero.
+`anchor` are zero.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class L2(NamedTuple):
 
     Examples
     --------
-    >>> L2(0.25).pull(2.0, 0.0)
+    >>> L2(0.25).gradient(2.0, 0.0)
     1.0
     """
 
     weight: float = 0.06
 
-    def pull(self, row: Any, origin: Any) -> Any:
+    def gradient(self, row: Any, anchor: Any) -> Any:
         weight = self.weight + self.weight
         return weight * row
 

@@ -1,16 +1,16 @@
 """Samplers: where the negatives of an event come from.
 
-==================  ====================================================================================================
-``source``          what is drawn from, each member as likely: ``"items"`` (all that the model knows), ``"events"`` (the
-                    item of an event of the model's history) or ``"batch"`` (the item of an event of the same pass)
-``keep(count)``     the probability that a drawn item is kept, where `count` events of the source name it, 1 at least
-``check()``         raises :class:`ValueError` where a field makes no sense
-==================  ====================================================================================================
+=====================  =================================================================================================
+``source``             what is drawn from, each member as likely: ``"items"`` (all that the model knows), ``"events"``
+                       (the item of an event of the model's history) or ``"batch"`` (that of an event of the same pass)
+``acceptance(count)``  the probability that a drawn item is accepted, where `count` events of the source name it (>= 1)
+``check()``            raises :class:`ValueError` where a field makes no sense
+=====================  =================================================================================================
 
-So an item is a negative with a probability in proportion to ``count * keep(count)`` where events are drawn. (Where
-items are, ``keep`` is not asked.) A draw costs O(1) however many items there are, and an update has no table of them to
-build or to keep up; a fit makes one, for the same probabilities without draws in vain. ``keep`` is compiled, under the
-rules for the methods of losses.
+Draws are accepted or rejected (rejection sampling): where events are drawn, an item is a negative with a probability in
+proportion to ``count * acceptance(count)``; where items are, ``acceptance`` is not called. A draw costs O(1) however
+many items there are, and an update has no table of them to build or to maintain; a fit makes one, for the same
+probabilities without rejected draws. ``acceptance`` is compiled, under the rules for the methods of losses.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Uniform(_NoFields):
 
     Examples
     --------
-    >>> Uniform().keep(1000)
+    >>> Uniform().acceptance(1000)
     1
     """
 
     __slots__ = ()
     source = "items"
 
-    def keep(self, count: Any) -> Any:
+    def acceptance(self, count: Any) -> Any:
         return 1
 
     def check(self) -> None:
@@ -67,14 +67,14 @@ class Popular(_PopularFields):
 
     Examples
     --------
-    >>> Popular(0.75).keep(10_000)
+    >>> Popular(0.75).acceptance(10_000)
     0.1
     """
 
     __slots__ = ()
     source = "events"
 
-    def keep(self, count: Any) -> Any:
+    def acceptance(self, count: Any) -> Any:
         return count ** (self.alpha - 1)
 
     def check(self) -> None:
@@ -92,7 +92,7 @@ class InBatch(_NoFields):
     __slots__ = ()
     source = "batch"
 
-    def keep(self, count: Any) -> Any:
+    def acceptance(self, count: Any) -> Any:
         return 1
 
     def check(self) -> None:
@@ -105,7 +105,7 @@ class Every(_NoFields):
     __slots__ = ()
     source = "every"
 
-    def keep(self, count: Any) -> Any:
+    def acceptance(self, count: Any) -> Any:
         return 1
 
     def check(self) -> None:

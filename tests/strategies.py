@@ -108,11 +108,11 @@ def assert_reads(model: MF, limit: int | None = None) -> None:
         log, count = history.events.weighed(), len(model._state.side(side).ids)
         found, bounds = history.of(side, np.arange(count, dtype=np.int32), limit)
         for row in range(count):
-            places, part = np.flatnonzero(getattr(log, side) == row), slice(*bounds[row : row + 2])
-            places = places if limit is None else places[-limit:]
+            positions, part = np.flatnonzero(getattr(log, side) == row), slice(*bounds[row : row + 2])
+            positions = positions if limit is None else positions[-limit:]
             assert set(getattr(found, side)[part].tolist()) <= {row}
             for name in (other, "values", "weights", *(["times"] if log.times is not None else [])):
-                assert getattr(found, name)[part].tolist() == getattr(log, name)[places].tolist()
+                assert getattr(found, name)[part].tolist() == getattr(log, name)[positions].tolist()
 
 
 def rows_by_id(model: MF) -> dict[str, dict[Any, bytes]]:

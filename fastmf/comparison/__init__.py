@@ -17,6 +17,6 @@ from __future__ import annotations
 
 from fastmf.comparison.contestants import CONTESTANTS, contestants
 from fastmf.comparison.outcome import Comparison, Outcome
-from fastmf.comparison.race import COMPARED, Settings, compare
+from fastmf.comparison.replay import COMPARED, Settings, compare
 
 __all__ = ["COMPARED", "CONTESTANTS", "Comparison", "Outcome", "Settings", "compare", "contestants"]

@@ -73,7 +73,7 @@ def default_build(factors: int, metric: Metric) -> Build:
 
 
 def solves(model: MF) -> bool:
-    """Whether rows are solved, from all that they have met; the caller may race models of their own."""
+    """Whether rows are solved, from all that they have met; the caller may compare models of their own."""
     return isinstance(getattr(model, "solver", None), optimizers.ALS)
 
 
@@ -91,7 +91,7 @@ def ready_to_go_over(model: MF) -> MF:
         return model
     settings = {name: value for name, value in model.get_params().items() if name != "factors"}
     settings |= {"users": model.users.values, "items": model.items.values}
-    if model.loss.kind != "whole":
+    if model.loss.kind != "all-pairs":
         settings |= {"user_biases": model.user_biases, "item_biases": model.item_biases}
         settings |= {"global_mean": model.global_mean}
     return MF.from_factors(model.user_factors, model.item_factors, **settings)

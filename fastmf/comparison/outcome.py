@@ -13,7 +13,7 @@ import numpy as np
 
 from fastmf import __version__
 from fastmf.errors import DataError
-from fastmf.evaluation import Metric, Tally, bootstrap, sign
+from fastmf.evaluation import Metric, UserSums, bootstrap, sign
 
 __all__ = ["Comparison", "Cost", "Outcome", "Record", "describe_machine", "outcomes"]
 
@@ -109,35 +109,35 @@ class Cost(NamedTuple):
 
 
 class Record:
-    """Everything seen of one contestant: per seed its model, tally and cost, and the tally of each block."""
+    """Everything seen of one contestant: per seed its model, sums and costs, and the sums of each block."""
 
     def __init__(self, metric: Metric, users: int, models: Sequence[Any]) -> None:
         self.models = list(models)
-        self.tallies = [Tally.empty(metric, users) for _ in models]
+        self.sums = [UserSums.empty(metric, users) for _ in models]
         self.costs = [Cost() for _ in models]
         self.by_block: list[float | None] = []
 
-    def note(self, tallies: Sequence[Tally], costs: Sequence[Cost]) -> None:
-        """Add what a block brought, one tally and cost per seed."""
-        self.tallies = [old.add(new) for old, new in zip(self.tallies, tallies, strict=True)]
+    def note(self, sums: Sequence[UserSums], costs: Sequence[Cost]) -> None:
+        """Add what a block brought, the sums and the cost of each seed."""
+        self.sums = [old.add(new) for old, new in zip(self.sums, sums, strict=True)]
         self.costs = [old.add(new) for old, new in zip(self.costs, costs, strict=True)]
-        self.by_block.append(pool(tallies).value())
+        self.by_block.append(pool(sums).value())
 
 
-def pool(tallies: Sequence[Tally]) -> Tally:
-    """The tally of all seeds."""
-    total = tallies[0]
-    for tally in tallies[1:]:
-        total = total.add(tally)
+def pool(several: Sequence[UserSums]) -> UserSums:
+    """The sums of all seeds."""
+    total = several[0]
+    for one in several[1:]:
+        total = total.add(one)
     return total
 
 
 def outcomes(records: dict[str, Record]) -> dict[str, Outcome]:
     """Turn what was seen into what is reported."""
-    pooled = {name: pool(record.tallies) for name, record in records.items()}
+    pooled = {name: pool(record.sums) for name, record in records.items()}
     metric = pooled["full"].metric
     drawn = dict(zip(pooled, bootstrap(list(pooled.values())).T, strict=True))
-    value = {name: _known(tally.value()) for name, tally in pooled.items()}
+    value = {name: _known(sums.value()) for name, sums in pooled.items()}
     best = max(value["full"], value["warm"], key=lambda number: sign(metric) * number)
     cpu = {name: float(np.mean([cost.cpu for cost in record.costs])) for name, record in records.items()}
     result = {}
@@ -155,7 +155,7 @@ def outcomes(records: dict[str, Record]) -> dict[str, Outcome]:
             rows_moved=float(np.mean([cost.rows for cost in record.costs])),
             by_group=pooled[name].by_group(),
             by_block=record.by_block,
-            by_seed=[tally.value() for tally in record.tallies],
+            by_seed=[sums.value() for sums in record.sums],
         )
     return result
 

@@ -1,6 +1,6 @@
 """How good a model is on events it has not seen: as a whole, for five groups, and how sure that is.
 
-Everything is kept as sums per user (a `Tally`), so that blocks and seeds can be pooled, and whole users,
+Everything is kept as sums per user (a `UserSums`), so that blocks and seeds can be pooled, and whole users,
 whose events are not independent, can be resampled.
 """
 
@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmf.errors import DataError
-from fastmf.evaluation.exams import Log, Model, RankingExam, RatingExam, exam, group_masks
-from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally, bootstrap, ranks_items, sign
+from fastmf.evaluation.holdout import Log, Model, RankingHoldout, RatingHoldout, group_masks, holdout
+from fastmf.evaluation.sums import GROUPS, METRICS, Metric, UserSums, bootstrap, ranks_items, sign
 from fastmf.interactions import Interactions
-from fastmf.metrics.places import require_places
+from fastmf.metrics.positions import require_k
 
 __all__ = [
     "GROUPS",
@@ -22,13 +22,13 @@ __all__ = [
     "Evaluation",
     "Log",
     "Metric",
-    "RankingExam",
-    "RatingExam",
-    "Tally",
+    "RankingHoldout",
+    "RatingHoldout",
+    "UserSums",
     "bootstrap",
     "evaluate",
-    "exam",
     "group_masks",
+    "holdout",
     "ranks_items",
     "sign",
 ]
@@ -97,7 +97,7 @@ def evaluate(
     >>> evaluate(model, fastmf.Interactions([1, 2], [20, 30]), "mrr", past).value  # 10 is seen; 20, then 30 are not
     0.75
     """
-    k = require_places(k)
+    k = require_k(k)
     _require_ids_of(model, "events", events)
     if past is not None:
         _require_ids_of(model, "past", past)
@@ -105,14 +105,14 @@ def evaluate(
         raise DataError("events: there are none to evaluate on")
     log = Log.of(events) if past is None else Log.of(past, events)
     known = 0 if past is None else len(past)
-    questions = exam(log.part(slice(0, known)), log.part(slice(known, None)), metric, k)
-    tally = questions.tally(model)
-    value = tally.value()
+    held_out = holdout(log.part(slice(0, known)), log.part(slice(known, None)), metric, k)
+    sums = held_out.sums(model)
+    value = sums.value()
     if value is None:
-        raise DataError(f"events: {questions.nothing}")
-    low, high = np.quantile(bootstrap([tally]), [0.025, 0.975])
-    groups = {} if past is None else tally.by_group()
-    shares = {} if past is None else questions.shares
+        raise DataError(f"events: {held_out.nothing}")
+    low, high = np.quantile(bootstrap([sums]), [0.025, 0.975])
+    groups = {} if past is None else sums.by_group()
+    shares = {} if past is None else held_out.shares
     return Evaluation(metric, value, (float(low), float(high)), groups, shares)
 
 

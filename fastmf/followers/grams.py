@@ -199,6 +199,8 @@ def _shares(name: str, power: float, history: History, rows: np.ndarray, named: 
     """The shares of rows before the newest events, which are those of the rows `named`, and after them."""
     if not power:
         return _Shares(np.ones(rows.size), np.ones(rows.size))
-    after, (ordered, places) = history.counts(name, rows), np.unique(rows, return_inverse=True)
+    after, (ordered, positions) = history.counts(name, rows), np.unique(rows, return_inverse=True)
     hits = np.searchsorted(ordered, named[np.isin(named, ordered)])
-    return _Shares(shares_of(after - np.bincount(hits, minlength=ordered.size)[places], power), shares_of(after, power))
+    return _Shares(
+        shares_of(after - np.bincount(hits, minlength=ordered.size)[positions], power), shares_of(after, power)
+    )

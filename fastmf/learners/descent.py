@@ -38,6 +38,6 @@ class Descent:
     def finish(self, state: State, objective: Any, threads: int) -> None:
         """Nothing is left to do after a fit."""
 
-    def visit(self, objective: Any) -> tuple[Any, Update]:
+    def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""
         return objective, self.visits

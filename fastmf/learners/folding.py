@@ -45,7 +45,7 @@ def _visit(state: State, session: Events, visitors: int, learner: Learner, objec
     """Write the rows of visitors; all start alike, as the next new user would."""
     table, known = state.users.table, state.users.count
     table.require_room(known + visitors)
-    objective, recipe = learner.visit(objective)
+    objective, recipe = learner.for_visitors(objective)
     arrived = session._replace(users=(known + session.users).astype(np.int32))
     staged = {"users": Staged(arrived.users, np.arange(visitors)), "items": Staged(arrived.items, np.arange(0))}
     job = UpdateJob(state, arrived, staged, resolved(recipe, learner, objective), objective, counted=False)

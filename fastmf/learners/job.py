@@ -149,5 +149,5 @@ class Learner(Protocol):
     def weighed(self, events: Events) -> Events:
         """Events with what they count to this learner as weights."""
 
-    def visit(self, objective: Any) -> tuple[Any, Update]:
+    def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """The objective and the recipe by which visitors are taken in."""

@@ -22,7 +22,7 @@ from fastmf.protocols import Objective
 
 __all__ = ["FEWEST", "Known", "Negatives", "Runs", "as_positives", "require_single_steps"]
 
-_AT_ONCE = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
+_CHUNK = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
 _SAMPLE = 256  # events by which the mass of a sampler is estimated
 FEWEST = 64  # items of a band: with fewer, users would know them all
 _NO_BAND = np.empty(0, np.int32), 0, 0
@@ -66,10 +66,10 @@ class Runs(NamedTuple):
         changes = np.flatnonzero(np.diff(events.users)) + 1
         return cls(events, np.concatenate([[0], changes, [events.users.size]]).astype(np.int64))
 
-    def pieces(self, order: np.ndarray, at_once: int) -> Iterator[tuple[int, int]]:
+    def pieces(self, order: np.ndarray, chunk: int) -> Iterator[tuple[int, int]]:
         """Parts of an order of runs that hold about so many events each."""
         ends = np.cumsum(np.diff(self.bounds)[order])
-        cuts = np.searchsorted(ends, np.arange(at_once, int(self.bounds[-1]), at_once)) + 1
+        cuts = np.searchsorted(ends, np.arange(chunk, int(self.bounds[-1]), chunk)) + 1
         return itertools.pairwise(np.unique(np.concatenate([[0], cuts, [order.size]])).tolist())
 
 
@@ -127,11 +127,11 @@ class Negatives:
         `epoch` numbers the draws: passes with the same number draw the same.
         """
         order = np.arange(runs.bounds.size - 1) if order is None else order
-        length, reach = self._length(objective), negatives.WHOLE if self._table is None else negatives.BEYOND
+        length, scope = self._length(objective), negatives.ALL if self._table is None else negatives.EXTERNAL
         pool, mass = self._pool(runs.events, objective)
         form = self.working.shape, objective.classes, objective.loss.kind == "listwise"
-        run, lost = functools.partial(runner("compare"), form, reach), 0.0
-        for first, last in runs.pieces(order, max(1, _AT_ONCE // (length * self.working.shape.width))):
+        run, lost = functools.partial(runner("compare"), form, scope), 0.0
+        for first, last in runs.pieces(order, max(1, _CHUNK // (length * self.working.shape.width))):
             workers = min(threads, -(-(last - first) // pairwise.CHUNK))
             sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
             work = (order, runs.bounds, first, last), runs.events, (*pool, *_NO_BAND), mass
@@ -276,7 +276,7 @@ def _mean_kept(objective: Objective, counts: np.ndarray) -> float:
     """What the sampler keeps of rows with so many events; only listwise losses ask for it."""
     if objective.loss.kind != "listwise" or not counts.size:
         return 1.0
-    return float(np.mean([float(objective.sampler.keep(max(int(count), 1))) for count in counts]))
+    return float(np.mean([float(objective.sampler.acceptance(max(int(count), 1))) for count in counts]))
 
 
 def _spread_over(rows: np.ndarray) -> np.ndarray:

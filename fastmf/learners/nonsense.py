@@ -250,7 +250,7 @@ def judge_fading(state: State, batch: Interactions, half_life: float, dated: boo
 
 def judge_losses(before: float, after: float, state: State, batch: Interactions, objective: Any) -> None:
     """Warn where an update made the predictions of its own events worse by far, and worse than a constant."""
-    if after <= _WORSE * max(before, 0.0) or not len(batch) or objective.closed_form:  # what is solved fits all events
+    if after <= _WORSE * max(before, 0.0) or not len(batch) or objective.alternating:  # what is solved fits all events
         return
     if after > _of_a_constant(state, batch, objective):
         warn(

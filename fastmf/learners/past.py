@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.kernels.core.launch import at_once
+from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.kernels.train import als
 from fastmf.learners.gathering import Named
@@ -79,7 +79,7 @@ class Reading(NamedTuple):
 
 def touch(state: State, arrived: Events, named: dict[str, Named], reading: Reading, threads: int) -> dict[str, Touched]:
     """What each side of a batch touches."""
-    found = at_once(lambda side: _touched(side, state, arrived, named, reading), SIDES, threads)
+    found = parallel_map(lambda side: _touched(side, state, arrived, named, reading), SIDES, threads)
     return dict(zip(SIDES, found, strict=True))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fastmf.devices import runner
 from fastmf.equations import Equations, Run, equations_of, form_of, room_of
 from fastmf.followers.grams import NO_GRAM, Gram, shares_of
-from fastmf.kernels.core.launch import at_once
+from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.rows import log
 from fastmf.kernels.train import online, relearn
 from fastmf.kernels.train.past_of_row import Numbers
@@ -54,7 +54,7 @@ class Solve:
 
     def suits(self, objective: Any) -> bool:
         """Objectives whose solver is ALS."""
-        return bool(objective.closed_form)
+        return bool(objective.alternating)
 
     def weighed(self, events: Events) -> Events:
         """As they are."""
@@ -103,7 +103,7 @@ class Solve:
         learn = _solving(state, objective, ledger)
         return Single(learn, measure_single(state, objective))
 
-    def visit(self, objective: Any) -> tuple[Any, Update]:
+    def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """One exact solve."""
         exact = objective._replace(solver=objective.solver._replace(method="cholesky"))
         return exact, _VISIT
@@ -151,7 +151,7 @@ def alternate(
     state: State, working: WorkingSet, events: Events, objective: Objective, threads: int
 ) -> Callable[[int], float]:
     """One sweep over users, then items, as a function that returns the summed loss before it."""
-    made: Any = at_once(lambda side: _all_of(side, state, events, objective), SIDES, threads)
+    made: Any = parallel_map(lambda side: _all_of(side, state, events, objective), SIDES, threads)
     equations: dict[str, Equations] = dict(zip(SIDES, made, strict=True))
     shape, whole = working.shape, equations["users"].targets is None
     shares, run = _item_shares(state, objective), Run(objective.solver, working.mean, threads)
@@ -238,8 +238,8 @@ class System(NamedTuple):
             for side in SIDES:
                 other, equations = OTHER[side], self.equations[side] if time == 0 else self.equations[side].repeated()
                 gram = self._gram(other, moved=time > 0 or other == SIDES[0]) if self.grams else None
-                drift = None if gram is None else gram - seen[side].gram
-                run = Run(objective.solver, working.mean, threads, drift, seen[side].rows)
+                gram_change = None if gram is None else gram - seen[side].gram
+                run = Run(objective.solver, working.mean, threads, gram_change, seen[side].rows)
                 runner("solve")(working.shape, (working.now[side], working.now[other]), equations, gram, run)
                 if time < times - 1 and equations.steps:
                     seen[side] = Seen(working.now[other].head(working.movable[other]).copy(), gram)
@@ -253,12 +253,12 @@ class System(NamedTuple):
     def _gram(self, side: str, moved: bool) -> np.ndarray:
         """The Gram matrix of a side once the batch is in, with the rows of the working set as they are."""
         working, (before, after), matrix = self.working, self.named[side], self.grams[side].matrix.copy()
-        places, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
+        positions, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
         first = working.movable[side] if moved else 0
-        change = np.where(places < first, after, after - before)
+        change = np.where(positions < first, after, after - before)
         correct, old = runner("correct gram"), working.before[side].factors
-        correct(working.shape, old, places[:first], before[:first], -1.0, matrix)
-        changed = places[change != 0]
+        correct(working.shape, old, positions[:first], before[:first], -1.0, matrix)
+        changed = positions[change != 0]
         correct(working.shape, now, changed, change[changed], 1.0, matrix)
         return matrix
 

@@ -35,7 +35,7 @@ class Steps(Descent):
 
     def suits(self, objective: Any) -> bool:
         """Losses of single events, whatever takes the steps."""
-        return not objective.ranks and not objective.closed_form
+        return not objective.ranks and not objective.alternating
 
     def weighed(self, events: Events) -> Events:
         """Values are labels, not weights."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmf.errors import CapacityError
 from fastmf.gate import Gate
-from fastmf.kernels.core.launch import at_once
+from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.rows import log
 from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.log.events import SIDES, Events
@@ -21,7 +21,7 @@ _PIECE = 1 << 14  # events, the most that asking for the newest times looks at a
 _FEW = 16  # of them
 _NO_ROWS = np.empty(0, np.int32)
 _NO_TIMES = np.empty(0, np.int64)
-_BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two places
+_BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two positions
 
 
 class Batch(NamedTuple):
@@ -199,7 +199,7 @@ class History:
         if events.weights is not None:
             self.unweighted = unweighted
         counts = {"users": users, "items": items}
-        at_once(lambda side: self._sides[side].build(getattr(events, side), counts[side]), list(counts), threads)
+        parallel_map(lambda side: self._sides[side].build(getattr(events, side), counts[side]), list(counts), threads)
 
     def sorted_by(self, side: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The order that sorts a log just built by the `count` rows of a side, and the start of each row in it."""
@@ -271,9 +271,9 @@ class History:
         unweighted = len(self) if self.unweighted is None else self.unweighted
         columns = (getattr(self._log, other), self._log.values, self._log.weights, unweighted, self._log.times)
         log.fetch(positions, *columns, found, values, weights, times)
-        places = np.repeat(np.arange(bounds.size - 1, dtype=np.int32), np.diff(bounds))
+        positions = np.repeat(np.arange(bounds.size - 1, dtype=np.int32), np.diff(bounds))
         known = times if self._timed else None
-        return Events(**{side: places, other: found}, values=values, weights=weights, times=known)
+        return Events(**{side: positions, other: found}, values=values, weights=weights, times=known)
 
     def compact(self, side: str, rows: np.ndarray, limit: int) -> None:
         """Lay out what :meth:`recall` would of these rows."""

@@ -51,7 +51,7 @@ class Confidence(_ConfidenceFields):
     """
 
     __slots__ = ()
-    kind = "whole"
+    kind = "all-pairs"
     domain = (0.0, math.inf)
     solver = ALS()
 
@@ -63,7 +63,7 @@ class Confidence(_ConfidenceFields):
         error = score - 1
         return self.alpha * target * (error + error)
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: np.ndarray) -> float:

@@ -7,7 +7,7 @@ A loss is a NamedTuple with plain methods and no Numba in sight; kernels are spe
 ``domain``                      the closed interval of values (labels) that the loss accepts
 ``value(score, target)``        the loss of one event
 ``slope(score, target)``        its derivative with respect to the score
-``link(score)``                 the prediction that a score stands for
+``inverse_link(score)``                 the prediction that a score stands for
 ``prior(values)``               the score that a constant model would give: the initial mean
 ``check(values)``               raises :class:`~fastmf.errors.DataError` on a label outside the domain
 ==============================  =================================================================
@@ -21,7 +21,7 @@ A loss that ``optimizers.ALS`` can solve has ``quadratic(values)`` too, ``(weigh
 Type checkers take every assignment in the body of a NamedTuple for a field. A class with constants therefore has its
 fields in a base, and constants and methods of its own; without checkers both may stand in one body.
 
-Methods that kernels call (``value``, ``slope``, ``link``) may use arithmetic, ``math`` and their own fields.
+Methods that kernels call (``value``, ``slope``, ``inverse_link``) may use arithmetic, ``math`` and their own fields.
 They get float32 numbers; literals such as ``0.5`` would carry the arithmetic to float64 and cost time.
 """
 
@@ -77,7 +77,7 @@ class Squared(_NoFields):
         error = score - target
         return error + error
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: np.ndarray) -> float:
@@ -128,7 +128,7 @@ class Huber(_HuberFields):
         error = min(max(score - target, -self.delta), self.delta)
         return error + error
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: np.ndarray) -> float:
@@ -167,7 +167,7 @@ class Logistic(NamedTuple):
 
     Examples
     --------
-    >>> Logistic().link(0.0), Logistic().slope(0.0, 1.0)
+    >>> Logistic().inverse_link(0.0), Logistic().slope(0.0, 1.0)
     (0.5, -0.5)
     >>> Logistic().kind, Logistic(negatives=4).kind
     ('pointwise', 'listwise')
@@ -205,7 +205,7 @@ class Logistic(NamedTuple):
         # tanh saturates where exp would overflow
         return 0.5 + 0.5 * math.tanh(0.5 * score) - target
 
-    def grade(self, scores: Any, chances: Any, slopes: Any, count: Any, items: Any) -> Any:
+    def loss_and_gradient(self, scores: Any, expected_counts: Any, slopes: Any, count: Any, items: Any) -> Any:
         counts = 1 - self.calibration * (1 - count / max(items - 1, 1))  # what the positive does
         lost = counts * (max(-scores[0], 0.0) + math.log1p(math.exp(-abs(scores[0]))))
         slopes[0] = counts * (0.5 * math.tanh(0.5 * scores[0]) - 0.5)
@@ -214,7 +214,7 @@ class Logistic(NamedTuple):
             slopes[m] = 0.5 + 0.5 * math.tanh(0.5 * scores[m])
         return lost
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return 0.5 + 0.5 * math.tanh(0.5 * score)
 
     def prior(self, values: np.ndarray) -> float:
@@ -241,7 +241,7 @@ class Poisson(_NoFields):
 
     Examples
     --------
-    >>> Poisson().link(0.0), Poisson().slope(0.0, 3.0)
+    >>> Poisson().inverse_link(0.0), Poisson().slope(0.0, 3.0)
     (1.0, -2.0)
     """
 
@@ -255,7 +255,7 @@ class Poisson(_NoFields):
     def slope(self, score: Any, target: Any) -> Any:
         return math.exp(score) - target
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return math.exp(score)
 
     def prior(self, values: np.ndarray) -> float:

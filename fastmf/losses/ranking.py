@@ -3,7 +3,7 @@
 Events are positives; their values are weights > 0. Negatives come from the loss's sampler (see
 :mod:`fastmf.samplers`), and are never among the items that the user is known to have chosen unless ``allow_seen``.
 
-Besides ``domain``, ``link``, ``prior`` and ``check``, and maybe a ``solver`` and a ``regularizer`` (see
+Besides ``domain``, ``inverse_link``, ``prior`` and ``check``, and maybe a ``solver`` and a ``regularizer`` (see
 :mod:`fastmf.losses.pointwise`), such a loss has
 
 ==================================================  ================================================================
@@ -18,12 +18,12 @@ Besides ``domain``, ``link``, ``prior`` and ``check``, and maybe a ``solver`` an
                                                     drawn from so many `candidates`
 *listwise*: all negatives of an event at once
 ``negatives``                                       how many are drawn
-``grade(scores, chances, slopes, count, items)``    sets ``slopes[m]``, the derivative with respect to ``scores[m]``,
-                                                    for m from 0, the positive, to `count`; returns the loss of the list
+``loss_and_gradient(scores, expected_counts,``      sets ``slopes[m]``, the derivative with respect to ``scores[m]``,
+``slopes, count, items)``                           for m from 0, the positive, to `count`; returns the loss of the list
 ==================================================  ================================================================
 
-In ``grade``, ``chances[m]`` is how often negative m was to be expected in the list, and `items` how many items there
-are; the method may overwrite `scores` and `chances`. It is compiled, like the others.
+In ``loss_and_gradient``, ``expected_counts[m]`` is how often negative m was to be expected in the list, and `items` how
+many items there are; the method may overwrite `scores` and `expected_counts`. It is compiled, like the others.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class BPR(_BPRFields):
     def weight(self, tries: Any, candidates: Any) -> Any:
         return 1
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: np.ndarray) -> float:
@@ -154,7 +154,7 @@ class WARP(_WARPFields):
     def weight(self, tries: Any, candidates: Any) -> Any:
         return 1.0 if tries == 1 else math.log(1 + (candidates - 1) // tries) / math.log(max(candidates, 2))
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: np.ndarray) -> float:
@@ -166,11 +166,11 @@ class WARP(_WARPFields):
         require_weights(values, "WARP")
 
 
-def _cross_entropy(self: Any, scores: Any, chances: Any, slopes: Any, count: Any, items: Any) -> Any:
-    """``grade`` of a softmax over a list, each negative standing for as many as 1 / its chance."""
+def _cross_entropy(self: Any, scores: Any, expected_counts: Any, slopes: Any, count: Any, items: Any) -> Any:
+    """``loss_and_gradient`` of a softmax over a list, each negative standing for 1 / its expected count."""
     highest = scores[0]
     for m in range(1, count + 1):
-        scores[m] = scores[m] - math.log(chances[m])
+        scores[m] = scores[m] - math.log(expected_counts[m])
         highest = max(highest, scores[m])
     total = 0.0
     for m in range(count + 1):
@@ -199,7 +199,7 @@ class Softmax(_SoftmaxFields):
     Examples
     --------
     >>> scores, slopes = np.zeros(3), np.zeros(3)
-    >>> bool(Softmax().grade(scores, np.ones(3), slopes, 2, 3) == np.log(3))
+    >>> bool(Softmax().loss_and_gradient(scores, np.ones(3), slopes, 2, 3) == np.log(3))
     True
     >>> slopes
     array([-0.66...,  0.33...,  0.33...])
@@ -210,9 +210,9 @@ class Softmax(_SoftmaxFields):
     sampler = Every()
     domain = POSITIVE
 
-    grade = _cross_entropy
+    loss_and_gradient = _cross_entropy
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: np.ndarray) -> float:
@@ -252,9 +252,9 @@ class SampledSoftmax(_SampledSoftmaxFields):
     domain = POSITIVE
     solver = AdaGrad(rate=0.1)
 
-    grade = _cross_entropy
+    loss_and_gradient = _cross_entropy
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: np.ndarray) -> float:

@@ -6,7 +6,7 @@ gives every item the same score would be perfect.
 
 from fastmf.metrics.catalogue import coverage, novelty
 from fastmf.metrics.errors import calibration, logloss, mae, rmse
-from fastmf.metrics.places import UNRANKED, ranks
+from fastmf.metrics.positions import UNRANKED, ranks
 from fastmf.metrics.ranking import auc, hit_rate, map, mrr, ndcg, ndcg_by_row, precision, recall
 
 __all__ = [

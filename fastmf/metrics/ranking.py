@@ -1,7 +1,7 @@
-"""How good rankings are, from the places that their relevant items take.
+"""How good rankings are, from the positions that their relevant items take.
 
 Every metric is defined per row (one ranking) and its mean is over the rows that have a relevant item. With m relevant
-items of a row at places r_1 < r_2 < ... < r_m, of which h are at k or better:
+items of a row at positions r_1 < r_2 < ... < r_m, of which h are at k or better:
 
 =============  =========================================================================================
 ``ndcg``       discounted gains at k, over those of the best order
@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmf.errors import DataError
 from fastmf.metrics.numbers import require_no_nan, require_positions
-from fastmf.metrics.places import UNRANKED, candidates, ranks, require_places
+from fastmf.metrics.positions import UNRANKED, candidates, ranks, require_k
 
 __all__ = ["RANKINGS", "Found", "auc", "hit_rate", "map", "mrr", "ndcg", "ndcg_by_row", "precision", "recall"]
 
@@ -39,7 +39,7 @@ class Found(NamedTuple):
     ----------
     names : ndarray of int64, shape (m,)
         The rows, ascending; each has a relevant item.
-    line, places, gains : ndarray, shape (n,)
+    line, positions, gains : ndarray, shape (n,)
         For each item the index of its row in `names`, its place (see `ranks`), and how relevant it is.
     order : ndarray of int64, shape (n,)
         Which of the items given each one is.
@@ -47,24 +47,24 @@ class Found(NamedTuple):
 
     names: Codes
     line: Codes
-    places: Codes
+    positions: Codes
     gains: Floats
     order: Codes
 
     @classmethod
-    def of(cls, places: ArrayLike, rows: ArrayLike, gains: ArrayLike | None = None) -> Found:
-        """From places and rows in any order; what has a gain that is not positive is not relevant."""
-        places, rows = np.asarray(places, np.int64), np.asarray(rows, np.int64)
+    def of(cls, positions: ArrayLike, rows: ArrayLike, gains: ArrayLike | None = None) -> Found:
+        """From positions and rows in any order; what has a gain that is not positive is not relevant."""
+        positions, rows = np.asarray(positions, np.int64), np.asarray(rows, np.int64)
         worth = np.ones(rows.size) if gains is None else np.asarray(gains, np.float64)
-        order = np.lexsort((places, rows))
+        order = np.lexsort((positions, rows))
         order = order[worth[order] > 0]
-        return cls(*_numbered(rows[order]), places[order], worth[order], order)
+        return cls(*_numbered(rows[order]), positions[order], worth[order], order)
 
     def part(self, given: NDArray[np.bool_]) -> Found:
         """Some of the items, by a mask over those given; the others count as not relevant."""
         mask = given[self.order]
         rows = self.names[self.line[mask]]
-        return Found(*_numbered(rows), self.places[mask], self.gains[mask], self.order[mask])
+        return Found(*_numbered(rows), self.positions[mask], self.gains[mask], self.order[mask])
 
     @property
     def sizes(self) -> Codes:
@@ -88,44 +88,44 @@ def _numbered(rows: Codes) -> tuple[Codes, Codes]:
 
 
 def _ndcg(found: Found, k: int, _: Codes) -> Floats:
-    ideal = found._replace(places=found.nth, gains=found.gains[np.lexsort((-found.gains, found.line))])
+    ideal = found._replace(positions=found.nth, gains=found.gains[np.lexsort((-found.gains, found.line))])
     share: Floats = _discounted(found, k) / _discounted(ideal, k)
     return share
 
 
 def _discounted(found: Found, k: int) -> Floats:
-    return found.total(np.where(found.places <= k, found.gains / np.log2(1.0 + found.places), 0.0))
+    return found.total(np.where(found.positions <= k, found.gains / np.log2(1.0 + found.positions), 0.0))
 
 
 def _recall(found: Found, k: int, _: Codes) -> Floats:
-    share: Floats = found.total(found.places <= k) / found.sizes
+    share: Floats = found.total(found.positions <= k) / found.sizes
     return share
 
 
 def _precision(found: Found, k: int, _: Codes) -> Floats:
-    share: Floats = found.total(found.places <= k) / k
+    share: Floats = found.total(found.positions <= k) / k
     return share
 
 
 def _map(found: Found, k: int, _: Codes) -> Floats:
-    mean: Floats = found.total(np.where(found.places <= k, found.nth / found.places, 0.0)) / found.sizes
+    mean: Floats = found.total(np.where(found.positions <= k, found.nth / found.positions, 0.0)) / found.sizes
     return mean
 
 
 def _mrr(found: Found, k: int, _: Codes) -> Floats:
-    first = found.places[found.nth == 1]
+    first = found.positions[found.nth == 1]
     values: Floats = np.where(first <= k, 1.0 / first, 0.0)
     return values
 
 
 def _hit_rate(found: Found, k: int, _: Codes) -> Floats:
-    return np.where(found.places[found.nth == 1] <= k, 1.0, 0.0)
+    return np.where(found.positions[found.nth == 1] <= k, 1.0, 0.0)
 
 
 def _auc(found: Found, _: int, candidates: Codes) -> Floats:
-    ranked = found.places < UNRANKED
+    ranked = found.positions < UNRANKED
     others = candidates[found.names] - found.total(ranked)
-    before = np.where(ranked, found.places - found.nth, others[found.line])  # other items placed before this one
+    before = np.where(ranked, found.positions - found.nth, others[found.line])  # other items placed before this one
     pairs = others * found.sizes
     won = pairs - found.total(before)
     share: Floats = np.divide(won, pairs, out=np.full(pairs.size, np.nan), where=pairs > 0)
@@ -145,15 +145,15 @@ RANKINGS: dict[str, Callable[[Found, int, Codes], Floats]] = {
 }
 
 
-def ndcg_by_row(places: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 10) -> tuple[Codes, Floats]:
-    """Normalised discounted cumulative gain of each row, from the places of its relevant items.
+def ndcg_by_row(positions: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 10) -> tuple[Codes, Floats]:
+    """Normalised discounted cumulative gain of each row, from the positions of its relevant items.
 
     The gain of an item at place r <= k is divided by log2(1 + r); the sum is divided by the sum of the best
     order [1]_.
 
     Parameters
     ----------
-    places, rows : array_like of int, shape (n,)
+    positions, rows : array_like of int, shape (n,)
         Place (see `ranks`) and row of each relevant item.
     gains : array_like of float, shape (n,)
         How relevant it is; what is not positive is not relevant.
@@ -176,12 +176,12 @@ def ndcg_by_row(places: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 1
 
     Examples
     --------
-    >>> ndcg_by_row(places=[1, 3], rows=[4, 5], gains=[1, 1])
+    >>> ndcg_by_row(positions=[1, 3], rows=[4, 5], gains=[1, 1])
     (array([4, 5]), array([1. , 0.5]))
     """
-    k = require_places(k)
+    k = require_k(k)
     require_no_nan("gains", np.asarray(gains, np.float64))
-    found = Found.of(require_positions("places", places), require_positions("rows", rows), gains)
+    found = Found.of(require_positions("positions", positions), require_positions("rows", rows), gains)
     return found.names, _ndcg(found, k, found.names)
 
 
@@ -241,7 +241,7 @@ def recall(
 def precision(
     scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
 ) -> float:
-    """Mean share of the first k places that hold relevant items, be there as many or not.
+    """Mean share of the first k positions that hold relevant items, be there as many or not.
 
     It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
 
@@ -325,7 +325,7 @@ def _mean(
     """The mean of a metric of `RANKINGS` over the rows that have a value."""
     rows, columns = require_positions("rows", rows), require_positions("columns", columns)
     worth = np.ones(rows.shape) if gains is None else np.asarray(gains, np.float64)
-    k = require_places(k)
+    k = require_k(k)
     if not rows.shape == columns.shape == worth.shape:
         raise DataError(f"rows has shape {rows.shape}, columns {columns.shape}, gains {worth.shape}")
     require_no_nan("gains", worth)  # before they are put in order

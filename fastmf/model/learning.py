@@ -14,7 +14,7 @@ from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
 from fastmf.interactions import Interactions, columns
 from fastmf.journal import Journal
-from fastmf.kernels.core.launch import at_once, usable_threads
+from fastmf.kernels.core.launch import parallel_map, usable_threads
 from fastmf.kernels.core.shape import shape_of
 from fastmf.learners import learner_of
 from fastmf.learners.decay import numbered, require_history_times, require_times
@@ -24,7 +24,7 @@ from fastmf.learners.updating import make_delta
 from fastmf.log.events import SIDES
 from fastmf.log.history import History
 from fastmf.memory import default_budget, row_capacity
-from fastmf.model.answers import Answers, require_events
+from fastmf.model.queries import Queries, require_events
 from fastmf.model.settings import Setting
 from fastmf.pairs import Pairs
 from fastmf.parameters.groups import Group, RowGroup
@@ -41,7 +41,7 @@ _PLAIN = Update()
 
 
 @hinted_methods("fit", "partial_fit", "rollback")
-class Learning(Answers):
+class Learning(Queries):
     """Changes of a state; one at a time, whatever the thread."""
 
     __slots__ = ("_learner", "_lock", "_objective", "_state", "history_")
@@ -101,7 +101,7 @@ class Learning(Answers):
             threads = self._threads_for(len(events))
             state = self._begin(events.values)
             state.history.require_room(len(events))
-            rows = at_once(lambda side: _start_rows(state, side, getattr(events, side)), SIDES, threads)
+            rows = parallel_map(lambda side: _start_rows(state, side, getattr(events, side)), SIDES, threads)
             state.history.build(numbered(events, *rows), state.users.count, state.items.count, threads=threads)
             del rows
             state.see(events.values)

@@ -19,7 +19,7 @@ from fastmf.interactions import columns
 from fastmf.learners import learner_of
 from fastmf.memory import default_budget
 from fastmf.model import saving
-from fastmf.model.given import Given
+from fastmf.model.imported import ImportedFactors
 from fastmf.model.learning import Learning
 from fastmf.model.options import Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
@@ -48,7 +48,7 @@ class MF(Learning):
         Values of :mod:`fastmf.optimizers` and :mod:`fastmf.regularizers`, or your own; by default those that suit the
         loss, its ``solver`` and ``regularizer``, or ``AdaGrad()`` and ``L2()`` where it names none.
     biases : bool
-        False drops b, c and the mean: predictions are exactly ``link(p_u . q_i)``.
+        False drops b, c and the mean: predictions are exactly ``inverse_link(p_u . q_i)``.
     seed : int
         Of everything random.
     options : Options
@@ -154,12 +154,12 @@ class MF(Learning):
         DataError
             Names the array, the row and the value that cannot be used.
         """
-        given = Given((user_factors, item_factors), (user_biases, item_biases), global_mean, (users, items))
+        given = ImportedFactors((user_factors, item_factors), (user_biases, item_biases), global_mean, (users, items))
         tables = given.tables(settings.get("options", Options()))
         settings.setdefault("biases", user_biases is not None or item_biases is not None)
         model = cls(factors=tables["users"].shape[1], **settings)
         mean = columns.numbers("global_mean", [global_mean])[0]
-        if model._objective.loss.kind == "whole" and (mean or user_biases is not None or item_biases is not None):
+        if model._objective.loss.kind == "all-pairs" and (mean or user_biases is not None or item_biases is not None):
             raise DataError(f"{type(model.loss).__name__} has no biases and no global_mean: leave them out")
         model._state = given.fill(model._empty(float(mean), 0.0), tables)
         return model

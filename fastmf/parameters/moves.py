@@ -40,9 +40,9 @@ class Image(tuple[np.ndarray, ...]):
         """These rows, or a copy of them where they are not aligned: they came through a pickle."""
         return self if self[0].__array_interface__["data"][0] % ALIGNMENT == 0 else self.copy()
 
-    def take(self, places: np.ndarray) -> Image:
+    def take(self, positions: np.ndarray) -> Image:
         """Some of the rows, in memory of their own."""
-        return Image(part[places] for part in self).copy()
+        return Image(part[positions] for part in self).copy()
 
     def head(self, count: int) -> Image:
         """The first `count` rows, as views."""

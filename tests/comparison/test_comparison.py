@@ -13,9 +13,9 @@ import pytest
 from fastmf import MF, datasets, metrics
 from fastmf.comparison import CONTESTANTS, Settings, compare, contestants
 from fastmf.comparison.contestants import Popularity, regime, warm_recipe
-from fastmf.comparison.race import Stream, choose_epochs
+from fastmf.comparison.replay import Stream, choose_epochs
 from fastmf.errors import DataError
-from fastmf.evaluation import GROUPS, METRICS, Log, bootstrap, evaluate, exam, group_masks
+from fastmf.evaluation import GROUPS, METRICS, Log, bootstrap, evaluate, group_masks, holdout
 from fastmf.interactions import Interactions
 from fastmf.parameters.ids import IdMap
 from fastmf.report import page, table, write
@@ -216,7 +216,7 @@ class TestEvaluate:
         past, later = log.split_by_time(0.8)
         model = Means().fit(past)
         whole = evaluate(model, later, metric="ndcg", past=past)
-        monkeypatch.setattr("fastmf.metrics.places._AT_ONCE", 100_000)
+        monkeypatch.setattr("fastmf.metrics.positions._CHUNK", 100_000)
         assert evaluate(model, later, metric="ndcg", past=past) == whole
 
     def test_bad_questions(self, log):
@@ -237,13 +237,13 @@ class TestEvaluate:
     def test_bootstrap_is_paired_and_covers(self, log):
         past, later = log.split_by_time(0.5)
         coded = Log.of(past, later)
-        questions = exam(coded.part(slice(0, len(past))), coded.part(slice(len(past), None)), "rmse")
-        tallies = [questions.tally(Means().fit(past, epochs=epochs)) for epochs in (8, 8, 1)]
-        drawn = bootstrap(tallies, draws=200)
+        held_out = holdout(coded.part(slice(0, len(past))), coded.part(slice(len(past), None)), "rmse")
+        sums = [held_out.sums(Means().fit(past, epochs=epochs)) for epochs in (8, 8, 1)]
+        drawn = bootstrap(sums, draws=200)
         np.testing.assert_array_equal(drawn[:, 0], drawn[:, 1])
         assert drawn[:, 0].std() > (drawn[:, 0] - drawn[:, 2]).std() > 0
         low, high = np.quantile(drawn[:, 0], [0.025, 0.975])
-        assert low < tallies[0].value() < high
+        assert low < sums[0].value() < high
 
 
 class TestProtocol:
@@ -255,7 +255,7 @@ class TestProtocol:
             start = 2_000 + 200 * step
             np.testing.assert_array_equal(stream.block(step).times, log.times[start : start + 200])
             np.testing.assert_array_equal(stream.past(step).times, log.times[: start + 200])
-            asked = stream.exam(step, "rmse").events
+            asked = stream.holdout(step, "rmse").events
             np.testing.assert_array_equal(asked.user_ids[asked.users], stream.events.users[start + 200 : start + 400])
 
     def test_without_times_rows_are_in_order(self):

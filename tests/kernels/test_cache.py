@@ -19,7 +19,7 @@ class Mine(NamedTuple):
     kind, domain = "pointwise", (0.0, 9.0)
     def value(self, score, target): return abs(score - target)
     def slope(self, score, target): return score - target
-    def link(self, score): return score * score - FACTOR * score
+    def inverse_link(self, score): return score * score - FACTOR * score
     def prior(self, values): return 0.0
     def check(self, values): pass
 """

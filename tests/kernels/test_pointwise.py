@@ -70,8 +70,8 @@ class Stay(NamedTuple):
 
     weight: float = 0.3
 
-    def pull(self, row: Any, origin: Any) -> Any:
-        return self.weight * (row - origin)
+    def gradient(self, row: Any, anchor: Any) -> Any:
+        return self.weight * (row - anchor)
 
     def check(self) -> None:
         pass
@@ -79,7 +79,7 @@ class Stay(NamedTuple):
 
 def test_origin_is_the_row_before_the_update() -> None:
     values = (losses.Squared(), optimizers.SGD(0.05), Stay(0.3))
-    likes = (naive.squared(), naive.sgd(0.05), lambda row, origin: np.float32(0.3) * (row - origin))
+    likes = (naive.squared(), naive.sgd(0.05), lambda row, anchor: np.float32(0.3) * (row - anchor))
     twins = Twins(3, *values, movable={"users": 9, "items": 11}, likes=likes)
     plan = Plan.single(twins.events(120), COUNTS["users"])
     for epoch in range(2):
@@ -128,7 +128,7 @@ def test_a_plan_without_blocks_has_parts_side_by_side(in_flight: int) -> None:
 @pytest.mark.parametrize("width", [16, 1 << 40], ids=["narrow", "one event is too much"])
 def test_pieces_cover_the_strata_in_order(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setattr("fastmf.plan._PIECE", 100)
-    monkeypatch.setattr("fastmf.plan._AT_ONCE", 1_600)
+    monkeypatch.setattr("fastmf.plan._CHUNK", 1_600)
     events = Twins(9).events(301)
     for plan in (blocked(events, 4), Plan.single(events, 13), Plan.single(events, 13).after(events)):
         pieces = list(plan.pieces(width))

@@ -71,10 +71,10 @@ class Question(NamedTuple):
             records = np.full((self.added.size, record_width(0)), np.nan, np.float32)
             records[:, 0] = self.added
         chosen = np.array(candidates or [], np.int32)
-        places = len(self.rows) if candidates is None else len(candidates)
+        n_candidates = len(self.rows) if candidates is None else len(candidates)
         tables = [table.astype(np.float16).view(np.uint16) if half else table for table in (self.queries, self.rows)]
         topk.rank(shape, half, threads > 1)(
-            tables[0], each, tables[1], self.scale, records, chosen, places, shared,
+            tables[0], each, tables[1], self.scale, records, chosen, n_candidates, shared,
             a_log(pasts or [[]]), each if pasts else np.full(count, -1, np.int32), threads, best, values,
         )  # fmt: skip
         return best.tolist(), values.tolist()
@@ -179,7 +179,7 @@ def test_a_list_depends_on_nothing_but_its_own_question(
     found = one.recommend(**question)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "_PARALLEL_FROM", 0)
-        patch.setattr(ranking, "_AT_ONCE", 1)
+        patch.setattr(ranking, "_CHUNK", 1)
         for left, right in zip(found, a_model(2, seed, whole).recommend(**question), strict=True):
             np.testing.assert_array_equal(left, right)
     for name in ("items", "exclude"):

@@ -171,8 +171,8 @@ def test_a_step_sees_fresh_events_and_all_that_has_moved(explicit: bool, biases:
     if biased:
         now.records[:moved, 0] += np.float32(0.3)
     missed_now = None if explicit else gram_of(shape, now.factors)
-    drift = None if missed is None else missed_now - missed
-    run = Run(EXACT["cholesky"], np.float32(mean), 1, drift, old.head(moved))
+    gram_change = None if missed is None else missed_now - missed
+    run = Run(EXACT["cholesky"], np.float32(mean), 1, gram_change, old.head(moved))
     step = equations._replace(fresh=fresh, grown=equations.penalties - before.penalties)
     solve(shape, (own, now), step, missed_now, run)
     after = rows_of(shape, own, equations.numbers, biased)
@@ -219,14 +219,15 @@ def purchases(count: int = 900, seed: int = 0, **columns: Any) -> Interactions:
 
 
 CASES = {
-    "whole": (losses.Confidence(alpha=2.0, unobserved=0.3), False),
+    "all-pairs": (losses.Confidence(alpha=2.0, unobserved=0.3), False),
     "popularity": (losses.Confidence(popularity=0.5), False),
     "ratings": (losses.Squared(), True),
 }
 each_case = pytest.mark.parametrize("case", CASES)
 # Kernels are compiled for each method and kind: those that share a kernel, and one of each of the others.
 each_kind = pytest.mark.parametrize(
-    ("case", "method"), [*(("whole", method) for method in METHODS), *((case, "cholesky") for case in list(CASES)[1:])]
+    ("case", "method"),
+    [*(("all-pairs", method) for method in METHODS), *((case, "cholesky") for case in list(CASES)[1:])],
 )
 
 
@@ -310,7 +311,7 @@ def test_an_update_solves_the_rows_it_names_from_their_whole_history(case: str, 
         named = {int(row) for row in delta.moves["users"].rows} - {len(before.users)}
         for row in named:
             exact = exact_row(model, "users", row, known)
-            assert close(row_of(model, "users", row), exact, 0.02 if case == "whole" else 2e-4)
+            assert close(row_of(model, "users", row), exact, 0.02 if case == "all-pairs" else 2e-4)
 
 
 @each_case
@@ -341,7 +342,7 @@ def test_gram_matrices_follow_any_update(case: str, pairs: list[tuple[int, int]]
     _KEPT.setdefault(case, model.copy())
     model.update(Interactions(*zip(*pairs, strict=True)), trainable="users" if len(pairs) % 2 else "both")
     state = model._state
-    assert bool(state.grams.kept) == (case in ("whole", "popularity"))
+    assert bool(state.grams.kept) == (case in ("all-pairs", "popularity"))
     for side, kept in state.grams.kept.items():
         anew = Grams().of(side, state, kept.power)
         np.testing.assert_allclose(kept.matrix, anew.matrix, atol=1e-10)
@@ -382,7 +383,7 @@ def test_single_events_can_be_undone_and_repeated(case: str) -> None:
 
 
 def test_an_event_that_cannot_be_learned_changes_nothing() -> None:
-    model = a_model("whole", options=Options(storage="float16"))
+    model = a_model("all-pairs", options=Options(storage="float16"))
     model.learn_one(5, 7)
     model.flush()
     first = content(model)
@@ -398,7 +399,7 @@ def test_an_event_that_cannot_be_learned_changes_nothing() -> None:
 @each_method
 def test_a_new_event_leaves_the_old_taste(method: str) -> None:
     """Handing a solver the new event alone would bring the scores of what a user liked to a fraction."""
-    model = a_model("whole", method, events=purchases())
+    model = a_model("all-pairs", method, events=purchases())
     user = 8
     liked = np.unique(purchases().items[purchases().users == user])
     before = model.predict(np.full(liked.size, user), liked).sum()
@@ -453,7 +454,7 @@ def test_users_of_an_update_come_near_their_minimum_in_one_pass(new: bool) -> No
 
 
 def test_rows_are_solved_once_unless_more_is_asked_for() -> None:
-    models = [a_model("whole") for _ in range(3)]
+    models = [a_model("all-pairs") for _ in range(3)]
     for model, settings in zip(models, ({}, {"epochs": 1}, {"epochs": 2}), strict=True):
         model.update(purchases(20, seed=1), **settings)
     assert_same(content(models[0]), content(models[1]))
@@ -485,7 +486,7 @@ def test_what_does_not_go_together_is_refused(settings: dict[str, Any], message:
 
 
 def test_knobs_of_steps_are_refused() -> None:
-    model = a_model("whole")
+    model = a_model("all-pairs")
     first = content(model)
     knobs = {"rate": 0.1, "batch_size": 1, "history_epochs": 1, "max_history": 20, "history_rate": 0.5, "order": "user"}
     for knob, setting in knobs.items():
@@ -520,7 +521,7 @@ def test_numbers_too_large_change_nothing() -> None:
 
 
 def test_scores_are_not_clipped_to_the_values_seen() -> None:
-    model = a_model("whole", events=purchases())
+    model = a_model("all-pairs", events=purchases())
     assert model.predict([1], [1])[0] == model.predict([1], [1], clip=False)[0]
     assert model.predict_one(1, 1) == model.predict_one(1, 1, clip=False)
     assert len(np.unique(model.predict(np.arange(20), np.arange(20)))) > 10
@@ -588,7 +589,7 @@ def test_long_streams_on_one_row_stay_near_the_exact_solution(single: bool) -> N
 
 
 def test_a_failed_update_leaves_the_gram_matrices() -> None:
-    model = a_model("whole")
+    model = a_model("all-pairs")
     kept = {side: gram.copy() for side, gram in model._state.grams.kept.items()}
     with pytest.raises(DivergenceError):
         model.update(Interactions([1], [2], [3e38], weights=[3e38]), loss=losses.Confidence(popularity=0.5))

@@ -21,7 +21,7 @@ from fastmf.regularizers import L2
 pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
 each_method = pytest.mark.parametrize("method", METHODS)
-LOSSES = {"whole": losses.Confidence(), "popular": losses.Confidence(popularity=0.5), "ratings": losses.Squared()}
+LOSSES = {"all-pairs": losses.Confidence(), "popular": losses.Confidence(popularity=0.5), "ratings": losses.Squared()}
 each_loss = pytest.mark.parametrize("loss", LOSSES)
 FACTORS = 16  # more than there are items
 FAINT = [1e-3, 1e-6, 1e-9, 1e-15, 1e-25, 1e-35, 1e-40, 1e-45]
@@ -79,7 +79,7 @@ def test_rows_that_a_half_life_leaves_nothing_of_are_zero(loss: str, method: str
 
 @each_method
 def test_values_of_zero_are_no_confidence(method: str) -> None:
-    model = a_model("whole", method, the_log(1.0))
+    model = a_model("all-pairs", method, the_log(1.0))
     model.update(Interactions([999, 7], [888, 3], values=[0.0, 0.0]))
     assert not row(model, "users", 999).any()
     assert not row(model, "items", 888).any()
@@ -133,12 +133,12 @@ def exact(shape: Shape, other: Any, made: Equations, weights: np.ndarray, nu: fl
 
 
 @pytest.mark.parametrize("rows", [6, 60], ids=["fewer than factors", "more"])
-@pytest.mark.parametrize("kind", ["whole", "ratings", "ratings and biases"])
+@pytest.mark.parametrize("kind", ["all-pairs", "ratings", "ratings and biases"])
 @pytest.mark.parametrize("nu", [0.0, 1.0])
 @each_method
 def test_rows_of_next_to_no_weight_are_at_their_minimum(method: str, nu: float, kind: str, rows: int) -> None:
     for weight in FAINT[:-2]:
-        explicit, biases = kind != "whole", kind == "ratings and biases"
+        explicit, biases = kind != "all-pairs", kind == "ratings and biases"
         shape, own, other, made, weights = a_small_system(weight, explicit, biases, rows, nu)
         gram = None if explicit else gram_of(shape, other.factors)
         steps = {"cg": 60, "cholesky": 1, "eals": 4000}[method]

@@ -142,14 +142,14 @@ class Recorded(NamedTuple):
     kind = "listwise"
     domain = (0.0, np.inf)
 
-    def grade(self, scores, chances, slopes, count, items):
+    def loss_and_gradient(self, scores, expected_counts, slopes, count, items):
         for m in range(count + 1):
             slopes[m] = 0
         for m in range(1, count + 1):
             slopes[m] = 1e6
         return 0.0
 
-    def link(self, score):
+    def inverse_link(self, score):
         return score
 
     def prior(self, values):
@@ -320,7 +320,7 @@ class Rare(NamedTuple):
     power: float = 1.5
     source = "events"
 
-    def keep(self, count):
+    def acceptance(self, count):
         return 1 / count**self.power
 
     def check(self):
@@ -365,35 +365,35 @@ def test_a_race_of_two_threads_learns_as_well(monkeypatch: pytest.MonkeyPatch) -
 
 def test_pieces_hold_every_run_once() -> None:
     runs = Runs(None, np.array([0, 5, 5, 9, 30, 31, 40]))  # type: ignore[arg-type]
-    for at_once in (1, 7, 100):
-        pieces = list(runs.pieces(np.array([3, 0, 5, 1, 2, 4]), at_once))
+    for chunk in (1, 7, 100):
+        pieces = list(runs.pieces(np.array([3, 0, 5, 1, 2, 4]), chunk))
         assert [first for first, _ in pieces] == [0, *(last for _, last in pieces[:-1])]
         assert pieces[-1][1] == 6
     assert len(list(runs.pieces(np.arange(6), 7))) > 1
 
 
-def _asking(reach: int) -> Any:
+def _asking(scope: int) -> Any:
     @njit
     def asked(given, user, words, candidates):
         run = borrow(given[1]), given[0][user], given[0][user + 1]
-        known, distinct = negatives.recall(reach, given, user, run, words)
+        known, distinct = negatives.recall(scope, given, user, run, words)
         found = np.empty(candidates.size, np.bool_)
         for n in range(candidates.size):
-            found[n] = negatives.knows(reach, known, candidates[n])
-        negatives.forget(reach, given, user, run, words)
+            found[n] = negatives.knows(scope, known, candidates[n])
+        negatives.forget(scope, given, user, run, words)
         return found, distinct
 
     return asked
 
 
-KNOWN = {reach: _asking(reach) for reach in (negatives.WHOLE, negatives.BEYOND, negatives.BAND)}
+KNOWN = {scope: _asking(scope) for scope in (negatives.ALL, negatives.EXTERNAL, negatives.BLOCK)}
 
 
-@pytest.mark.parametrize("reach", KNOWN)
+@pytest.mark.parametrize("scope", KNOWN)
 @pytest.mark.parametrize("allow_seen", [False, True])
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 200), max_size=90), min_size=1, max_size=4))
-def test_known_rows_are_told_from_all_others(reach: int, allow_seen: bool, users: list[list[int]]) -> None:
+def test_known_rows_are_told_from_all_others(scope: int, allow_seen: bool, users: list[list[int]]) -> None:
     """By marks in a fit, by sets in an update; marks are gone after."""
     owners = np.repeat(np.arange(len(users), dtype=np.int32), [len(rows) for rows in users])
     known = Known.of(owners, np.array([row for rows in users for row in rows], np.int32), len(users))
@@ -403,7 +403,7 @@ def test_known_rows_are_told_from_all_others(reach: int, allow_seen: bool, users
     for user, rows in enumerate(users):
         own = set() if allow_seen else set(rows)
         for _ in range(2):
-            found, count = KNOWN[reach]((*known, allow_seen, slots, bases, bits, distinct), user, words, candidates)
+            found, count = KNOWN[scope]((*known, allow_seen, slots, bases, bits, distinct), user, words, candidates)
             assert found.tolist() == [row in own for row in candidates.tolist()]
             assert count == len(own)
             assert not words.any()

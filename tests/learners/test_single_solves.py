@@ -110,7 +110,7 @@ class Own(NamedTuple):
     def slope(self, score: Any, target: Any) -> Any:
         return 2 * (2 + target) * (score - (self.steep * target - 1))
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: np.ndarray) -> float:
@@ -150,7 +150,7 @@ class Likes(Own):
 class Unmet(Likes):
     """All targets are 1, and pairs unmet count, with no word of popularity."""
 
-    kind = "whole"
+    kind = "all-pairs"
     unobserved = 0.3
 
 
@@ -218,7 +218,7 @@ def test_a_loss_that_cannot_be_compiled_is_refused_by_name() -> None:
 
 REFUSED = {
     "squared": losses.Squared(),
-    "whole": losses.Confidence(alpha=2.0),
+    "all-pairs": losses.Confidence(alpha=2.0),
     "popular": losses.Confidence(alpha=2.0, popularity=1.0),
 }
 

@@ -71,8 +71,8 @@ def assert_reads(history: History, log: Events, side: str, rows: np.ndarray, lim
     positions = [one[:0] if limit == 0 else one for one in positions]
     assert bounds.tolist() == np.cumsum([0, *map(len, positions)]).tolist()
     expected = log.weighed().take(np.concatenate([np.empty(0, np.int64), *positions]))
-    places = np.repeat(np.arange(len(rows)), np.diff(bounds))
-    expected = expected._replace(**{side: places})
+    positions = np.repeat(np.arange(len(rows)), np.diff(bounds))
+    expected = expected._replace(**{side: positions})
     for name, one, other in zip(Events._fields, found, expected, strict=True):
         np.testing.assert_array_equal(one, other, name)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fastmf import metrics
 from fastmf.errors import DataError
 from fastmf.metrics import UNRANKED, mae, ndcg, ndcg_by_row, ranks, rmse
-from fastmf.metrics.places import ranks_of_products
+from fastmf.metrics.positions import ranks_of_products
 
 AT_K = ("ndcg", "recall", "precision", "map", "mrr", "hit_rate")
 
@@ -181,13 +181,13 @@ def test_products_rank_as_their_scores(factors, most):
     points, vectors = random.integers(-1, 2, (70, factors)), random.integers(-1, 2, (150, factors))
     biases = random.integers(-2, 3, 150)
     kinds = random.choice(3, (70, 150), p=[0.8, 0.1, 0.1])
-    kinds[3], kinds[5] = 0, 1  # nobody asks for anything; everything is hidden
-    pairs, hidden = np.nonzero(kinds == 2), np.nonzero(kinds == 1)
+    kinds[3], kinds[5] = 0, 1  # nobody asks for anything; everything is excluded
+    pairs, excluded = np.nonzero(kinds == 2), np.nonzero(kinds == 1)
     scores = np.where(kinds == 1, -np.inf, points @ vectors.T + biases)
     wanted = ranks(scores, *pairs)
     if most:
         wanted[wanted > most] = UNRANKED
-    found = ranks_of_products(points, (vectors, biases), pairs, hidden, most)
+    found = ranks_of_products(points, (vectors, biases), pairs, excluded, most)
     np.testing.assert_array_equal(found, wanted)
 
 
@@ -214,8 +214,8 @@ def test_products_on_several_threads_and_in_pieces(monkeypatch):
     pairs = np.divmod(np.sort(random.permutation(9_000)[:700]), 100)
     nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
     whole = ranks_of_products(points, (vectors, biases), pairs, nothing, 20, threads=1)
-    monkeypatch.setattr("fastmf.metrics.places._PARALLEL_FROM", 0)
-    monkeypatch.setattr("fastmf.metrics.places._AT_ONCE", 70_000)  # some twenty rows
+    monkeypatch.setattr("fastmf.metrics.positions._PARALLEL_FROM", 0)
+    monkeypatch.setattr("fastmf.metrics.positions._CHUNK", 70_000)  # some twenty rows
     np.testing.assert_array_equal(ranks_of_products(points, (vectors, biases), pairs, nothing, 20, threads=2), whole)
 
 
@@ -224,7 +224,7 @@ def test_several_threads_count_the_same(monkeypatch):
     scores = random.integers(0, 50, (30, 200)).astype(np.float32)
     rows, columns = np.divmod(random.permutation(6_000)[:900], 200)
     alone = ranks(scores, rows, columns, threads=1)
-    monkeypatch.setattr("fastmf.metrics.places._PARALLEL_FROM", 0)
+    monkeypatch.setattr("fastmf.metrics.positions._PARALLEL_FROM", 0)
     np.testing.assert_array_equal(ranks(scores, rows, columns, threads=2), alone)
 
 

@@ -90,8 +90,8 @@ def test_places_beyond_the_catalogue(k: int) -> None:
         if metric != "auc":
             score = getattr(metrics, metric)
             assert score(scores, [0, 1], [1, 2], k=k) == score(scores, [0, 1], [1, 2], k=4)
-            hidden = np.full((1, 2), -np.inf)
-            assert score(hidden, [0], [1], k=k) == 0  # what is no candidate is at no place
+            excluded = np.full((1, 2), -np.inf)
+            assert score(excluded, [0], [1], k=k) == 0  # what is no candidate is at no place
     assert evaluate(model, EVENTS, "precision", k=k).value < 1e-8
     assert metrics.ndcg_by_row([1, 3], [4, 5], [1, 1], k=k)[1].tolist() == [1, 0.5]
 
@@ -129,5 +129,5 @@ def test_positions_are_integers(given: Any) -> None:
             metrics.ranks([[1.0, 2.0]], rows, columns)
         with pytest.raises(DataError, match=f"{name}, row 0: .* is no integer"):
             metrics.recall([[1.0, 2.0]], rows, columns)
-    with pytest.raises(DataError, match=r"places, row 0: .* is no integer"):
+    with pytest.raises(DataError, match=r"positions, row 0: .* is no integer"):
         metrics.ndcg_by_row(given, [0], [1])

@@ -78,7 +78,7 @@ def test_single_events_between_two_flushes() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_only_what_can_have_changed_is_renewed(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "_PARALLEL_FROM", 0)
-    monkeypatch.setattr(ranking, "_AT_ONCE", 1)
+    monkeypatch.setattr(ranking, "_CHUNK", 1)
     rng = np.random.default_rng(0)
     model = MF.from_factors(
         rng.normal(size=(300, 8)), rng.normal(size=(200, 8)), biases=True, options=Options(threads=threads)

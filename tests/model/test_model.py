@@ -33,7 +33,7 @@ class Absolute(NamedTuple):
     def slope(self, score: Any, target: Any) -> Any:
         return self.scale if score > target else -self.scale
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: np.ndarray) -> float:

@@ -213,7 +213,7 @@ def test_the_temporary_file_is_beside_the_file_that_a_link_leads_to(
     (tmp_path / "link").symlink_to("disk/model")
     renamed, replace = [], os.replace
     monkeypatch.setattr(os, "replace", lambda one, other: (renamed.append((one, other)), replace(one, other)))
-    files.write(tmp_path / "link", b"new")
+    files.write(tmp_path / "inverse_link", b"new")
     assert [Path(name).parent for name in renamed[0]] == [tmp_path / "disk"] * 2
 
 
@@ -326,7 +326,7 @@ class Squared(NamedTuple):
     def slope(self, score: Any, target: Any) -> Any:
         return 2 * self.scale * (score - target)
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: Any) -> Any:
@@ -356,7 +356,7 @@ class L2(NamedTuple):
 
     weight: float = 0.3
 
-    def pull(self, row: Any, origin: Any) -> Any:
+    def gradient(self, row: Any, anchor: Any) -> Any:
         return self.weight * row
 
     def check(self) -> None:
@@ -369,7 +369,7 @@ class Uniform(NamedTuple):
     power: float = 0.5
     source = "events"
 
-    def keep(self, count: Any) -> Any:
+    def acceptance(self, count: Any) -> Any:
         return count ** (self.power - 1)
 
     def check(self) -> None:
@@ -441,7 +441,7 @@ def test_a_file_that_does_not_say_whose_its_classes_are(tmp_path: Path) -> None:
 
 class Mine(NamedTuple):
     weight: float = 0.3
-    pull = L2.pull
+    gradient = L2.gradient
     check = L2.check
 
 
@@ -569,7 +569,7 @@ class Fickle(NamedTuple):
     """A regularizer that is made by one argument and kept by another."""
 
     weight: float = 0.3
-    pull = L2.pull
+    gradient = L2.gradient
     check = L2.check
 
 

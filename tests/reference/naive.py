@@ -22,14 +22,14 @@ f32 = np.float32
 class Loss(NamedTuple):
     value: Callable[[Any, Any], Any]
     slope: Callable[[Any, Any], Any]
-    link: Callable[[Any], Any]
+    inverse_link: Callable[[Any], Any]
 
 
 def squared() -> Loss:
     return Loss(
         value=lambda score, target: (score - target) ** 2,
         slope=lambda score, target: f32(2) * (score - target),
-        link=lambda score: score,
+        inverse_link=lambda score: score,
     )
 
 
@@ -44,7 +44,7 @@ def huber(delta: float = 1.0) -> Loss:
         error = score - target
         return f32(2) * (error if abs(error) <= width else np.sign(error) * width)
 
-    return Loss(value, slope, link=lambda score: score)
+    return Loss(value, slope, inverse_link=lambda score: score)
 
 
 def sigmoid(score: Any) -> float:
@@ -57,7 +57,7 @@ def logistic() -> Loss:
             -float(target) * math.log(sigmoid(score)) - (1 - float(target)) * math.log(sigmoid(-score))
         ),
         slope=lambda score, target: sigmoid(score) - float(target),
-        link=sigmoid,
+        inverse_link=sigmoid,
     )
 
 
@@ -65,21 +65,21 @@ def poisson() -> Loss:
     return Loss(
         value=lambda score, target: math.exp(float(score)) - float(target) * float(score),
         slope=lambda score, target: math.exp(float(score)) - float(target),
-        link=lambda score: math.exp(float(score)),
+        inverse_link=lambda score: math.exp(float(score)),
     )
 
 
 class Compared(NamedTuple):
     """A ranking loss: the most draws for an event, and what a list of scores comes to.
 
-    ``grade(scores, chances, items)`` is (loss, slopes). ``search(lead, tries, candidates)`` is (loss, slope) of a pair
-    whose negative was the candidate of that number, or None where to look on.
+    ``loss_and_gradient(scores, expected_counts, items)`` is (loss, slopes). ``search(lead, tries, candidates)`` is
+    (loss, slope) of a pair whose negative was the candidate of that number, or None where to look on.
     """
 
     draws: int
     search: Callable[[Any, int, int], Any] | None = None
-    grade: Callable[[list[Any], list[float], int], Any] | None = None
-    link: Callable[[Any], Any] = lambda score: score
+    loss_and_gradient: Callable[[list[Any], list[float], int], Any] | None = None
+    inverse_link: Callable[[Any], Any] = lambda score: score
 
 
 def softplus(score: Any) -> float:
@@ -100,29 +100,29 @@ def warp(margin: float, trials: int, sampler: Any, allow_seen: bool) -> Compared
     return Compared(trials, search)
 
 
-def cross_entropy(scores: list[Any], chances: list[float], items: int) -> Any:
+def cross_entropy(scores: list[Any], expected_counts: list[float], items: int) -> Any:
     weights = [math.exp(float(scores[0]))]
-    weights += [math.exp(float(score)) / chance for score, chance in zip(scores[1:], chances[1:], strict=True)]
+    weights += [math.exp(float(score)) / chance for score, chance in zip(scores[1:], expected_counts[1:], strict=True)]
     shares = np.array(weights) / sum(weights)
     return -math.log(shares[0]), shares - (np.arange(len(shares)) == 0)
 
 
 def softmax(allow_seen: bool) -> Compared:
-    return Compared(0, grade=cross_entropy)
+    return Compared(0, loss_and_gradient=cross_entropy)
 
 
 def sampled_softmax(negatives: int, sampler: Any, allow_seen: bool) -> Compared:
-    return Compared(negatives, grade=cross_entropy)
+    return Compared(negatives, loss_and_gradient=cross_entropy)
 
 
 def sampled_logistic(negatives: int, calibration: float, sampler: Any, allow_seen: bool) -> Compared:
-    def grade(scores: list[Any], chances: list[float], items: int) -> Any:
+    def loss_and_gradient(scores: list[Any], expected_counts: list[float], items: int) -> Any:
         alpha = (len(scores) - 1) / max(items - 1, 1)
         beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
         lost = beta * softplus(-scores[0]) + sum(map(softplus, scores[1:]))
         return lost, np.array([-beta * sigmoid(-scores[0]), *map(sigmoid, scores[1:])])
 
-    return Compared(negatives, grade=grade, link=sigmoid)
+    return Compared(negatives, loss_and_gradient=loss_and_gradient, inverse_link=sigmoid)
 
 
 def any_logistic(negatives: int = 0, **fields: Any) -> Any:
@@ -143,7 +143,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
 # --- optimizers and regularizers ------------------------------------------------------------------------------------
 
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-Pull = Callable[[np.ndarray, np.ndarray], np.ndarray]
+PenaltyGradient = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def sgd(rate: float = 0.01) -> Step:
@@ -158,23 +158,23 @@ def adagrad(rate: float = 0.05, initial: float = 100.0) -> Step:
     return step
 
 
-def l2(weight: float = 0.02) -> Pull:
-    return lambda row, origin: f32(2) * f32(weight) * row
+def l2(weight: float = 0.02) -> PenaltyGradient:
+    return lambda row, anchor: f32(2) * f32(weight) * row
 
 
 STEPS: dict[str, Callable[..., Step]] = {"SGD": sgd, "AdaGrad": adagrad}
-PULLS: dict[str, Callable[..., Pull]] = {"L2": l2}
+PENALTY_GRADIENTS: dict[str, Callable[..., PenaltyGradient]] = {"L2": l2}
 
 
 def like(value: Any) -> Any:
     """The naive counterpart of a loss, optimizer or regularizer, by its name and fields."""
-    return (LOSSES | STEPS | PULLS)[type(value).__name__](**value._asdict())
+    return (LOSSES | STEPS | PENALTY_GRADIENTS)[type(value).__name__](**value._asdict())
 
 
 class Objective(NamedTuple):
     loss: Loss
     step: Step
-    pull: Pull
+    gradient: PenaltyGradient
     biases: bool = True
 
 
@@ -253,13 +253,13 @@ class Half(NamedTuple):
 
 
 class Model:
-    """Two sides under an objective. Training changes them in place; `origin` is the row as it is now."""
+    """Two sides under an objective. Training changes them in place; `anchor` is the row as it is now."""
 
     def __init__(self, users: Side, items: Side, mean: float, objective: Objective) -> None:
         self.users, self.items, self.mean, self.objective = users, items, f32(mean), objective
         self._origins = users.copy(), items.copy()
 
-    def origin(self, side: Side) -> Side:
+    def anchor(self, side: Side) -> Side:
         """The rows of a side before the update."""
         return self._origins[0 if side is self.users else 1]
 
@@ -317,13 +317,13 @@ class Model:
         """Of the movable rows of one event, at the present rows."""
         u, i = int(events.users[n]), int(events.items[n])
         halves = []
-        for side, row, other, origin in (
+        for side, row, other, anchor in (
             (self.users, u, self.items.rows[i], self._origins[0]),
             (self.items, i, self.users.rows[u], self._origins[1]),
         ):
             if row < side.movable:
-                gradient = fma(other, slope, self.objective.pull(side.rows[row], origin.rows[row]))
-                bias_gradient = slope + self.objective.pull(side.biases[row], origin.biases[row])
+                gradient = fma(other, slope, self.objective.gradient(side.rows[row], anchor.rows[row]))
+                bias_gradient = slope + self.objective.gradient(side.biases[row], anchor.biases[row])
                 halves.append(Half(side, row, gradient, bias_gradient))
         return halves
 
@@ -337,14 +337,14 @@ class Model:
             side.biases[row] = step(side.biases[row], bias_gradient, memory)[0]
 
     def predict(self, users: np.ndarray, items: np.ndarray, low: float, high: float) -> np.ndarray:
-        """Through the link and within [low, high]; a row of -1 is unknown and adds nothing."""
+        """Through the inverse link and within [low, high]; a row of -1 is unknown and adds nothing."""
         found = []
         for u, i in zip(users, items, strict=True):
             score = self.mean
             score = score + self.users.biases[u, 0] if u >= 0 else score
             score = score + self.items.biases[i, 0] if i >= 0 else score
             score = score + total(self.users.rows[u] * self.items.rows[i]) if min(u, i) >= 0 else score
-            found.append(min(max(self.objective.loss.link(score), low), high))
+            found.append(min(max(self.objective.loss.inverse_link(score), low), high))
         return np.array(found, f32)
 
 
@@ -414,20 +414,20 @@ class Uniform(NamedTuple):
 class Popular(NamedTuple):
     alpha: float = 0.75
 
-    def keep(self, item: int, pool: Pool) -> float:
+    def acceptance(self, item: int, pool: Pool) -> float:
         return float(pool.count(item) ** (float(f32(self.alpha)) - 1))
 
     def drawn(self, bits: int, pool: Pool) -> int | None:
         if pool.tabled:
             place = (bits >> 32) * len(pool.members) >> 32
-            share, other = alias_table([pool.counts.get(i, 0) * self.keep(i, pool) for i in pool.members])[place]
+            share, other = alias_table([pool.counts.get(i, 0) * self.acceptance(i, pool) for i in pool.members])[place]
             return pool.members[place if (bits >> 8 & 0xFFFFFF) / 2**24 < share else other]
         item = pool.events[(bits >> 32) * len(pool.events) >> 32]
-        return item if (bits >> 8 & 0xFFFFFF) / 2**24 < self.keep(item, pool) else None
+        return item if (bits >> 8 & 0xFFFFFF) / 2**24 < self.acceptance(item, pool) else None
 
     def chance(self, item: int, count: int, candidates: int, pool: Pool) -> float:
-        mass = sum(self.keep(event, pool) for event in pool.events)
-        return count * pool.count(item) * self.keep(item, pool) / mass
+        mass = sum(self.acceptance(event, pool) for event in pool.events)
+        return count * pool.count(item) * self.acceptance(item, pool) / mass
 
 
 SAMPLERS: dict[str, Callable[..., Any]] = {
@@ -513,10 +513,10 @@ class Lists:
             return None
         entries, count = [item, *negatives], len(negatives)
         scores = [self._score(user, entry) for entry in entries]
-        chances = [1.0] * (count + 1)
+        expected_counts = [1.0] * (count + 1)
         if self.sampler is not None:
-            chances[1:] = [float(f32(self.sampler.chance(one, count, candidates, pool))) for one in negatives]
-        return entries, *self.compared.grade(scores, chances, pool.items)
+            expected_counts[1:] = [float(f32(self.sampler.chance(one, count, candidates, pool))) for one in negatives]
+        return entries, *self.compared.loss_and_gradient(scores, expected_counts, pool.items)
 
     def _score(self, user: int, item: int) -> Any:
         users, items = self.model.users, self.model.items
@@ -536,10 +536,10 @@ class Lists:
             self._move(users, user, direction, f32(1), evidence, f32(1), biases=False)
 
     def _move(self, side: Side, row: int, other: Any, slope: Any, evidence: Any, share: Any, biases: bool) -> None:
-        step, pull = self.model.objective.step, self.model.objective.pull
-        origin = self.model.origin(side)
-        gradient = fma(other, slope, share * pull(side.rows[row], origin.rows[row]))
-        bias_gradient = evidence + share * pull(side.biases[row], origin.biases[row])
+        step, penalty = self.model.objective.step, self.model.objective.gradient
+        anchor = self.model.anchor(side)
+        gradient = fma(other, slope, share * penalty(side.rows[row], anchor.rows[row]))
+        bias_gradient = evidence + share * penalty(side.biases[row], anchor.biases[row])
         side.memory[row] = step(side.biases[row], bias_gradient, side.memory[row].copy())[1]
         memory = side.memory[row].copy()
         side.rows[row] = step(side.rows[row], gradient, memory)[0]

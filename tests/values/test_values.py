@@ -56,7 +56,7 @@ def targets_of(loss: Any) -> np.ndarray:
 STEPS, FAST = optimizers.AdaGrad(0.04, 100.0), optimizers.AdaGrad(0.1, 100.0)
 SUITS = {  # what a loss brings where neither is given
     "BPR pairwise": (FAST, 0.005),
-    "Confidence whole": (optimizers.ALS("cg", 3, 1.0, 1000), 0.06),
+    "Confidence all-pairs": (optimizers.ALS("cg", 3, 1.0, 1000), 0.06),
     "Logistic listwise": (FAST, 0.03),
     "SampledSoftmax listwise": (FAST, 0.06),
     "WARP pairwise": (FAST, 0.06),
@@ -92,12 +92,12 @@ def test_value_is_convex_and_least_where_the_link_meets_the_target(loss: Any) ->
         slopes = [loss.slope(score, target) for score in np.linspace(-20, 20, 401)]
         assert (np.diff(slopes) >= 0).all()
         best = np.linspace(-20, 20, 401)[np.argmax(np.array(slopes) >= 0)]
-        assert loss.link(best - 0.1) <= target <= loss.link(best) + 1e-9
+        assert loss.inverse_link(best - 0.1) <= target <= loss.inverse_link(best) + 1e-9
 
 
 @each_loss
 def test_link_is_monotone(loss: Any) -> None:
-    predictions = [float(loss.link(score)) for score in np.linspace(-30, 30, 601)]
+    predictions = [float(loss.inverse_link(score)) for score in np.linspace(-30, 30, 601)]
     assert (np.diff(predictions) >= 0).all()
     assert (np.diff(predictions)[150:450] > 0).all()
     low, high = loss.domain
@@ -125,7 +125,7 @@ def test_prior_of_labels_that_are_all_the_same_is_finite(loss: Any) -> None:
         prior = loss.prior(np.full(5, target, np.float32))
         assert np.isfinite(prior)
         assert isinstance(prior, float)
-        assert float(loss.link(prior)) == pytest.approx(target, abs=1e-5)
+        assert float(loss.inverse_link(prior)) == pytest.approx(target, abs=1e-5)
 
 
 @each_loss
@@ -147,7 +147,7 @@ def test_a_loss_gives_the_same_numbers_compiled(loss: Any) -> None:
         for n in range(scores.size):
             out[0, n] = bridge.value(loss, scores[n], targets[n])
             out[1, n] = bridge.slope(loss, scores[n], targets[n])
-            out[2, n] = bridge.link(loss, scores[n])
+            out[2, n] = bridge.inverse_link(loss, scores[n])
 
     scores, targets = (grid.ravel().astype(np.float32) for grid in np.meshgrid(SCORES, targets_of(loss)))
     out = np.empty((3, scores.size), np.float32)
@@ -159,7 +159,7 @@ def test_a_loss_gives_the_same_numbers_compiled(loss: Any) -> None:
         expected = [
             [one.value(s, t) for s, t in pairs],
             [one.slope(s, t) for s, t in pairs],
-            list(map(one.link, scores)),
+            list(map(one.inverse_link, scores)),
         ]
         np.testing.assert_allclose(out, np.array(expected, np.float32), rtol=1e-5, atol=1e-6)
 
@@ -168,7 +168,7 @@ def test_a_loss_gives_the_same_numbers_compiled(loss: Any) -> None:
 def test_extreme_scores_give_no_nan_and_no_negative_loss(loss: Any) -> None:
     @njit(error_model="numpy")
     def compiled(loss, score, target):
-        return bridge.value(loss, score, target), bridge.slope(loss, score, target), bridge.link(loss, score)
+        return bridge.value(loss, score, target), bridge.slope(loss, score, target), bridge.inverse_link(loss, score)
 
     for target in targets_of(loss):
         for score in (-1e4, 1e4):
@@ -190,9 +190,11 @@ def test_slope_of_a_pair_is_the_derivative_of_its_value(loss: Any) -> None:
         assert np.isfinite([loss.value(lead, 1.0), loss.slope(lead, 1.0)]).all()
 
 
-def graded(loss: Any, scores: Any, chances: Any) -> tuple[float, np.ndarray]:
+def graded(loss: Any, scores: Any, expected_counts: Any) -> tuple[float, np.ndarray]:
     slopes = np.zeros(len(scores))
-    lost = loss.grade(np.array(scores, float), np.array(chances, float), slopes, len(scores) - 1, 50)
+    lost = loss.loss_and_gradient(
+        np.array(scores, float), np.array(expected_counts, float), slopes, len(scores) - 1, 50
+    )
     return lost, slopes
 
 
@@ -200,16 +202,19 @@ def graded(loss: Any, scores: Any, chances: Any) -> tuple[float, np.ndarray]:
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_slopes_of_a_list_are_the_derivatives_of_its_loss(loss: Any, count: int) -> None:
     rng = np.random.default_rng(count)
-    scores, chances = rng.normal(0, 2, count + 1), rng.uniform(0.05, 2, count + 1)
-    lost, slopes = graded(loss, scores, chances)
+    scores, expected_counts = rng.normal(0, 2, count + 1), rng.uniform(0.05, 2, count + 1)
+    lost, slopes = graded(loss, scores, expected_counts)
     assert lost > 0
     for m, step in enumerate(np.eye(count + 1) * 1e-6):
-        rise = graded(loss, scores + step, chances)[0] - graded(loss, scores - step, chances)[0]
+        rise = graded(loss, scores + step, expected_counts)[0] - graded(loss, scores - step, expected_counts)[0]
         assert slopes[m] == pytest.approx(rise / 2e-6, rel=1e-5, abs=1e-7)
-    expected, expected_slopes = naive.like(loss).grade(list(scores), list(chances), 50)
+    expected, expected_slopes = naive.like(loss).loss_and_gradient(list(scores), list(expected_counts), 50)
     assert lost == pytest.approx(expected)
     np.testing.assert_allclose(slopes, expected_slopes, rtol=1e-6, atol=1e-9)
-    extreme = graded(loss, [1e4, *[-1e4] * count], chances), graded(loss, [-1e4, *[1e4] * count], chances)
+    extreme = (
+        graded(loss, [1e4, *[-1e4] * count], expected_counts),
+        graded(loss, [-1e4, *[1e4] * count], expected_counts),
+    )
     assert all(np.isfinite(found[0]) and np.isfinite(found[1]).all() for found in extreme)
 
 
@@ -240,7 +245,7 @@ def test_values_of_a_ranking_loss_are_weights(loss: Any) -> None:
 
 @pytest.mark.parametrize("sampler", ALL_SAMPLERS, ids=str)
 def test_a_sampler_keeps_with_a_probability(sampler: Any) -> None:
-    kept = [sampler.keep(count) for count in (1, 2, 10, 100_000)]
+    kept = [sampler.acceptance(count) for count in (1, 2, 10, 100_000)]
     assert kept[0] == 1
     assert all(0 < one <= 1 for one in kept)
 
@@ -270,7 +275,7 @@ def test_the_loss_of_all_pairs_pulls_events_to_one() -> None:
             rise = loss.value(score + step, target) - loss.value(score - step, target)
             assert loss.slope(score, target) == pytest.approx(rise / (2 * step), rel=1e-5, abs=1e-7)
             assert loss.value(score, target) == pytest.approx(2.0 * target * (1 - score) ** 2)
-        assert loss.link(score) == score
+        assert loss.inverse_link(score) == score
     weights, targets = loss.quadratic(np.array([0.0, 0.5, 3.0], np.float32))
     assert targets is None
     np.testing.assert_array_equal(weights, [0, 1, 6])
@@ -333,8 +338,8 @@ def test_an_optimizer_gives_the_same_numbers_compiled(optimizer: Any, size: int)
 def test_a_regularizer_is_zero_at_zero_and_the_same_compiled(regularizer: Any) -> None:
     @njit
     def compiled(regularizer, table):
-        row, origin = load(table, 0, 0, 16, 9), load(table, 1, 0, 16, 9)
-        store(table, 2, 0, bridge.pull(regularizer, row, origin))
+        row, anchor = load(table, 0, 0, 16, 9), load(table, 1, 0, 16, 9)
+        store(table, 2, 0, bridge.gradient(regularizer, row, anchor))
 
     frozen, table = freeze(regularizer, "regularizer"), aligned(3, 16)
     table[:] = 0
@@ -342,7 +347,7 @@ def test_a_regularizer_is_zero_at_zero_and_the_same_compiled(regularizer: Any) -
     assert not table.any()
     table[:2, :9] = np.random.default_rng(0).normal(0, 1, (2, 9))
     compiled(frozen, table)
-    np.testing.assert_array_equal(table[2, :9], frozen.pull(Row.of(table[0, :9]), Row.of(table[1, :9])))
+    np.testing.assert_array_equal(table[2, :9], frozen.gradient(Row.of(table[0, :9]), Row.of(table[1, :9])))
     assert not table[2, 9:].any()
 
 
@@ -350,7 +355,7 @@ def test_l2_is_the_derivative_of_its_penalty() -> None:
     penalty = regularizers.L2(0.3)
     for number in (-2.0, 0.5):
         rise = 0.3 * (number + 1e-6) ** 2 - 0.3 * (number - 1e-6) ** 2
-        assert penalty.pull(number, 0.0) == pytest.approx(rise / 2e-6)
+        assert penalty.gradient(number, 0.0) == pytest.approx(rise / 2e-6)
 
 
 # --- the door ---------------------------------------------------------------------------------------------------------
@@ -399,7 +404,7 @@ class Absolute(NamedTuple):
     def slope(self, score, target):
         return np.float32(1) if score > target else np.float32(-1)
 
-    def link(self, score):
+    def inverse_link(self, score):
         return score
 
     def prior(self, values):
@@ -422,7 +427,7 @@ class Scaled(NamedTuple):
     def slope(self, score: np.float32, target: np.float32) -> np.float32:
         return np.float32(2) * self.scale * (score - target)
 
-    def link(self, score: float) -> float:
+    def inverse_link(self, score: float) -> float:
         return score + self.scale
 
     def prior(self, values: np.ndarray) -> float:
@@ -450,7 +455,7 @@ class Counting(NamedTuple):
 class Nothing(NamedTuple):
     """A regularizer without fields."""
 
-    def pull(self, row, origin):
+    def gradient(self, row, anchor):
         return row - row
 
     def check(self):
@@ -479,7 +484,7 @@ def test_values_of_ones_own_work_in_every_kernel(loss: Any, batch_size: int) -> 
     p, q, target = np.array([[1.0, 2.0]]), np.array([[0.5, -1.0]]), 3.0
     model = MF.from_factors(p, q, loss=loss, solver=Counting(0.5), regularizer=Nothing())
     score = float((p * q).sum())
-    assert model.predict([0], [0], clip=False)[0] == pytest.approx(loss.link(score))
+    assert model.predict([0], [0], clip=False)[0] == pytest.approx(loss.inverse_link(score))
     batch = Interactions([0], [0], values=[target])
     delta = model.update(batch, epochs=1, history_epochs=0, batch_size=batch_size)
     slope = loss.slope(score, target)
@@ -498,15 +503,23 @@ def without(kind: type, name: str) -> Any:
 
 @each_value
 def test_freeze_names_a_missing_method(value: Any, role: str) -> None:
-    methods = {"loss": "slope", "solver": "step", "regularizer": "pull", "sampler": "keep"}
-    name = "grade" if getattr(type(value)(), "kind", "") == "listwise" else methods[role]
+    methods = {"loss": "slope", "solver": "step", "regularizer": "gradient", "sampler": "acceptance"}
+    name = "loss_and_gradient" if getattr(type(value)(), "kind", "") == "listwise" else methods[role]
     with pytest.raises(TypeError, match=rf"^{type(value).__name__} is no {role}: it lacks the method {name}\(\w+"):
         freeze(without(type(value), name), role)
 
 
+def test_freeze_tells_the_new_name_of_a_method() -> None:
+    old = type("Old", (NamedTuple("Old", []),), {"pull": regularizers.L2.gradient, "check": lambda self: None})
+    with pytest.raises(
+        TypeError, match=r"lacks the method gradient\(row, anchor\); rename pull, as it was called once$"
+    ):
+        freeze(old(), "regularizer")
+
+
 def test_freeze_asks_for_the_domain_of_a_loss_and_the_rate_of_a_solver() -> None:
     class Unbounded(NamedTuple):
-        value, slope, link = Absolute.value, Absolute.slope, Absolute.link
+        value, slope, inverse_link = Absolute.value, Absolute.slope, Absolute.inverse_link
         prior, check = Absolute.prior, Absolute.check
 
     class Restless(NamedTuple):
@@ -522,7 +535,8 @@ def test_freeze_asks_for_the_domain_of_a_loss_and_the_rate_of_a_solver() -> None
 
 @pytest.mark.parametrize("member", ["kind", "domain", "sampler", "allow_seen", "trials"])
 def test_freeze_names_a_missing_constant(member: str) -> None:
-    names = ["value", "slope", "weight", "link", "prior", "check", "kind", "domain", "sampler", "allow_seen", "trials"]
+    methods = ["value", "slope", "weight", "inverse_link", "prior", "check"]
+    names = [*methods, "kind", "domain", "sampler", "allow_seen", "trials"]
     kept = {name: getattr(losses.BPR, name) for name in names if name != member}
     kept |= {"sampler": samplers.Uniform()} if "sampler" in kept else {}
     bare = type("Bare", (NamedTuple("Bare", []),), kept)
@@ -546,19 +560,21 @@ def test_freeze_refuses_an_unknown_kind(value: Any, role: str, message: str) -> 
 def test_kernels_may_call_every_compiled_method_and_no_other() -> None:
     """The bridge is made from the protocols: a call takes their parameters, and answers as the method does."""
     callers: dict[str, Any] = {
-        "link": losses.Poisson(),
+        "inverse_link": losses.Poisson(),
         "value": losses.Huber(),
         "slope": losses.Huber(),
         "quadratic": losses.Squared(),
         "weight": losses.WARP(),
-        "grade": losses.SampledSoftmax(),
-        "keep": samplers.Popular(),
+        "loss_and_gradient": losses.SampledSoftmax(),
+        "acceptance": samplers.Popular(),
         "step": optimizers.SGD(),
-        "pull": regularizers.L2(),
+        "gradient": regularizers.L2(),
     }
     assert callers.keys() == compiled_methods().keys()
     for name, parameters in compiled_methods().items():
-        arguments = [np.full(3, 2.0), np.ones(3), np.ones(3), 2, 3] if name == "grade" else [2.0] * len(parameters)
+        arguments = (
+            [np.full(3, 2.0), np.ones(3), np.ones(3), 2, 3] if name == "loss_and_gradient" else [2.0] * len(parameters)
+        )
         found, expected = getattr(bridge, name)(callers[name], *arguments), getattr(callers[name], name)(*arguments)
         assert found == expected
     assert not any(hasattr(bridge, name) for name in ("prior", "check", "state"))
@@ -570,12 +586,12 @@ def test_freeze_names_wrong_parameters() -> None:
             return prediction - target
 
     class TooMany(Nothing):
-        def pull(self, row, origin, more):
+        def gradient(self, row, anchor, more):
             return row
 
     with pytest.raises(TypeError, match=r"Renamed.slope must take \(score, target\), not \(prediction, target\)"):
         freeze(Renamed(), "loss")
-    with pytest.raises(TypeError, match=r"TooMany.pull must take \(row, origin\), not \(row, origin, more\)"):
+    with pytest.raises(TypeError, match=r"TooMany.gradient must take \(row, anchor\), not \(row, anchor, more\)"):
         freeze(TooMany(), "regularizer")
 
 
@@ -603,7 +619,7 @@ def test_a_class_instead_of_a_value_is_refused() -> None:
 
 
 def test_every_value_has_a_naive_twin() -> None:
-    for twins, room in ((naive.LOSSES, losses), (naive.STEPS, optimizers), (naive.PULLS, regularizers)):
+    for twins, room in ((naive.LOSSES, losses), (naive.STEPS, optimizers), (naive.PENALTY_GRADIENTS, regularizers)):
         assert set(twins) == set(room.__all__) - WHOLE
 
 

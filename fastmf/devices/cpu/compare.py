@@ -13,9 +13,9 @@ __all__ = ["compare", "compare_in_blocks"]
 
 
 @register("compare", "cpu")
-def compare(form: tuple[Any, ...], reach: int, workers: int, *args: Any) -> None:
-    """Train on runs of events, negatives being drawn from what is in `reach`; form = (shape, classes, listwise)."""
-    kernel = functools.partial(pairwise.epoch, *form, reach)
+def compare(form: tuple[Any, ...], scope: int, workers: int, *args: Any) -> None:
+    """Train on runs of events, negatives being drawn from what is in `scope`; form = (shape, classes, listwise)."""
+    kernel = functools.partial(pairwise.epoch, *form, scope)
     launch(lambda: kernel(False), lambda: kernel(True), workers, *args)
 
 

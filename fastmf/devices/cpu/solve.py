@@ -28,7 +28,7 @@ def solve(
 
     `missed` is the Gram matrix of the other table, float64, its upper triangle; None where nothing is missing.
     """
-    solver, mean, threads, drift, seen = run
+    solver, mean, threads, gram_change, seen = run
     seen = tables[1].head(0) if seen is None else seen
     explicit, workers = equations.targets is not None, max(1, min(threads, equations.numbers.size))
     form = form_of(shape, solver, explicit)
@@ -41,7 +41,7 @@ def solve(
     if equations.cleared is not None:
         cleared = equations.numbers[equations.cleared]
         tables[0].factors[cleared], tables[0].records[cleared, 0] = 0, 0
-    since = (mirrored(shape, missed), mirrored(shape, drift), *seen, len(seen.factors))
+    since = (mirrored(shape, missed), mirrored(shape, gram_change), *seen, len(seen.factors))
     row, event = _work(form, int(solver.steps))
     for span in pieces(equations.bounds, _PIECE * workers / event, row / event):
         launch(

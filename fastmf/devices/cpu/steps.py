@@ -15,7 +15,7 @@ from fastmf.plan import Plan, slices
 
 __all__ = ["measure", "minibatches", "steps"]
 
-_AT_ONCE = 1 << 26  # factors, events times width, between two chances for Ctrl-C: kernels hear none
+_CHUNK = 1 << 26  # factors, events times width, between two chances for Ctrl-C: kernels hear none
 
 
 @register("steps", "cpu")
@@ -61,7 +61,7 @@ def minibatches(working: Any, events: Events, objective: Any, movable: dict[str,
         sides.append((*working.now[side], *working.before[side], sums, bias_sums, *room))
     kernel = minibatch.epoch(shape, objective.classes)
     limits = (movable["users"], movable["items"])
-    piece = -(-_AT_ONCE // (batch_size * shape.width)) * batch_size  # whole batches
+    piece = -(-_CHUNK // (batch_size * shape.width)) * batch_size  # whole batches
     return sum(
         float(kernel(events.take(some)[:4], batch_size, *sides, limits, working.mean, *objective.values))
         for some in slices(events.users.size, piece)
@@ -75,5 +75,5 @@ def measure(working: Any, events: Events, objective: Any) -> float:
     now = *working.now["users"], *working.now["items"]
     return sum(
         float(kernel(events.take(some)[:4], *now, working.mean, objective.loss))
-        for some in slices(events.users.size, _AT_ONCE // working.shape.width)
+        for some in slices(events.users.size, _CHUNK // working.shape.width)
     )

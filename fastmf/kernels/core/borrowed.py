@@ -175,4 +175,6 @@ def _fetchers(write: int) -> tuple[Any, Any]:
 
 
 prefetch, prefetch_row = _fetchers(write=0)
-claim, claim_row = _fetchers(write=1)  # to be written: other cores that have the line lose it at once, not at the write
+prefetch_write, prefetch_write_row = _fetchers(
+    write=1
+)  # to be written: other cores that have the line lose it at once, not at the write

@@ -54,7 +54,7 @@ def _bridged(name: str, parameters: tuple[str, ...]) -> Callable[..., Any]:
     return call
 
 
-# One function for each compiled method of the protocols, such as value, slope, link, step, pull.
+# One function for each compiled method of the protocols, such as value, slope, inverse_link, step, pull.
 globals().update({name: _bridged(name, parameters) for name, parameters in compiled_methods().items()})
 
 

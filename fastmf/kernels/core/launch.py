@@ -52,7 +52,7 @@ def _on(threads: int, kernel: Any, args: tuple[Any, ...]) -> Any:
         numba.set_num_threads(before)
 
 
-def at_once(work: Callable[[_T], _R], parts: Sequence[_T], threads: int) -> list[_R]:
+def parallel_map(work: Callable[[_T], _R], parts: Sequence[_T], threads: int) -> list[_R]:
     """``work(part)`` for every part, on several threads where there are; for kernels without threads of their own."""
     if threads <= 1 or _forked:
         return [work(part) for part in parts]

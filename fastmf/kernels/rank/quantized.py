@@ -116,13 +116,13 @@ def rank_few(shape: Shape) -> Any:
 
 def _rank_few(size, width, code_width, fields, most, stamp):
     @jit(stamp)
-    def rank_few(queries, query_rows, rows, added, copy, candidates, places, shared, past, owners, best, scores):
+    def rank_few(queries, query_rows, rows, added, copy, candidates, n_candidates, shared, past, owners, best, scores):
         """As topk.rank without `scale` and candidates; copy = (codes, steps, slack)."""
         stamp  # noqa: B018
         codes, steps, slack = copy
         points, coded = aligned_rows(1, width), np.zeros(code_width, np.int16)
-        mask = np.empty((places + 63) // 64, np.int64)
-        top, whole = min(best.shape[1], places), places - places % TILE
+        mask = np.empty((n_candidates + 63) // 64, np.int64)
+        top, whole = min(best.shape[1], n_candidates), n_candidates - n_candidates % TILE
         for q in range(query_rows.size):
             if query_rows[q] >= 0:
                 store(points, 0, 0, load(queries, np.int64(query_rows[q]), 0, width, size))
@@ -137,12 +137,12 @@ def _rank_few(size, width, code_width, fields, most, stamp):
             for f in range(size):
                 coded[f] = np.int16(np.rint(points[0, f] / step)) if usual else 0
             reach = np.float32(1.001 * length if usual or length == 0 else np.inf)
-            new_mask(mask, shared, places)
+            new_mask(mask, shared, n_candidates)
             if owners[q] >= 0:
                 bar_past(mask, owners[q], past, candidates)
             best[q, :], scores[q, :] = -1, -np.inf
             point, limit = load(points, 0, 0, width, size), np.float32(-np.inf)
-            for start in range(0, places, TILE):
+            for start in range(0, n_candidates, TILE):
                 hits = np.int64((1 << TILE) - 1)
                 if start < whole:
                     bound = _products(coded, codes, start, code_width) * (column(steps, start, 1) * step)
@@ -152,7 +152,7 @@ def _rank_few(size, width, code_width, fields, most, stamp):
                 while hits:
                     place = start + lowest(hits)
                     hits &= hits - 1
-                    if place < places and not barred(mask, place):
+                    if place < n_candidates and not barred(mask, place):
                         score = (point * load(rows, place, 0, width, size)).total() + added[place, 0]
                         if score > limit:
                             sink(best, scores, q, top, place, score)

@@ -37,7 +37,7 @@ def _predict(size, width, stamp):
                 score += item_records[i, 0]
             if u >= 0 and i >= 0:
                 score += (load(user_rows, u, 0, width, size) * load(item_rows, i, 0, width, size)).total()
-            out[n] = min(max(bridge.link(loss, score), low), high)
+            out[n] = min(max(bridge.inverse_link(loss, score), low), high)
 
     return predict
 
@@ -106,7 +106,7 @@ def _answer(stamp):
             for m in range(rows.shape[1]):
                 row = rows[n, m]
                 if row >= 0:
-                    values[n, m] = bridge.link(loss, values[n, m] + offset)
+                    values[n, m] = bridge.inverse_link(loss, values[n, m] + offset)
                 else:
                     short = True
                 if keys.size:

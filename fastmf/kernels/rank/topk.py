@@ -20,7 +20,7 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rank.tiles import TILE, above, column, lowest, strip
-from fastmf.kernels.rows.sharing import draw_number
+from fastmf.kernels.rows.sharing import fetch_add
 
 BLOCK = 64  # queries of a worker
 PANEL = 64  # rows that they meet at a time: a word of the mask
@@ -68,11 +68,11 @@ def barred(mask, place):
 
 
 @njit
-def new_mask(mask, shared, places):
-    """Bar what is barred for all, and the places that fill the last panel up."""
+def new_mask(mask, shared, n_candidates):
+    """Bar what is barred for all, and the positions that fill the last panel up."""
     for word in range(mask.size):
         mask[word] = shared[word] if shared.size else 0
-    for place in range(places, mask.size << 6):
+    for place in range(n_candidates, mask.size << 6):
         mask[place >> 6] |= np.int64(1) << (place & 63)
 
 
@@ -124,7 +124,7 @@ def _offer(hits, found, start, line, top, best, best_scores):
 
 @njit
 def finish(best, best_scores, line, top, candidates):
-    """Order a query's heap, and turn places into rows."""
+    """Order a query's heap, and turn positions into rows."""
     _sort(best, best_scores, line, top)
     if candidates.size:
         for n in range(top):
@@ -143,17 +143,19 @@ def rank(shape: Shape, half: bool, parallel: bool) -> Any:
 
 def _rank(size, width, fields, half, parallel, stamp):
     @jit(stamp, parallel)
-    def rank(queries, query_rows, rows, scale, added, candidates, places, shared, past, owners, workers, best, scores):
+    def rank(
+        queries, query_rows, rows, scale, added, candidates, n_candidates, shared, past, owners, workers, best, scores
+    ):
         """Lists of the rows of highest score, best first, equal ones by row; short ones end in -1 and -inf.
 
-        Query n is row query_rows[n] of `queries`, or zero where that is -1. The candidates are rows 0 to `places` - 1,
-        or where there are any `candidates` these rows, ascending. `scale` (of queries too) and `added` (its column 0)
-        may be None. Barred for query n are the places set in `shared`, 64 to a word, and what row owners[n] (unless
-        -1) has in the log `past`.
+        Query n is row query_rows[n] of `queries`, or zero where that is -1. The candidates are rows 0 to
+        `n_candidates` - 1, or where there are any `candidates` these rows, ascending. `scale` (of queries too) and
+        `added` (its column 0) may be None. Barred for query n are the positions set in `shared`, 64 to a word, and what
+        row owners[n] (unless -1) has in the log `past`.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         block = min(BLOCK, -(-query_rows.size // workers))
-        top = min(best.shape[1], places)
+        top = min(best.shape[1], n_candidates)
         taken = np.zeros(1, np.int64)  # blocks, by whichever worker is free: cores need not be equally fast
         for _ in prange(workers):
             points, panel = aligned_rows(block, width), aligned_rows(PANEL, width)
@@ -162,9 +164,12 @@ def _rank(size, width, fields, half, parallel, stamp):
                 aligned_rows(PANEL // TILE, TILE),
                 aligned_rows(PANEL // TILE, TILE),
             )
-            limits, masks = np.empty(block, np.float32), np.empty((block, (places + PANEL - 1) // PANEL), np.int64)
+            limits, masks = (
+                np.empty(block, np.float32),
+                np.empty((block, (n_candidates + PANEL - 1) // PANEL), np.int64),
+            )
             while True:
-                first = draw_number(taken) * block
+                first = fetch_add(taken) * block
                 if first >= query_rows.size:
                     break
                 count = min(block, query_rows.size - first)
@@ -176,13 +181,13 @@ def _rank(size, width, fields, half, parallel, stamp):
                         store(points, q, 0, load(queries, row, 0, width, size))
                     else:
                         store(points, q, 0, load(queries, row, 0, width, size) * scale[row])
-                    new_mask(masks[q], shared, places)
+                    new_mask(masks[q], shared, n_candidates)
                     if owners[first + q] >= 0:
                         bar_past(masks[q], owners[first + q], past, candidates)
                     best[first + q, :], scores[first + q, :] = -1, -np.inf
                     limits[q] = -np.inf
-                for start in range(0, places, PANEL):
-                    filled = min(PANEL, places - start)
+                for start in range(0, n_candidates, PANEL):
+                    filled = min(PANEL, n_candidates - start)
                     in_place = not (candidates.size or half) and filled == PANEL
                     for r in range(0 if in_place else filled):
                         row = np.int64(candidates[start + r]) if candidates.size else start + r

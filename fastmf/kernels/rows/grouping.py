@@ -106,17 +106,17 @@ def _arrange(stamp):
         _, items, values, weights = events
         new_users, new_items = borrow(arranged[0]), borrow(arranged[1])
         new_values, new_weights = borrow(arranged[2]), borrow(arranged[3])
-        user_bands, item_bands, places = borrow(user_band), borrow(item_band), borrow(order)
+        user_bands, item_bands, positions = borrow(user_band), borrow(item_band), borrow(order)
         part, stride = np.zeros(bands * bands, np.int64), np.full(bands * bands, in_flight)
         place, left = bounds[:-1].copy(), (bounds[1:] - bounds[:-1]) // in_flight  # where the next event of a part goes
         for user in range(users[0], users[1]):
             for n in range(starts[user], starts[user + 1]):
                 if n + _AHEAD < order.size:
-                    ahead = np.int64(places[n + _AHEAD])
+                    ahead = np.int64(positions[n + _AHEAD])
                     prefetch(items, ahead)
                     prefetch(values, ahead)
                     prefetch(weights, ahead)
-                event = np.int64(places[n])
+                event = np.int64(positions[n])
                 item = items[event]
                 block = _block(user_bands[user], item_bands[item], bands)
                 if left[block] == 0:  # the part is full: on to the next, or to what the parts leave over

@@ -134,12 +134,12 @@ def _lookup_text(stamp):
         """The same for text ids with hashes `keys` and bytes ``text[bounds[p]:bounds[p + 1]]``."""
         stamp  # noqa: B018
         table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
-        known, places, given, cuts = borrow(blob), borrow(offsets), borrow(text), borrow(bounds)
+        known, starts, given, cuts = borrow(blob), borrow(offsets), borrow(text), borrow(bounds)
         unknown = 0
         for position in range(keys.size):
-            row = _find_text(table, mask, keys[position], known, places, given, cuts, position)
+            row = _find_text(table, mask, keys[position], known, starts, given, cuts, position)
             if row < 0 and old_mask >= 0:
-                row = _find_text(old, old_mask, keys[position], known, places, given, cuts, position)
+                row = _find_text(old, old_mask, keys[position], known, starts, given, cuts, position)
             rows[position] = row
             unknown += row < 0
         return unknown

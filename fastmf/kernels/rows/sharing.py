@@ -28,7 +28,7 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any
 
 
 @intrinsic
-def draw_number(typing: Any, counter: Any) -> Any:
+def fetch_add(typing: Any, counter: Any) -> Any:
     """The number in ``counter[0]``, which becomes one more: no two workers get the same."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -94,7 +94,7 @@ def take_block(blocks, progress):
     """
     _, order, bands, first, last = blocks
     taken, done_users, done_items = progress
-    place = draw_number(taken)
+    place = fetch_add(taken)
     if place >= last:
         return -1, -1
     block, stratum = order[place], (place - first) // bands

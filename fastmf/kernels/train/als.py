@@ -16,7 +16,7 @@ EALS       `steps` passes over the coordinates of the row, each set to its minim
 
 A row with a long past need not read all of it: taken to be at its minimum before its `fresh` newest events came, it
 moves by ``A^-1 g``. g is the gradient that has come in since: of these events, of what they have added to the penalty
-(`grown`), of the `drift` of the Gram matrix, and of the rows met that have moved. A is the matrix of a sample of its
+(`grown`), of the change of the Gram matrix, and of the rows met that have moved. A is the matrix of a sample of its
 events, which stands for all in the last part of g too. This is done by CG.
 
 References: Hu, Koren, Volinsky (2008), Collaborative Filtering for Implicit Feedback Datasets. Takács, Pilászy, Tikk
@@ -37,7 +37,7 @@ from fastmf.kernels.core.borrowed import borrow, prefetch
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, store
 from fastmf.kernels.core.shape import Shape
-from fastmf.kernels.rows.sharing import draw_number
+from fastmf.kernels.rows.sharing import fetch_add
 from fastmf.kernels.train.direct import solve_cholesky, solve_eals
 
 METHODS = CHOLESKY, CG, EALS = 0, 1, 2
@@ -83,7 +83,7 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
     if not hasattr(size, "literal_value"):
         return None
 
-    def pull(size, width, biased, explicit, known, row, bias, tables, events, span, terms, room):
+    def sums(size, width, biased, explicit, known, row, bias, tables, events, span, terms, room):
         _, _, other, other_records = tables
         others, weights, targets = events
         gram, missing, penalty, mean = terms
@@ -110,7 +110,7 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
             total_bias += pulled
         return total, total_bias if biased else np.float32(0), lost
 
-    return pull
+    return sums
 
 
 def shift(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
@@ -126,7 +126,7 @@ def _shift(size, width, biased, explicit, row, bias, tables, seen, events, span,
     if not hasattr(size, "literal_value"):
         return None
 
-    def pull(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
+    def sums(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
         _, _, other, other_records = tables
         others, weights, targets = events
         old, old_records, first_moved, last_moved = seen
@@ -149,7 +149,7 @@ def _shift(size, width, biased, explicit, row, bias, tables, seen, events, span,
                 total_bias += weights[n] * (error - error_then)
         return total, total_bias if biased else np.float32(0)
 
-    return pull
+    return sums
 
 
 # --- conjugate gradients --------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def _shift(size, width, biased, explicit, row, bias, tables, seen, events, span,
 def solve_cg(size, width, biased, explicit, number, tables, events, span, fresh, terms, since, steps, room):
     """Some steps of conjugate gradients on one row; returns the loss of its (fresh) events before. For kernels only.
 
-    since = (drift, grown, seen), where some are fresh, see `shift`.
+    since = (gram_change, grown, seen), where some are fresh, see `shift`.
     """
 
 
@@ -270,8 +270,8 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
 
         rows = (numbers, bounds, fresh, missing, penalties, grown): the events of row n, (others, weights, targets), are
         those from bounds[n] to bounds[n + 1], and fresh[n] of them are fresh, or it is solved ANEW or from FAR.
-        since = (the Gram matrix, its drift, then as `shift` has them: rows seen, their records, how many). A worker has
-        scratch[:][worker] = (rows of lanes, matrix, columns).
+        since = (the Gram matrix, its change, then as `shift` has them: rows seen, their records, how many). A worker
+        has scratch[:][worker] = (rows of lanes, matrix, columns).
         """
         stamp  # noqa: B018 - the cache key, see bridge
         taken = np.full(1, span[0])
@@ -282,7 +282,7 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
             lanes, matrix, turned = scratch[0][worker], scratch[1][worker], borrow(scratch[2][worker])
             room, squares, right = borrow(lanes), borrow(lanes.reshape((-1, 16))), np.empty(size + 1)
             while True:
-                n = draw_number(taken)
+                n = fetch_add(taken)
                 if n >= span[1]:
                     break
                 part, number = (bounds[n], bounds[n + 1]), np.int64(numbers[n])

@@ -10,9 +10,9 @@ import numpy as np
 from numba.extending import overload
 
 from fastmf.kernels.core import bridge
-from fastmf.kernels.core.borrowed import claim, claim_row, prefetch, prefetch_row
+from fastmf.kernels.core.borrowed import prefetch, prefetch_row, prefetch_write, prefetch_write_row
 from fastmf.kernels.core.lanes import fma, load
-from fastmf.kernels.train.negatives import BEYOND, LITERAL, NONE, chance, pick_unseen
+from fastmf.kernels.train.negatives import EXTERNAL, LITERAL, NONE, chance, pick_unseen
 from fastmf.kernels.train.row import move_row
 
 _ONE = np.float32(1)
@@ -20,46 +20,46 @@ _ONE = np.float32(1)
 # --- the entries of a list -------------------------------------------------------------------------------------------
 
 
-def factors_of(reach, size, width, tables, entry):
+def factors_of(scope, size, width, tables, entry):
     """The factors of an entry. For kernels only."""
 
 
 @overload(factors_of, **LITERAL)
-def _factors_of(reach, size, width, tables, entry):
+def _factors_of(scope, size, width, tables, entry):
     if not hasattr(size, "literal_value"):
         return None
 
-    def factors_of(reach, size, width, tables, entry):
-        if reach == BEYOND and entry < 0:
+    def factors_of(scope, size, width, tables, entry):
+        if scope == EXTERNAL and entry < 0:
             return load(tables[1], ~entry, 0, width, size)
         return load(tables[0][0], entry, 0, width, size)
 
     return factors_of
 
 
-def bias_of(reach, tables, entry):
+def bias_of(scope, tables, entry):
     """The bias of an entry. For kernels only."""
 
 
 @overload(bias_of, **LITERAL)
-def _bias_of(reach, tables, entry):
-    def bias_of(reach, tables, entry):
-        if reach == BEYOND and entry < 0:
+def _bias_of(scope, tables, entry):
+    def bias_of(scope, tables, entry):
+        if scope == EXTERNAL and entry < 0:
             return tables[2][~entry, 0]
         return tables[0][1][entry, 0]
 
     return bias_of
 
 
-def score_of(reach, size, width, p, base, tables, entry):
+def score_of(scope, size, width, p, base, tables, entry):
     """The score of an entry for a user whose factors are p. For kernels only."""
 
 
 @overload(score_of, **LITERAL)
-def _score_of(reach, size, width, p, base, tables, entry):
-    def score_of(reach, size, width, p, base, tables, entry):
-        biased = base + bias_of(reach, tables, entry)
-        return biased + (p * factors_of(reach, size, width, tables, entry)).total()
+def _score_of(scope, size, width, p, base, tables, entry):
+    def score_of(scope, size, width, p, base, tables, entry):
+        biased = base + bias_of(scope, tables, entry)
+        return biased + (p * factors_of(scope, size, width, tables, entry)).total()
 
     return score_of
 
@@ -72,7 +72,7 @@ def _tries_once(loss):
 # --- candidates, slopes, steps --------------------------------------------------------------------------------------
 
 
-def look_ahead(reach, width, event, slot, items, known, tables, pool, key, values, ahead):
+def look_ahead(scope, width, event, slot, items, known, tables, pool, key, values, ahead):
     """Find the first candidate of an event that comes soon, and let its rows be fetched. For kernels only.
 
     It is kept at place `slot` of ahead = (entries, their events, draws so far).
@@ -80,15 +80,19 @@ def look_ahead(reach, width, event, slot, items, known, tables, pool, key, value
 
 
 @overload(look_ahead, **LITERAL)
-def _look_ahead(reach, width, event, slot, items, known, tables, pool, key, values, ahead):
+def _look_ahead(scope, width, event, slot, items, known, tables, pool, key, values, ahead):
     if not hasattr(width, "literal_value"):
         return None
-    fetch = values.types[3].instance_class.source != "every" and reach.literal_value != BEYOND
-    get, get_row = (claim, claim_row) if _tries_once(values.types[0].instance_class) else (prefetch, prefetch_row)
+    fetch = values.types[3].instance_class.source != "every" and scope.literal_value != EXTERNAL
+    get, get_row = (
+        (prefetch_write, prefetch_write_row)
+        if _tries_once(values.types[0].instance_class)
+        else (prefetch, prefetch_row)
+    )
 
-    def look_ahead(reach, width, event, slot, items, known, tables, pool, key, values, ahead):
+    def look_ahead(scope, width, event, slot, items, known, tables, pool, key, values, ahead):
         own = np.int64(items[event])
-        entry, events, drawn = pick_unseen(values[3], reach, (key, event), 0, np.int64(0), own, known, pool)
+        entry, events, drawn = pick_unseen(values[3], scope, (key, event), 0, np.int64(0), own, known, pool)
         ahead[0][slot], ahead[1][slot], ahead[2][slot] = entry, events, drawn
         if fetch:
             get_row(tables[0][0], own, width)
@@ -100,91 +104,91 @@ def _look_ahead(reach, width, event, slot, items, known, tables, pool, key, valu
     return look_ahead
 
 
-def search(listwise, reach, size, width, p, place, tables, pool, rules, values, room):
+def search(listwise, scope, size, width, p, place, tables, pool, rules, values, room):
     """Find the negatives of an event and score the list. For kernels only.
 
     Returns how many there are or, of a pairwise loss, which candidate it is: the first that has a slope, or the last
     there may be; scores[0] becomes the lead over it. place = (what all scores share, the event, entry and its events
-    and draws so far of the first candidate, known set), room = (entries, scores, chances), entries[0] being the
+    and draws so far of the first candidate, known set), room = (entries, scores, expected), entries[0] being the
     positive, rules = (key, negatives or trials, mass).
     """
 
 
 @overload(search, **LITERAL)
-def _search(listwise, reach, size, width, p, place, tables, pool, rules, values, room):
+def _search(listwise, scope, size, width, p, place, tables, pool, rules, values, room):
     if not hasattr(size, "literal_value"):
         return None
     once = _tries_once(values.types[0].instance_class)  # then nobody asks for a slope here
 
-    def pair(listwise, reach, size, width, p, place, tables, pool, rules, values, room):
+    def pair(listwise, scope, size, width, p, place, tables, pool, rules, values, room):
         entries, scores, _ = room
         base, event, (entry, _, drawn), known = place
-        positive = score_of(reach, size, width, p, base, tables, entries[0])
+        positive = score_of(scope, size, width, p, base, tables, entries[0])
         for tries in range(1, rules[1] + 1):
             if tries > 1:
                 key = (rules[0], event)
-                entry, _, drawn = pick_unseen(values[3], reach, key, 0, drawn, entries[0], known, pool)
+                entry, _, drawn = pick_unseen(values[3], scope, key, 0, drawn, entries[0], known, pool)
             if entry == NONE:
                 break
-            lead = positive - score_of(reach, size, width, p, base, tables, entry)
+            lead = positive - score_of(scope, size, width, p, base, tables, entry)
             if once or tries == rules[1] or bridge.slope(values[0], lead, _ONE) != 0:
                 entries[1], scores[0] = entry, lead
                 return tries
         return 0
 
-    def several(listwise, reach, size, width, p, place, tables, pool, rules, values, room):
-        entries, scores, chances = room
+    def several(listwise, scope, size, width, p, place, tables, pool, rules, values, room):
+        entries, scores, expected = room
         base, event, (entry, events, drawn), known = place
-        scores[0], count = score_of(reach, size, width, p, base, tables, entries[0]), 0
+        scores[0], count = score_of(scope, size, width, p, base, tables, entries[0]), 0
         for slot in range(rules[1]):
             if slot > 0:
                 key = (rules[0], event)
-                entry, events, drawn = pick_unseen(values[3], reach, key, slot, drawn, entries[0], known, pool)
+                entry, events, drawn = pick_unseen(values[3], scope, key, slot, drawn, entries[0], known, pool)
             if entry == NONE:
                 continue
             count += 1
-            score = score_of(reach, size, width, p, base, tables, entry)
-            entries[count], scores[count], chances[count] = entry, score, np.float32(events)
+            score = score_of(scope, size, width, p, base, tables, entry)
+            entries[count], scores[count], expected[count] = entry, score, np.float32(events)
         return count
 
     return several if listwise.literal_value else pair
 
 
-def grade(listwise, found, candidates, items, rules, values, room):
+def loss_and_gradient(listwise, found, candidates, items, rules, values, room):
     """Find the slopes of a list: how many negatives it has to move, and the loss. For kernels only.
 
-    `found` is what the search returned, room = (scores, chances, slopes); of a pairwise loss chances[t] is what its
+    `found` is what the search returned, room = (scores, expected, slopes); of a pairwise loss expected[t] is what its
     candidate number t counts.
     """
 
 
-@overload(grade, **LITERAL)
-def _grade(listwise, found, candidates, items, rules, values, room):
+@overload(loss_and_gradient, **LITERAL)
+def _loss_and_gradient(listwise, found, candidates, items, rules, values, room):
     if not hasattr(listwise, "literal_value"):
         return None
 
     def pair(listwise, found, candidates, items, rules, values, room):
-        scores, chances, slopes = room
+        scores, expected, slopes = room
         if found == 0:
             return 0, 0.0
-        lead, counts = scores[0], chances[found]
+        lead, counts = scores[0], expected[found]
         slope = bridge.slope(values[0], lead, _ONE)
         slopes[0] = np.float32(counts * slope)
         slopes[1] = np.float32(-(counts * slope))
         return np.int64(slope != 0), counts * bridge.value(values[0], lead, _ONE)
 
     def several(listwise, found, candidates, items, rules, values, room):
-        scores, chances, slopes = room
+        scores, expected, slopes = room
         if found == 0:
             return 0, 0.0
         for m in range(1, found + 1):
-            chances[m] = np.float32(chance(values[3], np.int64(chances[m]), found, candidates, rules[2]))
-        return found, bridge.grade(values[0], scores, chances, slopes, found, items)
+            expected[m] = np.float32(chance(values[3], np.int64(expected[m]), found, candidates, rules[2]))
+        return found, bridge.loss_and_gradient(values[0], scores, expected, slopes, found, items)
 
     return several if listwise.literal_value else pair
 
 
-def move_list(reach, size, width, memory, biases, p, graded, tables, movable, values):
+def move_list(scope, size, width, memory, biases, p, graded, tables, movable, values):
     """Let the items of a list take their steps; returns the direction of the user and its evidence. For kernels only.
 
     graded = (negatives, entries, slopes, weight of the event); entries below `movable` move.
@@ -192,18 +196,18 @@ def move_list(reach, size, width, memory, biases, p, graded, tables, movable, va
 
 
 @overload(move_list, **LITERAL)
-def _move_list(reach, size, width, memory, biases, p, graded, tables, movable, values):
+def _move_list(scope, size, width, memory, biases, p, graded, tables, movable, values):
     if not hasattr(size, "literal_value"):
         return None
 
-    def move(reach, size, width, memory, biases, p, graded, tables, movable, values):
+    def move(scope, size, width, memory, biases, p, graded, tables, movable, values):
         _, solver, penalty, _ = values
         count, entries, slopes, weight = graded
         rest, share = np.float32(_ONE / np.float32(count)), _ONE
         direction, evidence = p - p, np.float32(0)
         for m in range(count + 1):
             entry, slope = entries[m], weight * slopes[m]
-            q = factors_of(reach, size, width, tables, entry)
+            q = factors_of(scope, size, width, tables, entry)
             direction = fma(q, slope, direction)
             evidence += abs(slope)
             if 0 <= entry < movable:
@@ -214,20 +218,20 @@ def _move_list(reach, size, width, memory, biases, p, graded, tables, movable, v
     return move
 
 
-def weigh_ranks(listwise, loss, trials, candidates, chances):
-    """chances[t] = what a negative counts that is the candidate number t of a pairwise loss. For kernels only."""
+def weigh_ranks(listwise, loss, trials, candidates, expected):
+    """expected[t] = what a negative counts that is the candidate number t of a pairwise loss. For kernels only."""
 
 
 @overload(weigh_ranks, **LITERAL)
-def _weigh_ranks(listwise, loss, trials, candidates, chances):
+def _weigh_ranks(listwise, loss, trials, candidates, expected):
     if not hasattr(listwise, "literal_value"):
         return None
 
-    def weigh(listwise, loss, trials, candidates, chances):
+    def weigh(listwise, loss, trials, candidates, expected):
         for tries in range(1, trials + 1):
-            chances[tries] = np.float32(bridge.weight(loss, tries, candidates))
+            expected[tries] = np.float32(bridge.weight(loss, tries, candidates))
 
-    def nothing(listwise, loss, trials, candidates, chances):
+    def nothing(listwise, loss, trials, candidates, expected):
         return None
 
     return nothing if listwise.literal_value else weigh

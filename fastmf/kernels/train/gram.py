@@ -88,12 +88,12 @@ def fill(square, gram, room, shares, moved, size):
 
 
 @njit
-def fill_change(drift, room, shares, size):
+def fill_change(gram_change, room, shares, size):
     """Drift = the change that `fill` has made, mirrored."""
     for a in range(size):
         for b in range(a, size):
             change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
-            drift[a, b] = drift[b, a] = np.float32(change)
+            gram_change[a, b] = gram_change[b, a] = np.float32(change)
 
 
 @njit

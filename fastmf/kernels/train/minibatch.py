@@ -1,6 +1,6 @@
 """Gradient descent with one step per batch of events, along the mean gradient at the values before the step.
 
-    G_u = (1 / n) sum over the batch's n events of  g q_i + pull(p_u)  where u is theirs      (likewise items, biases)
+    G_u = (1 / n) sum over the batch's n events of  g q_i + r(p_u)  where u is theirs      (likewise items, biases)
     p_u <- step(p_u, G_u)
 
 A row and its bias share one memory, as in pointwise.py. The sums live in tables shaped like the working set, all zero
@@ -25,7 +25,7 @@ from fastmf.kernels.train.row import score, stepped
 def sum_up(size, width, side, count, row, factors, other, bias, slope, penalty):
     """Add what an event says of a row to its sums; returns how many rows the batch names. For kernels only.
 
-    side = (rows, records, origins, origin records, sums, bias sums, marks, named): the last two are room for the rows
+    side = (rows, records, anchors, anchor records, sums, bias sums, marks, named): the last two are room for the rows
     that a batch names, `count` of them so far.
     """
 
@@ -36,11 +36,11 @@ def _sum_up(size, width, side, count, row, factors, other, bias, slope, penalty)
         return None
 
     def add(size, width, side, count, row, factors, other, bias, slope, penalty):
-        _, _, origins, origin_records, sums, bias_sums, marks, named = side
-        pull = bridge.pull(penalty, factors, load(origins, row, 0, width, size))
-        store(sums, row, 0, load(sums, row, 0, width, size) + fma(other, slope, pull))
-        pull = bridge.pull(penalty, bias, load(origin_records, row, 0, 1, 1))
-        store(bias_sums, row, 0, load(bias_sums, row, 0, 1, 1) + (single(slope) + pull))
+        _, _, anchors, anchor_records, sums, bias_sums, marks, named = side
+        shrinking = bridge.gradient(penalty, factors, load(anchors, row, 0, width, size))
+        store(sums, row, 0, load(sums, row, 0, width, size) + fma(other, slope, shrinking))
+        shrinking = bridge.gradient(penalty, bias, load(anchor_records, row, 0, 1, 1))
+        store(bias_sums, row, 0, load(bias_sums, row, 0, 1, 1) + (single(slope) + shrinking))
         if marks[row] != 0:
             return count
         marks[row] = 1

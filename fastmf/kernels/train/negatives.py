@@ -6,12 +6,12 @@ of. Rows that the user knows are recognised by an exact hash set.
 Rows are those of the model. The *entry* of a row in a list is its place in the working set, ``marks[row] - 1``, or
 ``~row`` where it has none; where the working set is the whole table, it is the row itself.
 
-The `reach` of a draw, a compile-time constant, says which rows there are:
+The `scope` of a draw, a compile-time constant, says which rows there are:
 
 ========== =============================================================================
-WHOLE      all of the model's, which are the working set
-BEYOND     all of the model's, some of which are outside the working set and only read
-BAND       those of one band of items: what no other worker touches meanwhile
+ALL      all of the model's, which are the working set
+EXTERNAL     all of the model's, some of which are outside the working set and only read
+BLOCK       those of one band of items: what no other worker touches meanwhile
 ========== =============================================================================
 """
 
@@ -32,7 +32,7 @@ from fastmf.kernels.core.rng import draw, uniform
 ATTEMPTS = 64  # draws for one negative, until a list goes without it
 NONE = -(1 << 62)  # the entry of a negative that was not found
 ROOM = 4  # places in a set for every row: few draws then meet a place that is taken
-WHOLE, BEYOND, BAND = 0, 1, 2
+ALL, EXTERNAL, BLOCK = 0, 1, 2
 LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
 
 # --- what a user knows ----------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def _prepare(stamp):
 prepare = _prepare(stamp())
 
 
-def recall(reach, given, user, run, words):
+def recall(scope, given, user, run, words):
     """What a user knows, for `pick_unseen`, and how many rows that is. For kernels only.
 
     given = (starts, rows, whether nothing is known, and what `prepare` made); run = (items, first, last), the user's
@@ -105,15 +105,15 @@ def recall(reach, given, user, run, words):
 
 
 @overload(recall, **LITERAL)
-def _recall(reach, given, user, run, words):
-    def from_sets(reach, given, user, run, words):
+def _recall(scope, given, user, run, words):
+    def from_sets(scope, given, user, run, words):
         sets, bases, bits, distinct = given[3:]
         if given[2]:
             return (borrow(sets), sets.size - 2, np.int64(1)), np.int64(0)
         return (borrow(sets), bases[user], np.int64(bits[user])), np.int64(distinct[user])
 
-    def marked(reach, given, user, run, words):
-        rows, first, last = _chosen(reach, given, user, run)
+    def marked(scope, given, user, run, words):
+        rows, first, last = _chosen(scope, given, user, run)
         marks, distinct = borrow(words), np.int64(0)
         for n in range(first, last):
             word, bit = rows[n] >> 6, np.int64(1) << (rows[n] & 63)
@@ -121,56 +121,56 @@ def _recall(reach, given, user, run, words):
             marks[word] = marks[word] | bit
         return (marks,), distinct
 
-    return from_sets if reach.literal_value == BEYOND else marked
+    return from_sets if scope.literal_value == EXTERNAL else marked
 
 
-def _chosen(reach, given, user, run):
+def _chosen(scope, given, user, run):
     """Where the rows are that a user knows: (rows, first, last)."""
 
 
 @overload(_chosen, **LITERAL)
-def _chosen_of(reach, given, user, run):
-    def by_user(reach, given, user, run):
+def _chosen_of(scope, given, user, run):
+    def by_user(scope, given, user, run):
         first = given[0][user]
         return borrow(given[1]), first, first if given[2] else given[0][user + 1]
 
-    def by_run(reach, given, user, run):
+    def by_run(scope, given, user, run):
         return run[0], run[1], run[1] if given[2] else run[2]
 
-    return by_run if reach.literal_value == BAND else by_user
+    return by_run if scope.literal_value == BLOCK else by_user
 
 
-def forget(reach, given, user, run, words):
+def forget(scope, given, user, run, words):
     """Make the words zero again. For kernels only."""
 
 
 @overload(forget, **LITERAL)
-def _forget(reach, given, user, run, words):
-    def nothing(reach, given, user, run, words):
+def _forget(scope, given, user, run, words):
+    def nothing(scope, given, user, run, words):
         return None
 
-    def clear(reach, given, user, run, words):
-        rows, first, last = _chosen(reach, given, user, run)
+    def clear(scope, given, user, run, words):
+        rows, first, last = _chosen(scope, given, user, run)
         marks = borrow(words)
         for n in range(first, last):
             marks[rows[n] >> 6] = 0
 
-    return nothing if reach.literal_value == BEYOND else clear
+    return nothing if scope.literal_value == EXTERNAL else clear
 
 
-def knows(reach, known, row):
+def knows(scope, known, row):
     """Whether the row is one that the user knows. For kernels only."""
 
 
 @overload(knows, **LITERAL)
-def _knows(reach, known, row):
-    def in_set(reach, known, row):
+def _knows(scope, known, row):
+    def in_set(scope, known, row):
         return _in_set(known[0], known[1], known[2], row)
 
-    def is_marked(reach, known, row):
+    def is_marked(scope, known, row):
         return (known[0][row >> 6] >> (row & 63)) & 1
 
-    return in_set if reach.literal_value == BEYOND else is_marked
+    return in_set if scope.literal_value == EXTERNAL else is_marked
 
 
 # --- one draw -------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def _below(bits, count):
 @njit
 def _kept(sampler, bits, count):
     """Whether a sampler keeps what was drawn, by the lower half of the bits."""
-    return uniform(bits << np.uint64(32)) < bridge.keep(sampler, max(count, 1))
+    return uniform(bits << np.uint64(32)) < bridge.acceptance(sampler, max(count, 1))
 
 
 @njit
@@ -196,14 +196,14 @@ def _tabled(bits, first, size, shares, others):
 
 
 @njit
-def _place(reach, marks, row):
+def _place(scope, marks, row):
     """The entry of a row in a list."""
-    if reach != BEYOND:
+    if scope != EXTERNAL:
         return row
     return np.int64(marks[row]) - 1 if marks[row] else ~row
 
 
-def pick(sampler, reach, bits, slot, pool):
+def pick(sampler, scope, bits, slot, pool):
     """What 64 random bits stand for: a row, its entry in a list, and its events. For kernels only.
 
     The row is -1 where the sampler does not keep it. pool = (known rows, events to draw from, their rows, further such
@@ -214,44 +214,44 @@ def pick(sampler, reach, bits, slot, pool):
 
 
 @overload(pick, **LITERAL)
-def _pick(sampler, reach, bits, slot, pool):
-    if not hasattr(reach, "literal_value"):
+def _pick(sampler, scope, bits, slot, pool):
+    if not hasattr(scope, "literal_value"):
         return None
 
-    def of_band(sampler, reach, bits, slot, pool):
+    def of_band(sampler, scope, bits, slot, pool):
         _, _, _, _, _, counts, further, _, tabled, shares, others, members, first, size = pool
         place = _tabled(bits, first, size, shares, others) if tabled else first + _below(bits, size)
         row = np.int64(members[place])
         return row, row, np.int64(counts[row]) + np.int64(further[row]) if tabled else 1
 
-    def of_items(sampler, reach, bits, slot, pool):
+    def of_items(sampler, scope, bits, slot, pool):
         row = _below(bits, pool[0])
-        return row, _place(reach, pool[7], row), 1
+        return row, _place(scope, pool[7], row), 1
 
-    def of_events(sampler, reach, bits, slot, pool):
+    def of_events(sampler, scope, bits, slot, pool):
         _, size, rows, further_size, further_rows, counts, further, marks, tabled, shares, others = pool[:11]
         if tabled:
             row = _tabled(bits, 0, tabled, shares, others)
-            return row, _place(reach, marks, row), np.int64(counts[row]) + np.int64(further[row])
+            return row, _place(scope, marks, row), np.int64(counts[row]) + np.int64(further[row])
         event = _below(bits, size + further_size)
         row = np.int64(rows[event]) if event < size else np.int64(further_rows[event - size])
         count = max(np.int64(counts[row]) + np.int64(further[row]), 1)
-        return row if _kept(sampler, bits, count) else -1, _place(reach, marks, row), count
+        return row if _kept(sampler, bits, count) else -1, _place(scope, marks, row), count
 
-    def of_batch(sampler, reach, bits, slot, pool):
+    def of_batch(sampler, scope, bits, slot, pool):
         row = np.int64(pool[2][_below(bits, pool[1])])
-        place = _place(reach, pool[7], row)
+        place = _place(scope, pool[7], row)
         count = np.int64(pool[5][place])
         return row if _kept(sampler, bits, count) else -1, place, count
 
-    def of_all(sampler, reach, bits, slot, pool):
-        return slot, _place(reach, pool[7], slot), 1
+    def of_all(sampler, scope, bits, slot, pool):
+        return slot, _place(scope, pool[7], slot), 1
 
     sources = {"items": of_items, "events": of_events, "batch": of_batch, "every": of_all}
-    return of_band if reach.literal_value == BAND else sources[sampler.instance_class.source]
+    return of_band if scope.literal_value == BLOCK else sources[sampler.instance_class.source]
 
 
-def pick_unseen(sampler, reach, key, slot, drawn, own, known, pool):
+def pick_unseen(sampler, scope, key, slot, drawn, own, known, pool):
     """Draw on until there is a negative: its entry, its events, and the number of draws so far. For kernels only.
 
     The entry is NONE where there is none. `own` is the entry of the positive, known = (sets, place of the user's,
@@ -260,14 +260,14 @@ def pick_unseen(sampler, reach, key, slot, drawn, own, known, pool):
 
 
 @overload(pick_unseen, **LITERAL)
-def _pick_unseen(sampler, reach, key, slot, drawn, own, known, pool):
+def _pick_unseen(sampler, scope, key, slot, drawn, own, known, pool):
     attempts = 1 if sampler.instance_class.source == "every" else ATTEMPTS
 
-    def unseen(sampler, reach, key, slot, drawn, own, known, pool):
+    def unseen(sampler, scope, key, slot, drawn, own, known, pool):
         for _ in range(attempts):
-            row, entry, events = pick(sampler, reach, draw(key[0], key[1], drawn), slot, pool)
+            row, entry, events = pick(sampler, scope, draw(key[0], key[1], drawn), slot, pool)
             drawn += 1
-            if row >= 0 and entry != own and not knows(reach, known, row):
+            if row >= 0 and entry != own and not knows(scope, known, row):
                 return entry, events, drawn
         return NONE, 1, drawn
 
@@ -284,7 +284,7 @@ def _chance(sampler, events, count, candidates, mass):
         return count / candidates
 
     def of_events(sampler, events, count, candidates, mass):
-        return count * events * bridge.keep(sampler, events) / mass
+        return count * events * bridge.acceptance(sampler, events) / mass
 
     def of_all(sampler, events, count, candidates, mass):
         return 1
@@ -306,7 +306,7 @@ def _tabulate(stamp):
     def tabulate(sampler, counts, shares, others):
         """Row r keeps a share of its place and leaves the rest to another: a draw is a place and who it belongs to.
 
-        Returns the sum of ``count * keep(count)``; where that is 0, all rows are as likely.
+        Returns the sum of ``count * acceptance(count)``; where that is 0, all rows are as likely.
 
         Reference: Vose (1991), A Linear Algorithm for Generating Random Numbers with a Given Distribution.
         """
@@ -316,7 +316,7 @@ def _tabulate(stamp):
         for row in range(size):
             count = np.int64(counts[row])
             if count > 0:
-                weights[row] = count * bridge.keep(sampler, count)
+                weights[row] = count * bridge.acceptance(sampler, count)
                 total += weights[row]
             shares[row], others[row] = 1, row
         if total == 0:

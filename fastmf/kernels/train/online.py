@@ -146,9 +146,12 @@ def _learn(size, width, memory, biases, half, stamp):
         scored = score(mean, b.total(), c.total(), p, q)
         slope = np.float32(bridge.slope(loss, scored, target))
         kept_p, kept_q = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
-        slope_b, slope_c = single(slope) + bridge.pull(penalty, b, b), single(slope) + bridge.pull(penalty, c, c)
-        gradient_p = fma(q, slope, bridge.pull(penalty, p, p))
-        gradient_q = fma(p, slope, bridge.pull(penalty, q, q))
+        slope_b, slope_c = (
+            single(slope) + bridge.gradient(penalty, b, b),
+            single(slope) + bridge.gradient(penalty, c, c),
+        )
+        gradient_p = fma(q, slope, bridge.gradient(penalty, p, p))
+        gradient_q = fma(p, slope, bridge.gradient(penalty, q, q))
         new_p, new_b, next_p = stepped(p, b, kept_p, gradient_p, slope_b, solver)
         new_q, new_c, next_q = stepped(q, c, kept_q, gradient_q, slope_c, solver)
         sizes = max((new_p * new_p).total(), (new_q * new_q).total())
@@ -209,7 +212,7 @@ def _predict(size, width, record, half, stamp):
         if u >= 0 and i >= 0:
             p = load(borrow_at(ledger[USERS + _FACTORS], stored, width), u, 0, width, size)
             score += (p * load(borrow_at(ledger[ITEMS + _FACTORS], stored, width), i, 0, width, size)).total()
-        predicted = np.float32(bridge.link(loss, score))
+        predicted = np.float32(bridge.inverse_link(loss, score))
         limits = column(ledger, RANGE, np.float64)
         if clip and limits[0] <= limits[1]:
             predicted = np.float32(min(max(np.float64(predicted), limits[0]), limits[1]))

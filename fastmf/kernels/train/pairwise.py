@@ -4,8 +4,8 @@ An event and its negatives are a list, entry 0 of which is the event's own item:
 
     s_m = mean + b_u + c_m + p_u . q_m                        the scores, taken before the first step
     g_m = w * slope of the loss at s_m
-    q_m <- step(q_m, g_m p_u + pull(q_m)),   c_m likewise     entry after entry; negatives share one pull
-    p_u <- step(p_u, sum_m g_m q_m + pull(p_u))               each q_m as it was just before its own step
+    q_m <- step(q_m, g_m p_u + r(q_m)),   c_m likewise     entry after entry; negatives share one penalty
+    p_u <- step(p_u, sum_m g_m q_m + r(p_u))               each q_m as it was just before its own step
 
 User biases stay, since they cancel. A user's memory takes in ``|g_0| + |g_1| + ...`` in place of their slope.
 
@@ -33,9 +33,9 @@ from fastmf.kernels.core.borrowed import borrow, narrow, row_of
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load
 from fastmf.kernels.core.shape import Shape, record_width
-from fastmf.kernels.rows.sharing import draw_number, finish_block, start_blocks, take_block
-from fastmf.kernels.train.candidates import grade, look_ahead, move_list, search, weigh_ranks
-from fastmf.kernels.train.negatives import BAND, LITERAL, forget, recall
+from fastmf.kernels.rows.sharing import fetch_add, finish_block, start_blocks, take_block
+from fastmf.kernels.train.candidates import look_ahead, loss_and_gradient, move_list, search, weigh_ranks
+from fastmf.kernels.train.negatives import BLOCK, LITERAL, forget, recall
 from fastmf.kernels.train.row import move_row
 
 CHUNK = 32  # runs that a worker takes at once
@@ -46,7 +46,7 @@ _ONE = np.float32(1)
 
 
 def train_group(
-    listwise, reach, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
+    listwise, scope, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
 ):
     """Train on the events from span[0] to span[1], of a run that ends at span[2]; returns p and the loss.
 
@@ -56,41 +56,43 @@ def train_group(
 
 @overload(train_group, **LITERAL)
 def _train_group(
-    listwise, reach, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
+    listwise, scope, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
 ):
     if not hasattr(size, "literal_value"):
         return None
     flight = 1 if listwise.literal_value else FLIGHT
 
     def group(
-        listwise, reach, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
+        listwise, scope, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
     ):
         items, weights = events
         u, base, candidates, known = user
         pool, rules = forms
         _, solver, penalty, _ = values
-        entries, scores, slopes, chances, found, ahead = room
+        entries, scores, slopes, expected, found, ahead = room
         first, last, end = span
         for event in range(first, last):
             slot, later = event - first, event + flight
             candidate = ahead[0][slot], ahead[1][slot], ahead[2][slot]
             if later < end:
-                look_ahead(reach, width, later, slot, items, known, tables[1], pool, rules[0], values, ahead)
-            own = row_of(entries, slot), row_of(scores, slot), chances
+                look_ahead(scope, width, later, slot, items, known, tables[1], pool, rules[0], values, ahead)
+            own = row_of(entries, slot), row_of(scores, slot), expected
             own[0][0] = np.int64(items[event])
             place = base, event, candidate, known
-            found[slot] = search(listwise, reach, size, width, p, place, tables[1], pool, rules, values, own)
+            found[slot] = search(listwise, scope, size, width, p, place, tables[1], pool, rules, values, own)
         lost = 0.0
         for slot in range(last - first):
-            scored = row_of(scores, slot), chances, row_of(slopes, slot)
-            found[slot], loss_of_list = grade(listwise, found[slot], candidates, pool[0], rules, values, scored)
+            scored = row_of(scores, slot), expected, row_of(slopes, slot)
+            found[slot], loss_of_list = loss_and_gradient(
+                listwise, found[slot], candidates, pool[0], rules, values, scored
+            )
             lost += weights[first + slot] * loss_of_list
         for slot in range(last - first):
             if found[slot] == 0:
                 continue
             graded = found[slot] if listwise else 1, row_of(entries, slot), row_of(slopes, slot), weights[first + slot]
             direction, evidence = move_list(
-                reach, size, width, memory, biases, p, graded, tables[1], movable[1], values
+                scope, size, width, memory, biases, p, graded, tables[1], movable[1], values
             )
             if u < movable[0]:
                 p = move_row(
@@ -101,17 +103,17 @@ def _train_group(
     return group
 
 
-def train_run(listwise, reach, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+def train_run(listwise, scope, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
     """Train on the events from span[0] to span[1], which are of one user; returns their loss. For kernels only."""
 
 
 @overload(train_run, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _train_run(listwise, reach, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+def _train_run(listwise, scope, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
     if not hasattr(size, "literal_value"):
         return None
     flight = 1 if listwise.literal_value else FLIGHT
 
-    def run(listwise, reach, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+    def run(listwise, scope, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
         users, items, weights = borrow(events[0]), borrow(events[1]), borrow(events[2])
         user_table = borrow(tables[0]), borrow(tables[1]), borrow(tables[2]), borrow(tables[3])
         floats = record_width(memory)
@@ -146,24 +148,24 @@ def _train_run(listwise, reach, size, width, memory, biases, span, events, given
         longest = lists[0].shape[1] if listwise else 2
         entries = narrow(borrow(lists[0]), longest)
         scores, slopes = narrow(borrow(lists[1]), longest), narrow(borrow(lists[2]), longest)
-        chances, found = borrow(lists[3]), borrow(lists[4])
+        expected, found = borrow(lists[3]), borrow(lists[4])
         ahead = borrow(firsts[0]), borrow(firsts[1]), borrow(firsts[2])
         first, last = span
         u = np.int64(users[first])
-        known, distinct = recall(reach, given, u, (items, first, last), words)
+        known, distinct = recall(scope, given, u, (items, first, last), words)
         candidates = known_items - (1 if given[2] else distinct)
-        if reach == BAND:  # a rank among all items: as in the band, at its scale
+        if scope == BLOCK:  # a rank among all items: as in the band, at its scale
             candidates = (band_size - (1 if given[2] else distinct)) * known_items // band_size
-        weigh_ranks(listwise, values[0], rules[1], max(candidates, 1), chances)
+        weigh_ranks(listwise, values[0], rules[1], max(candidates, 1), expected)
         base, p = mean + user_table[1][u, 0], load(user_table[0], u, 0, width, size)
         lost = 0.0
         for event in range(first, min(first + flight, last)):
             slot = event - first
-            look_ahead(reach, width, event, slot, items, known, item_tables, pool, rules[0], values, ahead)
+            look_ahead(scope, width, event, slot, items, known, item_tables, pool, rules[0], values, ahead)
         for start in range(first, last, flight):
             p, loss_of_group = train_group(
                 listwise,
-                reach,
+                scope,
                 size,
                 width,
                 memory,
@@ -176,10 +178,10 @@ def _train_run(listwise, reach, size, width, memory, biases, span, events, given
                 (pool, rules),
                 movable,
                 values,
-                (entries, scores, slopes, chances, found, ahead),
+                (entries, scores, slopes, expected, found, ahead),
             )
             lost += loss_of_group
-        forget(reach, given, u, (items, first, last), words)
+        forget(scope, given, u, (items, first, last), words)
         return lost
 
     return run
@@ -188,21 +190,21 @@ def _train_run(listwise, reach, size, width, memory, biases, span, events, given
 @njit
 def room_for(listwise, sizes):
     """What a worker needs: words that mark what a user knows, lists of a group, first candidates of the next."""
-    words, chances = np.zeros(sizes[0], np.int64), np.empty(sizes[1], np.float32)
+    words, expected = np.zeros(sizes[0], np.int64), np.empty(sizes[1], np.float32)
     form = (1 if listwise else FLIGHT), sizes[1]
     scores, slopes = np.empty(form, np.float32), np.empty(form, np.float32)
-    lists = np.empty(form, np.int64), scores, slopes, chances, np.empty(FLIGHT, np.int64)
+    lists = np.empty(form, np.int64), scores, slopes, expected, np.empty(FLIGHT, np.int64)
     return words, lists, (np.empty(FLIGHT, np.int64), np.empty(FLIGHT, np.int64), np.empty(FLIGHT, np.int64))
 
 
 @functools.cache
-def epoch(shape: Shape, classes: tuple[type, ...], listwise: bool, reach: int, parallel: bool) -> Any:
+def epoch(shape: Shape, classes: tuple[type, ...], listwise: bool, scope: int, parallel: bool) -> Any:
     """The kernel of one pass over runs of events; workers race for the rows of items."""
     key = stamp(*classes, parallel=parallel)
-    return _epoch(*shape, int(listwise), reach, parallel, key and f"{key}|{listwise}")
+    return _epoch(*shape, int(listwise), scope, parallel, key and f"{key}|{listwise}")
 
 
-def _epoch(size, width, memory, biases, listwise, reach, parallel, stamp):
+def _epoch(size, width, memory, biases, listwise, scope, parallel, stamp):
     @jit(stamp, parallel)
     def epoch(
         runs, events, given, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
@@ -212,7 +214,7 @@ def _epoch(size, width, memory, biases, listwise, reach, parallel, stamp):
         runs = (order, bounds, first, last): run order[n], for n from first to last, is events bounds[r] to
         bounds[r + 1], all of one user. events = (users, items, weights). given = (starts, rows, allow_seen, and the
         sets that `prepare` made, if it did): user u knows rows[starts[u]:starts[u + 1]]. tables are the users' and the
-        items', each with its origins, and the model's items; pool and rules are as above, sizes how many words mark all
+        items', each with its anchors, and the model's items; pool and rules are as above, sizes how many words mark all
         items and how long the longest list is.
         """
         stamp  # noqa: B018 - the cache key, see bridge
@@ -222,7 +224,7 @@ def _epoch(size, width, memory, biases, listwise, reach, parallel, stamp):
         for _ in prange(workers):
             words, lists, firsts = room_for(listwise, sizes)
             while True:
-                chunk = draw_number(taken)
+                chunk = fetch_add(taken)
                 if chunk >= chunks:
                     break
                 lost = 0.0
@@ -231,7 +233,7 @@ def _epoch(size, width, memory, biases, listwise, reach, parallel, stamp):
                     if bounds[run] < bounds[run + 1]:
                         lost += train_run(
                             listwise,
-                            reach,
+                            scope,
                             size,
                             width,
                             memory,
@@ -283,7 +285,7 @@ def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
                         after += 1
                     lost += train_run(
                         listwise,
-                        BAND,
+                        BLOCK,
                         size,
                         width,
                         memory,

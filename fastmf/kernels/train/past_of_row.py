@@ -63,7 +63,7 @@ class Room(NamedTuple):
         As the solver wants it.
     columns : float32[4, most + 1]
         Of the events of a row: how many each stands for, values, weights and targets.
-    places : int64[2, most + 1]
+    positions : int64[2, most + 1]
         Their positions in the log, and the rows that they met.
     """
 
@@ -71,7 +71,7 @@ class Room(NamedTuple):
     matrix: np.ndarray
     turned: np.ndarray
     columns: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
 
 
 @njit
@@ -86,7 +86,7 @@ def scattered(ledger, side, row, most):
 
 
 @njit
-def _events_of(ledger, side, row, limit, places, scales):
+def _events_of(ledger, side, row, limit, positions, scales):
     """Positions of a row's events, oldest first, and what each stands for, as log.sample chooses them; how many.
 
     Of a row whose base lacks events that the sample may name, the newest ones alone.
@@ -99,13 +99,13 @@ def _events_of(ledger, side, row, limit, places, scales):
     place = taken
     while place > drawn and event > 0:
         place -= 1
-        places[place], scales[place] = event - 1, 1.0
+        positions[place], scales[place] = event - 1, 1.0
         event = np.int64(previous[event - 1])
     while place > drawn:
         place, based = place - 1, based - 1
-        places[place], scales[place] = base[start + based], 1.0
+        positions[place], scales[place] = base[start + based], 1.0
     for k in range(drawn):
-        places[k] = base[start + older(row, count, k)]
+        positions[k] = base[start + older(row, count, k)]
         scales[k] = (count - limit + drawn) / drawn
     return taken
 
@@ -148,15 +148,15 @@ def _one_aim(aims, n):
 @njit
 def _gather(ledger, sides, rows, value, most, room):
     """The past of row rows[0] of the first of two sides, then the event of a value with row rows[1]; how many."""
-    places, others = room.places[0], room.places[1]
+    positions, others = room.positions[0], room.positions[1]
     scales, values, weights = room.columns[0], room.columns[1], room.columns[2]
-    count = _events_of(ledger, sides[0], rows[0], most, places, scales)
+    count = _events_of(ledger, sides[0], rows[0], most, positions, scales)
     met, logged = column(ledger, sides[1] + _LOG, np.int32), column(ledger, VALUES, np.float32)
     kept, unweighted = column(ledger, WEIGHTS, np.float32), ledger[UNWEIGHTED]
     for n in range(count):
-        prefetch(met, places[min(n + _AHEAD, count - 1)])
-        prefetch(logged, places[min(n + _AHEAD, count - 1)])
-        place = places[n]
+        prefetch(met, positions[min(n + _AHEAD, count - 1)])
+        prefetch(logged, positions[min(n + _AHEAD, count - 1)])
+        place = positions[n]
         others[n], values[n] = met[place], logged[place]
         weights[n] = scales[n] * (kept[place] if place >= unweighted else np.float32(1))
     others[count], values[count], weights[count] = rows[1], value, np.float32(1)
@@ -176,7 +176,7 @@ def solve_row(
 ):
     """Solve a row from all that it met and a new event; the confidence in that, and its target. For kernels only.
 
-    sides = (its own, the other); rows = (the row, that of the other side); terms = (gram, its drift, missing, mean);
+    sides = (its own, the other); rows = (the row, that of the other side); terms = (gram, its change, missing, mean);
     seen as in als.shift. A row of which all is read is FAR off, or solved ANEW; one with more in its past takes a step
     on the event.
     """
@@ -192,7 +192,7 @@ def _solve_row(
     def solve(
         size, width, biased, explicit, method, ledger, sides, rows, value, far, loss, tables, terms, seen, numbers, room
     ):
-        gram, drift, missing, mean = terms
+        gram, gram_change, missing, mean = terms
         count = _gather(ledger, sides, rows, value, numbers.most, room)
         weights, targets, evidence = room.columns[2], room.columns[3], 0.0
         weigh(explicit, loss, room.columns[1][:count], weights, targets)
@@ -223,11 +223,11 @@ def _solve_row(
             method,
             rows[0],
             tables,
-            (borrow(room.places[1]), borrow(weights), borrow(targets)),
+            (borrow(room.positions[1]), borrow(weights), borrow(targets)),
             (0, count),
             fresh,
             (gram, missing, np.float32(max(penalty, als.LEAST)), mean),
-            (drift, grown, seen),
+            (gram_change, grown, seen),
             numbers.steps,
             (
                 borrow(room.lanes),

@@ -2,8 +2,8 @@
 
     s   = mean + b_u + c_i + p_u . q_i                the score
     g   = w * loss.slope(s, y)                         its slope, times the weight of the event
-    p_u <- step(p_u, g q_i + pull(p_u)),   b_u <- step(b_u, g + pull(b_u))
-    q_i <- step(q_i, g p_u + pull(q_i)),   c_i <- step(c_i, g + pull(c_i))        all at the values before the step
+    p_u <- step(p_u, g q_i + r(p_u)),   b_u <- step(b_u, g + r(b_u))
+    q_i <- step(q_i, g p_u + r(q_i)),   c_i <- step(c_i, g + r(c_i))        all at the values before the step
 
 Tables hold factors (padded rows), records hold ``[bias, memory of the row]``. A row and its bias share one memory: a
 step of the bias says what it becomes, and with that the bias and the factors step.
@@ -32,7 +32,7 @@ from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.sharing import finish_block, start_blocks, take_block
 from fastmf.kernels.train.row import move_row, score
 
-_WHOLE = np.float32(1)  # share of the pull
+_WHOLE = np.float32(1)  # share of the penalty
 
 
 # --- one group of events --------------------------------------------------------------------------------------------
@@ -78,20 +78,20 @@ def _train_group(flight, size, width, memory, biases, first, events, tables, mov
 # --- one block, and all of them -------------------------------------------------------------------------------------
 
 
-def train_block(flight, size, width, memory, biases, bounds, events, tables, origins, movable, mean, values):
+def train_block(flight, size, width, memory, biases, bounds, events, tables, anchors, movable, mean, values):
     """Train on the events from bounds[0] to bounds[1]; returns their loss. For kernels only."""
 
 
 @overload(train_block, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _train_block(flight, size, width, memory, biases, bounds, events, tables, origins, movable, mean, values):
+def _train_block(flight, size, width, memory, biases, bounds, events, tables, anchors, movable, mean, values):
     if not hasattr(flight, "literal_value"):
         return None
 
-    def block(flight, size, width, memory, biases, bounds, events, tables, origins, movable, mean, values):
+    def block(flight, size, width, memory, biases, bounds, events, tables, anchors, movable, mean, values):
         users, items, targets, weights = events
         columns = borrow(users), borrow(items), borrow(targets), borrow(weights)
-        user_table = borrow(tables[0]), borrow(tables[1]), borrow(origins[0]), borrow(origins[1])
-        item_table = borrow(tables[2]), borrow(tables[3]), borrow(origins[2]), borrow(origins[3])
+        user_table = borrow(tables[0]), borrow(tables[1]), borrow(anchors[0]), borrow(anchors[1])
+        item_table = borrow(tables[2]), borrow(tables[3]), borrow(anchors[2]), borrow(anchors[3])
         rows = user_table, item_table
         first, last = bounds
         whole = last - (last - first) % flight
@@ -120,7 +120,7 @@ def _epoch(size, width, memory, biases, flight, parallel, stamp):
         user_records,
         item_rows,
         item_records,
-        origins,
+        anchors,
         movable,
         mean,
         loss,
@@ -149,7 +149,7 @@ def _epoch(size, width, memory, biases, flight, parallel, stamp):
                     (bounds[block], bounds[block + 1]),
                     events,
                     (user_rows, user_records, item_rows, item_records),
-                    origins,
+                    anchors,
                     movable,
                     mean,
                     (loss, solver, penalty),

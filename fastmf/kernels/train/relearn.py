@@ -93,7 +93,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         power, one = item_numbers[2], np.float32(value)
         shares = max(np.float64(items), 1.0) ** power, (items + 1.0) ** power
         lanes, first = room.lanes, ROOM + width
-        square, drift = lanes[first : first + width], lanes[first + width : first + 2 * width]
+        square, gram_change = lanes[first : first + width], lanes[first + width : first + 2 * width]
         before, old_record = lanes[first + 2 * width :], lanes[first + 2 * width + 1 :]
         changes = column(ledger, CHANGES, np.int64)
         begun = begin(changes)
@@ -105,7 +105,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             fill(square, gram_items, lanes, shares, shares[0] != shares[1], size)
             if users > most:
                 known = 0.0 if items == 0 and i >= numbers.items else shares[0]
-                fill_change(drift, lanes, (known, shares[1]), size)
+                fill_change(gram_change, lanes, (known, shares[1]), size)
         store(before, 0, 0, old_p)
         old_record[0, 0] = old_b
         kept = borrow(before), borrow(old_record)
@@ -122,7 +122,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             True,
             loss,
             both[0],
-            (borrow(square), borrow(drift), missing, mean),
+            (borrow(square), borrow(gram_change), missing, mean),
             (*kept, np.int64(0), np.int64(0)),
             numbers,
             room,
@@ -134,7 +134,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             fill(square, gram_users, lanes, (1.0, 1.0), True, size)
             if items > most:
                 known = 0.0 if users == 0 and u >= numbers.users else 1.0
-                fill_change(drift, lanes, (known, 1.0), size)
+                fill_change(gram_change, lanes, (known, 1.0), size)
         solve_row(
             size,
             width,
@@ -148,7 +148,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             False,
             loss,
             both[1],
-            (borrow(square), borrow(drift), np.float32(missing * shares[1]), mean),
+            (borrow(square), borrow(gram_change), np.float32(missing * shares[1]), mean),
             (*kept, u, u + 1),
             numbers,
             room,

@@ -2,7 +2,7 @@
 
     s = mean + b_u + c_i + p_u . q_i                                          the score
     memory <- the memory that a step of the bias leaves, and with that
-    b_u <- step(b_u, g + pull(b_u)),   p_u <- step(p_u, g q_i + pull(p_u))    g being the slope of the loss
+    b_u <- step(b_u, g + r(b_u)),   p_u <- step(p_u, g q_i + r(p_u))    g being the slope of the loss
 
 A row and its bias share one memory: a step of the bias says what it becomes.
 """
@@ -31,8 +31,8 @@ def stepped(factors, bias, memory, gradient, bias_gradient, solver):
 def move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
     """Let a row, its bias and its memory take a step: `factors` are its own, `other` those that they met. For kernels.
 
-    table = (rows, records, origins, origin records), borrowed; the fields of the shape are compile-time constants. The
-    memory takes `evidence` in, the slope that the bias has; a `share` of the pull acts.
+    table = (rows, records, anchors, anchor records), borrowed; the fields of the shape are compile-time constants. The
+    memory takes `evidence` in, the slope that the bias has; a `share` of the penalty acts.
     """
 
 
@@ -42,11 +42,11 @@ def _move_row(size, width, memory, biases, table, row, factors, other, slope, ev
         return None
 
     def move(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
-        rows, records, origins, origin_records = table
+        rows, records, anchors, anchor_records = table
         bias, held = load(records, row, 0, 1, 1), load(records, row, 1, memory, memory)
-        bias_gradient = single(evidence) + share * bridge.pull(penalty, bias, load(origin_records, row, 0, 1, 1))
-        pull = share * bridge.pull(penalty, factors, load(origins, row, 0, width, size))
-        moved, moved_bias, held = stepped(factors, bias, held, fma(other, slope, pull), bias_gradient, solver)
+        bias_gradient = single(evidence) + share * bridge.gradient(penalty, bias, load(anchor_records, row, 0, 1, 1))
+        shrinking = share * bridge.gradient(penalty, factors, load(anchors, row, 0, width, size))
+        moved, moved_bias, held = stepped(factors, bias, held, fma(other, slope, shrinking), bias_gradient, solver)
         store(records, row, 1, held)
         if biases:
             store(records, row, 0, moved_bias)

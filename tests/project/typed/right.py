@@ -32,7 +32,7 @@ class Absolute(NoFields):
     def slope(self, score: Any, target: Any) -> Any:
         return 1 if score > target else -1
 
-    def link(self, score: Any) -> Any:
+    def inverse_link(self, score: Any) -> Any:
         return score
 
     def prior(self, values: Any) -> float:
@@ -45,7 +45,7 @@ class Absolute(NoFields):
 class Ridge(NamedTuple):
     weight: float = 0.1
 
-    def pull(self, row: Any, origin: Any) -> Any:
+    def gradient(self, row: Any, anchor: Any) -> Any:
         return self.weight * row
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""The race: who is told what and when, and what the clock counts."""
+"""The comparison: a log replayed block by block; who is told what and when, and what the clock counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fastmf.comparison.contestants import (
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
 from fastmf.console import progress_bar
 from fastmf.errors import DataError, require_count
-from fastmf.evaluation import METRICS, Log, Metric, RankingExam, RatingExam, exam, sign
+from fastmf.evaluation import METRICS, Log, Metric, RankingHoldout, RatingHoldout, holdout, sign
 from fastmf.interactions import Interactions
 from fastmf.model import MF
 from fastmf.recipes import Update, presets
@@ -32,7 +32,7 @@ COMPARED = tuple(metric for metric in METRICS if sign(metric))  # of two values 
 TOLERANCE = 0.002  # the cheapest number of epochs this close to the best is taken
 
 Model = MF | Popularity
-Exam = RatingExam | RankingExam
+Holdout = RatingHoldout | RankingHoldout
 
 
 class Settings(NamedTuple):
@@ -87,10 +87,10 @@ class Stream(NamedTuple):
         """The events of a block."""
         return self.events[self.cuts[step] : self.cuts[step + 1]]
 
-    def exam(self, step: int, metric: Metric) -> Exam:
+    def holdout(self, step: int, metric: Metric) -> Holdout:
         """Questions about the block after this one."""
         start, end = self.cuts[step + 1], self.cuts[step + 2]
-        return exam(self.log.part(slice(0, start)), self.log.part(slice(start, end)), metric)
+        return holdout(self.log.part(slice(0, start)), self.log.part(slice(start, end)), metric)
 
     @property
     def steps(self) -> int:
@@ -105,7 +105,7 @@ def compare(
     build: Build | None = None,
     progress: bool | None = None,
 ) -> Comparison:
-    """Race updating against not updating, warm starts and full retraining on one log.
+    """Compare updating with not updating, warm starts and full retraining on one log.
 
     Parameters
     ----------
@@ -145,9 +145,9 @@ def compare(
     block = regime(settings.metric).block if settings.block is None else settings.block
     stream = Stream.of(events, block)
     epochs = choose_epochs(build, stream.past(-1), settings.metric)
-    race = Race(stream, settings, recipe, build, epochs)
-    race.warm_up()
-    records, shares = race.run(progress)
+    replay = Replay(stream, settings, recipe, build, epochs)
+    replay.warm_up()
+    records, shares = replay.run(progress)
     return Comparison(
         dataset=dataset,
         metric=settings.metric,
@@ -165,7 +165,7 @@ def compare(
     )
 
 
-class Race(NamedTuple):
+class Replay(NamedTuple):
     """One comparison under way."""
 
     stream: Stream
@@ -217,12 +217,12 @@ class Race(NamedTuple):
         records = {name: Record(metric, users, models) for name, models in self.first_models().items()}
         shares: list[dict[str, float]] = []
         for step in _progress_bar(self.stream.steps, progress):
-            questions = self.stream.exam(step, metric)
-            shares.append(questions.shares)
+            held_out = self.stream.holdout(step, metric)
+            shares.append(held_out.shares)
             for name, record in records.items():
                 moved = [self.advance(name, model, step, seed) for seed, model in enumerate(record.models)]
                 record.models = [model for model, _ in moved]
-                record.note([questions.tally(model) for model, _ in moved], [cost for _, cost in moved])
+                record.note([held_out.sums(model) for model, _ in moved], [cost for _, cost in moved])
         return records, {group: float(np.mean([each[group] for each in shares])) for group in shares[0]}
 
 
@@ -230,10 +230,10 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
     """The cheapest number of epochs within 0.2 % of the best, asked about the last tenth of some events."""
     cut = len(events) - len(events) // 10
     log = Log.of(events)
-    questions = exam(log.part(slice(0, cut)), log.part(slice(cut, None)), metric)
+    held_out = holdout(log.part(slice(0, cut)), log.part(slice(cut, None)), metric)
     values, choices = [], regime(metric).epochs
     for epochs in choices:
-        value = questions.tally(build(0).fit(events[:cut], epochs=epochs, progress=False)).value()
+        value = held_out.sums(build(0).fit(events[:cut], epochs=epochs, progress=False)).value()
         if value is None:
             raise DataError("events: the last tenth of the first half holds nothing to ask about")
         values.append(value)

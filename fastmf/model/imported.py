@@ -15,12 +15,12 @@ from fastmf.parameters.moves import Image
 from fastmf.parameters.table import Table
 from fastmf.state import State
 
-__all__ = ["Given"]
+__all__ = ["ImportedFactors"]
 
 _PIECE = 1 << 16  # rows
 
 
-class Given(NamedTuple):
+class ImportedFactors(NamedTuple):
     """What ``MF.from_factors`` was handed; of users and of items, where there are two."""
 
     factors: tuple[Any, Any]

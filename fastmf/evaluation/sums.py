@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastmf.metrics.ranking import RANKINGS
 
-__all__ = ["GROUPS", "METRICS", "Metric", "Tally", "bootstrap", "ranks_items", "sign"]
+__all__ = ["GROUPS", "METRICS", "Metric", "UserSums", "bootstrap", "ranks_items", "sign"]
 
 Metric = Literal[
     "rmse", "mae", "logloss", "calibration", "ndcg", "recall", "precision", "map", "mrr", "hit_rate", "auc"
@@ -19,8 +19,8 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 GROUPS = ("returning-user", "new-user", "new-item", "head", "tail")
 
 
-class Tally(NamedTuple):
-    """Sums of a metric per group (row 0 is all events) and user; the sum of two tallies pools their events.
+class UserSums(NamedTuple):
+    """Sums of a metric per group (row 0 is all events) and user; the sum of two sums pools their events.
 
     Attributes
     ----------
@@ -34,13 +34,13 @@ class Tally(NamedTuple):
     counts: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, metric: Metric, users: int) -> Tally:
-        """A tally of no events."""
+    def empty(cls, metric: Metric, users: int) -> UserSums:
+        """No events: sums of zero."""
         shape = 1 + len(GROUPS), users
         return cls(metric, np.zeros(shape), np.zeros(shape))
 
-    def add(self, other: Tally) -> Tally:
-        """The tally of both."""
+    def add(self, other: UserSums) -> UserSums:
+        """The sums of both."""
         return self._replace(totals=self.totals + other.totals, counts=self.counts + other.counts)
 
     def value(self, group: int = 0) -> float | None:
@@ -53,27 +53,27 @@ class Tally(NamedTuple):
         return {name: self.value(row) for row, name in enumerate(GROUPS, 1)}
 
 
-def bootstrap(tallies: Sequence[Tally], draws: int = 1000, seed: int = 0) -> NDArray[np.float64]:
-    """Values of tallies over resampled users.
+def bootstrap(several: Sequence[UserSums], draws: int = 1000, seed: int = 0) -> NDArray[np.float64]:
+    """Values of several sums over resampled users.
 
-    A draw takes the same users for all tallies, so that their differences are paired.
+    A draw takes the same users for all of them, so that their differences are paired.
 
     Parameters
     ----------
-    tallies : sequence of Tally
+    several : sequence of UserSums
         Over the same users.
     draws : int
     seed : int
 
     Returns
     -------
-    ndarray of float64, shape (draws, len(tallies))
+    ndarray of float64, shape (draws, len(several))
 
     References
     ----------
     Field, Welsh: Bootstrapping clustered data. J. R. Statist. Soc. B 69(3), 2007.
     """
-    sums = np.stack([column for tally in tallies for column in (tally.totals[0], tally.counts[0])], axis=1)
+    sums = np.stack([column for one in several for column in (one.totals[0], one.counts[0])], axis=1)
     sums = sums[sums.any(axis=1)]
     random = np.random.default_rng(seed)
     size = len(sums)
@@ -82,7 +82,7 @@ def bootstrap(tallies: Sequence[Tally], draws: int = 1000, seed: int = 0) -> NDA
         drawn[draw] = np.bincount(random.integers(size, size=size), minlength=size) @ sums
     totals, counts = drawn[:, 0::2], drawn[:, 1::2]
     ratios = np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0)
-    return _finish(tallies[0].metric, ratios)
+    return _finish(several[0].metric, ratios)
 
 
 def ranks_items(metric: str) -> bool:

@@ -1,4 +1,4 @@
-"""The questions that events put to a model: what their values are, or which items each user turned to next."""
+"""Held-out events as questions to a model: what their values are, or which items each user turned to next."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError
-from fastmf.evaluation.tally import GROUPS, METRICS, Metric, Tally
+from fastmf.evaluation.sums import GROUPS, METRICS, Metric, UserSums
 from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
-from fastmf.metrics.places import UNRANKED, ranks_of_products
+from fastmf.metrics.positions import UNRANKED, ranks_of_products
 from fastmf.metrics.ranking import RANKINGS, Found
 from fastmf.model.ids import Ids
 from fastmf.parameters.ids import IdMap
 
-__all__ = ["Log", "RankingExam", "RatingExam", "exam", "group_masks"]
+__all__ = ["Log", "RankingHoldout", "RatingHoldout", "group_masks", "holdout"]
 
 Codes = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -89,8 +89,8 @@ def group_masks(past: Log, events: Log) -> dict[str, Mask]:
     }
 
 
-def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | RankingExam:
-    """The questions that some events put to any model; prepared once, put to many.
+def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldout | RankingHoldout:
+    """Held-out events as questions to any model; prepared once, put to many.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | Ra
 
     Returns
     -------
-    RatingExam or RankingExam
-        With `tally(model)` and `shares`.
+    RatingHoldout or RankingHoldout
+        With `sums(model)` and `shares`.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | Ra
     if metric not in METRICS:
         raise DataError(f"metric: {metric!r} is none of {', '.join(METRICS)}")
     if metric in ERRORS:
-        return RatingExam(metric, events, group_masks(past, events))
+        return RatingHoldout(metric, events, group_masks(past, events))
     width = past.item_ids.size
     pairs = events.users * width + events.items
     theirs = np.bincount(events.users, minlength=past.user_ids.size)[past.users] > 0
@@ -123,13 +123,13 @@ def exam(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingExam | Ra
     latest = pairs.size - 1 - np.unique(pairs[::-1], return_index=True)[1]  # repeated pairs count once
     fresh = latest[~_among(pairs[latest], seen) & (events.values[latest] > 0)]
     asked = events.part(fresh)
-    askers, row = np.unique(asked.users, return_inverse=True)
-    seen = seen[_among(seen // width, askers)]  # in the order of the askers
-    hidden = np.searchsorted(askers, seen // width), seen % width
-    return RankingExam(metric, asked, group_masks(past, asked), row, askers, hidden, k)
+    query_users, row = np.unique(asked.users, return_inverse=True)
+    seen = seen[_among(seen // width, query_users)]  # in the order of the query users
+    excluded = np.searchsorted(query_users, seen // width), seen % width
+    return RankingHoldout(metric, asked, group_masks(past, asked), row, query_users, excluded, k)
 
 
-class RatingExam(NamedTuple):
+class RatingHoldout(NamedTuple):
     """Asks for the value of each event."""
 
     metric: Metric
@@ -146,7 +146,7 @@ class RatingExam(NamedTuple):
         """Share of the events that each group holds."""
         return _shares(self.masks)
 
-    def tally(self, model: Model) -> Tally:
+    def sums(self, model: Model) -> UserSums:
         """The errors of a model."""
         users, items, values, user_ids, item_ids = self.events
         sums = terms(self.metric, values, model.predict(user_ids[users], item_ids[items]))
@@ -155,18 +155,18 @@ class RatingExam(NamedTuple):
             np.array([np.bincount(users[mask], part[mask], minlength=user_ids.size) for mask in masks], np.float64)
             for part in sums
         )
-        return Tally(self.metric, totals, counts)
+        return UserSums(self.metric, totals, counts)
 
 
-class RankingExam(NamedTuple):
+class RankingHoldout(NamedTuple):
     """Asks which items each user turned to next, of all that they had not seen."""
 
     metric: Metric
     events: Log
     masks: dict[str, Mask]
     rows: Codes
-    askers: Codes
-    hidden: tuple[Codes, Codes]
+    query_users: Codes
+    excluded: tuple[Codes, Codes]
     k: int
 
     @property
@@ -179,42 +179,42 @@ class RankingExam(NamedTuple):
         """Share of the events that each group holds."""
         return _shares(self.masks)
 
-    def tally(self, model: Model) -> Tally:
+    def sums(self, model: Model) -> UserSums:
         """What the rankings of a model are worth, one per user and group."""
         # among relevant items that tie, the least relevant comes first
         order = np.lexsort((self.events.values, self.rows))
-        places, choice = self._answers(model, self.rows[order], self.events.items[order])
-        found = Found.of(places, self.rows[order], self.events.values[order])
-        tally = Tally.empty(self.metric, self.events.user_ids.size)
+        positions, choice = self._answers(model, self.rows[order], self.events.items[order])
+        found = Found.of(positions, self.rows[order], self.events.values[order])
+        sums = UserSums.empty(self.metric, self.events.user_ids.size)
         parts = [found, *(found.part(self.masks[name][order]) for name in GROUPS)]
         for group, part in enumerate(parts):
             values = RANKINGS[self.metric](part, self.k, choice)
             defined = ~np.isnan(values)
-            asked = self.askers[part.names[defined]]
-            tally.totals[group, asked] = values[defined]
-            tally.counts[group, asked] = 1.0
-        return tally
+            asked = self.query_users[part.names[defined]]
+            sums.totals[group, asked] = values[defined]
+            sums.counts[group, asked] = 1.0
+        return sums
 
     def _answers(self, model: Model, rows: Codes, items: Codes) -> tuple[Codes, Codes]:
-        """The places of items in the rankings of askers, by ascending asker, and how many items each of these ranks.
+        """The positions of items in the rankings of query users, by ascending user, and how many items each ranks.
 
         A user's own bias shifts a whole row and is left out; an unknown user has a zero vector.
         """
         item_rows = model.items.rows(self.events.item_ids).astype(np.int64)  # -1 where the model has none
-        user_rows = model.users.rows(self.events.user_ids[self.askers])
+        user_rows = model.users.rows(self.events.user_ids[self.query_users])
         vectors = model.user_factors[user_rows] * (user_rows >= 0)[:, None]
-        asked, hidden = ((row, item_rows[item]) for row, item in ((rows, items), self.hidden))
-        known, barred = asked[1] >= 0, hidden[1] >= 0
-        hidden = hidden[0][barred], hidden[1][barred]
-        places = np.full(rows.size, UNRANKED)
-        places[known] = ranks_of_products(
+        asked, excluded = ((row, item_rows[item]) for row, item in ((rows, items), self.excluded))
+        known, barred = asked[1] >= 0, excluded[1] >= 0
+        excluded = excluded[0][barred], excluded[1][barred]
+        positions = np.full(rows.size, UNRANKED)
+        positions[known] = ranks_of_products(
             vectors,
             (model.item_factors, model.item_biases),
             (rows[known], asked[1][known]),
-            hidden,
+            excluded,
             None if self.metric == "auc" else self.k,
         )
-        return places, len(model.items) - np.bincount(hidden[0], minlength=self.askers.size)
+        return positions, len(model.items) - np.bincount(excluded[0], minlength=self.query_users.size)
 
 
 def _among(values: Codes, ascending: Codes) -> Mask:

@@ -1,4 +1,4 @@
-"""Answers: what a model that has learned something can be asked. Nothing here changes it."""
+"""Queries: what a model that has learned something can be asked. Nothing here changes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fastmf.protocols import Objective
 from fastmf.ranking import FEWEST, Pool, Ranking, answer, best_for, best_items, in_pieces, most_similar
 from fastmf.state import State
 
-__all__ = ["Answers", "require_events"]
+__all__ = ["Queries", "require_events"]
 
 
 def require_events(name: str, given: Any) -> None:
@@ -33,7 +33,7 @@ def require_events(name: str, given: Any) -> None:
 
 
 @hinted_methods("predict", "recommend", "fold_in", "lists", "similar_items", "similar_users")
-class Answers:
+class Queries:
     """Questions to a state; every one raises NotFittedError where there is none."""
 
     __slots__ = ()

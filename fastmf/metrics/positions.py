@@ -1,4 +1,4 @@
-"""The places that relevant items take in rankings of the whole catalogue."""
+"""The positions that relevant items take in rankings of the whole catalogue."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmf.errors import DataError, require_integer
 from fastmf.kernels.core.launch import launch, usable_threads
-from fastmf.kernels.rank import ranks as places
+from fastmf.kernels.rank import ranks as kernels
 from fastmf.kernels.rank.tiles import TILE
 from fastmf.memory import aligned
 from fastmf.metrics.numbers import require_no_nan, require_positions
 
-__all__ = ["UNRANKED", "ranks", "ranks_of_products", "require_places"]
+__all__ = ["UNRANKED", "ranks", "ranks_of_products", "require_k"]
 
 UNRANKED = np.iinfo(np.int64).max
 _PARALLEL_FROM = 1 << 24  # comparisons, a millisecond of work
-_AT_ONCE = 1 << 32  # products in one launch, some 100 ms on a core: Ctrl-C waits for it
+_CHUNK = 1 << 32  # products in one launch, some 100 ms on a core: Ctrl-C waits for it
 
 Codes = NDArray[np.int64]
 
 
-def require_places(k: int) -> int:
-    """How many places count: an integer from 1 on, of which no more are told apart than an int64 can."""
+def require_k(k: int) -> int:
+    """How many positions count: an integer from 1 on, of which no more are told apart than an int64 can."""
     return min(require_integer("k", k, 1), UNRANKED // 2)
 
 
@@ -74,7 +74,7 @@ def ranks(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, threads: int |
     not_below = np.empty(rows.size, np.int64)
     large = rows.size * table.shape[1] >= _PARALLEL_FROM
     workers = usable_threads(threads) if large else 1
-    launch(lambda: places.count(False), lambda: places.count(True), workers, table, rows, columns, not_below)
+    launch(lambda: kernels.count(False), lambda: kernels.count(True), workers, table, rows, columns, not_below)
     own = table[rows, columns]
     return np.where(own > -np.inf, not_below - _tied_later(rows, own), UNRANKED)
 
@@ -83,7 +83,7 @@ def ranks_of_products(
     points: NDArray[np.floating],
     items: tuple[NDArray[np.floating], NDArray[np.floating]],
     pairs: tuple[Codes, Codes],
-    hidden: tuple[Codes, Codes],
+    excluded: tuple[Codes, Codes],
     most: int | None = None,
     threads: int | None = None,
 ) -> Codes:
@@ -96,7 +96,7 @@ def ranks_of_products(
     points : ndarray, shape (queries, factors)
     items : (ndarray, shape (items, factors); ndarray, shape (items,))
         Vectors and biases.
-    pairs, hidden : (ndarray of int64, ndarray of int64)
+    pairs, excluded : (ndarray of int64, ndarray of int64)
         Row and column of each relevant pair, and of each that is no candidate; rows ascend, a pair comes once.
     most : int, optional
         Places beyond this are not told apart: they are UNRANKED.
@@ -112,15 +112,15 @@ def ranks_of_products(
     queries = _padded(points, size)
     own, not_below = np.empty(rows.size, np.float32), np.empty(rows.size, np.int64)
     limit = UNRANKED // 2 if most is None else most
-    launches = max(1, _AT_ONCE // max(1, table.size))
+    launches = max(1, _CHUNK // max(1, table.size))
     for first in range(0, size, launches):
         stop = min(first + launches, size)
-        asked, barred = (_part(*listed, first, stop) for listed in (pairs, hidden))
+        asked, barred = (_part(*listed, first, stop) for listed in (pairs, excluded))
         start, end = np.searchsorted(rows, [first, stop])
         width = table.shape[1]
         launch(
-            functools.partial(places.score_and_count, width, False),
-            functools.partial(places.score_and_count, width, True),
+            functools.partial(kernels.score_and_count, width, False),
+            functools.partial(kernels.score_and_count, width, True),
             usable_threads(threads) if (stop - first) * len(table) >= _PARALLEL_FROM else 1,
             queries[first:stop],
             table,
