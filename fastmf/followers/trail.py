@@ -100,8 +100,10 @@ class Trail:
             self._states.pop()
         while self._kept and self._kept[-1].delta.version > delta.restores:
             self._kept.pop()
-        if self._states[-1][-1] != reached:
-            self._states[-1].append(reached)
+        names = self._states[-1]
+        if names[-1] != reached:
+            names.append(reached)
+            del names[1 : max(1, len(names) - _STATES)]  # the first is what the state is called
 
     def since(self, version: int) -> list[Delta]:
         """The Deltas after a version, oldest first.

@@ -31,7 +31,7 @@ class Descent:
         """In passes over the users' past."""
         return bool(recipe.history_epochs)
 
-    def groups(self, factors: int) -> dict[str, Group]:
+    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
         """None besides users and items."""
         return {}
 

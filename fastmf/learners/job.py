@@ -131,8 +131,12 @@ class Learner(Protocol):
     def suits(self, objective: Any) -> bool:
         """Whether models of this objective are learned this way."""
 
-    def groups(self, factors: int) -> dict[str, Group]:
-        """Groups of parameters that a model has besides users and items, by name."""
+    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
+        """Groups of parameters that a model has besides users and items, by name.
+
+        They are for a model with this number of factors and this seed, whose tables may take `budget` bytes each. Names
+        are identifiers.
+        """
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """One epoch on what is kept, by its number, and the loss on what is held out; both return sums."""

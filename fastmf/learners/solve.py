@@ -64,7 +64,7 @@ class Solve:
         """Always."""
         return True
 
-    def groups(self, factors: int) -> dict[str, Group]:
+    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
         """None besides users and items."""
         return {}
 

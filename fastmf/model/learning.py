@@ -27,7 +27,7 @@ from fastmf.memory import default_budget, row_capacity
 from fastmf.model.queries import Queries, require_events
 from fastmf.model.settings import Setting
 from fastmf.pairs import Pairs
-from fastmf.parameters.groups import Group, RowGroup
+from fastmf.parameters.groups import Group, RowGroup, named
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
 from fastmf.plan import PARALLEL_FROM
@@ -414,7 +414,7 @@ class Learning(Queries):
         for stream, side in enumerate(SIDES):
             start = HashedStart.of(self.seed, stream, self.factors, centre)
             groups[side] = RowGroup(Table(layout, start, budget))
-        groups |= self._learner.groups(self.factors)
+        groups |= named(self._learner.groups(self.factors, self.seed, budget))
         history = History(row_capacity(budget, layout.row_bytes), budget, gate)
         return State(groups, history, gate, self.seed, float(np.float32(mean)), centre)
 

@@ -14,9 +14,24 @@ from fastmf.parameters.ids import IdMap, Staged
 from fastmf.parameters.moves import DenseMove, Image, Move
 from fastmf.parameters.table import Table
 
-__all__ = ["DenseGroup", "Group", "RowGroup"]
+__all__ = ["DenseGroup", "Group", "RowGroup", "named"]
 
 _NO_IDS = np.empty(0, np.int64)
+_TAKEN = {"users", "items", "history", "gram"}  # what files have arrays of besides
+
+
+def named(groups: dict[str, Group]) -> dict[str, Group]:
+    """The groups of a learner, whose names files and `trainable` can tell apart.
+
+    Raises
+    ------
+    ValueError
+        Where a name is no identifier, or one that every model uses.
+    """
+    for name in groups:
+        if not name.isidentifier() or name in _TAKEN:
+            raise ValueError(f"groups: {name!r} must be an identifier other than {sorted(_TAKEN)}")
+    return groups
 
 
 class Group(Protocol):

@@ -221,7 +221,7 @@ def test_the_speed_of_training_leaves_out_the_set_up(monkeypatch: pytest.MonkeyP
 
 def test_rows_of_the_model_become_rows_of_the_log() -> None:
     split = data.Split(data.Size(4, 5, 3, 3), ratings([3, 0, 3], [4, 1, 1]), ratings([1], [1]))
-    model = MF(4).fit(Interactions([3, 0, 3], [4, 1, 1], values=[1.0, 2.0, 3.0]), epochs=1, progress=False)
+    model = MF(8).fit(Interactions([3, 0, 3], [4, 1, 1], values=[1.0, 2.0, 3.0]), epochs=1, progress=False)
     vectors = recommenders.vectors_of(model, split)
     scores = vectors.users @ vectors.items.T + vectors.biases
     wanted = model.predict([3, 3, 0], [4, 1, 4], clip=False) - model.global_mean

@@ -13,7 +13,6 @@ from positives import EVENTS, Past, assert_equals_twin, in_flight, model_of, poo
 from strategies import assert_same, bits
 
 from fastmf import MF, Options, losses, samplers
-from fastmf.plan import deal
 
 BANDS = 3
 
@@ -33,7 +32,8 @@ def deterministic(loss: Any, threads: int = 1, **others: Any) -> MF:
 
 def in_blocks(past: Past, items: int, epoch: int) -> Iterable[tuple[list[int], list[tuple[int, int, int, Any]]]]:
     """The blocks of an epoch in order: the items of the band of each, and its events with their places."""
-    item_band = deal(items, BANDS, [3, epoch, BANDS])
+    shuffled = np.random.default_rng([3, epoch, BANDS]).permutation(items).tolist()
+    item_band = [shuffled.index(item) * BANDS // items for item in range(items)]
     ordered, blocks = past.by_user(), []
     user_band = [ordered.users.index(user) * BANDS // len(ordered.users) for user in range(max(ordered.users) + 1)]
     for apart in range(BANDS):

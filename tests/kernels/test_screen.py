@@ -46,7 +46,7 @@ def at_random(size: int, storage: str = "float32", items: int = 150, spread: flo
     return model
 
 
-@pytest.mark.parametrize("size", [1, 3, 16, 33, 64, 100, 300])
+@pytest.mark.parametrize("size", [3, 33, 100, *(pytest.param(one, marks=pytest.mark.slow) for one in (1, 16, 64, 300))])
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 def test_every_width(size: int, storage: str) -> None:
     model = at_random(size, storage)

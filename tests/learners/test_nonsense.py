@@ -37,7 +37,7 @@ def events(part: slice = slice(None), values: Any = VALUES, times: Any = TIMES, 
 
 
 def fitted(some: Interactions | None = None, loss: Any = losses.Squared(), **schedule: Any) -> MF:
-    return MF(factors=4, loss=loss).fit(events(PAST) if some is None else some, epochs=2, progress=False, **schedule)
+    return MF(factors=8, loss=loss).fit(events(PAST) if some is None else some, epochs=2, progress=False, **schedule)
 
 
 def said(call: Callable[[], Any]) -> list[str]:
@@ -60,8 +60,8 @@ def test_values_that_are_all_one_are_told(loss: Any, value: float) -> None:
     batch = events(slice(0, 200), np.full(COUNT, value))
     ways = {
         "fit": lambda: fitted(batch, loss),
-        "update": lambda: MF(4, loss).update(batch),
-        "partial_fit": lambda: MF(4, loss).partial_fit(batch),
+        "update": lambda: MF(8, loss).update(batch),
+        "partial_fit": lambda: MF(8, loss).partial_fit(batch),
     }
     for call in ways.values():
         (line,) = said(call)
@@ -75,12 +75,12 @@ def test_values_without_weight_do_not_make_a_difference() -> None:
     weights = np.where(VALUES == 3, 1.0, 0.0)
     (line,) = said(lambda: fitted(events(weights=weights)))
     assert "the value 3" in line
-    assert said(lambda: MF(4).update(events(slice(0, 100), weights=weights)))
+    assert said(lambda: MF(8).update(events(slice(0, 100), weights=weights)))
     assert not said(lambda: fitted(events(weights=1 - weights)))
 
 
 def test_single_events_that_are_all_one_are_told_when_they_are_flushed() -> None:
-    model = MF(4)
+    model = MF(8)
 
     def stream() -> None:
         for user, item in zip(USERS[:30].tolist(), ITEMS[:30].tolist(), strict=True):
@@ -93,7 +93,7 @@ def test_single_events_that_are_all_one_are_told_when_they_are_flushed() -> None
 
 @pytest.mark.parametrize("loss", [losses.Confidence(), losses.BPR(), losses.Logistic(negatives=2), losses.WARP()])
 def test_losses_for_events_without_values_want_none(loss: Any) -> None:
-    model = MF(4, loss).fit(events(PAST, None), epochs=1, progress=False)
+    model = MF(8, loss).fit(events(PAST, None), epochs=1, progress=False)
     assert not said(lambda: model.update(events(NEXT, None)))
 
 
@@ -106,9 +106,9 @@ def test_a_batch_of_one_value_is_nothing_to_say_where_others_are_known() -> None
 
 
 def test_a_few_events_may_agree() -> None:
-    assert not said(lambda: MF(4).update(events(slice(0, 9), None)))
-    assert said(lambda: MF(4).update(events(slice(0, 10), None)))
-    model = MF(4)
+    assert not said(lambda: MF(8).update(events(slice(0, 9), None)))
+    assert said(lambda: MF(8).update(events(slice(0, 10), None)))
+    model = MF(8)
     assert not said(lambda: model.update(events(slice(0, 5), None)))
     assert said(lambda: model.update(events(slice(5, 10), None)))  # it has seen ten by now
 
@@ -124,7 +124,7 @@ def test_a_warning_made_an_error_leaves_everything_as_it_was() -> None:
         model.update(events(NEXT, times=TIMES * 1000))
     assert (model.version, len(model.history_)) == (0, 2)
     np.testing.assert_array_equal(model.user_factors, before)
-    single = MF(4)
+    single = MF(8)
     for item in range(12):
         single.learn_one(1, item)
     with pytest.raises(DataWarning):
@@ -136,7 +136,7 @@ def test_a_warning_made_an_error_leaves_everything_as_it_was() -> None:
 
 def test_the_line_that_called_is_shown() -> None:
     with pytest.warns(DataWarning) as found:
-        fastmf.MF(4).fit(events(PAST, None), epochs=1, progress=False)  # this very line
+        fastmf.MF(8).fit(events(PAST, None), epochs=1, progress=False)  # this very line
     text = Path(found[0].filename).read_text().splitlines()[found[0].lineno - 1]
     assert "this very line" in text
 
@@ -344,7 +344,7 @@ def test_a_timedelta_goes_with_dates_however_they_came() -> None:
 
 
 def test_a_model_that_starts_with_an_update_takes_the_unit_of_its_first_times() -> None:
-    model = MF(4)
+    model = MF(8)
     model.update(events(slice(0, 100), times=None))
     first = model.update(events(slice(100, 200), times=DATES), half_life=timedelta(30), history_epochs=0)
     assert model.update(events(slice(200, 300), times=DATES.astype("datetime64[us]").astype(int))).events == 100

@@ -15,7 +15,8 @@ from fastmf.errors import DivergenceError
 pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
 USERS, ITEMS = 40, 30
-METHODS = ("cg", "cholesky", "eals")
+slow = pytest.mark.slow  # whose kernels are compiled for nobody else
+METHODS = ("cg", "cholesky", pytest.param("eals", marks=slow))
 each_method = pytest.mark.parametrize("method", METHODS)
 EVENTS = {
     "known": (5, 7),
@@ -86,7 +87,7 @@ def test_a_single_event_of_implicit_feedback_is_an_update_of_one(loss: str, even
 
 @each_method
 @each_event
-@pytest.mark.parametrize("biases", [True, False])
+@pytest.mark.parametrize("biases", [True, pytest.param(False, marks=slow)])
 def test_a_single_rating_is_an_update_of_one(biases: bool, event: str, method: str) -> None:
     for nu, most, weights in SETTINGS:
         model = a_model(losses.Squared(), method, weights, nu=nu, max_history=most, biases=biases)
@@ -173,15 +174,17 @@ class Foreign(Own):
 
 OWN = {
     "own": Own(),
+    "logarithmic": Logarithmic(alpha=2.0, unobserved=0.5, popularity=0.5),
     "in double": InDouble(),
     "likes": Likes(),
     "unmet": Unmet(),
-    "logarithmic": Logarithmic(alpha=2.0, unobserved=0.5, popularity=0.5),
 }
 
 
 @pytest.mark.parametrize("event", ["known", "both new", "long rows"])
-@pytest.mark.parametrize("loss", OWN)
+@pytest.mark.parametrize(
+    "loss", ["own", "logarithmic", *(pytest.param(one, marks=slow) for one in ("in double", "likes", "unmet"))]
+)
 def test_a_single_event_of_an_own_loss_is_an_update_of_one(loss: str, event: str) -> None:
     for nu, most, weights in SETTINGS[1:3]:
         model = a_model(OWN[loss], "cholesky", weights, nu=nu, max_history=most, biases=loss in ("own", "in double"))

@@ -16,7 +16,7 @@ NUMBERS, NAMES = Interactions([1, 2, 3], [10, 20, 10]), Interactions(["a", "b"],
 
 
 def model_of(events: Interactions) -> MF:
-    return MF(factors=4).fit(events, epochs=1, progress=False)
+    return MF(factors=8).fit(events, epochs=1, progress=False)
 
 
 @pytest.mark.parametrize("metric", ["rmse", "ndcg", "auc"])

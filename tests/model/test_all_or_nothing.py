@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -210,32 +211,43 @@ def goes_on(model: MF, following: Change) -> dict[str, Any]:
     return content(model)
 
 
-@pytest.mark.parametrize("following", FOLLOWING.values(), ids=FOLLOWING)
-@pytest.mark.parametrize("name", CHANGES)
-def test_an_interrupted_change_is_not_there_or_whole(name: str, following: Change) -> None:
-    """Interrupted at any line of taking a Delta in; whatever is called next finds the model before it or after it.
+def interrupted_everywhere(
+    make: Callable[[], MF], change: Change, following: str, inside: str | None = None
+) -> list[int]:
+    """Interrupt a change at one line after the other: the next call finds the model before it (0) or after it (1).
 
     Every line before the plainest call, every seventh before others.
     """
-    first, change = CHANGES[name]
-    before, after, start = learned_before(), learned_before(), content(learned_before())
-    for model in (before, after):
-        first(model)
+    ask, start = FOLLOWING[following], content(learned_before())
+    after = make()
     change(after)
-    outcomes = [goes_on(model, following) for model in (before, after)]
-    line, found, step = 0, [], 1 if following is FOLLOWING["version"] else 7
+    outcomes = [goes_on(model, ask) for model in (make(), after)]
+    line, found = 0, []
     while True:
-        model = learned_before()
-        first(model)
-        if not interrupted_at(line, lambda model=model: change(model), "_take_in"):
-            break
-        learned = goes_on(model, following)
+        model = make()
+        if not interrupted_at(line, functools.partial(change, model), inside):
+            return found
+        learned = goes_on(model, ask)
         assert learned in outcomes, f"line {line}"
         found.append(outcomes.index(learned))
         assert_reads(model)
         model.rollback(to=1)
         assert_same(content(model), start)
-        line += step
+        line += 1 if following == "version" else 7
+
+
+@pytest.mark.parametrize("following", FOLLOWING)
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_interrupted_change_is_not_there_or_whole(name: str, following: str) -> None:
+    """Interrupted at any line of taking a Delta in."""
+    first, change = CHANGES[name]
+
+    def prepared() -> MF:
+        model = learned_before()
+        first(model)
+        return model
+
+    found = interrupted_everywhere(prepared, change, following, "_take_in")
     assert found == sorted(found)  # from some line on, it is taken in
     assert name == "flush" or {*found} == {0, 1}  # what was learned in place is there in any case
 
@@ -248,22 +260,8 @@ def test_an_interrupted_single_event_is_not_there_or_whole(pair: tuple[int, int]
         model.learn_one(7, 7, 4.0)
         return model
 
-    before, after, start = one_before(), one_before(), content(learned_before())
-    after.learn_one(*pair, 4.0)
-    outcomes = [goes_on(model, FOLLOWING[following]) for model in (before, after)]
-    line, found, step = 0, [], 1 if following == "version" else 7
-    while True:
-        model = one_before()
-        if not interrupted_at(line, lambda model=model: model.learn_one(*pair, 4.0)):
-            break
-        learned = goes_on(model, FOLLOWING[following])
-        assert learned in outcomes, f"line {line}"
-        found.append(outcomes.index(learned))
-        assert_reads(model)
-        model.rollback(to=1)
-        assert_same(content(model), start)
-        line += step
-    assert step > 1 or {*found} == {0, 1}
+    found = interrupted_everywhere(one_before, lambda model: model.learn_one(*pair, 4.0), following)
+    assert following != "version" or {*found} == {0, 1}
 
 
 def test_an_update_interrupted_anywhere_changes_nothing_before_it_is_taken_in() -> None:

@@ -21,11 +21,11 @@ BEYOND = [2**31, 10**12, 2**63, 2**70, 10**400]
 
 
 def fitted() -> MF:
-    return MF(factors=4).fit(EVENTS, epochs=1, progress=False)
+    return MF(factors=8).fit(EVENTS, epochs=1, progress=False)
 
 
 def solved(**settings: Any) -> MF:
-    return MF(factors=4, loss=losses.Confidence(), solver=optimizers.ALS(**settings))
+    return MF(factors=8, loss=losses.Confidence(), solver=optimizers.ALS(**settings))
 
 
 BOUNDED: dict[str, tuple[Callable[[Any], Any], int | None]] = {
@@ -38,8 +38,8 @@ BOUNDED: dict[str, tuple[Callable[[Any], Any], int | None]] = {
     "Logistic.negatives": (lambda n: MF(loss=losses.Logistic(negatives=n)).fit(EVENTS, epochs=0), None),
     "SampledSoftmax.negatives": (lambda n: MF(loss=losses.SampledSoftmax(n)).fit(EVENTS, epochs=0), None),
     "WARP.trials": (lambda n: MF(loss=losses.WARP(trials=n)).fit(EVENTS, epochs=0), None),
-    "epochs": (lambda n: MF(factors=4).fit(EVENTS, epochs=n), MOST),
-    "batch_size": (lambda n: MF(factors=4).fit(EVENTS, batch_size=n), MOST),
+    "epochs": (lambda n: MF(factors=8).fit(EVENTS, epochs=n), MOST),
+    "batch_size": (lambda n: MF(factors=8).fit(EVENTS, batch_size=n), MOST),
     "events": (lambda n: datasets.synthetic(events=n), MOST),
     "users": (lambda n: datasets.synthetic(users=n), MOST),
     "items": (lambda n: datasets.synthetic(items=n), MOST),
@@ -66,6 +66,7 @@ def test_an_update_that_is_refused_changes_nothing(name: str) -> None:
     np.testing.assert_array_equal(model.user_factors, before[0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 def test_the_largest_are_taken() -> None:
     model = solved(max_history=PAST).fit(EVENTS, epochs=1, progress=False)
@@ -74,11 +75,11 @@ def test_the_largest_are_taken() -> None:
     stepped = fitted()
     stepped.update(EVENTS[:2], max_history=MOST)
     stepped.update(EVENTS[:2], batch_size=MOST)
-    MF(factors=4).fit(EVENTS, epochs=1, batch_size=MOST, progress=False)
+    MF(factors=8).fit(EVENTS, epochs=1, batch_size=MOST, progress=False)
     for loss in (losses.SampledSoftmax(ROOM), losses.WARP(trials=ROOM)):
-        MF(factors=4, loss=loss).fit(EVENTS[:3], epochs=1, progress=False)
+        MF(factors=8, loss=loss).fit(EVENTS[:3], epochs=1, progress=False)
     with pytest.raises(ValueError, match=f"from 1 to {ROOM}, got {ROOM + 1}"):
-        MF(factors=4, loss=losses.WARP(trials=ROOM + 1)).fit(EVENTS[:3], epochs=1, progress=False)
+        MF(factors=8, loss=losses.WARP(trials=ROOM + 1)).fit(EVENTS[:3], epochs=1, progress=False)
 
 
 @pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")

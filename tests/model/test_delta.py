@@ -232,6 +232,19 @@ def test_a_rolled_back_model_goes_on_as_if_nothing_had_been() -> None:
     assert_reads(model)
 
 
+def test_a_state_that_is_come_back_to_for_ever_keeps_few_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastmf.followers.trail._STATES", 5)
+    model, before = fitted(), content(fitted())
+    for _ in range(20):
+        model.rollback(model.update(NEW))
+    (names,) = model._state.trail.names
+    assert (len(names), names[0].version, names[-1].version) == (5, 0, 40)
+    for version in (40, 0):
+        model.update(NEW)
+        model.rollback(to=version)
+        assert_same(content(model), before)
+
+
 def test_the_inverse_undoes_other_copies_too() -> None:
     model = fitted()
     replica, before = model.copy(), content(model)

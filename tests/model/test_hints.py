@@ -99,7 +99,7 @@ def test_what_a_hint_says_works(instead: str) -> None:
 )
 def test_a_fit_says_how_it_is_asked(name: str, value: Any, instead: str) -> None:
     with pytest.raises(TypeError, match=rf"^fit\(\) takes no '{name}'; write ") as caught:
-        MF(factors=2).fit(EVENTS, **{name: value})
+        MF(factors=8).fit(EVENTS, **{name: value})
     assert written(caught.value) == instead
 
 
@@ -117,7 +117,7 @@ def test_a_fit_says_how_it_is_asked(name: str, value: Any, instead: str) -> None
     ],
 )
 def test_an_update_says_how_it_is_written(name: str, value: Any, instead: str) -> None:
-    model = MF(factors=2)
+    model = MF(factors=8)
     for call in (lambda: Update(**{name: value}), lambda: model.update(EVENTS, **{name: value})):
         with pytest.raises(TypeError, match=rf"^Update\(\) takes no '{name}'; write ") as caught:
             call()
@@ -147,7 +147,7 @@ def test_an_update_says_how_it_is_written(name: str, value: Any, instead: str) -
 )
 def test_questions_and_events_say_it_too(call: Any, message: str) -> None:
     with pytest.raises(TypeError) as caught:
-        call(MF(factors=2).fit(EVENTS, epochs=1))
+        call(MF(factors=8).fit(EVENTS, epochs=1))
     assert str(caught.value).endswith(message)
 
 
@@ -232,7 +232,7 @@ def test_values_within_values_and_of_an_update_say_it_too() -> None:
     with pytest.raises(TypeError, match=r"^sampler must be .*; write samplers.Uniform\(\)$"):
         MF(loss=losses.WARP(sampler=samplers.Uniform))
     with pytest.raises(TypeError, match=r"^loss must be .*; write losses.Huber\(\)$"):
-        MF(factors=2).update(EVENTS, loss="huber")
+        MF(factors=8).update(EVENTS, loss="huber")
 
 
 def test_a_name_that_means_nothing_here_gets_all_there_are() -> None:
@@ -284,7 +284,7 @@ FROM_SPARSE = "fastmf.Interactions.from_sparse(matrix)"
     ids=lambda case: type(case).__name__,
 )
 def test_what_is_no_interactions_says_how_they_are_made(given: Any, instead: str) -> None:
-    model = MF(factors=2)
+    model = MF(factors=8)
     for learn in (model.fit, model.update, model.partial_fit, lambda events: model.fit(events, np.ones(2))):
         with pytest.raises(
             DataError, match=rf"^events must be fastmf.Interactions, got {type(given).__name__}; "
@@ -309,10 +309,10 @@ def test_a_column_of_values_beside_the_events_belongs_into_them() -> None:
     with pytest.raises(
         TypeError, match=r"^partial_fit\(\) takes one .*; write fastmf.Interactions\(users, items, values\)$"
     ):
-        MF(factors=2).partial_fit(np.ones((3, 2)), np.ones(3))
+        MF(factors=8).partial_fit(np.ones((3, 2)), np.ones(3))
 
 
 def test_a_delta_is_no_batch() -> None:
-    model = MF(factors=2).fit(EVENTS, epochs=1)
+    model = MF(factors=8).fit(EVENTS, epochs=1)
     with pytest.raises(DataError, match=r"got Delta; write apply\(delta\)$"):
         model.update(model.update(EVENTS))

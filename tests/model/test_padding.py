@@ -29,7 +29,7 @@ catalogues = pytest.mark.parametrize(("items", "padding"), CATALOGUES.values(), 
 def fitted(items: list[Any]) -> MF:
     """A model of four items; user 1 has met the first two of them."""
     events = Interactions([1, 1, 2, 2, 3, 4], [*items, items[0], items[0]], values=[1, 2, 3, 4, 5, 5])
-    return MF(factors=4).fit(events, epochs=1, progress=False)
+    return MF(factors=8).fit(events, epochs=1, progress=False)
 
 
 @catalogues
@@ -80,7 +80,7 @@ def test_a_ranking_says_what_is_real_where_the_catalogue_knows_more_than_the_mod
 def test_kept_lists_follow_where_their_padding_becomes_an_item(first: Any) -> None:
     text = first == ""
     items = ["b", "c", "d"] if text else [5, 6, 7]
-    model = MF(factors=4).fit(Interactions([1, 1, 2, 3, 3, 3], [*items, *items]), epochs=1, progress=False)
+    model = MF(factors=8).fit(Interactions([1, 1, 2, 3, 3, 3], [*items, *items]), epochs=1, progress=False)
     lists, users = model.lists(k=9), [1, 2, 3]
 
     def assert_current() -> None:
@@ -100,7 +100,7 @@ def test_kept_lists_follow_where_their_padding_becomes_an_item(first: Any) -> No
 
 @pytest.mark.parametrize("k", [6, 10**6, 2**31, sys.maxsize, 2**64, 10**30])
 def test_k_beyond_the_catalogue_costs_the_catalogue(k: int) -> None:
-    model = MF(factors=4).fit(Interactions([1, 1, 2, 3], [1, 2, 3, 4]), epochs=1, progress=False)
+    model = MF(factors=8).fit(Interactions([1, 1, 2, 3], [1, 2, 3, 4]), epochs=1, progress=False)
     session = Interactions([9], [1])
     answers = {
         "recommend": model.recommend([1, 7], k=k),
@@ -121,7 +121,7 @@ def test_k_beyond_the_catalogue_costs_the_catalogue(k: int) -> None:
 @pytest.mark.parametrize("unseen", [True, False])
 def test_kept_lists_widen_with_the_catalogue(k: int, unseen: bool) -> None:
     rng = np.random.default_rng(0)
-    model = MF(factors=4).fit(Interactions(rng.integers(0, 9, 20), rng.integers(0, 4, 20)), epochs=1, progress=False)
+    model = MF(factors=8).fit(Interactions(rng.integers(0, 9, 20), rng.integers(0, 4, 20)), epochs=1, progress=False)
     lists = model.lists(k=k, exclude_seen=unseen)
 
     def assert_current() -> None:

@@ -213,7 +213,7 @@ def test_the_temporary_file_is_beside_the_file_that_a_link_leads_to(
     (tmp_path / "link").symlink_to("disk/model")
     renamed, replace = [], os.replace
     monkeypatch.setattr(os, "replace", lambda one, other: (renamed.append((one, other)), replace(one, other)))
-    files.write(tmp_path / "inverse_link", b"new")
+    files.write(tmp_path / "link", b"new")
     assert [Path(name).parent for name in renamed[0]] == [tmp_path / "disk"] * 2
 
 

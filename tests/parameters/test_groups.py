@@ -38,8 +38,8 @@ class Tagging(Steps):
     def suits(self, objective: Any) -> bool:
         return type(objective.loss) is losses.Huber
 
-    def groups(self, factors: int) -> dict[str, Group]:
-        tags = RowGroup(Table(TAGGED, HashedStart.of(0, 7, SIZE), 1 << 20))
+    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
+        tags = RowGroup(Table(TAGGED, HashedStart.of(seed, 7, SIZE), budget))
         return {"tags": tags, "map": DenseGroup({"sums": np.zeros((2, 2), np.float32), "seen": np.zeros(1, np.int64)})}
 
     def update(self, job: UpdateJob) -> Training:
@@ -374,3 +374,11 @@ def test_images_hold_any_number_of_parts() -> None:
     assert image.within(1.0)
     image[2][1, 1] = np.inf
     assert not image.within(1.0)
+
+
+@pytest.mark.parametrize("name", ["users", "history", "gram", "map.sums", "", "two words"])
+def test_a_name_that_files_could_confuse_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = DenseGroup({"sums": np.zeros(1)})
+    monkeypatch.setattr(Tagging, "groups", lambda *_: {name: group})
+    with pytest.raises(ValueError, match=f"^groups: '{name}' must be an identifier other than "):
+        MF(factors=FACTORS, loss=losses.Huber()).fit(some_events(0), epochs=1)

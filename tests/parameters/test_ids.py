@@ -135,7 +135,7 @@ def test_what_is_in(one: Any) -> None:
 
 def test_known_ids_can_be_asked_about() -> None:
     for users in ([3, 1, 2], ["c", "a", "b"]):
-        model = MF(factors=4).fit(Interactions(users, [1, 2, 3]), epochs=1, progress=False)
+        model = MF(factors=8).fit(Interactions(users, [1, 2, 3]), epochs=1, progress=False)
         for asked in (model.users, list(model.users), model.users.values, np.asarray(model.users)):
             assert model.recommend(asked, k=1).ids.shape == (3, 1)
             assert model.users.rows(asked).tolist() == [0, 1, 2]

@@ -49,13 +49,13 @@ nowhere = pytest.mark.parametrize("make", NOWHERE.values(), ids=NOWHERE)
 @pytest.mark.parametrize("progress", [None, False, True])
 def test_a_fit_needs_no_standard_error(monkeypatch: pytest.MonkeyPatch, make: Any, progress: bool | None) -> None:
     monkeypatch.setattr(sys, "stderr", make())
-    model = MF(factors=4).fit(EVENTS, epochs=2, progress=progress)
+    model = MF(factors=8).fit(EVENTS, epochs=2, progress=progress)
     assert len(model.history_) == 2
 
 
 def test_a_bar_is_shown_where_there_is_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    MF(factors=4).fit(EVENTS, epochs=2, progress=True)
+    MF(factors=8).fit(EVENTS, epochs=2, progress=True)
     assert "2/2" in sys.stderr.getvalue()
 
 
@@ -83,7 +83,7 @@ def test_what_an_encoding_lacks_is_put_plainly(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_what_models_print_is_ascii() -> None:
-    model = MF(factors=4).fit(EVENTS, epochs=1, progress=False)
+    model = MF(factors=8).fit(EVENTS, epochs=1, progress=False)
     told: list[object] = [
         model,
         model.update(EVENTS),
