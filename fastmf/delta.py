@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class Identity(NamedTuple):
 
 def new_identity() -> str:
     """A name that nothing else has: 128 random bits in hexadecimal."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 @dataclass(frozen=True, eq=False)

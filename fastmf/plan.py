@@ -13,7 +13,7 @@ from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.grouping import arrange, count_blocks, order_by
 from fastmf.log.events import Events
 
-__all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight", "pieces", "slices"]
+__all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight", "pieces"]
 
 PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
 _BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
@@ -59,7 +59,7 @@ class Plan(NamedTuple):
         elif order != "arrival":
             raise ValueError(f'order must be "user" or "arrival", got {order!r}')
         count = events.users.size
-        bounds = np.append(np.arange(0, max(count, 1), _PIECE), count)
+        bounds = np.array([*range(0, max(count, 1), _PIECE), count])
         return cls(events, bounds, np.arange(bounds.size, dtype=np.int64), in_flight)
 
     def after(self, past: Events) -> Plan:
@@ -170,11 +170,6 @@ def pieces(bounds: np.ndarray, most: float, row: float = 0.0) -> list[tuple[int,
     ends = np.arange(0, work[-1], max(most, 1))
     firsts = np.unique(np.searchsorted(work, ends, "right") - 1)
     return list(zip(firsts.tolist(), [*firsts[1:].tolist(), bounds.size - 1], strict=False))
-
-
-def slices(count: int, piece: int) -> list[slice]:
-    """Consecutive parts of so many things, `piece` in each."""
-    return [slice(first, first + piece) for first in range(0, count, piece)]
 
 
 def deal(rows: int, bands: int, seed: int | list[int]) -> np.ndarray:

@@ -331,7 +331,7 @@ class Objective(NamedTuple):
     @property
     def classes(self) -> tuple[Any, ...]:
         """What kernels are specialised on."""
-        return tuple(type(value) for value in self if value is not None)
+        return tuple(map(type, self[:3] if self.sampler is None else self))
 
     def override(self, loss: Any, regularizer: Any) -> Objective:
         """The same with another loss or regularizer, where one is given."""

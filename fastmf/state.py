@@ -221,7 +221,7 @@ class State:
                 raise StaleDelta(f"new {name} of the Delta are known to this model")
         if delta.restores is not None:
             self._require_newest(delta)
-        counts = self._counts_after(delta)
+        counts = self._counts_after(delta, self.counts)
         delta.log.require(*(counts[name] for name in SIDES))
         for name, move in delta.moves.items():
             self.groups[name].require(move.inverse(), counts[name])
@@ -238,9 +238,10 @@ class State:
         if not all(np.array_equal(getattr(newest, name), getattr(delta.log, name)) for name in (*SIDES, "values")):
             raise StaleDelta("the events that the Delta takes back are not the newest of this model")
 
-    def _counts_after(self, delta: Delta) -> dict[str, int]:
-        fresh = delta.new_ids if delta.restores is None else {}
-        return {name: count + len(fresh.get(name, ())) for name, count in self.counts.items()}
+    def _counts_after(self, delta: Delta, counts: dict[str, int]) -> dict[str, int]:
+        if delta.restores is not None:
+            return counts
+        return counts | {name: counts[name] + len(fresh) for name, fresh in delta.new_ids.items()}
 
     def inverse_of(self, delta: Delta) -> Delta:
         """The Delta that takes back one from outside; StaleDelta unless that is the newest, ValueError as `require`.
@@ -273,14 +274,15 @@ class State:
         CapacityError
             Where the memory budget does not allow it; nothing has changed then.
         """
-        counts = self._counts_after(delta)
+        before = self.counts
+        counts = self._counts_after(delta, before)
         for name, move in delta.moves.items():
             self.groups[name].require(move, counts[name])
         if delta.restores is None:
             for name, fresh in delta.new_ids.items():
                 self.groups[name].prepare(fresh)
             self.history.require_room(delta.events)
-        pending = Pending(delta, self.counts, len(self.history))
+        pending = Pending(delta, before, len(self.history))
         self._take_in((pending,) if flush is None else (flush, pending))
 
     def absorb(self, flush: Pending) -> None:

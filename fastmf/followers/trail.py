@@ -103,7 +103,7 @@ class Trail:
         names = self._states[-1]
         if names[-1] != reached:
             names.append(reached)
-            del names[1 : max(1, len(names) - _STATES)]  # the first is what the state is called
+            del names[1 : max(1, len(names) - _STATES + 1)]  # the first is what the state is called
 
     def since(self, version: int) -> list[Delta]:
         """The Deltas after a version, oldest first.

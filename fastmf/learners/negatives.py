@@ -68,6 +68,8 @@ class Runs(NamedTuple):
 
     def pieces(self, order: np.ndarray, chunk: int) -> Iterator[tuple[int, int]]:
         """Parts of an order of runs that hold about so many events each."""
+        if self.bounds[-1] <= chunk:
+            return iter([(0, order.size)] if order.size else [])
         ends = np.cumsum(np.diff(self.bounds)[order])
         cuts = np.searchsorted(ends, np.arange(chunk, int(self.bounds[-1]), chunk)) + 1
         return itertools.pairwise(np.unique(np.concatenate([[0], cuts, [order.size]])).tolist())

@@ -65,14 +65,13 @@ def _judge_values_of_batch(state: State, batch: Interactions, objective: Any) ->
     history, (low, high), values = state.history, state.seen, batch.values
     if not objective.on_scale or len(history) + len(batch) < _ENOUGH or not len(batch):
         return
-    largest = max(abs(low), abs(high))
-    other = _OTHER_SCALE * largest
-    if 0 < other < np.inf and abs(values[len(values) // 2]) > other and abs(_median(values)) > other:
+    other = _OTHER_SCALE * max(abs(low), abs(high))
+    if 0 < other < np.inf and abs(float(values[len(values) // 2])) > other and abs(_median(values)) > other:
         warn(
             f"values: their median is {_median(values):.3g}, and the model has seen values from {low:g} to {high:g}; "
             "on another scale they spoil the rows that they move: bring them to that scale, or fit anew"
         )
-    elif (values[0] == values[-1] or batch.weights is not None) and _alike(values, batch.weights):
+    elif (low == -np.inf or low >= high) and _alike(values, batch.weights):  # else the model has seen several
         value = float(values[0] if batch.weights is None else values[batch.weights > 0][0])
         if low == -np.inf:  # vectors from elsewhere: what they were trained on nobody knows
             known = history.recent(_RECENT).values

@@ -28,6 +28,11 @@ class Events(NamedTuple):
         """Some of the events."""
         return Events(*(None if column is None else column[positions] for column in self))  # type: ignore[arg-type]
 
+    def pieces(self, size: int) -> list[Events]:
+        """The events in consecutive parts of so many, as views."""
+        count = self.users.size
+        return [self] if 0 < count <= size else [self.take(slice(n, n + size)) for n in range(0, count, size)]
+
     def copy(self) -> Events:
         """The same events in memory of their own."""
         return Events(*(None if column is None else column.copy() for column in self))  # type: ignore[arg-type]

@@ -271,7 +271,7 @@ class History:
         unweighted = len(self) if self.unweighted is None else self.unweighted
         columns = (getattr(self._log, other), self._log.values, self._log.weights, unweighted, self._log.times)
         log.fetch(positions, *columns, found, values, weights, times)
-        positions = np.repeat(np.arange(bounds.size - 1, dtype=np.int32), np.diff(bounds))
+        positions = np.repeat(np.arange(bounds.size - 1, dtype=np.int32), bounds[1:] - bounds[:-1])
         known = times if self._timed else None
         return Events(**{side: positions, other: found}, values=values, weights=weights, times=known)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ class Image(tuple[np.ndarray, ...]):
         """Whether every number has a finite square, and no factor is beyond `largest`."""
         parts = (part.ravel() for part in self)  # a sum of squares is finite only where every term is
         with np.errstate(over="ignore"):
-            finite = all(np.isfinite(np.dot(part, part)) for part in parts)
+            finite = all(math.isfinite(np.dot(part, part)) for part in parts)
         return finite and (largest == np.inf or bool((np.abs(self[0]) <= largest).all()))
 
     @classmethod

@@ -94,7 +94,7 @@ class Table:
 
     def require_rows(self, rows: np.ndarray, values: Image, count: int) -> None:
         """Raise ValueError unless `values` are rows of this table's form, numbered below `count`."""
-        shapes = [(rows.size, width) for width in self.layout.widths]
+        shapes = [(rows.size, part.shape[1]) for part in self.parts]
         if [part.shape for part in values] != shapes or any(part.dtype != np.float32 for part in values):
             raise ValueError(f"rows of shape {values[0].shape} do not fit a table of {self.shape.size} factors")
         if self.layout.largest < np.inf and not (np.abs(values[0]) <= self.layout.largest).all():
@@ -104,9 +104,10 @@ class Table:
 
     def gather(self, rows: np.ndarray) -> Image:
         """Copies of some rows; one that the table does not have is as it starts."""
-        widths = self.layout.widths
-        found = aligned(rows.size, widths[0]), np.empty((rows.size, widths[1]), np.float32)
+        found = aligned(rows.size, self.shape.width), np.empty((rows.size, self.records.shape[1]), np.float32)
         gather(self.shape.width, self.shape.size)(*self.parts[:2], rows, self.count, self.start.form, *found)
+        if not self.layout.further:
+            return Image(found)
         known = np.minimum(rows, max(self.count - 1, 0))
         more = (np.where((rows < self.count)[:, None], part[known], np.float32(0)) for part in self.parts[2:])
         return Image((*found, *more))

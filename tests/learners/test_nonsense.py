@@ -162,7 +162,7 @@ def test_events_without_values_are_told_to_a_model_of_vectors() -> None:
 
 def test_an_update_that_made_its_own_events_worse_by_far_is_told() -> None:
     model = fitted()
-    (line,) = said(lambda: model.update(events(NEXT), rate=0.8))
+    (line,) = said(lambda: model.update(events(NEXT), rate=1.0))
     assert "the update took the loss of its own events from" in line
     assert "roll it back" in line
     assert not said(lambda: fitted().update(events(NEXT), rate=0.01))

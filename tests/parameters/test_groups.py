@@ -381,4 +381,4 @@ def test_a_name_that_files_could_confuse_is_refused(name: str, monkeypatch: pyte
     group = DenseGroup({"sums": np.zeros(1)})
     monkeypatch.setattr(Tagging, "groups", lambda *_: {name: group})
     with pytest.raises(ValueError, match=f"^groups: '{name}' must be an identifier other than "):
-        MF(factors=FACTORS, loss=losses.Huber()).fit(some_events(0), epochs=1)
+        MF(factors=FACTORS, loss=losses.Huber()).fit(some_events(), epochs=1)

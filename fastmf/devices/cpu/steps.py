@@ -11,7 +11,7 @@ from fastmf.kernels.core.launch import launch
 from fastmf.kernels.train import minibatch, pointwise
 from fastmf.log.events import SIDES, Events
 from fastmf.memory import aligned
-from fastmf.plan import Plan, slices
+from fastmf.plan import Plan
 
 __all__ = ["measure", "minibatches", "steps"]
 
@@ -63,8 +63,8 @@ def minibatches(working: Any, events: Events, objective: Any, movable: dict[str,
     limits = (movable["users"], movable["items"])
     piece = -(-_CHUNK // (batch_size * shape.width)) * batch_size  # whole batches
     return sum(
-        float(kernel(events.take(some)[:4], batch_size, *sides, limits, working.mean, *objective.values))
-        for some in slices(events.users.size, piece)
+        float(kernel(some[:4], batch_size, *sides, limits, working.mean, *objective.values))
+        for some in events.pieces(piece)
     )
 
 
@@ -73,7 +73,5 @@ def measure(working: Any, events: Events, objective: Any) -> float:
     """The summed loss of events, moving nothing."""
     kernel = pointwise.measure(working.shape, objective.classes[:1])
     now = *working.now["users"], *working.now["items"]
-    return sum(
-        float(kernel(events.take(some)[:4], *now, working.mean, objective.loss))
-        for some in slices(events.users.size, _CHUNK // working.shape.width)
-    )
+    pieces = events.pieces(_CHUNK // working.shape.width)
+    return sum(float(kernel(some[:4], *now, working.mean, objective.loss)) for some in pieces)
