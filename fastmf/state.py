@@ -13,20 +13,19 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from fastmf.delta import Delta, Identity, new_identity
-from fastmf.errors import StaleDelta
 from fastmf.followers.grams import Gram, Grams
 from fastmf.followers.quantized import QuantizedScan
 from fastmf.followers.trail import Trail
 from fastmf.gate import Gate
-from fastmf.log.events import SIDES, Events
+from fastmf.log.events import Events
 from fastmf.log.history import History
 from fastmf.parameters.groups import Group, RowGroup
 from fastmf.scratch import Scratch
 
-__all__ = ["Pending", "State"]
+__all__ = ["CHANGING", "Pending", "State"]
 
 _T = TypeVar("_T")
-_CHANGING = ("low", "high", "dated")
+CHANGING = ("low", "high", "dated")  # the numbers that a Delta may change
 
 
 class Pending(NamedTuple):
@@ -120,7 +119,7 @@ class State:
     @property
     def scalars(self) -> dict[str, float]:
         """The numbers that an update may change: the range of values seen, and whether times are those of dates."""
-        return dict(zip(_CHANGING, self.range.tolist(), strict=True))
+        return dict(zip(CHANGING, self.range.tolist(), strict=True))
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -157,10 +156,10 @@ class State:
     @property
     def next_version(self) -> int:
         """The version that the next change leads to: single events that no Delta has told of yet come before it."""
-        return self.version + 1 + self._unflushed
+        return self.version + 1 + self.unflushed
 
     @property
-    def _unflushed(self) -> bool:
+    def unflushed(self) -> bool:
         """Whether there are single events that no Delta has told of yet."""
         return self.journal is not None and self.journal.events > 0
 
@@ -191,80 +190,16 @@ class State:
 
     # --- change -------------------------------------------------------------------------------------------------------
 
-    def check(self, delta: Delta) -> None:
-        """Raise StaleDelta unless a Delta from outside starts from this state, ValueError unless it fits it."""
-        if not isinstance(delta, Delta):
-            raise TypeError(f"expected a Delta, got {type(delta).__name__}")
-        if delta.lineage != self.lineage:
-            raise StaleDelta(f"the Delta belongs to model {str(delta.lineage)[:8]}, this is {self.lineage[:8]}")
-        if delta.parent != self.head or delta.parent_version != self.version:
-            raise StaleDelta(
-                f"the Delta starts from version {delta.parent_version} ({str(delta.parent)[:8]}), "
-                f"the model is at version {self.version} ({self.head[:8]})"
-            )
-        if self._unflushed:
-            raise StaleDelta(f"the model has learned single events since version {self.version}: flush or roll back")
-        self.require(delta)
-
-    def require(self, delta: Delta) -> None:
-        """Raise StaleDelta or ValueError unless all that a Delta from outside says fits this state."""
-        delta.require_form()
-        for name in sorted({*delta.moves, *delta.new_ids} - set(self.groups)):
-            raise StaleDelta(f"the Delta names the group {name!r}, which this model has not")
-        for name in SIDES:
-            if name not in delta.moves or name not in delta.new_ids:
-                raise StaleDelta(f"the Delta says nothing of {name}")
-        if set(delta.scalars) != set(_CHANGING):
-            raise StaleDelta(f"the Delta changes {sorted(delta.scalars)}, which are not this model's {list(_CHANGING)}")
-        for name, ids in delta.new_ids.items():
-            if delta.restores is None and not self.groups[name].lacks(ids):
-                raise StaleDelta(f"new {name} of the Delta are known to this model")
-        if delta.restores is not None:
-            self._require_newest(delta)
-        counts = self._counts_after(delta, self.counts)
-        delta.log.require(*(counts[name] for name in SIDES))
-        for name, move in delta.moves.items():
-            self.groups[name].require(move.inverse(), counts[name])
-            self.groups[name].require(move, counts[name])
-
-    def _require_newest(self, delta: Delta) -> None:
-        """Raise StaleDelta unless what a Delta takes back came in last."""
-        for name, ids in delta.new_ids.items():
-            first = self.counts[name] - len(ids)
-            if first < 0 or not np.array_equal(self.groups[name].ids_from(first), ids):
-                raise StaleDelta(f"the {name} that the Delta takes back are not the newest of this model")
-        count = len(self.history)
-        newest = self.history.between(max(count - delta.events, 0), count)
-        if not all(np.array_equal(getattr(newest, name), getattr(delta.log, name)) for name in (*SIDES, "values")):
-            raise StaleDelta("the events that the Delta takes back are not the newest of this model")
-
-    def _counts_after(self, delta: Delta, counts: dict[str, int]) -> dict[str, int]:
+    def counts_after(self, delta: Delta) -> dict[str, int]:
+        """Rows of each group once a Delta is taken in; before, where it takes rows back."""
+        counts = self.counts
         if delta.restores is not None:
             return counts
         return counts | {name: counts[name] + len(fresh) for name, fresh in delta.new_ids.items()}
 
-    def inverse_of(self, delta: Delta) -> Delta:
-        """The Delta that takes back one from outside; StaleDelta unless that is the newest, ValueError as `require`.
-
-        Where the trail has kept that Delta, its own counts.
-        """
-        if not isinstance(delta, Delta):
-            raise TypeError(f"expected a Delta, got {type(delta).__name__}")
-        newest = self.trail.newest
-        if delta.lineage != self.lineage or delta.restores is not None or delta.reached != newest:
-            told = "there is none" if newest is None else f"which is version {newest.version}"
-            raise StaleDelta(f"version {delta.version} is not the newest update, {told}")
-        if self._unflushed:
-            raise StaleDelta(f"version {delta.version} is not the newest change: single events came after it")
-        delta.require_form()
-        inverse = delta.inverse(self.head, self.next_version)
-        self.require(inverse)
-        kept = self.trail.last
-        return inverse if kept is None else kept.inverse(self.head, self.next_version)
-
     def flush(self) -> Pending | None:
         """What single events did that no Delta has told of yet, as one that :meth:`advance` takes in first."""
-        return self.journal.told() if self._unflushed else None
+        return self.journal.told() if self.unflushed else None
 
     def advance(self, delta: Delta, flush: Pending | None = None) -> None:
         """Take in a Delta that starts from this state, or from where a flush leads, all or nothing.
@@ -274,15 +209,14 @@ class State:
         CapacityError
             Where the memory budget does not allow it; nothing has changed then.
         """
-        before = self.counts
-        counts = self._counts_after(delta, before)
+        counts = self.counts_after(delta)
         for name, move in delta.moves.items():
             self.groups[name].require(move, counts[name])
         if delta.restores is None:
             for name, fresh in delta.new_ids.items():
                 self.groups[name].prepare(fresh)
             self.history.require_room(delta.events)
-        pending = Pending(delta, before, len(self.history))
+        pending = Pending(delta, self.counts, len(self.history))
         self._take_in((pending,) if flush is None else (flush, pending))
 
     def absorb(self, flush: Pending) -> None:
@@ -347,7 +281,7 @@ class State:
             self.history.truncate(events - delta.events)
         for name, move in delta.moves.items():
             self.groups[name].write(move)
-        for place, name in enumerate(_CHANGING):
+        for place, name in enumerate(CHANGING):
             if name in delta.scalars:
                 self.range[place] = delta.scalars[name][1]
         for follower in self.followers.values():
@@ -370,7 +304,7 @@ class State:
 
     def identity_of_copy(self) -> Identity:
         """The name that a copy, or a file, of the state as it is goes by."""
-        if self._unflushed:
+        if self.unflushed:
             return Identity(new_identity(), self.version)
         return self.identity
 
@@ -402,7 +336,7 @@ class State:
                 raise ValueError(f"{name} is {number}")
         self._means = {name: found[name] for name in self._means}
         self.global_mean = np.float32(found["global_mean"])
-        self.range[:] = [found[name] for name in _CHANGING]
+        self.range[:] = [found[name] for name in CHANGING]
         unknown = sorted({key.split(".")[0] for key in arrays} - {*self.groups, "gram", "history"})
         if unknown:
             raise ValueError(f"it has arrays of {unknown}, which this model has not")

@@ -14,7 +14,7 @@ from fastmf.kernels.core.rng import draw
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import negatives, pairwise
 from fastmf.learners.working import WorkingSet
-from fastmf.log.events import Events
+from fastmf.log.events import SIDES, Events
 from fastmf.log.history import History
 from fastmf.parameters.table import Table
 from fastmf.plan import Plan, deal
@@ -25,7 +25,6 @@ __all__ = ["FEWEST", "Known", "Negatives", "Runs", "as_positives", "require_sing
 _CHUNK = 1 << 26  # factors, entries of lists times width, between two chances for Ctrl-C
 _SAMPLE = 256  # events by which the mass of a sampler is estimated
 FEWEST = 64  # items of a band: with fewer, users would know them all
-_NO_BAND = np.empty(0, np.int32), 0, 0
 _NOTHING, _NO_SHARES, _NO_BASES = np.zeros(1, np.int32), np.empty(0, np.float32), np.empty(0, np.int64)
 MEASURE = -1  # the number of the pass that only measures: its draws are the same at every call
 
@@ -136,7 +135,7 @@ class Negatives:
         for first, last in runs.pieces(order, max(1, _CHUNK // (length * self.working.shape.width))):
             workers = min(threads, -(-(last - first) // pairwise.CHUNK))
             sums = np.zeros(-(-(last - first) // pairwise.CHUNK))
-            work = (order, runs.bounds, first, last), runs.events, (*pool, *_NO_BAND), mass
+            work = (order, runs.bounds, first, last), runs.events, pool, mass
             self._launch(run, work, objective, movable, epoch, workers, sums)
             lost += float(sums.sum())
         return lost
@@ -170,14 +169,14 @@ class Negatives:
         run = functools.partial(runner("compare in blocks"), form)
         order, sums = plan.block_order(self._seed, epoch), np.zeros(len(plan.bounds) - 1)
         for first, last in plan.pieces(shape.width * (1 + self._length(objective))):
-            work = (plan.bounds, order, bands, first, last), plan.events, (*pool, members, starts), mass
+            work = (plan.bounds, order, bands, first, last), plan.events, pool, mass
             self._launch(run, work, objective, self.working.movable, epoch, min(threads, bands), sums)
         return float(sums.sum())
 
     def _launch(
         self,
         run: Callable[..., None],
-        work: tuple[Any, Events, tuple[Any, ...], float],
+        work: tuple[Any, Events, negatives.Pool, float],
         objective: Objective,
         movable: dict[str, int],
         epoch: int,
@@ -193,14 +192,10 @@ class Negatives:
             workers,
             order,
             (events.users, events.items, events.weights),
-            (*self._known, bool(objective.loss.allow_seen), *self._sets),
+            negatives.Seen(*self._known, bool(objective.loss.allow_seen), *self._sets),
             (
-                *working.now["users"],
-                *working.before["users"],
-                *working.now["items"],
-                *working.before["items"],
-                outside.factors,
-                outside.records,
+                *((*working.now[side], *working.before[side]) for side in SIDES),
+                (outside.factors, outside.records),
             ),
             pool,
             (key, length, mass),
@@ -223,7 +218,7 @@ class Negatives:
             return self._items
         return int(objective.loss.trials if objective.loss.kind == "pairwise" else objective.loss.negatives)
 
-    def _pool(self, events: Events, objective: Objective) -> tuple[tuple[Any, ...], float]:
+    def _pool(self, events: Events, objective: Objective) -> tuple[negatives.Pool, float]:
         """What the sampler draws from, as kernels take it, and the sum of what it keeps of every event."""
         marks = self.marks
         rows, more, counts, further, sampler = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING, objective.sampler
@@ -240,11 +235,12 @@ class Negatives:
             counts = np.bincount(events.items, minlength=1).astype(np.int32)
             rows = events.items if self._table is None else self.working.rows["items"][events.items]
             mass = _mean_kept(objective, counts[_spread_over(events.items)]) * rows.size
-        return (self._items, rows, more, counts, further, marks, shares, others), mass
+        drawn = rows.size, rows, more.size, more, counts, further, marks, shares.size, shares, others
+        return negatives.Pool(self._items, *drawn, _NOTHING[:0], _NO_BASES), mass
 
     def _pool_of_bands(
         self, events: Events, objective: Objective, members: np.ndarray, starts: np.ndarray
-    ) -> tuple[tuple[Any, ...], float]:
+    ) -> tuple[negatives.Pool, float]:
         """The same for draws from bands, the items of which are side by side: an alias table for each."""
         sampler, counts, further, mass = objective.sampler, _NOTHING, _NOTHING, 1.0
         shares, others = _NO_SHARES, _NOTHING[:0]
@@ -253,7 +249,8 @@ class Negatives:
             if sampler.source == "batch":
                 counts, further = np.bincount(events.items, minlength=self._items).astype(np.int32), 0 * further
             shares, others, mass = _alias_tables(sampler, counts[members] + further[members], starts)
-        return (self._items, _NOTHING[:0], _NOTHING[:0], counts, further, _NOTHING, shares, others), mass
+        drawn = 0, _NOTHING[:0], 0, _NOTHING[:0], counts, further, _NOTHING, shares.size, shares, others
+        return negatives.Pool(self._items, *drawn, members, starts), mass
 
     def _tabled(self, sampler: Any) -> tuple[np.ndarray, np.ndarray, float]:
         """The alias table of a sampler, and its mass; made once, since it takes a visit to every item."""

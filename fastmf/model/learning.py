@@ -1,4 +1,4 @@
-"""Learning: what changes a model."""
+"""Learning: fits, updates and single events."""
 
 from __future__ import annotations
 
@@ -9,29 +9,19 @@ from typing import Any, Self, Unpack
 import numpy as np
 
 from fastmf.delta import Delta
-from fastmf.errors import DataError, StaleDelta, require_flag, require_integer
+from fastmf.errors import DataError, require_flag
 from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
-from fastmf.interactions import Interactions, columns
-from fastmf.journal import Journal
+from fastmf.interactions import Interactions
 from fastmf.kernels.core.launch import parallel_map, usable_threads
-from fastmf.kernels.core.shape import shape_of
 from fastmf.learners import learner_of
 from fastmf.learners.decay import numbered, require_history_times, require_times
 from fastmf.learners.fitting import Schedule, train
-from fastmf.learners.nonsense import judge_values
 from fastmf.learners.updating import make_delta
 from fastmf.log.events import SIDES
-from fastmf.log.history import History
-from fastmf.memory import default_budget, row_capacity
-from fastmf.model.queries import Queries, require_events
-from fastmf.model.settings import Setting
-from fastmf.pairs import Pairs
-from fastmf.parameters.groups import Group, RowGroup, named
-from fastmf.parameters.start import HashedStart
-from fastmf.parameters.table import Layout, Table
+from fastmf.model.queries import require_events
+from fastmf.model.versions import Versions
 from fastmf.plan import PARALLEL_FROM
-from fastmf.protocols import Follower
 from fastmf.recipes import HalfLife, Overrides, Update
 from fastmf.state import State
 
@@ -40,18 +30,12 @@ __all__ = ["Learning"]
 _PLAIN = Update()
 
 
-@hinted_methods("fit", "partial_fit", "rollback")
-class Learning(Queries):
-    """Changes of a state; one at a time, whatever the thread."""
+@hinted_methods("fit", "partial_fit")
+class Learning(Versions):
+    """Training of a model; one call at a time, whatever the thread."""
 
     __slots__ = ("_learner", "_lock", "_objective", "_state", "history_")
-    factors: Setting[int]
-    solver: Setting[Any]
-    biases: Setting[bool]
-    seed: Setting[int]
     history_: list[dict[str, Any]]
-
-    # --- learning -----------------------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -63,32 +47,44 @@ class Learning(Queries):
         callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
         half_life: HalfLife | None = None,
     ) -> Self:
-        """Learn from zero; all events become the model's history. To go on from where the model is, :meth:`update`.
+        """Train from scratch; the events become the model's history. To train further, :meth:`update`.
 
         Parameters
         ----------
         events : Interactions
+            At least one event.
         epochs : int
-            Passes at most.
+            Maximum number of passes over the events.
         validation : float
-            Share of the events held out; training stops when their loss has not improved for two epochs, and the best
-            epoch is kept.
+            Share of the events held out, in [0, 1). Training stops when their loss has not improved for two epochs, and
+            the rows of the best epoch are kept.
         batch_size : int
-            As in :class:`fastmf.Update`.
+            Events per step, as in :class:`fastmf.Update`.
         progress : bool, optional
-            Show a bar; by default where standard error is a terminal.
+            Show a progress bar; by default only if standard error is a terminal.
         callbacks : sequence of callables
-            Each gets the record of every epoch, as in ``history_``.
+            Called after every epoch with its record, as in ``history_``.
         half_life : float or timedelta, optional
-            The age at which an event counts half, in the unit of the times; as in :class:`fastmf.Update`.
+            Age at which the weight of an event has halved, in the unit of the times; as in :class:`fastmf.Update`.
+
+        Returns
+        -------
+        MF
+            The model itself.
 
         Raises
         ------
         DataError
-            Where there are no events, a value is outside the domain of the loss, or `half_life` meets events without
-            times.
+            If there are no events, a value is outside the domain of the loss, or `half_life` is given and the events
+            have no times.
         DivergenceError
-            Where the loss or a row stops being finite. The model is as it was before, then and on any other failure.
+            If the loss or a row becomes infinite or NaN.
+        CapacityError
+            If the memory budget is too small.
+
+        Notes
+        -----
+        On any error the model stays as it was.
         """
         self._require_events(events)
         if not len(events):
@@ -118,16 +114,16 @@ class Learning(Queries):
         callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
         half_life: HalfLife | None = None,
     ) -> Self:
-        """Learn again from the model's own history: nobody has to keep the log beside the model.
+        """Train again on the model's own history, so that the log need not be kept beside the model.
 
-        Ids keep their rows. As after :meth:`fit`, versions count from 0 and older Deltas do not fit any more.
+        Ids keep their rows. As after :meth:`fit`, versions count from 0, and older Deltas are refused.
 
         Parameters
         ----------
         epochs, validation, progress, callbacks, half_life
             As in :meth:`fit`.
         warm : bool
-            Go on from the rows as they are; by default all start anew, which is a fit on all events so far.
+            Start from the current rows. By default rows are initialised anew: a full fit on all events so far.
 
         Returns
         -------
@@ -137,11 +133,11 @@ class Learning(Queries):
         Raises
         ------
         NotFittedError
-            Where the model has learned nothing yet.
+            If the model has not learned anything yet.
         DataError
-            Where it has no history, as a model that was made from factors, or `half_life` meets events without times.
+            If the model has no history (it was made from factors), or `half_life` is given and there are no times.
         DivergenceError
-            Where the loss or a row stops being finite. The model is as it was before, then and on any other failure.
+            If the loss or a row becomes infinite or NaN. The model stays as it was, as on any other error.
 
         Examples
         --------
@@ -185,29 +181,39 @@ class Learning(Queries):
         return state
 
     def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Unpack[Overrides]) -> Delta:
-        """Learn from new events, moving only the rows that they concern. All or nothing.
+        """Train on new events, moving only the rows that they concern; all or nothing.
 
-        On an unfitted model it starts one, whose mean is that of the batch.
+        An unfitted model is initialised by its first batch, whose mean becomes the global mean.
 
         Parameters
         ----------
         batch : Interactions
-            New events; ids that the model does not know come in.
+            New events. Unknown users and items get new rows.
         recipe : Update, optional
-            How to update; by default as suits the model's loss and solver.
+            How to update; by default what suits the model's loss and solver.
         **overrides
             Fields of the recipe to replace for this call, such as ``trainable="users"`` or ``loss=losses.Huber(1.0)``.
 
         Returns
         -------
         Delta
+            The change: which rows moved and how, new ids, loss before and after, seconds. :meth:`rollback` undoes it,
+            :meth:`apply` repeats it on a copy.
 
         Raises
         ------
         DataError
-            Where an id or a value cannot be used.
-        DivergenceError, CapacityError
-            Where a row would not be finite, or memory runs out. The model is as it was before, then too.
+            If an id or a value is invalid, or a half-life is set and events have no times.
+        ValueError
+            If a field of the recipe is invalid, or means nothing to the model's solver.
+        DivergenceError
+            If a row would become infinite or NaN.
+        CapacityError
+            If the memory budget is too small.
+
+        Notes
+        -----
+        On any error the model stays as it was.
         """
         self._require_events(batch)
         recipe = _PLAIN if recipe is None else recipe
@@ -231,27 +237,55 @@ class Learning(Queries):
         return delta
 
     def partial_fit(self, batch: Interactions) -> Self:
-        """:meth:`update` with the default recipe, in scikit-learn's spelling; returns the model."""
+        """Call :meth:`update` with the default recipe, as scikit-learn's incremental estimators do.
+
+        Parameters
+        ----------
+        batch : Interactions
+            New events, as in :meth:`update`.
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        DataError, DivergenceError, CapacityError
+            As :meth:`update`.
+        """
         self.update(batch)
         return self
 
     def learn_one(self, user: int | str, item: int | str, value: float = 1.0) -> None:
-        """Take one step on one event, at once: what ``update`` does with ``epochs=1, history_epochs=0``.
+        """Learn one event immediately: one step, as ``update`` with ``epochs=1, history_epochs=0``.
 
-        The event happens now, so that no half-life would make it count less. A model whose solver is ALS solves the two
-        rows instead, from a past that counts as it was logged: where that should decay, `update` with one event.
+        With ALS the rows of the user and the item are solved instead, from their whole history; past events count as
+        they were logged. For a half-life, call :meth:`update` with one event.
 
-        The rows move in place; :meth:`flush` turns what happened since into one Delta. Every other change of the model
-        flushes first, and so does an event that finds more than 4,096 rows of a side moved.
+        Rows move in place; :meth:`flush` returns all single events since the last change of version as one Delta. Every
+        other change of the model flushes first, as does an event that arrives when more than 4,096 rows of a side have
+        moved.
+
+        Parameters
+        ----------
+        user, item : int or str
+            Ids of the kind that the model has. Unknown ones get new rows.
+        value : float
+            In the domain of the loss.
 
         Raises
         ------
         DataError
-            Where an id or the value cannot be used; nothing has changed then.
+            If an id or the value is invalid.
         DivergenceError
-            Where the step is not finite; nothing has changed then.
+            If a row would become infinite or NaN.
         ValueError
-            Where the loss compares events with negatives.
+            If the loss compares events with sampled negatives.
+
+        Notes
+        -----
+        On any error the model stays as it was.
         """
         lock = self._lock
         try:  # what a `with` would do takes twice as long
@@ -274,120 +308,7 @@ class Learning(Queries):
             self._open_journal(value).learn(user, item, value)
         self._state = journal.state
 
-    def predict_one(self, user: int | str, item: int | str, clip: bool = True) -> float:
-        """The prediction for one pair, as :meth:`predict` gives it for many."""
-        state = self._state
-        pairs = None if state is None else state.pairs
-        if pairs is None:
-            state = self._fitted()
-            state.pairs = pairs = Pairs(state, self._objective)
-        return pairs.predict(user, item, clip)
-
-    def flush(self) -> Delta:
-        """What :meth:`learn_one` did since the last change of version, as one Delta."""
-        with self._lock:
-            journal = self._fitted().journal or self._open_journal(None)
-            if journal.events:
-                judge_values(journal.state, self._objective)
-            return journal.close()
-
-    # --- change as a value --------------------------------------------------------------------------------------------
-
-    def apply(self, delta: Delta) -> Self:
-        """Repeat a change that another copy of this model made.
-
-        Raises
-        ------
-        StaleDelta
-            Unless the model is at the version that the Delta starts from.
-        """
-        with self._lock:
-            state = self._fitted()
-            state.check(delta)
-            state.advance(delta)
-        return self
-
-    def rollback(self, delta: Delta | None = None, *, to: int | None = None) -> Delta:
-        """Undo the newest update, to the bit; or all updates after version `to`.
-
-        Parameters
-        ----------
-        delta, to : Delta or int
-            The newest update that has not been taken back, or a version that the present state came from.
-
-        Returns
-        -------
-        Delta
-            The inverse, to apply to other copies.
-
-        Raises
-        ------
-        StaleDelta
-            Where `delta` is not the newest, or older Deltas than the model still keeps would be needed.
-        """
-        if (delta is None) == (to is None):
-            raise ValueError("rollback takes a Delta or to=version")
-        with self._lock:
-            state = self._fitted()
-            if delta is None:
-                deltas, flush = state.trail.since(require_integer("to", to, -(2**63))), state.flush()
-                if flush is not None:
-                    deltas.append(flush.delta)
-                if not deltas:
-                    raise StaleDelta(f"there is nothing to undo after version {to}")
-                parent = state.head if flush is None else flush.delta.head
-                inverse = Delta.merge(deltas).inverse(parent, state.next_version)
-                state.advance(inverse, flush)
-            else:
-                inverse = state.inverse_of(delta)
-                state.advance(inverse)
-        return inverse
-
-    def attach(self, name: str, follower: Follower) -> Self:
-        """Let a follower be told of every change from now on, until the next fit.
-
-        Parameters
-        ----------
-        name : str
-            Its own; a follower that goes by it already is replaced.
-        follower : fastmf.protocols.Follower
-
-        Returns
-        -------
-        MF
-            The model itself.
-
-        Raises
-        ------
-        ValueError
-            Where the name is that of a follower that the model itself needs.
-        """
-        with self._lock:
-            state = self._fitted()
-            if name in state.needed:
-                raise ValueError(f"{name!r} is a follower that the model needs; choose another name")
-            state.followers[name] = follower
-        return self
-
     # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _open_journal(self, value: Any) -> Journal:
-        """A journal for single events; of a new state, with the mean of this value, where the model is unfitted."""
-        with self._lock:
-            if self._state is None and value is not None:
-                values = columns.numbers("value", [value])
-                self._objective.loss.check(values)
-                state = self._begin(values)
-            else:
-                state = self._fitted()
-            if state.journal is None:
-                journal = state.closed
-                if journal is None:
-                    journal = Journal(state, self._learner, self._objective)
-                else:
-                    journal.open()
-                state.journal = journal
-            return state.journal  # type: ignore[no-any-return]
 
     def _require_events(self, events: Any) -> None:
         require_events("events", events)
@@ -401,22 +322,6 @@ class Learning(Queries):
         """Train a state, which becomes that of the model once all went well."""
         records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
         self._state, self.history_ = state, records
-
-    def _begin(self, values: np.ndarray) -> State:
-        """An empty state for a model whose first values these are."""
-        prior = float(self._objective.loss.prior(values))
-        return self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
-
-    def _empty(self, mean: float, centre: float) -> State:
-        shape, budget = shape_of(self.factors, self.solver, self.biases), self.options.memory or default_budget()
-        layout, gate = Layout(shape, self.options.storage), Gate(self._lock)
-        groups: dict[str, Group] = {}
-        for stream, side in enumerate(SIDES):
-            start = HashedStart.of(self.seed, stream, self.factors, centre)
-            groups[side] = RowGroup(Table(layout, start, budget))
-        groups |= named(self._learner.groups(self.factors, self.seed, budget))
-        history = History(row_capacity(budget, layout.row_bytes), budget, gate)
-        return State(groups, history, gate, self.seed, float(np.float32(mean)), centre)
 
 
 def _start_rows(state: State, side: str, ids: np.ndarray) -> np.ndarray:

@@ -35,24 +35,24 @@ _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with
 class MF(Learning):
     """Matrix factorisation that is fitted once and then kept current.
 
-    The score of a user and an item is ``global_mean + b_u + c_i + p_u . q_i``; the loss's link turns it into a
-    prediction.
+    The score of a user and an item is ``global_mean + b_u + c_i + p_u . q_i``; the loss's inverse link maps it to a
+    prediction. Any method may be called from any thread.
 
     Parameters
     ----------
     factors : int
-        Length of the vectors p and q.
+        Length of the vectors p and q, from 1 to 1,024.
     loss
         A value of :mod:`fastmf.losses`, or your own.
     solver, regularizer : optional
         Values of :mod:`fastmf.optimizers` and :mod:`fastmf.regularizers`, or your own; by default those that suit the
         loss, its ``solver`` and ``regularizer``, or ``AdaGrad()`` and ``L2()`` where it names none.
     biases : bool
-        False drops b, c and the mean: predictions are exactly ``inverse_link(p_u . q_i)``.
+        False drops b, c and the global mean: predictions are exactly ``inverse_link(p_u . q_i)``.
     seed : int
-        Of everything random.
+        Seed of everything random, from 0 to 2**63 - 1.
     options : Options
-        How to run.
+        Memory budget, threads, storage and device.
 
     Attributes
     ----------
@@ -129,20 +129,20 @@ class MF(Learning):
         items: Any = None,
         **settings: Unpack[Settings],
     ) -> MF:
-        """A model from vectors that were trained elsewhere.
+        """Make a model of vectors that were trained elsewhere.
 
         Parameters
         ----------
-        user_factors, item_factors : array_like, [users, k] and [items, k]
+        user_factors, item_factors : array_like, shape (users, k) and (items, k)
             Finite numbers.
-        user_biases, item_biases : array_like, optional
-            One per row. Without either, ``biases=False`` unless the settings say otherwise.
+        user_biases, item_biases : array_like, shape (users,) and (items,), optional
+            If neither is given, ``biases=False`` unless the settings say otherwise.
         global_mean : float
             Added to every score.
         users, items : array_like of distinct ids, optional
-            By default 0, 1, 2, ...
+            The ids of the rows; by default 0, 1, 2, ...
         **settings
-            Of :class:`MF`: loss, solver, regularizer, biases, seed, options.
+            Parameters of :class:`MF`: loss, solver, regularizer, biases, seed, options.
 
         Returns
         -------
@@ -152,7 +152,7 @@ class MF(Learning):
         Raises
         ------
         DataError
-            Names the array, the row and the value that cannot be used.
+            If an array is invalid; the message names the array, the row and the value.
         """
         given = ImportedFactors((user_factors, item_factors), (user_biases, item_biases), global_mean, (users, items))
         tables = given.tables(settings.get("options", Options()))
@@ -165,7 +165,13 @@ class MF(Learning):
         return model
 
     def copy(self) -> MF:
-        """An independent model at the same version, to which the same Deltas apply."""
+        """Make an independent copy at the same version, to which the same Deltas apply.
+
+        Returns
+        -------
+        MF
+            It shares no memory with this model, and keeps no Deltas: earlier updates cannot be undone on it.
+        """
         other = MF(**self.get_params())
         with self._lock:
             other.history_ = [dict(record) for record in self.history_]
@@ -181,23 +187,23 @@ class MF(Learning):
         return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the whole model, history included, to one safetensors file. An old file is replaced in one step.
+        """Save the model with its history as one safetensors file, replacing an existing file atomically.
 
-        The new file has the permissions of the old one, and a symbolic link goes on leading to it.
+        The new file has the permissions of the old one. If `path` is a symbolic link, its target is written.
 
         Parameters
         ----------
         path : path-like
-            The folder must exist, and new files be allowed in it.
+            Its folder must exist and allow new files.
 
         Raises
         ------
         FileFormatError
-            Where what would be written could not be loaded again: a number that is not finite, or something in
-            ``history_`` that JSON has no form for. The old file is as it was, then and on any other failure.
+            If the file could not be loaded again: a number is not finite, or ``history_`` holds something that JSON
+            cannot. An existing file stays as it was, as on any other error.
         OSError
-            Where the system refuses, the old file may not be written, or `path` is a folder, a disk, a socket, or a
-            pipe that nobody reads.
+            If the system refuses, the existing file is read-only, or `path` is a folder, a disk, a socket, or a pipe
+            that nobody reads.
         """
         with self._lock:
             files.write(path, saving.packed(self, self._state and self._fitted()))
@@ -207,32 +213,32 @@ class MF(Learning):
             return _unpickled, (saving.packed(self, self._state and self._fitted()), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments that make a model like this one, unfitted.
+        """Get the parameters of the model, which make an unfitted model like it.
 
         Parameters
         ----------
         deep : bool
-            Of no effect, there for scikit-learn: losses, solvers and regularizers are parameters as a whole.
+            Ignored; accepted for scikit-learn. Losses, solvers and regularizers are parameters as a whole.
 
         Returns
         -------
-        dict
-            By name; the solver and the regularizer are those in use, whether they were given or came with the loss.
+        dict of str to object
+            Names and values of the parameters of :class:`MF`. The solver and the regularizer are those in use, whether
+            given or chosen by the loss.
         """
         return dict(self._settings)
 
     def set_params(self, **params: Any) -> MF:
-        """Change parameters, all or none.
+        """Set parameters, all or none.
 
-        Before a model has learned anything every parameter may change. Afterwards these may: the regularizer, the
-        fields of the solver, and of the options ``threads`` and ``deterministic``. For others, make a new model, or
-        load a file of this one with other options.
+        An unfitted model accepts any. A fitted one accepts the regularizer, fields of the solver, and ``threads`` and
+        ``deterministic`` of the options; for anything else make a new model, or load a saved one with other options.
 
         Parameters
         ----------
         **params
-            As in :class:`MF`. With a new loss come its solver and its regularizer, unless they are given too, or
-            others than the old loss had brought are in use.
+            Parameters of :class:`MF`. A new loss brings its own solver and regularizer, unless they are given too or
+            were set explicitly before.
 
         Returns
         -------
@@ -242,7 +248,7 @@ class MF(Learning):
         Raises
         ------
         ValueError, TypeError
-            Where there is no such parameter, or a value is not allowed.
+            If there is no such parameter, or a value is not allowed.
 
         Examples
         --------
@@ -321,31 +327,36 @@ def _suited(loss: Any) -> dict[str, Any]:
 
 
 def load(path: str | os.PathLike[str], classes: Sequence[type] = (), options: Options | None = None) -> MF:
-    """The model that :meth:`MF.save` wrote to `path`.
+    """Load a model that :meth:`MF.save` wrote. Nothing is unpickled.
 
     Parameters
     ----------
     path : path-like
+        The file.
     classes : sequence of types
-        Your own loss, solver, regularizer and sampler classes, where the model uses any: a file cannot name code to
+        Your own loss, solver, regularizer and sampler classes that the model uses, if any: a file cannot name code to
         run.
     options : Options, optional
-        How to run, in place of the options that the file has. Another ``storage`` makes another model of it, whose
-        lineage is new.
+        Replaces the options in the file. With another ``storage`` the result is another model, of a new lineage.
 
     Returns
     -------
     MF
+        Equal to the saved model, at the same version. It keeps no Deltas: earlier updates cannot be undone.
 
     Raises
     ------
     FileFormatError
-        Where the file is damaged or not consistent, or a class is missing.
+        If the file is damaged or inconsistent, or a class is missing.
     CapacityError
-        Where the memory budget does not allow what is in the file. Where it is that of the file and this machine does
-        not grant it, there is a warning instead, and the budget is the default one.
+        If the memory budget is too small for the model. (If the budget is that of the file and this machine does not
+        grant it, a warning is issued and the default budget is used.)
     DataError
-        Where a factor is too large for the ``storage`` asked for.
+        If a factor is too large for the ``storage`` asked for.
+    OSError
+        If the file cannot be read.
+    TypeError
+        If `classes` is not a sequence of classes.
     """
     if isinstance(classes, type) or not all(isinstance(kind, type) for kind in classes):
         raise TypeError(f"classes must be a list of classes, got {classes!r}")

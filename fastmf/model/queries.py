@@ -18,6 +18,7 @@ from fastmf.lists import Lists
 from fastmf.model.ids import Ids
 from fastmf.model.options import Options
 from fastmf.model.settings import Setting
+from fastmf.pairs import Pairs
 from fastmf.parameters.ids import IdMap
 from fastmf.protocols import Objective
 from fastmf.ranking import FEWEST, Pool, Ranking, answer, best_for, best_items, in_pieces, most_similar
@@ -34,7 +35,7 @@ def require_events(name: str, given: Any) -> None:
 
 @hinted_methods("predict", "recommend", "fold_in", "lists", "similar_items", "similar_users")
 class Queries:
-    """Questions to a state; every one raises NotFittedError where there is none."""
+    """Queries of a fitted model; every one raises NotFittedError before the first fit or update."""
 
     __slots__ = ()
     options: Setting[Options]
@@ -44,19 +45,28 @@ class Queries:
     _state: State | None
 
     def predict(self, users: Any, items: Any, clip: bool = True) -> np.ndarray:
-        """Predictions for pairs.
+        """Predict the value of (user, item) pairs.
 
         Parameters
         ----------
-        users, items : array_like of ids, [n]
-            A user or item that is not known contributes nothing: the prediction falls back on the mean and the other
-            side's bias.
+        users, items : array_like of ids, shape (n,)
+            An unknown user or item contributes nothing: the prediction falls back to the global mean and the bias of
+            the other side.
         clip : bool
-            Keep predictions within the values seen so far. Those of losses for ranking are scores, and never clipped.
+            Clip predictions to the range of values seen so far. Predictions of ranking losses are scores, and are
+            never clipped.
 
         Returns
         -------
-        float32[n]
+        ndarray of float32, shape (n,)
+            On the scale of the values: the scores, passed through the loss's inverse link.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        DataError
+            If `users` and `items` differ in length, or hold ids of another kind than the model's.
         """
         state = self._fitted()
         asked = columns.ids("users", users), columns.ids("items", items)
@@ -74,29 +84,68 @@ class Queries:
         kernel(user_rows, item_rows, *tables, state.global_mean, limits, self._objective.loss, out)
         return out
 
-    def recommend(
-        self, users: Any, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
-    ) -> Ranking:
-        """The best items of each user.
+    def predict_one(self, user: int | str, item: int | str, clip: bool = True) -> float:
+        """Predict the value of one (user, item) pair.
 
         Parameters
         ----------
-        users : array_like of ids, [n]
-            An unknown user gets the ranking of item biases.
+        user, item : int or str
+            As in :meth:`predict`.
+        clip : bool
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        float
+            As :meth:`predict` gives it.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        DataError
+            If an id is of another kind than the model's.
+        """
+        state = self._state
+        pairs = None if state is None else state.pairs
+        if pairs is None:
+            state = self._fitted()
+            state.pairs = pairs = Pairs(state, self._objective)
+        return pairs.predict(user, item, clip)
+
+    def recommend(
+        self, users: Any, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
+    ) -> Ranking:
+        """Recommend the k items with the highest scores to each user.
+
+        Parameters
+        ----------
+        users : array_like of ids, shape (n,)
+            An unknown user gets the items with the highest biases.
         k : int
-            Length of the lists; what is beyond the number of items means all of them.
+            Length of the lists, at least 1. They are never longer than the catalogue.
         exclude_seen : bool
-            Leave out items in the user's history.
+            Exclude the items in the user's history.
         items : array_like of ids, optional
-            Rank these only; unknown ids are ignored.
+            Candidate items; all by default. Unknown ids are ignored.
         exclude : array_like of ids, optional
-            Leave these out for every user.
+            Items excluded for every user.
 
         Returns
         -------
         Ranking
-            ``(ids, scores)``, each [n, k], or as wide as the catalogue where that is smaller; best first, ties go by
-            age of the item. Scores pass through the loss's link.
+            ``(ids, scores)``, each of shape (n, min(k, number of items)), best first; of items with the same score the
+            older one comes first. Scores are on the scale of predictions. Lists with fewer candidates are padded with
+            an id that the model does not know and a score of -inf.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        DataError
+            If ids are of another kind than the model's.
+        ValueError
+            If `k` is no integer from 1 on.
         """
         state, asked, loss = self._fitted(), columns.ids("users", users), self._objective.loss
         chosen, barred = _checked("items", items), _checked("exclude", exclude)
@@ -111,25 +160,35 @@ class Queries:
     def fold_in(
         self, session: Interactions, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
     ) -> Ranking:
-        """The best items of visitors who are not known, from what they have met in this session. Nothing is stored.
+        """Recommend items to visitors without an account, from the events of their session. Nothing is stored.
 
         Parameters
         ----------
         session : Interactions
-            Events of one visitor or several. User ids tell the visitors apart, and mean nothing beyond that; events
-            with unknown items are ignored.
+            Events of one or more visitors. User ids only tell the visitors of this call apart; events with unknown
+            items are ignored.
         k : int
-            Length of the lists; what is beyond the number of items means all of them.
+            Length of the lists, at least 1. They are never longer than the catalogue.
         exclude_seen : bool
-            Leave out the items of the session.
+            Exclude the items of the session.
         items, exclude : array_like of ids, optional
-            As in :meth:`recommend`.
+            Candidate items and excluded items, as in :meth:`recommend`.
 
         Returns
         -------
         Ranking
-            A line per visitor, in order of their first events. A visitor none of whose items is known gets the ranking
-            of item biases.
+            As of :meth:`recommend`, with a row per visitor in the order of their first events. A visitor without any
+            known item gets the items with the highest biases.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        DataError
+            If `session` is not Interactions, a value is outside the domain of the loss, or ids are of another kind than
+            the model's.
+        DivergenceError
+            If the vector of a visitor would not be finite.
 
         Examples
         --------
@@ -155,20 +214,28 @@ class Queries:
         return state.ask(rank)
 
     def lists(self, k: int = 10, users: Any = None, exclude_seen: bool = True) -> Lists:
-        """Recommendation lists to keep: :meth:`Lists.refresh` takes them along with each Delta.
+        """Make recommendation lists that :meth:`Lists.refresh` keeps up to date from one Delta to the next.
 
         Parameters
         ----------
         k : int
-            Length of the lists; what is beyond the number of items means all of them.
+            Length of the lists, at least 1. They are never longer than the catalogue.
         users : array_like of ids, optional
-            Whose; by default all known users, and those that come in.
+            Users to keep lists for; by default all known users, and new ones as they arrive.
         exclude_seen : bool
-            Leave out items in the user's history.
+            Exclude the items in the user's history.
 
         Returns
         -------
         fastmf.lists.Lists
+            The list of a user is ``lists[user]``.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        DataError
+            If ids are of another kind than the model's.
         """
         state = self._fitted()
         asked = None if users is None else columns.ids("users", users)
@@ -179,11 +246,58 @@ class Queries:
             return Lists(state, self._objective.loss, require_integer("k", k, 1), asked, exclude_seen, threads)
 
     def similar_items(self, items: Any, k: int = 10) -> Ranking:
-        """The items whose vectors have the highest cosine with those of `items`, themselves left out."""
+        """Find the items most similar to each of `items`, by the cosine of their vectors.
+
+        Parameters
+        ----------
+        items : array_like of ids, shape (n,)
+            Known items.
+        k : int
+            Length of the lists, at least 1.
+
+        Returns
+        -------
+        Ranking
+            ``(ids, scores)``, most similar first, without the item itself; scores are cosines, from -1 to 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        DataError
+            If an id is not known.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF.from_factors([[1.0, 0.0]], [[1.0, 0.1], [0.9, 0.0], [0.0, 1.0]])
+        >>> model.similar_items([0], k=1).ids
+        array([[1]])
+        """
         return self._similar("items", items, k)
 
     def similar_users(self, users: Any, k: int = 10) -> Ranking:
-        """The users whose vectors have the highest cosine with those of `users`, themselves left out."""
+        """Find the users most similar to each of `users`, by the cosine of their vectors.
+
+        Parameters
+        ----------
+        users : array_like of ids, shape (n,)
+            Known users.
+        k : int
+            Length of the lists, at least 1.
+
+        Returns
+        -------
+        Ranking
+            As of :meth:`similar_items`.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        DataError
+            If an id is not known.
+        """
         return self._similar("users", users, k)
 
     def _similar(self, side: str, ids: Any, k: int) -> Ranking:
@@ -223,7 +337,7 @@ class Queries:
 
     @property
     def global_mean(self) -> float:
-        """Added to every score; set by the fit."""
+        """The mean added to every score; set by the fit, or by the first update of an unfitted model."""
         return float(self._fitted().numbers["global_mean"])
 
     @property
@@ -240,17 +354,17 @@ class Queries:
 
     @property
     def version(self) -> int:
-        """How many changes this model has seen since it was fitted."""
+        """Number of changes (updates, flushes, rollbacks) since the fit."""
         return self._fitted().version
 
     @property
     def head(self) -> str:
-        """The name of the state that the model is in: Deltas start from one and lead to another."""
+        """The identity of the current state, 32 hexadecimal digits: a Delta leads from one state to another."""
         return self._fitted().head
 
     @property
     def lineage(self) -> str:
-        """The identity that copies of this model share."""
+        """The identity of the model, 32 hexadecimal digits, shared by its copies."""
         return self._fitted().lineage
 
     # --- inside ------------------------------------------------------------------------------------------------------

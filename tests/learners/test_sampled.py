@@ -374,13 +374,13 @@ def test_pieces_hold_every_run_once() -> None:
 
 def _asking(scope: int) -> Any:
     @njit
-    def asked(given, user, words, candidates):
-        run = borrow(given[1]), given[0][user], given[0][user + 1]
-        known, distinct = negatives.recall(scope, given, user, run, words)
+    def asked(seen, user, words, candidates):
+        run = borrow(seen.rows), seen.starts[user], seen.starts[user + 1]
+        known, distinct = negatives.recall(scope, seen, user, run, words)
         found = np.empty(candidates.size, np.bool_)
         for n in range(candidates.size):
             found[n] = negatives.knows(scope, known, candidates[n])
-        negatives.forget(scope, given, user, run, words)
+        negatives.forget(scope, seen, user, run, words)
         return found, distinct
 
     return asked
@@ -399,11 +399,12 @@ def test_known_rows_are_told_from_all_others(scope: int, allow_seen: bool, users
     known = Known.of(owners, np.array([row for rows in users for row in rows], np.int32), len(users))
     bases, bits, distinct = (np.zeros(len(users), kind) for kind in (np.int64, np.int32, np.int32))
     slots = negatives.prepare(*known, bases, bits, distinct)
+    seen = negatives.Seen(*known, allow_seen, slots, bases, bits, distinct)
     words, candidates = np.zeros(4, np.int64), np.arange(201)
     for user, rows in enumerate(users):
         own = set() if allow_seen else set(rows)
         for _ in range(2):
-            found, count = KNOWN[scope]((*known, allow_seen, slots, bases, bits, distinct), user, words, candidates)
+            found, count = KNOWN[scope](seen, user, words, candidates)
             assert found.tolist() == [row in own for row in candidates.tolist()]
             assert count == len(own)
             assert not words.any()

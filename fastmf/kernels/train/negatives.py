@@ -18,7 +18,7 @@ BLOCK       those of one band of items: what no other worker touches meanwhile
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -34,6 +34,90 @@ NONE = -(1 << 62)  # the entry of a negative that was not found
 ROOM = 4  # places in a set for every row: few draws then meet a place that is taken
 ALL, EXTERNAL, BLOCK = 0, 1, 2
 LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
+
+
+class Seen(NamedTuple):
+    """What users know: user u has chosen the rows[starts[u]:starts[u + 1]].
+
+    Attributes
+    ----------
+    starts, rows : int64[users + 1], int32
+    allowed : bool
+        Whether negatives may be among them all the same.
+    slots, bases, bits, distinct : ndarray
+        What `prepare` made of them, for draws of scope EXTERNAL; of no meaning for others.
+    """
+
+    starts: np.ndarray
+    rows: np.ndarray
+    allowed: bool
+    slots: np.ndarray
+    bases: np.ndarray
+    bits: np.ndarray
+    distinct: np.ndarray
+
+
+class Pool(NamedTuple):
+    """What negatives are drawn from.
+
+    Attributes
+    ----------
+    items : int
+        Rows that can be drawn.
+    events, rows : int, int32[events]
+        The rows of the events to draw from.
+    arrived, arrived_rows : int, int32[arrived]
+        Further such events.
+    counts, further : int32
+        How many events name each row, in two parts.
+    marks : int32
+        The position of each row in the working set, plus 1; 0 where it has none.
+    tabled, shares, others : int, float32[tabled], int32[tabled]
+        An alias table (see `tabulate`), from which draws are made in place of the events where there is one.
+    members, starts : int32, int64
+        The rows of all blocks, side by side, and where those of each begin. A block has its part of the alias table.
+    first, size : int
+        Where the rows of the present block begin, and how many it has.
+    """
+
+    items: int
+    events: int
+    rows: np.ndarray
+    arrived: int
+    arrived_rows: np.ndarray
+    counts: np.ndarray
+    further: np.ndarray
+    marks: np.ndarray
+    tabled: int
+    shares: np.ndarray
+    others: np.ndarray
+    members: np.ndarray
+    starts: np.ndarray
+    first: int = 0
+    size: int = 0
+
+
+@njit
+def lent(pool, first, size):
+    """A pool whose arrays are borrowed, for the block with so many rows from `first` on."""
+    return Pool(
+        pool.items,
+        pool.events,
+        borrow(pool.rows),
+        pool.arrived,
+        borrow(pool.arrived_rows),
+        borrow(pool.counts),
+        borrow(pool.further),
+        borrow(pool.marks),
+        pool.tabled,
+        borrow(pool.shares),
+        borrow(pool.others),
+        borrow(pool.members),
+        borrow(pool.starts),
+        first,
+        size,
+    )
+
 
 # --- what a user knows ----------------------------------------------------------------------------------------------
 
@@ -96,24 +180,23 @@ def _prepare(stamp):
 prepare = _prepare(stamp())
 
 
-def recall(scope, given, user, run, words):
+def recall(scope, seen, user, run, words):
     """What a user knows, for `pick_unseen`, and how many rows that is. For kernels only.
 
-    given = (starts, rows, whether nothing is known, and what `prepare` made); run = (items, first, last), the user's
-    choices of a band; words are zero.
+    `seen` is a Seen; run = (items, first, last), the user's choices of a block; words are zero.
     """
 
 
 @overload(recall, **LITERAL)
-def _recall(scope, given, user, run, words):
-    def from_sets(scope, given, user, run, words):
-        sets, bases, bits, distinct = given[3:]
-        if given[2]:
-            return (borrow(sets), sets.size - 2, np.int64(1)), np.int64(0)
-        return (borrow(sets), bases[user], np.int64(bits[user])), np.int64(distinct[user])
+def _recall(scope, seen, user, run, words):
+    def from_sets(scope, seen, user, run, words):
+        slots = borrow(seen.slots)
+        if seen.allowed:
+            return (slots, seen.slots.size - 2, np.int64(1)), np.int64(0)
+        return (slots, seen.bases[user], np.int64(seen.bits[user])), np.int64(seen.distinct[user])
 
-    def marked(scope, given, user, run, words):
-        rows, first, last = _chosen(scope, given, user, run)
+    def marked(scope, seen, user, run, words):
+        rows, first, last = _chosen(scope, seen, user, run)
         marks, distinct = borrow(words), np.int64(0)
         for n in range(first, last):
             word, bit = rows[n] >> 6, np.int64(1) << (rows[n] & 63)
@@ -124,33 +207,33 @@ def _recall(scope, given, user, run, words):
     return from_sets if scope.literal_value == EXTERNAL else marked
 
 
-def _chosen(scope, given, user, run):
+def _chosen(scope, seen, user, run):
     """Where the rows are that a user knows: (rows, first, last)."""
 
 
 @overload(_chosen, **LITERAL)
-def _chosen_of(scope, given, user, run):
-    def by_user(scope, given, user, run):
-        first = given[0][user]
-        return borrow(given[1]), first, first if given[2] else given[0][user + 1]
+def _chosen_of(scope, seen, user, run):
+    def by_user(scope, seen, user, run):
+        first = seen.starts[user]
+        return borrow(seen.rows), first, first if seen.allowed else seen.starts[user + 1]
 
-    def by_run(scope, given, user, run):
-        return run[0], run[1], run[1] if given[2] else run[2]
+    def by_run(scope, seen, user, run):
+        return run[0], run[1], run[1] if seen.allowed else run[2]
 
     return by_run if scope.literal_value == BLOCK else by_user
 
 
-def forget(scope, given, user, run, words):
+def forget(scope, seen, user, run, words):
     """Make the words zero again. For kernels only."""
 
 
 @overload(forget, **LITERAL)
-def _forget(scope, given, user, run, words):
-    def nothing(scope, given, user, run, words):
+def _forget(scope, seen, user, run, words):
+    def nothing(scope, seen, user, run, words):
         return None
 
-    def clear(scope, given, user, run, words):
-        rows, first, last = _chosen(scope, given, user, run)
+    def clear(scope, seen, user, run, words):
+        rows, first, last = _chosen(scope, seen, user, run)
         marks = borrow(words)
         for n in range(first, last):
             marks[rows[n] >> 6] = 0
@@ -206,10 +289,7 @@ def _place(scope, marks, row):
 def pick(sampler, scope, bits, slot, pool):
     """What 64 random bits stand for: a row, its entry in a list, and its events. For kernels only.
 
-    The row is -1 where the sampler does not keep it. pool = (known rows, events to draw from, their rows, further such
-    events, their rows, how many events name a row, in two parts, marks, size of the alias table, the table, the rows of
-    all bands, the place of this band's first, and how many it has). Where there is a table, it is drawn from in place
-    of the events; a band has its part of it.
+    The row is -1 where the sampler rejects it. `pool` is a Pool, its arrays borrowed.
     """
 
 
@@ -219,33 +299,33 @@ def _pick(sampler, scope, bits, slot, pool):
         return None
 
     def of_band(sampler, scope, bits, slot, pool):
-        _, _, _, _, _, counts, further, _, tabled, shares, others, members, first, size = pool
-        place = _tabled(bits, first, size, shares, others) if tabled else first + _below(bits, size)
-        row = np.int64(members[place])
-        return row, row, np.int64(counts[row]) + np.int64(further[row]) if tabled else 1
+        first, size = pool.first, pool.size
+        place = _tabled(bits, first, size, pool.shares, pool.others) if pool.tabled else first + _below(bits, size)
+        row = np.int64(pool.members[place])
+        return row, row, np.int64(pool.counts[row]) + np.int64(pool.further[row]) if pool.tabled else 1
 
     def of_items(sampler, scope, bits, slot, pool):
-        row = _below(bits, pool[0])
-        return row, _place(scope, pool[7], row), 1
+        row = _below(bits, pool.items)
+        return row, _place(scope, pool.marks, row), 1
 
     def of_events(sampler, scope, bits, slot, pool):
-        _, size, rows, further_size, further_rows, counts, further, marks, tabled, shares, others = pool[:11]
-        if tabled:
-            row = _tabled(bits, 0, tabled, shares, others)
-            return row, _place(scope, marks, row), np.int64(counts[row]) + np.int64(further[row])
-        event = _below(bits, size + further_size)
-        row = np.int64(rows[event]) if event < size else np.int64(further_rows[event - size])
-        count = max(np.int64(counts[row]) + np.int64(further[row]), 1)
-        return row if _kept(sampler, bits, count) else -1, _place(scope, marks, row), count
+        events = pool.events
+        if pool.tabled:
+            row = _tabled(bits, 0, pool.tabled, pool.shares, pool.others)
+            return row, _place(scope, pool.marks, row), np.int64(pool.counts[row]) + np.int64(pool.further[row])
+        event = _below(bits, events + pool.arrived)
+        row = np.int64(pool.rows[event]) if event < events else np.int64(pool.arrived_rows[event - events])
+        count = max(np.int64(pool.counts[row]) + np.int64(pool.further[row]), 1)
+        return row if _kept(sampler, bits, count) else -1, _place(scope, pool.marks, row), count
 
     def of_batch(sampler, scope, bits, slot, pool):
-        row = np.int64(pool[2][_below(bits, pool[1])])
-        place = _place(scope, pool[7], row)
-        count = np.int64(pool[5][place])
+        row = np.int64(pool.rows[_below(bits, pool.events)])
+        place = _place(scope, pool.marks, row)
+        count = np.int64(pool.counts[place])
         return row if _kept(sampler, bits, count) else -1, place, count
 
     def of_all(sampler, scope, bits, slot, pool):
-        return slot, _place(scope, pool[7], slot), 1
+        return slot, _place(scope, pool.marks, slot), 1
 
     sources = {"items": of_items, "events": of_events, "batch": of_batch, "every": of_all}
     return of_band if scope.literal_value == BLOCK else sources[sampler.instance_class.source]

@@ -35,7 +35,7 @@ from fastmf.kernels.core.lanes import load
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.sharing import fetch_add, finish_block, start_blocks, take_block
 from fastmf.kernels.train.candidates import look_ahead, loss_and_gradient, move_list, search, weigh_ranks
-from fastmf.kernels.train.negatives import BLOCK, LITERAL, forget, recall
+from fastmf.kernels.train.negatives import BLOCK, LITERAL, forget, lent, recall
 from fastmf.kernels.train.row import move_row
 
 CHUNK = 32  # runs that a worker takes at once
@@ -84,7 +84,7 @@ def _train_group(
         for slot in range(last - first):
             scored = row_of(scores, slot), expected, row_of(slopes, slot)
             found[slot], loss_of_list = loss_and_gradient(
-                listwise, found[slot], candidates, pool[0], rules, values, scored
+                listwise, found[slot], candidates, pool.items, rules, values, scored
             )
             lost += weights[first + slot] * loss_of_list
         for slot in range(last - first):
@@ -103,47 +103,29 @@ def _train_group(
     return group
 
 
-def train_run(listwise, scope, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+def train_run(listwise, scope, size, width, memory, biases, span, events, seen, tables, forms, movable, values, room):
     """Train on the events from span[0] to span[1], which are of one user; returns their loss. For kernels only."""
 
 
 @overload(train_run, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _train_run(listwise, scope, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+def _train_run(listwise, scope, size, width, memory, biases, span, events, seen, tables, forms, movable, values, room):
     if not hasattr(size, "literal_value"):
         return None
     flight = 1 if listwise.literal_value else FLIGHT
 
-    def run(listwise, scope, size, width, memory, biases, span, events, given, tables, forms, movable, values, room):
+    def run(listwise, scope, size, width, memory, biases, span, events, seen, tables, forms, movable, values, room):
         users, items, weights = borrow(events[0]), borrow(events[1]), borrow(events[2])
-        user_table = borrow(tables[0]), borrow(tables[1]), borrow(tables[2]), borrow(tables[3])
+        users_of, items_of, outside = tables
+        user_table = borrow(users_of[0]), borrow(users_of[1]), borrow(users_of[2]), borrow(users_of[3])
         floats = record_width(memory)
         item_table = (  # rows at constant distances: the processor adds them to an address by itself
-            narrow(borrow(tables[4]), width),
-            narrow(borrow(tables[5]), floats),
-            narrow(borrow(tables[6]), width),
-            narrow(borrow(tables[7]), floats),
+            narrow(borrow(items_of[0]), width),
+            narrow(borrow(items_of[1]), floats),
+            narrow(borrow(items_of[2]), width),
+            narrow(borrow(items_of[3]), floats),
         )
-        item_tables = item_table, borrow(tables[8]), borrow(tables[9])
-        pool_form, rules, mean = forms
-        known_items, drawn_rows, more_rows, counts, further, marks, shares, others, members, band_first, band_size = (
-            pool_form
-        )
-        pool = (
-            known_items,
-            drawn_rows.size,
-            borrow(drawn_rows),
-            more_rows.size,
-            borrow(more_rows),
-            borrow(counts),
-            borrow(further),
-            borrow(marks),
-            shares.size,
-            borrow(shares),
-            borrow(others),
-            borrow(members),
-            band_first,
-            band_size,
-        )
+        item_tables = item_table, borrow(outside[0]), borrow(outside[1])
+        pool, rules, mean = forms
         words, lists, firsts = room
         longest = lists[0].shape[1] if listwise else 2
         entries = narrow(borrow(lists[0]), longest)
@@ -152,10 +134,10 @@ def _train_run(listwise, scope, size, width, memory, biases, span, events, given
         ahead = borrow(firsts[0]), borrow(firsts[1]), borrow(firsts[2])
         first, last = span
         u = np.int64(users[first])
-        known, distinct = recall(scope, given, u, (items, first, last), words)
-        candidates = known_items - (1 if given[2] else distinct)
+        known, distinct = recall(scope, seen, u, (items, first, last), words)
+        candidates = pool.items - (1 if seen.allowed else distinct)
         if scope == BLOCK:  # a rank among all items: as in the band, at its scale
-            candidates = (band_size - (1 if given[2] else distinct)) * known_items // band_size
+            candidates = (pool.size - (1 if seen.allowed else distinct)) * pool.items // pool.size
         weigh_ranks(listwise, values[0], rules[1], max(candidates, 1), expected)
         base, p = mean + user_table[1][u, 0], load(user_table[0], u, 0, width, size)
         lost = 0.0
@@ -181,7 +163,7 @@ def _train_run(listwise, scope, size, width, memory, biases, span, events, given
                 (entries, scores, slopes, expected, found, ahead),
             )
             lost += loss_of_group
-        forget(scope, given, u, (items, first, last), words)
+        forget(scope, seen, u, (items, first, last), words)
         return lost
 
     return run
@@ -207,15 +189,14 @@ def epoch(shape: Shape, classes: tuple[type, ...], listwise: bool, scope: int, p
 def _epoch(size, width, memory, biases, listwise, scope, parallel, stamp):
     @jit(stamp, parallel)
     def epoch(
-        runs, events, given, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
+        runs, events, seen, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
     ):
         """Train on some runs of events; sums[c] becomes the loss of a chunk of them, each before its own step.
 
         runs = (order, bounds, first, last): run order[n], for n from first to last, is events bounds[r] to
-        bounds[r + 1], all of one user. events = (users, items, weights). given = (starts, rows, allow_seen, and the
-        sets that `prepare` made, if it did): user u knows rows[starts[u]:starts[u + 1]]. tables are the users' and the
-        items', each with its anchors, and the model's items; pool and rules are as above, sizes how many words mark all
-        items and how long the longest list is.
+        bounds[r + 1], all of one user. events = (users, items, weights); `seen` is a Seen, `pool` a Pool. tables are
+        the users' and the items', each with its anchors, and the model's items; rules are as above, sizes how many
+        words mark all items and how long the longest list is.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         order, bounds, first, last = runs
@@ -223,6 +204,7 @@ def _epoch(size, width, memory, biases, listwise, scope, parallel, stamp):
         chunks = (last - first + CHUNK - 1) // CHUNK
         for _ in prange(workers):
             words, lists, firsts = room_for(listwise, sizes)
+            own = lent(pool, 0, 0)
             while True:
                 chunk = fetch_add(taken)
                 if chunk >= chunks:
@@ -240,9 +222,9 @@ def _epoch(size, width, memory, biases, listwise, scope, parallel, stamp):
                             biases,
                             (bounds[run], bounds[run + 1]),
                             events,
-                            given,
+                            seen,
                             tables,
-                            (pool, rules, mean),
+                            (own, rules, mean),
                             movable,
                             (loss, solver, penalty, sampler),
                             (words, lists, firsts),
@@ -262,22 +244,21 @@ def epoch_in_bands(shape: Shape, classes: tuple[type, ...], listwise: bool, para
 def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
     @jit(stamp, parallel)
     def epoch(
-        blocks, events, given, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
+        blocks, events, seen, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
     ):
         """Train on some blocks, negatives from the item band of each; sums[b] becomes the loss of block b.
 
-        blocks are those of sharing.start_blocks, with the events of a user side by side. pool = (.., members, starts):
-        the items of band b are members[starts[b]:starts[b + 1]]. All else is as in `epoch`.
+        blocks are those of sharing.start_blocks, with the events of a user side by side. All else is as in `epoch`.
         """
         stamp  # noqa: B018
-        bounds, users, starts, progress = blocks[0], events[0], pool[-1], start_blocks(blocks)
+        bounds, users, starts, progress = blocks[0], events[0], pool.starts, start_blocks(blocks)
         for _ in prange(workers):
             words, lists, firsts = room_for(listwise, sizes)
             while True:
                 block, item_band = take_block(blocks, progress)
                 if block < 0:
                     break
-                members = starts[item_band], starts[item_band + 1] - starts[item_band]
+                own = lent(pool, starts[item_band], starts[item_band + 1] - starts[item_band])
                 lost, event, end = 0.0, bounds[block], bounds[block + 1]
                 while event < end:
                     after = event + 1
@@ -292,9 +273,9 @@ def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
                         biases,
                         (event, after),
                         events,
-                        given,
+                        seen,
                         tables,
-                        (pool[:-1] + members, rules, mean),
+                        (own, rules, mean),
                         movable,
                         (loss, solver, penalty, sampler),
                         (words, lists, firsts),

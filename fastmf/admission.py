@@ -1,0 +1,82 @@
+"""Admission: whether a Delta from outside may be taken in, or taken back, checked before anything moves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmf.delta import Delta
+from fastmf.errors import StaleDelta
+from fastmf.log.events import SIDES
+from fastmf.state import CHANGING, State
+
+__all__ = ["check", "inverse_of"]
+
+
+def check(state: State, delta: Delta) -> None:
+    """Raise StaleDelta unless a Delta from outside starts from this state, ValueError unless it fits it."""
+    if not isinstance(delta, Delta):
+        raise TypeError(f"expected a Delta, got {type(delta).__name__}")
+    if delta.lineage != state.lineage:
+        raise StaleDelta(f"the Delta belongs to model {str(delta.lineage)[:8]}, this is {state.lineage[:8]}")
+    if delta.parent != state.head or delta.parent_version != state.version:
+        raise StaleDelta(
+            f"the Delta starts from version {delta.parent_version} ({str(delta.parent)[:8]}), "
+            f"the model is at version {state.version} ({state.head[:8]})"
+        )
+    if state.unflushed:
+        raise StaleDelta(f"the model has learned single events since version {state.version}: flush or roll back")
+    _require(state, delta)
+
+
+def _require(state: State, delta: Delta) -> None:
+    """Raise StaleDelta or ValueError unless all that a Delta from outside says fits this state."""
+    delta.require_form()
+    for name in sorted({*delta.moves, *delta.new_ids} - set(state.groups)):
+        raise StaleDelta(f"the Delta names the group {name!r}, which this model has not")
+    for name in SIDES:
+        if name not in delta.moves or name not in delta.new_ids:
+            raise StaleDelta(f"the Delta says nothing of {name}")
+    if set(delta.scalars) != set(CHANGING):
+        raise StaleDelta(f"the Delta changes {sorted(delta.scalars)}, which are not this model's {list(CHANGING)}")
+    for name, ids in delta.new_ids.items():
+        if delta.restores is None and not state.groups[name].lacks(ids):
+            raise StaleDelta(f"new {name} of the Delta are known to this model")
+    if delta.restores is not None:
+        _require_newest(state, delta)
+    counts = state.counts_after(delta)
+    delta.log.require(*(counts[name] for name in SIDES))
+    for name, move in delta.moves.items():
+        state.groups[name].require(move.inverse(), counts[name])
+        state.groups[name].require(move, counts[name])
+
+
+def _require_newest(state: State, delta: Delta) -> None:
+    """Raise StaleDelta unless what a Delta takes back came in last."""
+    for name, ids in delta.new_ids.items():
+        first = state.counts[name] - len(ids)
+        if first < 0 or not np.array_equal(state.groups[name].ids_from(first), ids):
+            raise StaleDelta(f"the {name} that the Delta takes back are not the newest of this model")
+    count = len(state.history)
+    newest = state.history.between(max(count - delta.events, 0), count)
+    if not all(np.array_equal(getattr(newest, name), getattr(delta.log, name)) for name in (*SIDES, "values")):
+        raise StaleDelta("the events that the Delta takes back are not the newest of this model")
+
+
+def inverse_of(state: State, delta: Delta) -> Delta:
+    """The Delta that takes back one from outside; StaleDelta unless that is the newest, ValueError as `require`.
+
+    Where the trail has kept that Delta, its own counts.
+    """
+    if not isinstance(delta, Delta):
+        raise TypeError(f"expected a Delta, got {type(delta).__name__}")
+    newest = state.trail.newest
+    if delta.lineage != state.lineage or delta.restores is not None or delta.reached != newest:
+        told = "there is none" if newest is None else f"which is version {newest.version}"
+        raise StaleDelta(f"version {delta.version} is not the newest update, {told}")
+    if state.unflushed:
+        raise StaleDelta(f"version {delta.version} is not the newest change: single events came after it")
+    delta.require_form()
+    inverse = delta.inverse(state.head, state.next_version)
+    _require(state, inverse)
+    kept = state.trail.last
+    return inverse if kept is None else kept.inverse(state.head, state.next_version)

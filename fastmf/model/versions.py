@@ -1,0 +1,189 @@
+"""Versions: single events become one change, and a change is a value that can be repeated and taken back."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from fastmf.admission import check, inverse_of
+from fastmf.delta import Delta
+from fastmf.errors import StaleDelta, require_integer
+from fastmf.gate import Gate
+from fastmf.hints import hinted_methods
+from fastmf.interactions import columns
+from fastmf.journal import Journal
+from fastmf.kernels.core.shape import shape_of
+from fastmf.learners.nonsense import judge_values
+from fastmf.log.events import SIDES
+from fastmf.log.history import History
+from fastmf.memory import default_budget, row_capacity
+from fastmf.model.queries import Queries
+from fastmf.model.settings import Setting
+from fastmf.parameters.groups import Group, RowGroup, named
+from fastmf.parameters.start import HashedStart
+from fastmf.parameters.table import Layout, Table
+from fastmf.protocols import Follower
+from fastmf.state import State
+
+__all__ = ["Versions"]
+
+
+@hinted_methods("rollback")
+class Versions(Queries):
+    """Changes of the state of a model by Deltas; one at a time, whatever the thread."""
+
+    __slots__ = ()
+    factors: Setting[int]
+    solver: Setting[Any]
+    biases: Setting[bool]
+    seed: Setting[int]
+
+    def flush(self) -> Delta:
+        """Turn the single events since the last change of version into one Delta.
+
+        Returns
+        -------
+        Delta
+            Of no events where there were none.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        """
+        with self._lock:
+            journal = self._fitted().journal or self._open_journal(None)
+            if journal.events:
+                judge_values(journal.state, self._objective)
+            return journal.close()
+
+    def apply(self, delta: Delta) -> Self:
+        """Apply a Delta that a copy of this model made; both are then equal to the bit.
+
+        Parameters
+        ----------
+        delta : Delta
+            Starts from the state that this model is in (``delta.parent == model.head``).
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        StaleDelta
+            If the Delta starts from another state, belongs to another model, or the model has single events that are
+            not flushed yet.
+        ValueError
+            If the Delta does not fit the model.
+        """
+        with self._lock:
+            state = self._fitted()
+            check(state, delta)
+            state.advance(delta)
+        return self
+
+    def rollback(self, delta: Delta | None = None, *, to: int | None = None) -> Delta:
+        """Undo the newest update, or all updates after a version; every bit is restored.
+
+        Parameters
+        ----------
+        delta : Delta, optional
+            The newest update that has not been undone.
+        to : int, optional
+            A version that the present state came from. Give either `delta` or `to`.
+
+        Returns
+        -------
+        Delta
+            The inverse change, to apply to copies.
+
+        Raises
+        ------
+        StaleDelta
+            If `delta` is not the newest, or Deltas are needed that the model no longer keeps.
+        ValueError
+            Unless exactly one of `delta` and `to` is given.
+        """
+        if (delta is None) == (to is None):
+            raise ValueError("rollback takes a Delta or to=version")
+        with self._lock:
+            state = self._fitted()
+            if delta is None:
+                deltas, flush = state.trail.since(require_integer("to", to, -(2**63))), state.flush()
+                if flush is not None:
+                    deltas.append(flush.delta)
+                if not deltas:
+                    raise StaleDelta(f"there is nothing to undo after version {to}")
+                parent = state.head if flush is None else flush.delta.head
+                inverse = Delta.merge(deltas).inverse(parent, state.next_version)
+                state.advance(inverse, flush)
+            else:
+                inverse = inverse_of(state, delta)
+                state.advance(inverse)
+        return inverse
+
+    def attach(self, name: str, follower: Follower) -> Self:
+        """Attach a follower, which is called with every change until the next fit.
+
+        Parameters
+        ----------
+        name : str
+            Name of the follower; one that is attached under the same name is replaced.
+        follower : fastmf.protocols.Follower
+            Its ``prepare``, ``abort`` and ``follow`` are called as the protocol says.
+
+        Returns
+        -------
+        MF
+            The model itself.
+
+        Raises
+        ------
+        ValueError
+            If the model itself needs the follower of this name.
+        """
+        with self._lock:
+            state = self._fitted()
+            if name in state.needed:
+                raise ValueError(f"{name!r} is a follower that the model needs; choose another name")
+            state.followers[name] = follower
+        return self
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _open_journal(self, value: Any) -> Journal:
+        """A journal for single events; of a new state, with the mean of this value, where the model is unfitted."""
+        with self._lock:
+            if self._state is None and value is not None:
+                values = columns.numbers("value", [value])
+                self._objective.loss.check(values)
+                state = self._begin(values)
+            else:
+                state = self._fitted()
+            if state.journal is None:
+                journal = state.closed
+                if journal is None:
+                    journal = Journal(state, self._learner, self._objective)
+                else:
+                    journal.open()
+                state.journal = journal
+            return state.journal  # type: ignore[no-any-return]
+
+    def _begin(self, values: np.ndarray) -> State:
+        """An empty state for a model whose first values these are."""
+        prior = float(self._objective.loss.prior(values))
+        return self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
+
+    def _empty(self, mean: float, centre: float) -> State:
+        shape, budget = shape_of(self.factors, self.solver, self.biases), self.options.memory or default_budget()
+        layout, gate = Layout(shape, self.options.storage), Gate(self._lock)
+        groups: dict[str, Group] = {}
+        for stream, side in enumerate(SIDES):
+            start = HashedStart.of(self.seed, stream, self.factors, centre)
+            groups[side] = RowGroup(Table(layout, start, budget))
+        groups |= named(self._learner.groups(self.factors, self.seed, budget))
+        history = History(row_capacity(budget, layout.row_bytes), budget, gate)
+        return State(groups, history, gate, self.seed, float(np.float32(mean)), centre)
