@@ -140,7 +140,19 @@ class Delta:
                 raise ValueError(f"{name} of the Delta is {pair!r}, not a number before and one after")
 
     def inverse(self, parent: str, version: int) -> Delta:
-        """The Delta that takes this one back from a model in state `parent`, which becomes its number `version`."""
+        """Make the Delta that undoes this one.
+
+        Parameters
+        ----------
+        parent : str
+            The state that the model is in.
+        version : int
+            The version that the model will have.
+
+        Returns
+        -------
+        Delta
+        """
         return replace(
             self,
             parent=parent,
@@ -157,7 +169,17 @@ class Delta:
 
     @classmethod
     def merge(cls, deltas: Sequence[Delta]) -> Delta:
-        """One Delta in place of several that follow each other."""
+        """Merge Deltas that follow each other into one.
+
+        Parameters
+        ----------
+        deltas : sequence of Delta
+            Oldest first; each starts from the state that the one before it leads to.
+
+        Returns
+        -------
+        Delta
+        """
         first, last = deltas[0], deltas[-1]
         groups, fresh = _by_name(delta.moves for delta in deltas), _by_name(delta.new_ids for delta in deltas)
         return replace(

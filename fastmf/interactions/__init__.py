@@ -173,6 +173,10 @@ class Interactions(Cuts):
         weights : dict, optional
             What an event of each kind weighs, as in `from_frame`.
 
+        Returns
+        -------
+        Interactions
+
         Raises
         ------
         DataError
@@ -210,6 +214,10 @@ class Interactions(Cuts):
             Names of columns, as in `from_frame`.
         weights : dict, optional
             What an event of each kind weighs, as in `from_frame`.
+
+        Returns
+        -------
+        Interactions
 
         Raises
         ------

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, date
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
@@ -19,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError
-from fastmf.interactions.cells import Cells, fail, first, gather, is_missing, misfit, refuse_any
+from fastmf.interactions.cells import fail, first, gather, misfit, refuse_any
+from fastmf.interactions.integers import WANTED_IDS, int64, integers, is_integer, owned
+from fastmf.interactions.times import are_dates, gathered_times, times
 
 __all__ = [
     "FIELDS",
@@ -38,11 +39,8 @@ __all__ = [
 
 FIELDS = ("users", "items", "values", "times", "weights")
 
-_INT64 = np.iinfo(np.int64)
 _FLOAT32_END = 2.0**128 - 2.0**103  # halfway from the largest float32 to what would be the next: rounds to infinity
-_WANTED_IDS = "ids of one side are all integers or all strings"
 _WANTED_NUMBERS = "this column holds real numbers"
-_WANTED_TIMES = "times are all integers or all datetimes"
 
 
 # -------------------------------------------------------------------------------------------------------- ids
@@ -76,15 +74,15 @@ def ids(name: str, data: Any) -> NDArray[Any]:
     (array([ 3, -1]), array(['a', 'b'], dtype=object))
     """
     if len(cells := gather(name, data)) == 0:
-        return _owned(np.empty(0, object if _holds_text(data) else np.int64))
+        return owned(np.empty(0, object if _holds_text(data) else np.int64))
     if isinstance(cells, list):
-        return _owned(_strings(name, cells) if isinstance(cells[0], str) else _integers(name, cells))
+        return owned(_strings(name, cells) if isinstance(cells[0], str) else integers(name, cells))
     if cells.dtype.kind == "f" and (absent := np.isnan(cells)).any():
         # Integers of which some are missing are floats to NumPy and pandas: what is missing is the fault.
-        fail(name, first(absent), cells[first(absent)], f"is missing; {_WANTED_IDS}")
+        fail(name, first(absent), cells[first(absent)], f"is missing; {WANTED_IDS}")
     if cells.dtype.kind not in "iu":
-        fail(name, 0, cells[0], f"is of type {cells.dtype}; {_WANTED_IDS}")
-    return _owned(_int64(name, cells))
+        fail(name, 0, cells[0], f"is of type {cells.dtype}; {WANTED_IDS}")
+    return owned(int64(name, cells))
 
 
 def _holds_text(data: Any) -> bool:
@@ -92,38 +90,6 @@ def _holds_text(data: Any) -> bool:
     if isinstance(kind, np.dtype):
         return kind.kind in "OUT"
     return "str" in str(getattr(data, "type", kind)).lower()
-
-
-def _owned(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
-
-
-def _is_integer(kind: type) -> bool:
-    # bool is an int to Python, and a timedelta a signed integer to NumPy
-    return issubclass(kind, int | np.integer) and not issubclass(kind, bool | np.timedelta64)
-
-
-def _int64(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
-    if array.dtype.kind == "u" and (beyond := array > _INT64.max).any():
-        fail(name, first(beyond), array[first(beyond)], "does not fit int64")
-    return np.array(array, np.int64)
-
-
-def _integers(name: str, cells: list[Any]) -> NDArray[np.int64]:
-    if not all(map(_is_integer, set(map(type, cells)))):
-        refuse_any(name, cells, _integer_fault)
-    try:
-        return np.fromiter(cells, np.int64, len(cells))
-    except OverflowError:
-        refuse_any(name, cells, _integer_fault)
-        raise
-
-
-def _integer_fault(cell: Any) -> str:
-    if not _is_integer(type(cell)):
-        return misfit(cell, _WANTED_IDS)
-    return "" if _INT64.min <= int(cell) <= _INT64.max else "does not fit int64"
 
 
 def _strings(name: str, cells: list[Any]) -> NDArray[np.object_]:
@@ -135,7 +101,7 @@ def _strings(name: str, cells: list[Any]) -> NDArray[np.object_]:
 
 def _string_fault(cell: Any) -> str:
     if not isinstance(cell, str):
-        return misfit(cell, _WANTED_IDS)
+        return misfit(cell, WANTED_IDS)
     return "" if _can_be_encoded([cell]) else "cannot be encoded as UTF-8"
 
 
@@ -194,7 +160,7 @@ def numbers(name: str, data: Any, *, signed: bool = True) -> NDArray[np.float32]
         bad |= wide < 0
     if bad.any():
         fail(name, first(bad), cells[first(bad)], fault(cells[first(bad)]))
-    return _owned(single)
+    return owned(single)
 
 
 def _is_real(kind: type) -> bool:
@@ -227,129 +193,6 @@ def _nearest_float(cell: Any) -> float:
         return math.nan
 
 
-# ------------------------------------------------------------------------------------------------------ times
-
-
-def times(name: str, data: Any) -> NDArray[np.int64]:
-    """
-    Check a column of times.
-
-    Parameters
-    ----------
-    name : str
-        What errors call the column.
-    data : array_like, shape (n,)
-        Integers of any unit; floats that are whole numbers; or dates and datetimes, of which those without a
-        time zone are read as UTC. What is finer than a microsecond is cut off.
-
-    Returns
-    -------
-    ndarray, shape (n,), int64
-        The integers; for dates and datetimes, microseconds since 1970-01-01 UTC.
-
-    Raises
-    ------
-    DataError
-        For a missing time, a fraction, a bool, a string, or a time beyond int64.
-
-    Examples
-    --------
-    >>> times("times", np.array(["1970-01-01T00:00:02"], "datetime64[s]"))
-    array([2000000])
-    """
-    return _times(name, gather(name, data))
-
-
-def are_dates(cells: Cells) -> bool:
-    """Whether a column of times holds dates or datetimes, which become microseconds."""
-    if isinstance(cells, list):
-        return bool(cells) and isinstance(cells[0], date | np.datetime64)
-    return cells.dtype.kind == "M"
-
-
-def _times(name: str, cells: Cells) -> NDArray[np.int64]:
-    if len(cells) == 0:
-        return _owned(np.empty(0, np.int64))
-    if isinstance(cells, list):
-        return _owned(_listed_times(name, cells))
-    if cells.dtype.kind == "M":
-        return _owned(_microseconds(name, cells))
-    if cells.dtype.kind == "f":
-        return _owned(_whole(name, cells))
-    if cells.dtype.kind not in "iu":
-        fail(name, 0, cells[0], f"is of type {cells.dtype}; {_WANTED_TIMES}")
-    return _owned(_int64(name, cells))
-
-
-def _listed_times(name: str, cells: list[Any]) -> NDArray[np.int64]:
-    """Times of the one kind that the first of them has."""
-    if isinstance(cells[0], np.datetime64):
-        refuse_any(name, cells, partial(_datetime64_fault, unit=cells[0].dtype))
-        return _microseconds(name, np.array(cells))
-    if isinstance(cells[0], date):
-        refuse_any(name, cells, _date_fault)
-        return _microseconds(name, np.array(list(map(_without_zone, cells)), "datetime64[us]"))
-    if not all(map(_is_integer, set(map(type, cells)))):
-        refuse_any(name, cells, _whole_fault)
-    return _integers(name, list(map(int, cells)))
-
-
-def _whole(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
-    wide = array.astype(np.promote_types(array.dtype, np.float64))
-    bad = ~((wide == np.floor(wide)) & (wide >= -(2.0**63)) & (wide < 2.0**63))
-    if bad.any():
-        fail(name, first(bad), array[first(bad)], _whole_fault(array[first(bad)]))
-    return wide.astype(np.int64)
-
-
-def _whole_fault(cell: Any) -> str:
-    if isinstance(cell, float | np.floating) and not is_missing(cell):
-        if not cell.is_integer():
-            return "is no whole number"
-    elif not _is_integer(type(cell)):
-        return misfit(cell, _WANTED_TIMES)
-    return "" if _INT64.min <= int(cell) <= _INT64.max else "does not fit int64"
-
-
-def _datetime64_fault(cell: Any, unit: np.dtype[Any]) -> str:
-    if not isinstance(cell, np.datetime64) or is_missing(cell):
-        return misfit(cell, _WANTED_TIMES)
-    # NumPy would convert to the narrowest unit, and let the others overflow.
-    return "" if cell.dtype == unit else "is of another unit than the first"
-
-
-def _date_fault(cell: Any) -> str:
-    if not isinstance(cell, date) or is_missing(cell):
-        return misfit(cell, _WANTED_TIMES)
-    try:
-        _without_zone(cell)
-    except (OverflowError, ValueError):
-        return "lies outside the years 1 to 9999 in UTC"
-    return ""
-
-
-def _without_zone(cell: Any) -> Any:
-    return cell if getattr(cell, "tzinfo", None) is None else cell.astimezone(UTC).replace(tzinfo=None)
-
-
-def _microseconds(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
-    unit = np.datetime_data(array.dtype)[0]
-    if unit == "generic":
-        fail(name, 0, array[0], "has no unit")
-    micro, bad = array.astype("datetime64[us]"), np.isnat(array)
-    if unit not in {
-        "ns",
-        "ps",
-        "fs",
-        "as",
-    }:  # NumPy wraps around silently; from a finer unit nothing can wrap
-        bad |= micro.astype(array.dtype) != array
-    if bad.any():
-        cell = array[first(bad)]
-        fail(name, first(bad), cell, "is missing" if is_missing(cell) else "is beyond int64 in microseconds")
-    return micro.view(np.int64)
-
-
 # -------------------------------------------------------------------------------------------- all together
 
 
@@ -361,7 +204,7 @@ def checked(labels: Sequence[Any], data: Sequence[Any]) -> tuple[list[NDArray[An
         users,
         items,
         np.ones(len(users), np.float32) if data[2] is None else numbers(labels[2], data[2]),
-        None if times is None else _times(labels[3], times),
+        None if times is None else gathered_times(labels[3], times),
         None if data[4] is None else numbers(labels[4], data[4], signed=False),
     ]
     require_lengths(labels, arrays)
@@ -428,7 +271,7 @@ def rows(name: str, data: Any, count: int) -> NDArray[Any]:
 
 
 def _row_fault(cell: Any, count: int) -> str:
-    if not _is_integer(type(cell)):
+    if not is_integer(type(cell)):
         return misfit(cell, "rows are integers")
     return "" if 0 <= cell < count else f"is none of the {count} rows"
 

@@ -13,6 +13,7 @@ from fastmf.devices import runner
 from fastmf.kernels.core.rng import draw
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import negatives, pairwise
+from fastmf.kernels.train.pool import Pool, Seen
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import SIDES, Events
 from fastmf.log.history import History
@@ -176,7 +177,7 @@ class Negatives:
     def _launch(
         self,
         run: Callable[..., None],
-        work: tuple[Any, Events, negatives.Pool, float],
+        work: tuple[Any, Events, Pool, float],
         objective: Objective,
         movable: dict[str, int],
         epoch: int,
@@ -192,7 +193,7 @@ class Negatives:
             workers,
             order,
             (events.users, events.items, events.weights),
-            negatives.Seen(*self._known, bool(objective.loss.allow_seen), *self._sets),
+            Seen(*self._known, bool(objective.loss.allow_seen), *self._sets),
             (
                 *((*working.now[side], *working.before[side]) for side in SIDES),
                 (outside.factors, outside.records),
@@ -218,7 +219,7 @@ class Negatives:
             return self._items
         return int(objective.loss.trials if objective.loss.kind == "pairwise" else objective.loss.negatives)
 
-    def _pool(self, events: Events, objective: Objective) -> tuple[negatives.Pool, float]:
+    def _pool(self, events: Events, objective: Objective) -> tuple[Pool, float]:
         """What the sampler draws from, as kernels take it, and the sum of what it keeps of every event."""
         marks = self.marks
         rows, more, counts, further, sampler = _NOTHING[:0], _NOTHING[:0], _NOTHING, _NOTHING, objective.sampler
@@ -236,11 +237,11 @@ class Negatives:
             rows = events.items if self._table is None else self.working.rows["items"][events.items]
             mass = _mean_kept(objective, counts[_spread_over(events.items)]) * rows.size
         drawn = rows.size, rows, more.size, more, counts, further, marks, shares.size, shares, others
-        return negatives.Pool(self._items, *drawn, _NOTHING[:0], _NO_BASES), mass
+        return Pool(self._items, *drawn, _NOTHING[:0], _NO_BASES), mass
 
     def _pool_of_bands(
         self, events: Events, objective: Objective, members: np.ndarray, starts: np.ndarray
-    ) -> tuple[negatives.Pool, float]:
+    ) -> tuple[Pool, float]:
         """The same for draws from bands, the items of which are side by side: an alias table for each."""
         sampler, counts, further, mass = objective.sampler, _NOTHING, _NOTHING, 1.0
         shares, others = _NO_SHARES, _NOTHING[:0]
@@ -250,7 +251,7 @@ class Negatives:
                 counts, further = np.bincount(events.items, minlength=self._items).astype(np.int32), 0 * further
             shares, others, mass = _alias_tables(sampler, counts[members] + further[members], starts)
         drawn = 0, _NOTHING[:0], 0, _NOTHING[:0], counts, further, _NOTHING, shares.size, shares, others
-        return negatives.Pool(self._items, *drawn, members, starts), mass
+        return Pool(self._items, *drawn, members, starts), mass
 
     def _tabled(self, sampler: Any) -> tuple[np.ndarray, np.ndarray, float]:
         """The alias table of a sampler, and its mass; made once, since it takes a visit to every item."""

@@ -158,7 +158,7 @@ def ndcg_by_row(positions: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int 
     gains : array_like of float, shape (n,)
         How relevant it is; what is not positive is not relevant.
     k : int
-        Places that count.
+        Positions that count.
 
     Returns
     -------
@@ -197,7 +197,7 @@ def ndcg(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLik
     gains : array_like of float, shape (n,), optional
         How relevant each pair is; 1 when not given. What is not positive is not relevant.
     k : int
-        Places that count.
+        Positions that count.
 
     Returns
     -------
@@ -224,7 +224,15 @@ def recall(
 ) -> float:
     """Mean share of a row's relevant items that are among the first k.
 
-    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As in `ndcg`, but of a gain only the sign counts.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without relevant pairs.
 
     References
     ----------
@@ -241,9 +249,17 @@ def recall(
 def precision(
     scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
 ) -> float:
-    """Mean share of the first k positions that hold relevant items, be there as many or not.
+    """Mean share of the first k positions that hold relevant items, even where a row has fewer of them.
 
-    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As in `ndcg`, but of a gain only the sign counts.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without relevant pairs.
 
     Examples
     --------
@@ -256,8 +272,17 @@ def precision(
 def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
     """Mean average precision: the precision at each relevant item among the first k, 0 for the others.
 
-    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts. The mean is over all relevant
-    items of a row, as in trec_eval, so that more than k of them cannot give 1.
+    The mean is over all relevant items of a row, as in trec_eval: a row with more than k of them cannot reach 1.
+
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As in `ndcg`, but of a gain only the sign counts.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without relevant pairs.
 
     Examples
     --------
@@ -268,9 +293,17 @@ def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
 
 
 def mrr(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
-    """Mean reciprocal rank: one over the place of the first relevant item, 0 where it is beyond k.
+    """Mean reciprocal rank: one over the position of the first relevant item, 0 where it is beyond k.
 
-    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As in `ndcg`, but of a gain only the sign counts.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without relevant pairs.
 
     References
     ----------
@@ -289,7 +322,15 @@ def hit_rate(
 ) -> float:
     """Share of the rows that have a relevant item among the first k.
 
-    It takes and returns what `ndcg` does; of a gain, only whether it is positive counts.
+    Parameters
+    ----------
+    scores, rows, columns, gains, k
+        As in `ndcg`, but of a gain only the sign counts.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without relevant pairs.
 
     Examples
     --------
@@ -302,9 +343,18 @@ def hit_rate(
 def auc(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None) -> float:
     """Mean area under the ROC curve of each row: how often a relevant item is placed before another candidate.
 
-    It takes and returns what `ndcg` does, but for k; of a gain, only whether it is positive counts. Random scores
-    have 0.5, but scores that are all equal 0, since ties count against it. Relevant items that are no candidates come
-    last. Rows whose candidates are all relevant are left out.
+    Random scores give 0.5, but scores that are all equal give 0, since ties count against it. Relevant items that are
+    no candidates come last. Rows whose candidates are all relevant are left out.
+
+    Parameters
+    ----------
+    scores, rows, columns, gains
+        As in `ndcg`, but of a gain only the sign counts.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without relevant pairs.
 
     References
     ----------

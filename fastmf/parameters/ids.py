@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,23 +11,13 @@ from fastmf.errors import CapacityError, DataError, require_integer
 from fastmf.interactions import columns
 from fastmf.kernels.rows import hashing
 from fastmf.memory import default_budget, discard, reserve, row_capacity, use_huge_pages
+from fastmf.parameters.keys import NO_BOUNDS, NO_TEXT, SMALLEST_TABLE, Keys, decode, encode, number
 
 __all__ = ["IdMap", "one_id"]
 
-_NO_TEXT = np.empty(0, np.uint8)
-_NO_BOUNDS = np.empty(0, np.int64)
 _MINUS_ONE, _EMPTY = np.array([-1]), np.array([""], object)
-_SMALLEST_TABLE = 1 << 10
 _LARGEST = 2**31 - 2  # rows are numbered by int32
 _RELEASED_AT_ONCE = 1 << 15  # pairs: half a megabyte
-
-
-class _Keys(NamedTuple):
-    """A batch of ids as the kernels see them: 64-bit keys, and the UTF-8 bytes of text ids end to end."""
-
-    keys: np.ndarray
-    text: np.ndarray
-    bounds: np.ndarray
 
 
 def one_id(one: object) -> int | str | None:
@@ -37,18 +26,6 @@ def one_id(one: object) -> int | str | None:
         return columns.ids("ids", [one]).tolist()[0]  # type: ignore[no-any-return]
     except DataError:
         return None
-
-
-def _encode(ids: np.ndarray) -> _Keys:
-    if ids.dtype != object:
-        return _Keys(ids, _NO_TEXT, _NO_BOUNDS)
-    pieces = [text.encode() for text in ids]
-    bounds = np.zeros(len(pieces) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=bounds[1:])
-    text = np.frombuffer(b"".join(pieces), np.uint8)
-    keys = np.empty(len(pieces), np.int64)
-    hashing.hash_text(text, bounds, keys)
-    return _Keys(keys, text, bounds)
 
 
 class _Tables(NamedTuple):
@@ -62,7 +39,7 @@ class _Tables(NamedTuple):
     progress: np.ndarray
 
     @classmethod
-    def of(cls, size: int, older: np.ndarray = _NO_BOUNDS, count: int = 0) -> _Tables:
+    def of(cls, size: int, older: np.ndarray = NO_BOUNDS, count: int = 0) -> _Tables:
         """An empty table of `size` pairs, which takes over from one with so many ids."""
         return cls(reserve(2 * size, np.int64), older, np.array([count, 0, count]))
 
@@ -99,11 +76,11 @@ class IdMap:
         self._budget = default_budget() if budget is None else budget
         self._capacity = min(row_capacity(self._budget, 8), rows or _LARGEST)
         self._keys = reserve(self._capacity, np.int64)
-        self._blob, self._offsets = _NO_TEXT, _NO_BOUNDS
+        self._blob, self._offsets = NO_TEXT, NO_BOUNDS
         self._kind: str | None = None
         self._count = 0
         self._released = 0  # pairs of the older table whose memory has been given back
-        self._tables = _Tables.of(_SMALLEST_TABLE)
+        self._tables = _Tables.of(SMALLEST_TABLE)
         self.moved = np.zeros(1, np.int64)  # how often kernels that know the tables by address have had to look again
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -207,7 +184,7 @@ class IdMap:
 
     def find(self, ids: np.ndarray) -> np.ndarray:
         """:meth:`rows` of ids that have passed :func:`fastmf.interactions.columns.ids`, and are of the known kind."""
-        return self._look_up(_encode(ids))[0]
+        return self._look_up(encode(ids))[0]
 
     def row_of(self, one: object) -> int:
         """The row of one id; -1 where it is not known, be it an id at all or not."""
@@ -242,9 +219,9 @@ class IdMap:
         The rows are written to the int32 array given, if any.
         """
         self.require_kind(ids, column)
-        batch = _encode(ids)
+        batch = encode(ids)
         rows, unknown = self._look_up(batch, rows)
-        fresh = ids[_number(batch, rows, self._count)] if unknown else ids[:0].copy()  # no view of the caller's array
+        fresh = ids[number(batch, rows, self._count)] if unknown else ids[:0].copy()  # no view of the caller's array
         return Staged(rows, fresh)
 
     def prepare(self, fresh: np.ndarray) -> None:
@@ -296,7 +273,7 @@ class IdMap:
         """
         if not len(fresh):
             return
-        batch, end = _encode(fresh), first + len(fresh)
+        batch, end = encode(fresh), first + len(fresh)
         if batch.bounds.size:
             self._append_text(batch, first)
         self._keys[first:end] = batch.keys
@@ -314,10 +291,15 @@ class IdMap:
         self._count = count
         if not count:
             self._kind = None
-            self._replace(_Tables.of(_SMALLEST_TABLE))
+            self._replace(_Tables.of(SMALLEST_TABLE))
 
     def copy(self) -> IdMap:
-        """An independent map with the same ids."""
+        """Make an independent map with the same ids.
+
+        Returns
+        -------
+        IdMap
+        """
         other = IdMap(self._budget, self._capacity)
         other.extend(self.values, checked=True)
         return other
@@ -338,19 +320,7 @@ class IdMap:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], budget: int | None = None, rows: int | None = None) -> IdMap:
         """The map that :meth:`arrays` came from; ValueError where they are not consistent."""
-        if "ids" in arrays:
-            ids = arrays["ids"]
-            if ids.dtype != np.int64 or ids.ndim != 1:
-                raise ValueError("ids are not int64 in one column")
-        else:
-            text, bounds = arrays["text"], arrays["bounds"]
-            if bounds.dtype != np.int64 or text.dtype != np.uint8 or bounds.ndim != 1 or text.ndim != 1:
-                raise ValueError("text ids are not bytes with int64 bounds")
-            if not bounds.size or bounds[0] != 0 or bounds[-1] != text.size or (np.diff(bounds) < 0).any():
-                raise ValueError("bounds of text ids do not cover the text")
-            content = text.tobytes()
-            ids = np.empty(bounds.size - 1, object)
-            ids[:] = [content[a:b].decode() for a, b in itertools.pairwise(bounds)]
+        ids = decode(arrays)
         made = cls(budget, rows)
         if len(made.stage(ids).fresh) != len(ids):
             raise ValueError("an id is there twice")
@@ -366,7 +336,7 @@ class IdMap:
             known = "is known already" if staged.rows[row] < self._count else "is there twice"
             raise DataError(f"ids, row {row}: {ids[row]!r} {known}")
 
-    def _look_up(self, batch: _Keys, rows: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    def _look_up(self, batch: Keys, rows: np.ndarray | None = None) -> tuple[np.ndarray, int]:
         rows = np.empty(len(batch.keys), np.int32) if rows is None else rows
         if not self._count:
             rows.fill(-1)
@@ -375,7 +345,7 @@ class IdMap:
             return rows, hashing.lookup(*self.tables, batch.keys, rows)
         return rows, hashing.lookup_text(*self.tables, *batch, self._blob, self._offsets, rows)
 
-    def _append_text(self, batch: _Keys, first: int) -> None:
+    def _append_text(self, batch: Keys, first: int) -> None:
         end = int(self._offsets[first])
         self._blob[end : end + batch.text.size] = batch.text
         self._offsets[first + 1 : first + 1 + len(batch.keys)] = end + batch.bounds[1:]
@@ -389,7 +359,7 @@ class IdMap:
         if not older.size:
             return
         if 2 * cursor >= older.size:
-            self._replace(self._tables._replace(older=_NO_BOUNDS))
+            self._replace(self._tables._replace(older=NO_BOUNDS))
         elif cursor - self._released >= _RELEASED_AT_ONCE:
             free = np.flatnonzero(older[2 * cursor - 1023 : 2 * cursor : 2] == 0)
             if free.size:
@@ -417,22 +387,6 @@ class IdMap:
         self.moved[0] += 1
 
 
-def _number(batch: _Keys, rows: np.ndarray, known: int) -> np.ndarray:
-    """Give unknown ids (rows -1) numbers from `known` on, in order of appearance; returns where each is first seen.
-
-    The table for it grows with the ids that are distinct: one for as many as there are events would miss every cache.
-    """
-    size, first = _SMALLEST_TABLE, np.empty(0, np.int64)
-    new = position = 0
-    while position < rows.size:
-        first = np.append(first, np.empty(size // 2 - first.size, np.int64))
-        scratch = np.zeros(2 * size, np.int64)
-        hashing.insert(scratch, _NO_BOUNDS, np.zeros(3, np.int64), batch.keys[first[:new]], 0)
-        position, new = hashing.number(*batch, rows, known, scratch, first, position, new)
-        size *= 4
-    return first[:new]
-
-
 def _table_size(count: int) -> int:
     """The power of two that keeps a table of `count` ids between a quarter and half full."""
-    return max(_SMALLEST_TABLE, 1 << (2 * count - 1).bit_length())
+    return max(SMALLEST_TABLE, 1 << (2 * count - 1).bit_length())

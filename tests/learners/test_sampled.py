@@ -30,6 +30,7 @@ from fastmf.devices import registry
 from fastmf.errors import DataError
 from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.train import negatives
+from fastmf.kernels.train.pool import Seen
 from fastmf.learners.negatives import Known, Runs
 
 # Kernels of every pair of a loss and a sampler take seconds to compile: some pairs, whose parts others have, are slow.
@@ -399,7 +400,7 @@ def test_known_rows_are_told_from_all_others(scope: int, allow_seen: bool, users
     known = Known.of(owners, np.array([row for rows in users for row in rows], np.int32), len(users))
     bases, bits, distinct = (np.zeros(len(users), kind) for kind in (np.int64, np.int32, np.int32))
     slots = negatives.prepare(*known, bases, bits, distinct)
-    seen = negatives.Seen(*known, allow_seen, slots, bases, bits, distinct)
+    seen = Seen(*known, allow_seen, slots, bases, bits, distinct)
     words, candidates = np.zeros(4, np.int64), np.arange(201)
     for user, rows in enumerate(users):
         own = set() if allow_seen else set(rows)

@@ -8,17 +8,17 @@ Rows are those of the model. The *entry* of a row in a list is its place in the 
 
 The `scope` of a draw, a compile-time constant, says which rows there are:
 
-========== =============================================================================
-ALL      all of the model's, which are the working set
-EXTERNAL     all of the model's, some of which are outside the working set and only read
-BLOCK       those of one band of items: what no other worker touches meanwhile
-========== =============================================================================
+=========  ==============================================================================
+ALL        all of the model's, which are the working set
+EXTERNAL   all of the model's, some of which are outside the working set and only read
+BLOCK      those of one band of items: what no other worker touches meanwhile
+=========  ==============================================================================
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -34,90 +34,6 @@ NONE = -(1 << 62)  # the entry of a negative that was not found
 ROOM = 4  # places in a set for every row: few draws then meet a place that is taken
 ALL, EXTERNAL, BLOCK = 0, 1, 2
 LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
-
-
-class Seen(NamedTuple):
-    """What users know: user u has chosen the rows[starts[u]:starts[u + 1]].
-
-    Attributes
-    ----------
-    starts, rows : int64[users + 1], int32
-    allowed : bool
-        Whether negatives may be among them all the same.
-    slots, bases, bits, distinct : ndarray
-        What `prepare` made of them, for draws of scope EXTERNAL; of no meaning for others.
-    """
-
-    starts: np.ndarray
-    rows: np.ndarray
-    allowed: bool
-    slots: np.ndarray
-    bases: np.ndarray
-    bits: np.ndarray
-    distinct: np.ndarray
-
-
-class Pool(NamedTuple):
-    """What negatives are drawn from.
-
-    Attributes
-    ----------
-    items : int
-        Rows that can be drawn.
-    events, rows : int, int32[events]
-        The rows of the events to draw from.
-    arrived, arrived_rows : int, int32[arrived]
-        Further such events.
-    counts, further : int32
-        How many events name each row, in two parts.
-    marks : int32
-        The position of each row in the working set, plus 1; 0 where it has none.
-    tabled, shares, others : int, float32[tabled], int32[tabled]
-        An alias table (see `tabulate`), from which draws are made in place of the events where there is one.
-    members, starts : int32, int64
-        The rows of all blocks, side by side, and where those of each begin. A block has its part of the alias table.
-    first, size : int
-        Where the rows of the present block begin, and how many it has.
-    """
-
-    items: int
-    events: int
-    rows: np.ndarray
-    arrived: int
-    arrived_rows: np.ndarray
-    counts: np.ndarray
-    further: np.ndarray
-    marks: np.ndarray
-    tabled: int
-    shares: np.ndarray
-    others: np.ndarray
-    members: np.ndarray
-    starts: np.ndarray
-    first: int = 0
-    size: int = 0
-
-
-@njit
-def lent(pool, first, size):
-    """A pool whose arrays are borrowed, for the block with so many rows from `first` on."""
-    return Pool(
-        pool.items,
-        pool.events,
-        borrow(pool.rows),
-        pool.arrived,
-        borrow(pool.arrived_rows),
-        borrow(pool.counts),
-        borrow(pool.further),
-        borrow(pool.marks),
-        pool.tabled,
-        borrow(pool.shares),
-        borrow(pool.others),
-        borrow(pool.members),
-        borrow(pool.starts),
-        first,
-        size,
-    )
-
 
 # --- what a user knows ----------------------------------------------------------------------------------------------
 

@@ -35,7 +35,8 @@ from fastmf.kernels.core.lanes import load
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.sharing import fetch_add, finish_block, start_blocks, take_block
 from fastmf.kernels.train.candidates import look_ahead, loss_and_gradient, move_list, search, weigh_ranks
-from fastmf.kernels.train.negatives import BLOCK, LITERAL, forget, lent, recall
+from fastmf.kernels.train.negatives import BLOCK, LITERAL, forget, recall
+from fastmf.kernels.train.pool import lent
 from fastmf.kernels.train.row import move_row
 
 CHUNK = 32  # runs that a worker takes at once

@@ -1,0 +1,51 @@
+"""Integers of columns: those of any integer type that fit int64, and nothing that only looks like one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmf.interactions.cells import fail, first, misfit, refuse_any
+
+__all__ = ["INT64", "WANTED_IDS", "int64", "integers", "is_integer", "owned"]
+
+INT64 = np.iinfo(np.int64)
+WANTED_IDS = "ids of one side are all integers or all strings"
+
+
+def owned(array: NDArray[Any]) -> NDArray[Any]:
+    """The array itself, read-only from now on."""
+    array.flags.writeable = False
+    return array
+
+
+def is_integer(kind: type) -> bool:
+    """Whether objects of a type are integers."""
+    # bool is an int to Python, and a timedelta a signed integer to NumPy
+    return issubclass(kind, int | np.integer) and not issubclass(kind, bool | np.timedelta64)
+
+
+def int64(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
+    """A copy of an integer array as int64; DataError where a value does not fit."""
+    if array.dtype.kind == "u" and (beyond := array > INT64.max).any():
+        fail(name, first(beyond), array[first(beyond)], "does not fit int64")
+    return np.array(array, np.int64)
+
+
+def integers(name: str, cells: list[Any]) -> NDArray[np.int64]:
+    """A list of integers as an array; DataError where a cell is none, or does not fit."""
+    if not all(map(is_integer, set(map(type, cells)))):
+        refuse_any(name, cells, _integer_fault)
+    try:
+        return np.fromiter(cells, np.int64, len(cells))
+    except OverflowError:
+        refuse_any(name, cells, _integer_fault)
+        raise
+
+
+def _integer_fault(cell: Any) -> str:
+    if not is_integer(type(cell)):
+        return misfit(cell, WANTED_IDS)
+    return "" if INT64.min <= int(cell) <= INT64.max else "does not fit int64"

@@ -1,0 +1,71 @@
+"""Keys: ids as kernels see them, 64-bit numbers and UTF-8 text."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmf.kernels.rows import hashing
+
+__all__ = ["NO_BOUNDS", "NO_TEXT", "SMALLEST_TABLE", "Keys", "decode", "encode", "number"]
+
+NO_TEXT = np.empty(0, np.uint8)
+NO_BOUNDS = np.empty(0, np.int64)
+SMALLEST_TABLE = 1 << 10  # pairs of a hash table
+
+
+class Keys(NamedTuple):
+    """A batch of ids as the kernels see them: 64-bit keys, and the UTF-8 bytes of text ids end to end."""
+
+    keys: np.ndarray
+    text: np.ndarray
+    bounds: np.ndarray
+
+
+def encode(ids: np.ndarray) -> Keys:
+    """Ids that have been checked as kernels see them."""
+    if ids.dtype != object:
+        return Keys(ids, NO_TEXT, NO_BOUNDS)
+    pieces = [text.encode() for text in ids]
+    bounds = np.zeros(len(pieces) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=bounds[1:])
+    text = np.frombuffer(b"".join(pieces), np.uint8)
+    keys = np.empty(len(pieces), np.int64)
+    hashing.hash_text(text, bounds, keys)
+    return Keys(keys, text, bounds)
+
+
+def number(batch: Keys, rows: np.ndarray, known: int) -> np.ndarray:
+    """Give unknown ids (rows -1) numbers from `known` on, in order of appearance; returns where each is first seen.
+
+    The table for it grows with the ids that are distinct: one for as many as there are events would miss every cache.
+    """
+    size, first = SMALLEST_TABLE, np.empty(0, np.int64)
+    new = position = 0
+    while position < rows.size:
+        first = np.append(first, np.empty(size // 2 - first.size, np.int64))
+        scratch = np.zeros(2 * size, np.int64)
+        hashing.insert(scratch, NO_BOUNDS, np.zeros(3, np.int64), batch.keys[first[:new]], 0)
+        position, new = hashing.number(*batch, rows, known, scratch, first, position, new)
+        size *= 4
+    return first[:new]
+
+
+def decode(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """The ids in the arrays of a file: int64 ``ids``, or UTF-8 ``text`` and its ``bounds``; ValueError otherwise."""
+    if "ids" in arrays:
+        ids = arrays["ids"]
+        if ids.dtype != np.int64 or ids.ndim != 1:
+            raise ValueError("ids are not int64 in one column")
+    else:
+        text, bounds = arrays["text"], arrays["bounds"]
+        if bounds.dtype != np.int64 or text.dtype != np.uint8 or bounds.ndim != 1 or text.ndim != 1:
+            raise ValueError("text ids are not bytes with int64 bounds")
+        if not bounds.size or bounds[0] != 0 or bounds[-1] != text.size or (np.diff(bounds) < 0).any():
+            raise ValueError("bounds of text ids do not cover the text")
+        content = text.tobytes()
+        ids = np.empty(bounds.size - 1, object)
+        ids[:] = [content[a:b].decode() for a, b in itertools.pairwise(bounds)]
+    return ids
