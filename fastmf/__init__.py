@@ -1,4 +1,4 @@
-"""fastmf keeps a recommender current: new events come in, and only the rows they concern move."""
+"""fastmf keeps a recommender current: an update moves only the rows that new events concern."""
 
 from __future__ import annotations
 

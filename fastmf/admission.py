@@ -51,7 +51,7 @@ def _require(state: State, delta: Delta) -> None:
 
 
 def _require_newest(state: State, delta: Delta) -> None:
-    """Raise StaleDelta unless what a Delta takes back came in last."""
+    """Raise StaleDelta unless the ids and events that a Delta takes back are the newest."""
     for name, ids in delta.new_ids.items():
         first = state.counts[name] - len(ids)
         if first < 0 or not np.array_equal(state.groups[name].ids_from(first), ids):

@@ -40,14 +40,14 @@ class Delta:
     lineage : str
         The model's identity, shared by its copies.
     parent, head : str
-        Names of the state that the change starts from, and of the one it leads to. Copies that have gone their own ways
+        Names of the state that the change starts from, and of the one it leads to. Copies that have diverged
         are in states of different names, whatever their versions are.
     parent_version, version : int
         Their numbers, counted from the fit.
     moves : dict of str to Move
         What moved, by group of parameters: ``"users"``, ``"items"``; a bias and optimizer memory travel with their row.
     new_ids : dict of str to ndarray
-        Ids that came in, in row order.
+        New ids, in row order.
     log : Events
         The events appended to the history, with row numbers.
     scalars : dict of str to (float, float)
@@ -88,12 +88,12 @@ class Delta:
 
     @property
     def new_users(self) -> np.ndarray:
-        """Ids of the users that came in."""
+        """Ids of the new users."""
         return self.new_ids["users"]
 
     @property
     def new_items(self) -> np.ndarray:
-        """Ids of the items that came in."""
+        """Ids of the new items."""
         return self.new_ids["items"]
 
     @property

@@ -41,11 +41,11 @@ class Gate:
         self._count = memoryview(self.changes)  # type: ignore[arg-type]  # is read in a third of the time
 
     def begin(self) -> None:
-        """Say that a change begins; whoever was interrupted in one goes on with it."""
+        """Mark the begin of a change; idempotent, for a change that was interrupted and is resumed."""
         self.changes[0] |= 1
 
     def end(self) -> None:
-        """Say that it is done."""
+        """Mark the end of a change."""
         self.changes[0] += self.changes[0] & 1
 
     def ask(self, question: Callable[[], _T], finish: Callable[[], object]) -> _T:

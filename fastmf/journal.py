@@ -77,7 +77,7 @@ class Journal:
     # --- one event ----------------------------------------------------------------------------------------------------
 
     def learn(self, user: Any, item: Any, value: Any) -> bool:
-        """Take one step on an event; a new id comes in as it starts. False where a flush must come first."""
+        """Take one step on an event; a new id gets its initial row. False where a flush must come first."""
         first, second, number = user, item, value
         if type(user) is not int or type(item) is not int or type(value) is not float or self._text:
             first, second = key_of(self._state, "users", user), key_of(self._state, "items", item)

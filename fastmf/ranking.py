@@ -208,7 +208,7 @@ def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int
     """The rows of a side that have the highest cosine with each given row, itself left out, and the cosines."""
     group = state.side(side)
     kept = group.table
-    lengths = np.empty(kept.count, np.float32)  # rows that come in meanwhile are none of this question's
+    lengths = np.empty(kept.count, np.float32)  # rows added meanwhile are not part of this query
     scores.lengths(kept.shape)(kept.factors, lengths)
     usual = _of_usual_length(kept, lengths)
     table = kept if usual else _Directions.of(kept, lengths.size)

@@ -63,7 +63,7 @@ class Update:
         The age at which an event counts half: its weight times ``2 ** (-age / half_life)``, its age being its distance
         from the newest time that the model or the batch knows, both in the unit of the times (microseconds for
         datetimes, of which it may be a timedelta). Late arrivals and the history pass decay alike; the weights in the
-        history stay as they came in. A few times far ahead of all others do not count as the newest.
+        history keep their original weights. A few times far ahead of all others do not count as the newest.
 
     References
     ----------

@@ -37,7 +37,7 @@ class Pending(NamedTuple):
 
 
 class _Awaited(NamedTuple):
-    """What there was before ids of an event came in that is yet to be learned."""
+    """What there was before the new ids of an event were added that is yet to be learned."""
 
     journal: Any
     counts: dict[str, int]
@@ -244,7 +244,7 @@ class State:
         return bool(self._pending) or self._awaited is not None
 
     def await_event(self) -> None:
-        """Ids are to come in with an event of the journal; :meth:`finish` takes them out unless that is learned."""
+        """Ids are about to be added for an event of the journal; :meth:`finish` removes them unless it is learned."""
         awaited = _Awaited(self.journal, self.counts, dict(self.grams.kept), len(self.history))
         self._awaited, self.journal = awaited, None  # nobody learns other events meanwhile
 

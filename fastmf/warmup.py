@@ -65,7 +65,7 @@ def warm_up(
     except ValueError as error:  # a setting that the model refuses
         raise DataError(str(error)) from error
     for model, combination in zip(models, combinations, strict=True):
-        _use(model.copy())  # what it learns is let go of
+        _use(model.copy())  # what it learns is discarded
         yield combination
 
 

@@ -45,7 +45,7 @@ class QuantizedScan:
 
     What has moved since is what Deltas say, and the items of events that were learned singly, which are in the history.
     Nothing is kept, and nothing costs anything, until there is a copy; where more has moved than the table has rows,
-    the copy is let go of.
+    the copy is dropped.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class QuantizedScan:
         self._scans = 0
         self._changes: list[_Change] = []  # appended to by changes, cut off at the front by questions
         self._moved = 0  # rows in them, and one for each: they take room too
-        self._asking: dict[int, object] = {}  # who is: taken and let go of in one step each, wherever Ctrl-C comes
+        self._asking: dict[int, object] = {}  # who is: set and removed in one step each, whatever Ctrl-C hits
 
     # --- as a follower ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Pre-trained models of other tools, turned into a :class:`fastmf.MF` that goes on learning.
+"""Pre-trained models of other tools, turned into a :class:`fastmf.MF` that can be updated.
 
 ====================  =================================================================
 function              takes

@@ -101,7 +101,7 @@ def _usual(times: np.ndarray) -> int:
 
 
 def _usual_of(history: History, times: np.ndarray) -> int:
-    """A time as most of those that came in last are, or of new events where there are none."""
+    """A typical time of the newest events of the history, or of the new events where it has none."""
     known = history.recent(_RECENT).times
     return _usual(times if known is None or not known.size else known)
 

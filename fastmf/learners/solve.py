@@ -137,7 +137,7 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
                 row = one if ids.kind == "str" else ids.find(np.array([one]))[0]
                 state.history.compact(side, np.array([row], np.int32), most)
             answer = call(ledger, user, item, value, mean, loss, False, *given())
-        if answer == online.UNKNOWN:  # the ids of the event come in
+        if answer == online.UNKNOWN:  # the ids of the event are added
             numbers = Numbers(*how, state.users.count, state.items.count)
         return int(answer)
 
@@ -231,7 +231,7 @@ class System(NamedTuple):
     def solve(self, times: int, objective: Objective, threads: int) -> None:
         """Solve users, then items, so many times.
 
-        Rows that take a step take it on what has come in, or moved, since their last.
+        Rows that take a step take it on what has been added, or has moved, since their last.
         """
         working, seen = self.working, self._before()
         for time in range(times):

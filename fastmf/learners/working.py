@@ -65,7 +65,7 @@ class WorkingSet:
                     f"training made {name.removesuffix('s')} rows that are not finite; "
                     "smaller values, weights or rates may help"
                 )
-        return {  # copies: rows that were only read are let go of
+        return {  # copies, so that rows that were only read are freed
             name: Move(rows[: self.movable[name]].copy(), self.before[name], after[name])
             for name, rows in self.rows.items()
         }

@@ -329,7 +329,7 @@ class History:
 
     @property
     def latest(self) -> np.ndarray:
-        """The few newest times, in ascending order; costs a look at what came in since they were last asked for."""
+        """The few newest times, in ascending order; reads only what was added since the last call."""
         highs = self._highs
         if self.untimed is None:
             return _NO_TIMES
@@ -343,12 +343,12 @@ class History:
         return highs[-1].times
 
     def recent(self, count: int) -> Events:
-        """The events that came in last, of those with a time where any has one."""
+        """The newest events; of those with a time, where any has one."""
         return self.between(max(len(self) - count, self.untimed or 0), len(self))
 
     @property
     def last_time(self) -> int | None:
-        """The time of the event that came in last."""
+        """The time of the last event."""
         return None if self.untimed is None else int(self._log.times[len(self) - 1])  # type: ignore[index]
 
     @property

@@ -132,7 +132,7 @@ class RowGroup:
         self.table.count = count
 
     def write(self, move: Move) -> None:
-        """Write moved rows, but for those that a shrinking group has let go of."""
+        """Write moved rows, except those that a shrinking group has dropped."""
         kept = move.rows < self.table.count
         if kept.all():
             self.table.scatter(move.rows, move.after)
@@ -180,7 +180,7 @@ class DenseGroup:
         return DenseMove({name: self.values[name].copy() for name in after}, after)
 
     def lacks(self, fresh: np.ndarray) -> bool:
-        """Whether there are none: no id can come in."""
+        """Whether there are none: no id can be added."""
         return not len(fresh)
 
     def require(self, move: DenseMove, count: int) -> None:
@@ -194,7 +194,7 @@ class DenseGroup:
                 raise ValueError(f"{name}, {value.dtype}{list(value.shape)}, does not fit {self!r}")
 
     def prepare(self, fresh: np.ndarray) -> None:
-        """Raise ValueError where ids are to come in: there are none."""
+        """Raise ValueError where ids are to be added: the group has none."""
         if len(fresh):
             raise ValueError(f"{self!r} has no ids")
 

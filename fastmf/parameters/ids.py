@@ -52,7 +52,7 @@ class Staged(NamedTuple):
 
 
 class IdMap:
-    """The ids of one side, in row order: int64 or str, decided by the first ids that come in.
+    """The ids of one side, in row order: int64 or str, decided by the first ids added.
 
     It only grows (and shrinks from its end when a Delta is rolled back). Adding n ids costs O(n), whatever its size.
 

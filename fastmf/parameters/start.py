@@ -15,7 +15,7 @@ SPREAD = 0.2  # of a start vector, relative to a row of unit length
 class HashedStart(NamedTuple):
     """Factors drawn by a hash of (seed, stream, row), uniformly around a centre; everything else is zero.
 
-    The same row starts alike whenever and wherever it comes in, and any two rows differ and can learn.
+    A row has the same start whenever and wherever it is added; any two rows differ, so both can learn.
 
     Parameters
     ----------

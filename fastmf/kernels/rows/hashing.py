@@ -196,7 +196,7 @@ def _insert(stamp):
     def insert(slots, older, progress, keys, row):
         """Add new keys as rows `row`, `row` + 1, ..., those that are not in yet; carries old pairs across.
 
-        progress = (the next row to come in, the cursor in the old table, the pairs that are taken).
+        progress = (the next row to add, the cursor in the old table, the pairs that are taken).
         """
         stamp  # noqa: B018
         table, mask, cursor = borrow(slots), last_slot(slots), progress[1]

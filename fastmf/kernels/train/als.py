@@ -14,10 +14,10 @@ CG         `steps` of conjugate gradients from where the row is; never forms a m
 EALS       `steps` passes over the coordinates of the row, each set to its minimum with the others fixed
 ========== ==============================================================================================
 
-A row with a long past need not read all of it: taken to be at its minimum before its `fresh` newest events came, it
-moves by ``A^-1 g``. g is the gradient that has come in since: of these events, of what they have added to the penalty
-(`grown`), of the change of the Gram matrix, and of the rows met that have moved. A is the matrix of a sample of its
-events, which stands for all in the last part of g too. This is done by CG.
+A row with a long past need not read all of it. Assumed to be at its minimum before its `fresh` newest events came, it
+moves by ``A^-1 g``, by CG. g is the change of the gradient since: by these events, by what they add to the penalty
+(`grown`), by the change of the Gram matrix, and by the rows met that have moved. A is the matrix of a sample of its
+events, which stands for all of them in the last part of g too.
 
 References: Hu, Koren, Volinsky (2008), Collaborative Filtering for Implicit Feedback Datasets. Takács, Pilászy, Tikk
 (2011), Applications of the conjugate gradient method for implicit feedback collaborative filtering. He, Zhang, Kan,
