@@ -13,7 +13,7 @@ from fastmf.devices import runner
 from fastmf.kernels.core.rng import draw
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import negatives, pairwise
-from fastmf.kernels.train.pool import Pool, Seen
+from fastmf.kernels.train.pool import Pool, Seen, Tables
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import SIDES, Events
 from fastmf.log.history import History
@@ -187,6 +187,7 @@ class Negatives:
         """Run a job on (the order, the events, where negatives come from, its mass)."""
         working, (order, events, pool, mass) = self.working, work
         outside = working.now["items"] if self._table is None else self._table
+        rows = [part for side in SIDES for image in (working.now[side], working.before[side]) for part in image]
         length = self._length(objective)
         key = np.uint64(draw(np.uint64(self._seed), np.uint64(epoch & (2**64 - 1)), 0))
         run(
@@ -194,10 +195,7 @@ class Negatives:
             order,
             (events.users, events.items, events.weights),
             Seen(*self._known, bool(objective.loss.allow_seen), *self._sets),
-            (
-                *((*working.now[side], *working.before[side]) for side in SIDES),
-                (outside.factors, outside.records),
-            ),
+            Tables._make([*rows, outside.factors, outside.records]),
             pool,
             (key, length, mass),
             working.mean,

@@ -179,23 +179,15 @@ def csv_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_parquet(backend: str, parquet: Path) -> None:
-    for path in (parquet, str(parquet)):
-        events = Interactions.from_parquet(path, **NAMES)
-        assert_canonical(events)
-        assert columns_of(events) == EXPECTED
-    with pytest.raises(DataError, match=r"'price'.*'who'"):
-        Interactions.from_parquet(parquet, user="price")
-
-
-def test_csv(backend: str, tmp_path: Path) -> None:
-    path = csv_file(tmp_path, CSV)
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_files(kind: str, backend: str, parquet: Path, tmp_path: Path) -> None:
+    read, path = getattr(Interactions, f"from_{kind}"), parquet if kind == "parquet" else csv_file(tmp_path, CSV)
     for place in (path, str(path)):
-        events = Interactions.from_csv(place, **NAMES)
+        events = read(place, **NAMES)
         assert_canonical(events)
         assert columns_of(events) == EXPECTED
     with pytest.raises(DataError, match=r"'price'.*'who'"):
-        Interactions.from_csv(path, user="price")
+        read(path, user="price")
 
 
 def test_types_of_a_csv_come_from_all_of_it(backend: str, tmp_path: Path) -> None:

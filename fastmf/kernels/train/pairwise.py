@@ -116,16 +116,20 @@ def _train_run(listwise, scope, size, width, memory, biases, span, events, seen,
 
     def run(listwise, scope, size, width, memory, biases, span, events, seen, tables, forms, movable, values, room):
         users, items, weights = borrow(events[0]), borrow(events[1]), borrow(events[2])
-        users_of, items_of, outside = tables
-        user_table = borrow(users_of[0]), borrow(users_of[1]), borrow(users_of[2]), borrow(users_of[3])
+        user_table = (
+            borrow(tables.users),
+            borrow(tables.user_records),
+            borrow(tables.user_anchors),
+            borrow(tables.user_anchor_records),
+        )
         floats = record_width(memory)
         item_table = (  # rows at constant distances: the processor adds them to an address by itself
-            narrow(borrow(items_of[0]), width),
-            narrow(borrow(items_of[1]), floats),
-            narrow(borrow(items_of[2]), width),
-            narrow(borrow(items_of[3]), floats),
+            narrow(borrow(tables.items), width),
+            narrow(borrow(tables.item_records), floats),
+            narrow(borrow(tables.item_anchors), width),
+            narrow(borrow(tables.item_anchor_records), floats),
         )
-        item_tables = item_table, borrow(outside[0]), borrow(outside[1])
+        item_tables = item_table, borrow(tables.outside), borrow(tables.outside_records)
         pool, rules, mean = forms
         words, lists, firsts = room
         longest = lists[0].shape[1] if listwise else 2
@@ -195,9 +199,9 @@ def _epoch(size, width, memory, biases, listwise, scope, parallel, stamp):
         """Train on some runs of events; sums[c] becomes the loss of a chunk of them, each before its own step.
 
         runs = (order, bounds, first, last): run order[n], for n from first to last, is events bounds[r] to
-        bounds[r + 1], all of one user. events = (users, items, weights); `seen` is a Seen, `pool` a Pool. tables are
-        the users' and the items', each with its anchors, and the model's items; rules are as above, sizes how many
-        words mark all items and how long the longest list is.
+        bounds[r + 1], all of one user. events = (users, items, weights); tables is a Tables,
+        `seen` a Seen, `pool` a Pool; rules are as above, sizes how many words mark all items and how long the longest
+        list is.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         order, bounds, first, last = runs

@@ -1,4 +1,4 @@
-"""What negatives are drawn from, and what users know already, as kernels take them."""
+"""The rows of a pass with negatives, what negatives are drawn from, and what users know, as kernels take them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ import numpy as np
 from numba import njit
 
 from fastmf.kernels.core.borrowed import borrow
+
+
+class Tables(NamedTuple):
+    """The rows of both sides in the working set, with their anchors, and the model's items, which are only read."""
+
+    users: np.ndarray
+    user_records: np.ndarray
+    user_anchors: np.ndarray
+    user_anchor_records: np.ndarray
+    items: np.ndarray
+    item_records: np.ndarray
+    item_anchors: np.ndarray
+    item_anchor_records: np.ndarray
+    outside: np.ndarray
+    outside_records: np.ndarray
 
 
 class Seen(NamedTuple):
