@@ -307,7 +307,9 @@ def test_tables_of_implicit_feedback() -> None:
 
 
 @pytest.mark.parametrize("solver", ceiling.SOLVERS)
-@pytest.mark.parametrize("flight", ceiling.FLIGHTS)
+@pytest.mark.parametrize(
+    "flight", [pytest.param(one, marks=[pytest.mark.slow] * (one in (2, 8))) for one in ceiling.FLIGHTS]
+)
 def test_the_ceiling_does_the_work_of_the_kernel(small: data.Ratings, library: Any, solver: str, flight: int) -> None:
     counts, shape = data.SHAPES["ml100k"][:2], shape_of(32, ceiling.SOLVERS[solver], True)
     order = ceiling.make_plans(small.take(slice(0, 20_000)), counts, shape)[1][flight]

@@ -54,7 +54,7 @@ def in_blocks(past: Past, items: int, epoch: int) -> Iterable[tuple[list[int], l
     [
         losses.WARP(margin=0.3, trials=4),
         losses.SampledSoftmax(4, sampler=samplers.InBatch(), allow_seen=True),
-        losses.Logistic(negatives=2, calibration=0.7, sampler=samplers.Popular()),
+        pytest.param(losses.Logistic(negatives=2, calibration=0.7, sampler=samplers.Popular()), marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -77,7 +77,11 @@ def test_a_deterministic_fit_equals_naive(loss: Any) -> None:
 @pytest.mark.parametrize("validation", [0.0, 0.2])
 @pytest.mark.parametrize(
     "loss",
-    [losses.WARP(margin=0.3, trials=4), losses.SampledSoftmax(3, sampler=samplers.InBatch()), losses.Softmax()],
+    [
+        losses.WARP(margin=0.3, trials=4),
+        pytest.param(losses.SampledSoftmax(3, sampler=samplers.InBatch()), marks=pytest.mark.slow),
+        losses.Softmax(),
+    ],
     ids=str,
 )
 def test_deterministic_fits_do_not_depend_on_threads(loss: Any, validation: float) -> None:

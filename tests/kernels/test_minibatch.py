@@ -13,7 +13,7 @@ from fastmf.devices import runner
 from fastmf.plan import Plan
 
 
-@pytest.mark.parametrize("size", [1, 9, 16, 48])
+@pytest.mark.parametrize("size", [1, 9, *(pytest.param(one, marks=pytest.mark.slow) for one in (16, 48))])
 def test_batches_equal_naive(size: int) -> None:
     twins = Twins(size)
     events = twins.events(100)

@@ -21,7 +21,9 @@ from fastmf.plan import Plan, deal
 ROUNDED = {"Logistic", "Poisson"}  # they go through exp and tanh, which no standard rounds the same everywhere
 
 
-@pytest.mark.parametrize("size", [1, 3, 8, 9, 16, 17, 32, 48, 64])
+@pytest.mark.parametrize(
+    "size", [3, 8, 16, 17, 64, *(pytest.param(one, marks=pytest.mark.slow) for one in (1, 9, 32, 48))]
+)
 def test_epochs_equal_naive(size: int) -> None:
     twins = Twins(size)
     plan = Plan.single(twins.events(120), COUNTS["users"])

@@ -103,7 +103,7 @@ def test_rank_equals_naive(rows: int, queries: int, k: int) -> None:
         assert question.ask(k, pasts, candidates) == question.expected(k, pasts, candidates)
 
 
-@pytest.mark.parametrize("size", [3, 16, 33, 64, 100])
+@pytest.mark.parametrize("size", [3, 33, 100, *(pytest.param(one, marks=pytest.mark.slow) for one in (16, 64))])
 @pytest.mark.parametrize(("scaled", "biased"), [(False, True), (True, False), (False, False)])
 def test_every_width_and_form(size: int, scaled: bool, biased: bool) -> None:
     question = Question.at_random(size, 5, 70, scaled, biased)

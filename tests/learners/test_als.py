@@ -83,7 +83,10 @@ def rows_of(shape: Shape, own: Image, numbers: np.ndarray, biased: bool) -> np.n
 
 
 @each_method
-@pytest.mark.parametrize(("size", "explicit", "biases"), [(33, False, False), (5, True, True), (16, True, False)])
+@pytest.mark.parametrize(
+    ("size", "explicit", "biases"),
+    [(33, False, False), (5, True, True), pytest.param(16, True, False, marks=pytest.mark.slow)],
+)
 def test_rows_equal_plain_numpy(method: str, size: int, explicit: bool, biases: bool) -> None:
     shape, own, other, equations, missed = a_system(size, explicit, biases)
     mean, biased, steps = 3.0 if explicit else 0.0, explicit and biases, 2

@@ -8,7 +8,7 @@ from typing import Any
 import naive_als
 import numpy as np
 import pytest
-from test_als import METHODS, a_table
+from test_als import a_table
 
 from fastmf import MF, Interactions, losses, optimizers
 from fastmf.devices.cpu import solve as cpu
@@ -20,9 +20,10 @@ from fastmf.regularizers import L2
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose
 
-each_method = pytest.mark.parametrize("method", METHODS)
+slow = pytest.mark.slow  # whose kernels are compiled for nobody else
+each_method = pytest.mark.parametrize("method", ["cg", "cholesky", pytest.param("eals", marks=slow)])
 LOSSES = {"all-pairs": losses.Confidence(), "popular": losses.Confidence(popularity=0.5), "ratings": losses.Squared()}
-each_loss = pytest.mark.parametrize("loss", LOSSES)
+each_loss = pytest.mark.parametrize("loss", ["all-pairs", "ratings", pytest.param("popular", marks=slow)])
 FACTORS = 16  # more than there are items
 FAINT = [1e-3, 1e-6, 1e-9, 1e-15, 1e-25, 1e-35, 1e-40, 1e-45]
 
@@ -184,7 +185,9 @@ def test_any_pieces_give_the_same_bits(method: str, piece: float, monkeypatch: p
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(("method", "factors"), [("cholesky", 128), ("eals", 128), ("cg", 128)])
+@pytest.mark.parametrize(
+    ("method", "factors"), [("cholesky", 128), *(pytest.param(one, 128, marks=slow) for one in ("eals", "cg"))]
+)
 def test_no_kernel_is_deaf_for_long(method: str, factors: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows with few events are much work where there are many factors."""
     rng, shape, spans, rows = np.random.default_rng(0), Shape(factors, factors, 1, False), [], 100_000

@@ -99,7 +99,7 @@ def history_of(earlier: Past, new: Past, limit: int) -> Past:
     return found
 
 
-@pytest.mark.parametrize("biases", [True, False])
+@pytest.mark.parametrize("biases", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.parametrize("solver", [optimizers.SGD(0.1), optimizers.AdaGrad(0.3, 5.0)], ids=str)
 @few_losses
 def test_every_solver_equals_naive(loss: Any, solver: Any, biases: bool) -> None:
