@@ -9,6 +9,7 @@ import math
 import operator
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 _LARGEST_COUNT = 2**31 - 1
@@ -27,6 +28,8 @@ __all__ = [
     "MissingExtraError",
     "NotFittedError",
     "StaleDelta",
+    "brief",
+    "require_choice",
     "require_count",
     "require_flag",
     "require_integer",
@@ -90,6 +93,22 @@ def warn(message: str) -> None:
     warnings.warn(message, DataWarning, stacklevel=depth)
 
 
+def brief(value: Any) -> str:
+    """What a value looks like, in one line of at most 60 characters."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # whatever its class raises, as that of an integer of 5000 digits does
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def require_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """The value; ValueError unless it is one of some names."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {brief(value)}")
+    return value
+
+
 def require_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     """The value as an int; ValueError unless it is an integer from `least` to `most`."""
     span = f">= {least}" if most is None else f"from {least} to {most}"
@@ -98,7 +117,7 @@ def require_integer(name: str, value: Any, least: int, most: int | None = None) 
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or number < least or (most is not None and number > most):
-        raise ValueError(f"{name} must be an integer {span}, got {value!r}")
+        raise ValueError(f"{name} must be an integer {span}, got {brief(value)}")
     return number
 
 
@@ -115,18 +134,18 @@ def require_number(name: str, value: Any, positive: bool = False) -> None:
     except (OverflowError, TypeError, ValueError):
         number = math.nan
     if not (0.0 <= number <= _LARGEST_FLOAT32) or (positive and number == 0.0):
-        raise ValueError(f"{name} must be a finite float32 number {span}, got {value!r}")
+        raise ValueError(f"{name} must be a finite float32 number {span}, got {brief(value)}")
 
 
 def require_whole(name: str, value: Any, least: int, most: int = _LARGEST_ROOM) -> None:
     """Raise ValueError unless the value is a whole number of any type, from `least` to `most`."""
     require_number(name, value)
     if not float(value).is_integer() or not least <= float(value) <= most:
-        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {brief(value)}")
 
 
 def require_flag(name: str, value: Any) -> bool:
     """The value as a bool; ValueError unless it is True or False."""
     if value is not True and value is not False and type(value).__name__ not in ("bool_", "bool"):
-        raise ValueError(f"{name} must be True or False, got {value!r}")
+        raise ValueError(f"{name} must be True or False, got {brief(value)}")
     return bool(value)

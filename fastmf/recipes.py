@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from fastmf.errors import require_count, require_number
+from fastmf.errors import brief, require_choice, require_count, require_number
 from fastmf.hints import hinted_methods
 from fastmf.protocols import Loss, Regularizer
 
@@ -90,17 +90,17 @@ class Update:
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0), ("max_history", 1)):
             given = getattr(self, name)
-            if given is not None and not (name == "max_history" and given == "all"):
-                require_count(f"Update.{name}", given, least)
+            if given is not None and not (name == "max_history" and isinstance(given, str) and given == "all"):
+                object.__setattr__(self, name, require_count(f"Update.{name}", given, least))  # of any integer type
         for name in ("rate", "history_rate"):
             if getattr(self, name) is not None:
                 require_number(f"Update.{name}", getattr(self, name))
         if self.half_life is not None:
             require_half_life("Update.half_life", self.half_life)
-        if self.order not in ("user", "arrival", None):
-            raise ValueError(f'Update.order must be "user" or "arrival", got {self.order!r}')
-        if not isinstance(self.trainable, Mapping) and self.trainable not in (*_STRATEGIES, None):
-            raise ValueError(f"Update.trainable must be one of {_STRATEGIES} or a dict, got {self.trainable!r}")
+        if self.order is not None:
+            require_choice("Update.order", self.order, ("user", "arrival"))
+        if not (self.trainable is None or isinstance(self.trainable, Mapping)):
+            require_choice("Update.trainable", self.trainable, _STRATEGIES)
 
 
 def microseconds(length: timedelta | np.timedelta64) -> float:
@@ -118,7 +118,9 @@ def require_half_life(name: str, value: Any) -> None:
     try:
         require_number(name, given, positive=True)
     except ValueError as error:
-        raise ValueError(f"{name} must be a finite float32 number > 0, or a timedelta > 0, got {value!r}") from error
+        raise ValueError(
+            f"{name} must be a finite float32 number > 0, or a timedelta > 0, got {brief(value)}"
+        ) from error
 
 
 class Overrides(TypedDict, total=False):

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, brief
 from fastmf.evaluation.sums import GROUPS, METRICS, Metric, UserSums
 from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
@@ -111,8 +111,8 @@ def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldou
     DataError
         An unknown metric.
     """
-    if metric not in METRICS:
-        raise DataError(f"metric: {metric!r} is none of {', '.join(METRICS)}")
+    if not isinstance(metric, str) or metric not in METRICS:
+        raise DataError(f"metric: {brief(metric)} is none of {', '.join(METRICS)}")
     if metric in ERRORS:
         return RatingHoldout(metric, events, group_masks(past, events))
     width = past.item_ids.size

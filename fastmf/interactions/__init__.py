@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, brief
 from fastmf.hints import hinted_methods
 from fastmf.interactions import columns, readers
 from fastmf.interactions.cuts import Cuts
@@ -301,6 +301,8 @@ class Interactions(Cuts):
         >>> Interactions.concatenate([Interactions([1], [2]), Interactions([3, 4], [5, 6])])
         Interactions(3 events, int users, int items)
         """
+        if not isinstance(parts, Sequence) or not all(isinstance(part, Interactions) for part in parts):
+            raise DataError(f"parts must be a sequence of Interactions, got {brief(parts)}")
         if not parts:
             raise DataError("there is nothing to concatenate")
         parts = [part for part in parts if len(part)] or parts[:1]

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, brief
 
 __all__ = ["Cells", "fail", "first", "gather", "is_missing", "misfit", "refuse_any"]
 
@@ -24,12 +24,8 @@ def fail(name: str, row: int, value: object, why: str) -> NoReturn:
     raise DataError(f"column {name!r}, row {row}: {_show(value)} {why}")
 
 
-def _show(value: object) -> str:
-    try:
-        text = repr(value.item() if isinstance(value, np.number | np.bool_) else value)
-    except Exception:  # a value's own repr may fail, as that of an integer of 5000 digits does
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _show(value: Any) -> str:
+    return brief(value.item() if isinstance(value, np.number | np.bool_) else value)
 
 
 def first(bad: NDArray[np.bool_]) -> int:

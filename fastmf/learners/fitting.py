@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.console import progress_bar
-from fastmf.errors import DivergenceError, require_count, require_number
+from fastmf.errors import DivergenceError, brief, require_count, require_flag, require_number
 from fastmf.learners.decay import clock, decayed, half_life_in, mean_loss, total_weight
 from fastmf.learners.job import FitJob, Learner
 from fastmf.learners.nonsense import judge_fit
@@ -51,17 +51,19 @@ class Schedule(NamedTuple):
     callbacks: Sequence[Callable[[dict[str, Any]], None]] = ()
     half_life: HalfLife | None = None
 
-    def check(self) -> None:
-        """Raise ValueError for a schedule that makes no sense."""
-        require_count("epochs", self.epochs, 0)
-        require_count("batch_size", self.batch_size, 1)
+    def checked(self) -> Schedule:
+        """The schedule in plain numbers; ValueError for one that makes no sense."""
+        epochs, batch_size = require_count("epochs", self.epochs, 0), require_count("batch_size", self.batch_size, 1)
         require_number("validation", self.validation)
-        if self.validation >= 1.0:
-            raise ValueError(f"validation must be a share in [0, 1), got {self.validation!r}")
+        validation = float(self.validation)
+        if validation >= 1.0:
+            raise ValueError(f"validation must be a share in [0, 1), got {brief(self.validation)}")
         if self.half_life is not None:
             require_half_life("half_life", self.half_life)
         if not isinstance(self.callbacks, Sequence) or not all(callable(one) for one in self.callbacks):
-            raise ValueError(f"callbacks must be a list of callables, got {self.callbacks!r}")
+            raise ValueError(f"callbacks must be a list of callables, got {brief(self.callbacks)}")
+        progress = self.progress if self.progress is None else require_flag("progress", self.progress)
+        return self._replace(epochs=epochs, batch_size=batch_size, validation=validation, progress=progress)
 
 
 def train(

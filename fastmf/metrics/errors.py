@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmf.errors import DataError
-from fastmf.metrics.numbers import require_no_nan
+from fastmf.metrics.numbers import require_no_nan, require_numbers
 
 __all__ = ["ERRORS", "calibration", "logloss", "mae", "rmse"]
 
@@ -156,8 +156,8 @@ ERRORS: dict[str, Callable[[Floats, Floats, float], tuple[Floats, Floats]]] = {
 
 def terms(metric: str, actual: ArrayLike, predicted: ArrayLike) -> tuple[Floats, Floats]:
     """What each event adds to the two sums of a metric of `ERRORS`, in float64."""
-    given = np.asarray(predicted)
-    wanted, got = np.asarray(actual, np.float64), given.astype(np.float64)
+    given = require_numbers("predicted", predicted)
+    wanted, got = require_numbers("actual", actual).astype(np.float64), given.astype(np.float64)
     if wanted.shape != got.shape:
         raise DataError(f"actual has shape {wanted.shape}, predicted {got.shape}")
     for name, values in (("actual", wanted), ("predicted", got)):

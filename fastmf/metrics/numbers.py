@@ -7,11 +7,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, brief
 
-__all__ = ["require_ids", "require_no_nan", "require_one_kind", "require_positions", "shown_ids"]
+__all__ = ["require_ids", "require_no_nan", "require_numbers", "require_one_kind", "require_positions", "shown_ids"]
 
 _WANTED = "ids are all integers that fit int64, or all strings"
+
+
+def require_numbers(name: str, given: Any) -> NDArray[Any]:
+    """Real numbers as an array of their own type; DataError for anything else."""
+    found = _array(name, given)
+    if found.dtype.kind == "O":
+        found = _array(name, found, np.float64)
+    if found.dtype.kind not in "biuf":
+        raise DataError(f"{name}: {brief(given)} is no array of numbers")
+    return found
+
+
+def _array(name: str, given: Any, kind: Any = None) -> NDArray[Any]:
+    try:
+        return np.asarray(given, kind)
+    except MemoryError:
+        raise
+    except Exception as error:  # arrays of other libraries raise what they like
+        raise DataError(f"{name}: {brief(given)} is no array of numbers ({error})") from error
 
 
 def require_no_nan(name: str, values: NDArray[np.floating]) -> None:
@@ -28,9 +47,9 @@ def require_no_nan(name: str, values: NDArray[np.floating]) -> None:
 
 def require_positions(name: str, given: ArrayLike) -> NDArray[np.int64]:
     """Integers as int64; DataError for anything else, which a conversion would cut off or let overflow."""
-    found = np.asarray(given)
+    found = _array(name, given)
     if found.size and found.dtype.kind not in "iu":
-        raise DataError(f"{name}, row 0: {found.flat[0]!r} is no integer that fits int64")
+        raise DataError(f"{name}, row 0: {brief(found.flat[0])} is no integer that fits int64")
     return found.astype(np.int64)
 
 
@@ -47,12 +66,14 @@ def require_ids(name: str, given: Any) -> NDArray[Any]:
         if found.dtype.kind in "iu":
             return found.ravel().astype(np.int64)
         cells = [one for one in np.asarray(given, object).ravel() if one is not None]
-    except ValueError as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # arrays of other libraries raise what they like
         raise DataError(f"{name}: ids must be an array, or lists of one length: {error}") from error
     kinds = [_kind(one) for one in cells]
     for row, kind in enumerate(kinds):
         if kind is None or kind != kinds[0]:
-            raise DataError(f"{name}, row {row}: {cells[row]!r} is of type {type(cells[row]).__name__}; {_WANTED}")
+            raise DataError(f"{name}, row {row}: {brief(cells[row])} is of type {type(cells[row]).__name__}; {_WANTED}")
     return np.array(cells, object if kinds and kinds[0] == "str" else np.int64)
 
 

@@ -12,7 +12,7 @@ from fastmf.kernels.core.launch import launch, usable_threads
 from fastmf.kernels.rank import ranks as kernels
 from fastmf.kernels.rank.tiles import TILE
 from fastmf.memory import aligned
-from fastmf.metrics.numbers import require_no_nan, require_positions
+from fastmf.metrics.numbers import require_no_nan, require_numbers, require_positions
 
 __all__ = ["UNRANKED", "ranks", "ranks_of_products", "require_k"]
 
@@ -142,7 +142,7 @@ def candidates(scores: ArrayLike) -> Codes:
 
 
 def _table(scores: ArrayLike) -> NDArray[np.floating]:
-    table = np.asarray(scores)
+    table = require_numbers("scores", scores)
     if table.ndim != 2:
         raise DataError(f"scores has shape {table.shape}: one row per query and one column per item")
     kind = np.float32 if table.dtype == np.float32 else np.float64

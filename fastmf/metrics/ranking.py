@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmf.errors import DataError
-from fastmf.metrics.numbers import require_no_nan, require_positions
+from fastmf.metrics.numbers import require_no_nan, require_numbers, require_positions
 from fastmf.metrics.positions import UNRANKED, candidates, ranks, require_k
 
 __all__ = ["RANKINGS", "Found", "auc", "hit_rate", "map", "mrr", "ndcg", "ndcg_by_row", "precision", "recall"]
@@ -180,7 +180,8 @@ def ndcg_by_row(positions: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int 
     (array([4, 5]), array([1. , 0.5]))
     """
     k = require_k(k)
-    require_no_nan("gains", np.asarray(gains, np.float64))
+    gains = require_numbers("gains", gains).astype(np.float64)
+    require_no_nan("gains", gains)
     found = Found.of(require_positions("positions", positions), require_positions("rows", rows), gains)
     return found.names, _ndcg(found, k, found.names)
 
@@ -374,7 +375,7 @@ def _mean(
 ) -> float:
     """The mean of a metric of `RANKINGS` over the rows that have a value."""
     rows, columns = require_positions("rows", rows), require_positions("columns", columns)
-    worth = np.ones(rows.shape) if gains is None else np.asarray(gains, np.float64)
+    worth = np.ones(rows.shape) if gains is None else require_numbers("gains", gains).astype(np.float64)
     k = require_k(k)
     if not rows.shape == columns.shape == worth.shape:
         raise DataError(f"rows has shape {rows.shape}, columns {columns.shape}, gains {worth.shape}")

@@ -54,7 +54,9 @@ def _matrix(name: str, given: Any, largest: float) -> np.ndarray:
     """float32 factors, [rows, k], none beyond `largest`; the array itself where it is already float32."""
     try:
         found = np.asarray(given)
-    except ValueError as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # arrays of other libraries raise what they like
         raise DataError(f"{name} must be a matrix with a column per factor: {error}") from error
     if found.ndim != 2 or found.shape[1] == 0:
         raise DataError(f"{name} must be a matrix with a column per factor, got shape {found.shape}")

@@ -89,8 +89,7 @@ class Learning(Versions):
         self._require_events(events)
         if not len(events):
             raise DataError("events: there are none; a fit needs at least one")
-        schedule = Schedule(epochs, validation, batch_size, progress, callbacks, half_life)
-        schedule.check()
+        schedule = Schedule(epochs, validation, batch_size, progress, callbacks, half_life).checked()
         if half_life is not None:
             require_times(events)
         with self._lock:
@@ -151,8 +150,7 @@ class Learning(Versions):
         >>> bool((model.user_factors == fastmf.MF(factors=4).fit(events, epochs=5).user_factors).all())
         True
         """
-        schedule = Schedule(epochs, validation, 1, progress, callbacks, half_life)
-        schedule.check()
+        schedule = Schedule(epochs, validation, 1, progress, callbacks, half_life).checked()
         warm = require_flag("warm", warm)
         with self._lock:
             state = self._again(warm, half_life is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypedDict
 
-from fastmf.errors import DeviceError, require_flag, require_integer
+from fastmf.errors import DeviceError, brief, require_choice, require_flag, require_integer
 from fastmf.hints import hinted_methods
 from fastmf.optimizers import ALS
 from fastmf.protocols import Loss, Optimizer, Regularizer
@@ -43,10 +43,11 @@ class Options(NamedTuple):
         if self.threads is not None:
             require_integer("Options.threads", self.threads, 1)
         require_flag("Options.deterministic", self.deterministic)
-        if self.storage not in ("float32", "float16"):
-            raise ValueError(f'Options.storage must be "float32" or "float16", got {self.storage!r}')
-        if self.device != "cpu":
-            raise DeviceError(f'this version trains on the CPU only; use Options(device="cpu"), not {self.device!r}')
+        require_choice("Options.storage", self.storage, ("float32", "float16"))
+        if not isinstance(self.device, str) or self.device != "cpu":
+            raise DeviceError(
+                f'this version trains on the CPU only; use Options(device="cpu"), not {brief(self.device)}'
+            )
         if self.memory is not None:
             require_integer("Options.memory", self.memory, 1)
 
@@ -54,7 +55,7 @@ class Options(NamedTuple):
 def require_options(options: Any) -> Options:
     """The options; ValueError or DeviceError unless they are some that can be honoured."""
     if not isinstance(options, Options):
-        raise ValueError(f"options must be fastmf.Options, got {options!r} ({type(options).__name__})")
+        raise ValueError(f"options must be fastmf.Options, got {brief(options)} ({type(options).__name__})")
     options.check()
     return options
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmf.errors import DataError, NotFittedError, require_integer
+from fastmf.errors import DataError, NotFittedError, require_flag, require_integer
 from fastmf.hints import hinted_methods, of_events
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.core.launch import usable_threads
@@ -72,7 +72,7 @@ class Queries:
         asked = columns.ids("users", users), columns.ids("items", items)
         if asked[0].size != asked[1].size:
             raise DataError(f"items: {asked[1].size} rows, but users has {asked[0].size}")
-        clip = clip and self._objective.on_scale
+        clip = require_flag("clip", clip) and self._objective.on_scale
         return state.ask(lambda: self._predicted(state, asked, clip))
 
     def _predicted(self, state: State, asked: tuple[np.ndarray, np.ndarray], clip: bool) -> np.ndarray:
@@ -106,6 +106,8 @@ class Queries:
         DataError
             If an id is of another kind than the model's.
         """
+        if clip is not True:
+            clip = require_flag("clip", clip)
         state = self._state
         pairs = None if state is None else state.pairs
         if pairs is None:
@@ -150,6 +152,7 @@ class Queries:
         state, asked, loss = self._fitted(), columns.ids("users", users), self._objective.loss
         chosen, barred = _checked("items", items), _checked("exclude", exclude)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
+        exclude_seen = require_flag("exclude_seen", exclude_seen)
 
         def rank(some: np.ndarray) -> Ranking:
             pool = _pool(state, chosen, barred)
@@ -203,6 +206,7 @@ class Queries:
         staged = IdMap().stage(session.users, "users")
         chosen, barred = _checked("items", items), _checked("exclude", exclude)
         threads, k, visitors = usable_threads(self.options.threads), require_integer("k", k, 1), len(staged.fresh)
+        exclude_seen = require_flag("exclude_seen", exclude_seen)
 
         def rank() -> Ranking:
             rows = state.rows("items", session.items)
@@ -241,9 +245,10 @@ class Queries:
         asked = None if users is None else columns.ids("users", users)
         if asked is not None:
             state.users.ids.require_kind(asked, "users")
-        threads = usable_threads(self.options.threads)
+        threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
+        unseen = require_flag("exclude_seen", exclude_seen)
         with self._lock:
-            return Lists(state, self._objective.loss, require_integer("k", k, 1), asked, exclude_seen, threads)
+            return Lists(state, self._objective.loss, k, asked, unseen, threads)
 
     def similar_items(self, items: Any, k: int = 10) -> Ranking:
         """Find the items most similar to each of `items`, by the cosine of their vectors.

@@ -144,7 +144,11 @@ class Versions(Queries):
         ------
         ValueError
             If the model itself needs the follower of this name.
+        TypeError
+            If `name` is not a str.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a str, got {type(name).__name__}")
         with self._lock:
             state = self._fitted()
             if name in state.needed:
