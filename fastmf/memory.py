@@ -19,6 +19,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 _HUGE_PAGE = 2 << 20
 _LARGEST_ROW = 2**31 - 2  # rows are numbered by int32
 _BUDGETS = 16  # all arrays of a model together reserve less than so many times its budget
+_MODELS = 4  # that are to find room for copies of themselves where address space is limited
 _NO_RESERVE = 0x4000 if sys.platform.startswith("linux") else 0  # MAP_NORESERVE: address space is no claim on memory
 # What mmap is told, where it can be told anything.
 _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE if hasattr(mmap, "MAP_ANONYMOUS") else None
@@ -29,7 +30,7 @@ def default_budget() -> int:
     budget = 8 << 30
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         budget = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    while budget > _HUGE_PAGE and not _granted(_BUDGETS * budget):
+    while budget > _HUGE_PAGE and not _granted(_MODELS * _BUDGETS * budget):
         budget //= 2
     return budget
 

@@ -19,7 +19,7 @@ from fastmf.model.ids import Ids
 from fastmf.model.options import Options
 from fastmf.model.settings import Setting
 from fastmf.pairs import Pairs
-from fastmf.parameters.ids import IdMap
+from fastmf.parameters.keys import numbered_alone
 from fastmf.protocols import Objective
 from fastmf.ranking import FEWEST, Pool, Ranking, answer, best_for, best_items, in_pieces, most_similar
 from fastmf.state import State
@@ -203,14 +203,14 @@ class Queries:
         require_events("session", session)
         state = self._fitted()
         self._objective.loss.check(session.values)
-        staged = IdMap().stage(session.users, "users")
+        lines, visitors = numbered_alone(session.users)
         chosen, barred = _checked("items", items), _checked("exclude", exclude)
-        threads, k, visitors = usable_threads(self.options.threads), require_integer("k", k, 1), len(staged.fresh)
+        threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
         exclude_seen = require_flag("exclude_seen", exclude_seen)
 
         def rank() -> Ranking:
             rows = state.rows("items", session.items)
-            events = numbered(session, staged.rows, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
+            events = numbered(session, lines, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
             vectors = fold_in(state, events.contiguous(), visitors, self._learner, self._objective)
             best = best_for(state, vectors, events, k, _pool(state, chosen, barred), exclude_seen, threads)
             return answer(state, self._objective.loss, np.full(visitors, -1, np.int32), *best)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmf.kernels.rows import hashing
 
-__all__ = ["NO_BOUNDS", "NO_TEXT", "SMALLEST_TABLE", "Keys", "decode", "encode", "number"]
+__all__ = ["NO_BOUNDS", "NO_TEXT", "SMALLEST_TABLE", "Keys", "decode", "encode", "number", "numbered_alone"]
 
 NO_TEXT = np.empty(0, np.uint8)
 NO_BOUNDS = np.empty(0, np.int64)
@@ -51,6 +51,12 @@ def number(batch: Keys, rows: np.ndarray, known: int) -> np.ndarray:
         position, new = hashing.number(*batch, rows, known, scratch, first, position, new)
         size *= 4
     return first[:new]
+
+
+def numbered_alone(ids: np.ndarray) -> tuple[np.ndarray, int]:
+    """Row numbers of ids that no map knows, in order of appearance, and how many are distinct."""
+    rows = np.full(len(ids), -1, np.int32)
+    return rows, number(encode(ids), rows, 0).size
 
 
 def decode(arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -267,6 +267,31 @@ def test_a_deep_copy_shares_no_record() -> None:
     assert both[0] is not model
 
 
+CROWD = """
+import resource
+from concurrent.futures import ThreadPoolExecutor
+
+resource.setrlimit(resource.RLIMIT_AS, (16_000_000_000, 16_000_000_000))
+import numpy as np
+import fastmf
+
+rng = np.random.default_rng(0)
+events = fastmf.Interactions(rng.integers(0, 50, 500), rng.integers(0, 40, 500))
+model = fastmf.MF(factors=8, loss=fastmf.losses.Confidence()).fit(events, epochs=1)
+copies = [model.copy() for _ in range(3)]
+session = fastmf.Interactions(["v"] * 3, [1, 2, 3])
+with ThreadPoolExecutor(8) as pool:
+    found = list(pool.map(lambda _: model.fold_in(session, k=3).ids.tolist(), range(100)))
+print(len(copies), all(one == found[0] for one in found))
+"""
+
+
+@linux
+def test_copies_and_visitors_where_address_space_is_limited() -> None:
+    done = subprocess.run([sys.executable, "-c", CROWD], capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n")[-2] == "3 True", done.stderr
+
+
 def test_nothing_of_fastmf_is_pickled_but_names_and_arrays() -> None:
     """A pickle of ids or lists calls what is named here; nothing else could be made to run by fastmf's own doing."""
     import pickletools
