@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -128,14 +127,10 @@ class Plan(NamedTuple):
         parallel_map(lambda users: arrange(order, starts, users, *form), list(itertools.pairwise(edges)), threads)
         return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)
 
-    def pieces(self, width: int) -> Iterator[tuple[int, int]]:
-        """Places of `order` to launch at once: whole strata, some 50 ms of work. Kernels hear no Ctrl-C."""
-        ends = self.bounds[self.strata]
-        if ends[-1] * width <= _CHUNK:
-            return iter([(0, len(self.bounds) - 1)])
-        steps = np.arange(0, ends[-1], max(1, _CHUNK // width))
-        firsts = np.unique(np.searchsorted(ends, steps, "right") - 1)
-        return itertools.pairwise(self.strata[np.append(firsts, ends.size - 1)].tolist())
+    def pieces(self, width: int) -> list[tuple[int, int]]:
+        """Positions of `order` to launch at once: whole strata, some 50 ms of work. Kernels hear no Ctrl-C."""
+        strata = self.strata
+        return [(int(strata[a]), int(strata[b])) for a, b in pieces(self.bounds[strata], _CHUNK // width)]
 
     def block_order(self, seed: int, epoch: int) -> np.ndarray:
         """The blocks in the order of one epoch: strata shuffled, so that no event is always the last word."""
@@ -164,9 +159,12 @@ def most_in_flight(shape: Shape, users: int, items: int) -> int:
 def pieces(bounds: np.ndarray, most: float, row: float = 0.0) -> list[tuple[int, int]]:
     """Consecutive rows, each piece with about so many events or a single row; those before the first have none.
 
-    A row is as much work as `row` events, besides its own.
+    Row n has the events from bounds[n] to bounds[n + 1], and is as much work as `row` events besides them. What takes
+    long is cut so, that Ctrl-C is heard between pieces, or that a piece fits the cache.
     """
     work = bounds + row * np.arange(bounds.size) if row else bounds
+    if 0 < work[-1] <= most:
+        return [(int(np.searchsorted(work, 0, "right")) - 1, bounds.size - 1)]
     ends = np.arange(0, work[-1], max(most, 1))
     firsts = np.unique(np.searchsorted(work, ends, "right") - 1)
     return list(zip(firsts.tolist(), [*firsts[1:].tolist(), bounds.size - 1], strict=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from fastmf.learners.working import WorkingSet
 from fastmf.log.events import SIDES, Events
 from fastmf.log.history import History
 from fastmf.parameters.table import Table
-from fastmf.plan import Plan, deal
+from fastmf.plan import Plan, deal, pieces
 from fastmf.protocols import Objective
 
 __all__ = ["FEWEST", "Known", "Negatives", "Runs", "as_positives", "require_single_steps"]
@@ -66,13 +66,11 @@ class Runs(NamedTuple):
         changes = np.flatnonzero(np.diff(events.users)) + 1
         return cls(events, np.concatenate([[0], changes, [events.users.size]]).astype(np.int64))
 
-    def pieces(self, order: np.ndarray, chunk: int) -> Iterator[tuple[int, int]]:
+    def pieces(self, order: np.ndarray, chunk: int) -> list[tuple[int, int]]:
         """Parts of an order of runs that hold about so many events each."""
-        if self.bounds[-1] <= chunk:
-            return iter([(0, order.size)] if order.size else [])
-        ends = np.cumsum(np.diff(self.bounds)[order])
-        cuts = np.searchsorted(ends, np.arange(chunk, int(self.bounds[-1]), chunk)) + 1
-        return itertools.pairwise(np.unique(np.concatenate([[0], cuts, [order.size]])).tolist())
+        if self.bounds[-1] <= chunk:  # as nearly always
+            return [(0, order.size)] if order.size else []
+        return pieces(np.append(0, np.cumsum(np.diff(self.bounds)[order])), chunk)
 
 
 class Negatives:
