@@ -71,7 +71,7 @@ def warm_up(
 
 def _use(model: MF) -> None:
     """Everything that a model is asked in its life."""
-    events = _events(PARALLEL_FROM)
+    events = _events(PARALLEL_FROM, labels=model.loss.kind == "pointwise")
     model.fit(events, epochs=1, validation=0.01)
     for recipe in (*presets.values(), presets["default"]):
         model.update(events[:_FEW], recipe)
@@ -96,7 +96,8 @@ def _use(model: MF) -> None:
     model.copy()
 
 
-def _events(count: int) -> Interactions:
-    """Random events with a value that every loss takes, 1."""
+def _events(count: int, labels: bool) -> Interactions:
+    """Random events with values that the loss takes: labels 0 and 1, or all 1."""
     rng = np.random.default_rng(0)
-    return Interactions(rng.integers(0, _USERS, count), rng.integers(0, _ITEMS, count))
+    users, items = rng.integers(0, _USERS, count), rng.integers(0, _ITEMS, count)
+    return Interactions(users, items, rng.integers(0, 2, count) if labels else None)
