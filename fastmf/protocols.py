@@ -185,10 +185,11 @@ class Regularizer(Protocol):
 
 
 class Follower(Protocol):
-    """An object derived from a model's state, or fed by its Deltas, that is notified of every committed change.
+    """An object derived from a model's state, or fed by its Deltas, that is notified of every Delta.
 
     Notification is in two phases: `prepare` on every follower, then the change is committed, then `follow` on every
-    follower. If a `prepare` raises, `abort` is called on those already prepared and the change is refused.
+    follower. If a `prepare` raises, `abort` is called on that follower and on those prepared before it, and the change
+    is refused.
     """
 
     def prepare(self, state: Any, delta: Any) -> None:
