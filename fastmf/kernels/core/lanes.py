@@ -222,7 +222,7 @@ def _half(table_type: Any) -> bool:
 
 
 def _alignment(width: int, start: int, itemsize: int) -> int:
-    """The alignment of a row in bytes: tables are 64-byte aligned, so the largest power of two dividing a row's size."""
+    """The alignment of a load in bytes: tables are 64-byte aligned, and so are rows to their largest power of two."""
     return min(64, (width * itemsize) & -(width * itemsize)) if start == 0 else itemsize
 
 

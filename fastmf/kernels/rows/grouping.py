@@ -78,7 +78,7 @@ def _order_by(stamp):
 
 @njit
 def _block(user_band, item_band, bands):
-    """The block of two bands, ``(item_band - user_band) % bands * bands + user_band``; `bands` in a row are a stratum."""
+    """The number of a block, ``(item_band - user_band) % bands * bands + user_band``: strata follow one another."""
     apart = np.int64(item_band) - np.int64(user_band)
     return (apart if apart >= 0 else apart + bands) * bands + user_band
 

@@ -233,7 +233,10 @@ def _remove(stamp):
 def _hash_text(stamp):
     @jit(stamp)
     def hash_text(text, bounds, keys):
-        """Write keys[p], a 64-bit hash of ``text[bounds[p]:bounds[p + 1]]`` in the style of FNV-1a, with SplitMix64's finaliser."""
+        """Write keys[p], a 64-bit hash of the bytes ``text[bounds[p]:bounds[p + 1]]``.
+
+        In the style of FNV-1a, seeded with the length; finalised as in SplitMix64.
+        """
         stamp  # noqa: B018
         for position in range(keys.size):
             state = np.uint64(bounds[position + 1] - bounds[position])
