@@ -67,7 +67,7 @@ class Compare(Descent):
         return Training(working, new, measure, learn)
 
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
-        """Raises ValueError when called: an event alone has no negatives to be compared with."""
+        """Functions of which `learn` raises ValueError: a single event has no negatives to be compared with."""
         name = type(objective.loss).__name__
 
         def learn(user: int, item: int, value: float) -> int:
@@ -129,7 +129,7 @@ def descent(job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         return drawn.run(runs, objective, working.movable, epoch, order, 1 if deterministic else threads)
 
     bands = 1
-    if deterministic and objective.sampler.source != "every":  # which touches the rows of all bands
+    if deterministic and objective.sampler.source != "every":  # Softmax steps the rows of all bands
         bands = min(bands_for(kept.users.size, items, working.shape), items // FEWEST)
     learn = race if bands <= 1 else drawn.in_bands(runs.events, starts, bands, objective, threads)
 

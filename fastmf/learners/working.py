@@ -32,7 +32,7 @@ class WorkingSet:
     now : dict of str to Image
         The rows, as trained so far.
     before : dict of str to Image
-        Copies of the movable rows before training.
+        Copies of the movable rows before training; in a fit, the same arrays as `now`.
     """
 
     def __init__(self, state: State, rows: dict[str, np.ndarray], movable: dict[str, int]) -> None:

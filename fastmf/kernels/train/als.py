@@ -46,7 +46,7 @@ ANEW, FAR = -1, -2  # instead of a number of fresh events: solve from the curren
 STEPS_ON_FRESH = 6  # CG iterations of a step on fresh events; also the minimum for rows that are FAR
 LEAST = 1e-30  # the smallest penalty
 SMALL = 2.0**-30  # rows with a smaller total weight are rescaled for float32
-NEGLIGIBLE = 2.0**-20  # total weight relative to `missing` or the penalty, below float32's resolution of the row
+NEGLIGIBLE = 2.0**-20  # relative total weight below which float32 would retain the old row for good
 _LARGE, _TINY = 2.0**80, 2.0**-200
 _AHEAD = 8  # events between a prefetch and its use
 
