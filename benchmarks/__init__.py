@@ -1,1 +1,1 @@
-"""What fastmf costs and how good it is, measured on the machine at hand. See README.md."""
+"""Benchmarks of fastmf's speed, memory and accuracy on the present machine. See README.md."""

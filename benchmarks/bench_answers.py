@@ -1,4 +1,4 @@
-"""Predictions, recommendations and likenesses from a fitted model; kept lists against asking anew."""
+"""Predictions, recommendations and similar items from a fitted model; kept lists against lists computed anew."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ USERS, ITEMS, FACTORS, SEEN = 4_096, 26_744, 64, 145
 
 @pytest.fixture(scope="module")
 def model():
-    """Users who have seen 145 items each."""
+    """A model whose users have seen 145 items each."""
     made, rng = random_model(np.arange(USERS), ITEMS, FACTORS), np.random.default_rng(0)
     seen = np.repeat(np.arange(USERS), SEEN), rng.integers(0, ITEMS, USERS * SEEN)
     made.update(Interactions(*seen), epochs=0, history_epochs=0)
-    for _ in range(20):  # compiles, which would mislead the calibration, and makes the 8-bit copy
+    for _ in range(20):  # compile before calibration, and make the 8-bit copy
         made.learn_one(0, 0, 3.0)
         made.recommend([0])
     made.flush()
@@ -41,7 +41,7 @@ def test_predict(benchmark, model):
 
 
 def test_matmul(benchmark, model):
-    """What scoring alone costs in tiles of 128 users; OPENBLAS_NUM_THREADS=1 for one thread."""
+    """The cost of scoring alone, in tiles of 128 users; set OPENBLAS_NUM_THREADS=1 for one thread."""
     users, items = model.user_factors.copy(), model.item_factors.copy()
     tile = np.empty((128, ITEMS), np.float32)
 

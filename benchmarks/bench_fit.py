@@ -1,4 +1,4 @@
-"""Passes over a million ratings, by number of factors, on one core and on all; and what determinism costs."""
+"""Epochs over a million ratings, by number of factors, on one core and on all, with and without determinism."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_fit(benchmark, ratings, factors, threads):
 @pytest.mark.parametrize("strata", ["strata", "none"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_order(benchmark, ratings, strata, threads):
-    """Blocks that share no row stratum by stratum, the same bits every time; or all at once, where rows may collide."""
+    """Disjoint blocks stratum by stratum (deterministic), or all at once, where updates of a row may collide."""
     solver, factors = optimizers.AdaGrad(), 32
     model = MF(factors, losses.Squared(), solver).fit(ratings, epochs=0)
     working = WorkingSet.over(model._state)
@@ -59,7 +59,7 @@ def test_order(benchmark, ratings, strata, threads):
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("loss", [losses.BPR(), losses.WARP()], ids=["BPR", "WARP"])
 def test_negatives(benchmark, ratings, loss, threads, order):
-    """Negatives from the item band of a block, the same bits every time; or from all items, where threads race."""
+    """Negatives from the item band of a block (deterministic), or from all items with unsynchronised threads."""
     positives = Interactions(ratings.users, ratings.items)
     options = Options(threads=threads, deterministic=order == "deterministic")
     model = MF(32, loss, optimizers.AdaGrad(0.1), regularizers.L2(0.002), options=options)

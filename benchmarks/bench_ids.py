@@ -1,4 +1,4 @@
-"""Looking up int ids."""
+"""Look-up of int ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One event and one prediction at a time, by number of factors."""
+"""Single events (learn_one) and single predictions, by number of factors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USERS, ITEMS, PAIRS = 100_000, 10_000, 50_000
 @pytest.fixture(scope="module", params=[32, 128])
 def model(request):
     made = random_model(np.arange(USERS), ITEMS, request.param)
-    made.learn_one(0, 0, 4.0)  # compiles, which would mislead the calibration
+    made.learn_one(0, 0, 4.0)  # compile before calibration
     return made
 
 

@@ -1,4 +1,4 @@
-"""A fresh process that fits for the first time; `extra_info` has the seconds of the import and of the fit alone."""
+"""The first fit in a fresh process; `extra_info` has the seconds of the import and of the fit."""
 
 from __future__ import annotations
 

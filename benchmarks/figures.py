@@ -1,4 +1,4 @@
-"""All measurements in one Markdown table, below the machine that they were taken on."""
+"""Run all benchmarks and print one Markdown table, with a description of the machine above it."""
 
 from __future__ import annotations
 

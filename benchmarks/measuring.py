@@ -1,4 +1,4 @@
-"""What all measurements share: clocks, models to measure, and one way to print."""
+"""Helpers shared by all benchmarks: clocks, random models, and output as a Markdown table."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ UNITS = {"s": 1e9, "ms": 1e6, "µs": 1e3}
 
 
 class Figure(NamedTuple):
-    """One line of the table."""
+    """One row of the table."""
 
     measure: str
     value: str
 
 
 def show(figures: Iterable[Figure]) -> None:
-    """Print figures as a Markdown table, below the machine that they were taken on."""
+    """Print figures as a Markdown table, with a description of the machine above it."""
     machine = describe_machine()
     versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "numpy", "numba", "fastmf"))
     print(f"{machine['processor']}, {machine['cores']} cores; {machine['system']}; {versions}\n")
@@ -32,18 +32,18 @@ def show(figures: Iterable[Figure]) -> None:
 
 
 def spread(nanoseconds: np.ndarray, unit: str) -> str:
-    """Median, 99th percentile and maximum."""
+    """Median, 99th percentile and maximum, formatted in a unit."""
     numbers = np.array([*np.percentile(nanoseconds, [50, 99]), nanoseconds.max()]) / UNITS[unit]
     return " / ".join(f"{number:.3g}" if number < 100 else f"{number:,.0f}" for number in numbers) + f" {unit}"
 
 
 def clock_cost() -> float:
-    """Nanoseconds that measuring nothing takes."""
+    """The overhead of one measurement, in nanoseconds."""
     return float(np.median(durations(lambda: None, [()] * 10_000)))
 
 
 def durations(call: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> np.ndarray:
-    """Wall nanoseconds of each call; what the clock and the call itself cost is part of them."""
+    """Wall time of each call in nanoseconds, including the overhead of the clock and of the call."""
     took, clock = np.empty(len(calls), np.int64), time.perf_counter_ns
     for number, arguments in enumerate(calls):
         began = clock()
@@ -53,13 +53,13 @@ def durations(call: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> np.
 
 
 def note(benchmark: Any, name: str, amount: float) -> None:
-    """Save an amount per second of a pytest benchmark's median along with its times."""
+    """Save `amount` per second, by the median time of a pytest benchmark, with its results."""
     if benchmark.stats is not None:  # None under --benchmark-disable
         benchmark.extra_info[name] = amount / benchmark.stats.stats.median
 
 
 def random_model(users: np.ndarray, items: int, factors: int, seed: int = 0) -> MF:
-    """A model of ratings around 3 with these user ids, items 0, 1, 2, ... and small random vectors, without history."""
+    """A model of ratings around 3 with these user ids, items 0, 1, 2, ... and small random factors, without history."""
     rng = np.random.default_rng(seed)
     return MF.from_factors(
         small(rng, users.size, factors),
@@ -71,7 +71,7 @@ def random_model(users: np.ndarray, items: int, factors: int, seed: int = 0) -> 
 
 
 def small(rng: np.random.Generator, rows: int, factors: int) -> np.ndarray:
-    """Vectors whose products are well below one, made in place: they may be as large as the memory allows."""
+    """Random vectors with small inner products, built in place, since they may fill most of the memory."""
     vectors = rng.random((rows, factors), np.float32)
     vectors -= 0.5
     vectors *= 0.5

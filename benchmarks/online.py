@@ -1,4 +1,4 @@
-"""How long one event and one prediction take, call by call from Python, with int ids."""
+"""Latency of single events (learn_one) and single predictions (predict_one), called from Python with int ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.measuring import Figure, clock_cost, durations, random_model, sh
 
 
 def figures(calls: int = 200_000, users: int = 100_000, items: int = 10_000, factors: int = 32) -> list[Figure]:
-    """Measure learn_one and predict_one on random pairs; a full journal makes learn_one flush, which is counted."""
+    """Measure learn_one and predict_one on random pairs, including the flushes that a full journal triggers."""
     rng = np.random.default_rng(0)
     model = random_model(np.arange(users), items, factors)
     pairs = list(zip(rng.integers(0, users, calls).tolist(), rng.integers(0, items, calls).tolist(), strict=True))

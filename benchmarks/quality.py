@@ -1,4 +1,4 @@
-"""Test RMSE of a default model on random splits of a file of ratings, and how long its fit takes."""
+"""Test RMSE of a default model on random splits of a file of ratings, and the time of its fit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastmf.metrics import rmse
 
 
 def figures(events: Interactions, name: str, seeds: int = 5, factors: int = 32) -> list[Figure]:
-    """Fit on 90 % and test on 10 %, once for each seed of the split and of the model."""
+    """Fit on 90 % and test on 10 %, once per seed of the split and of the model."""
     splits = [events.split_random(0.9, seed=seed) for seed in range(seeds)]
-    MF(factors=factors).fit(splits[0][0], epochs=1, progress=False)  # compiles
+    MF(factors=factors).fit(splits[0][0], epochs=1, progress=False)  # compile
     errors, seconds = [], []
     for seed, (train, test) in enumerate(splits):
         began = time.perf_counter()
@@ -32,14 +32,14 @@ def figures(events: Interactions, name: str, seeds: int = 5, factors: int = 32) 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a command name a file and its columns."""
+    """Add the command-line arguments that name a file and its columns."""
     parser.add_argument("--data", type=Path, help="a Parquet or CSV file of ratings, named in the table by its folder")
     for column, default in (("user", "user"), ("item", "item"), ("value", "rating")):
         parser.add_argument(f"--{column}", default=default, help=f"its column ({default})")
 
 
 def read(given: argparse.Namespace) -> Interactions:
-    """The events of the file that was named."""
+    """The events of the file named on the command line."""
     read_file = Interactions.from_csv if given.data.suffix == ".csv" else Interactions.from_parquet
     return read_file(given.data, user=given.user, item=given.item, value=given.value)
 

@@ -1,8 +1,8 @@
-"""Does an update cost what is new? The same updates on a small and on a large model, turn by turn.
+"""Does the cost of an update depend on model size? The same updates alternately on a small and on a large model.
 
-An update brings events of users whose turn has not come before, so that both models do the same work; a model whose
-users have all had their turn is built anew. The table of user ids is filled beforehand, with ids that are taken back at
-once, so that a larger one takes over half-way through.
+Each update has events of users that have had none yet, so that both models do the same work; a model that has run out
+of such users is built anew. The hash table of user ids is filled beforehand, with ids that are removed again at once,
+so that it is replaced by a larger one half-way through.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEGABYTE = 1_000_000
 
 
 class Setup(NamedTuple):
-    """What is the same for models of all sizes."""
+    """Settings shared by models of all sizes."""
 
     updates: int = 1_000
     warm_up: int = 100
@@ -34,7 +34,7 @@ class Setup(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Of one update: wall and processor nanoseconds, and whether a larger id table took over."""
+    """One update: wall and processor nanoseconds, and whether the id table was replaced by a larger one."""
 
     wall: int
     cpu: int
@@ -42,7 +42,7 @@ class Measured(NamedTuple):
 
 
 class Subject:
-    """A model of so many users, and the updates that it gets: `new` events of each are of new users."""
+    """A model with `users` users, and its updates, each with `new` events of new users."""
 
     def __init__(self, users: int, setup: Setup) -> None:
         self.users, self.new = users, 0
@@ -50,7 +50,7 @@ class Subject:
         self._build()
 
     def begin(self, new: int) -> None:
-        """From here on, `new` events of an update are of new users."""
+        """From now on, `new` events of each update are of new users."""
         self.new = new
         if new:
             turns = (self.users - self._turn) // (self._setup.events - new)
@@ -66,7 +66,7 @@ class Subject:
         return Measured(wall, cpu, self.model._state.users.ids.tables[0] is not slots)
 
     def peak(self) -> int:
-        """Bytes of the arrays and objects that one update holds at once."""
+        """Peak size in bytes of the arrays and objects allocated by one update."""
         batch = self._batch()
         tracemalloc.start()
         self.model.update(batch)
@@ -97,9 +97,9 @@ def outside(numbers: np.ndarray) -> np.ndarray:
 
 
 def fill(ids: IdMap, first: int, spare: int) -> int:
-    """Let ids from number `first` on come and be taken back, until a table has room for `spare` more; the next number.
+    """Add and remove ids from number `first` on until a table has room for `spare` more; returns the next number.
 
-    A table is full when half of its pairs are taken, and does not forget what was taken back.
+    A table is full when half of its slots are taken, including those of removed ids.
     """
     count = len(ids)
     last = first + max(0, ids.tables[0].size // 4 - count - spare)
@@ -109,19 +109,19 @@ def fill(ids: IdMap, first: int, spare: int) -> int:
 
 
 def series(subjects: Sequence[Subject], new: int, setup: Setup) -> list[Figure]:
-    """Measure updates with so many events of new users, one on each model in turn."""
+    """Measure updates with `new` events of new users, one on each model in turn."""
     for subject in subjects:
         subject.begin(new)
     for _ in range(setup.warm_up):
         for subject in subjects:
             subject.update()
     before = resident("VmRSS")
-    FORGET.write_text("5")  # the peak of what is resident starts over
+    FORGET.write_text("5")  # reset the peak of resident memory
     taken = [[subject.update() for subject in subjects] for _ in range(setup.updates)]
     growth = (resident("VmHWM") - before) / MEGABYTE
     peaks = [subject.peak() / MEGABYTE for subject in subjects]
 
-    measured = np.array(taken).transpose(2, 1, 0)  # what, model, update
+    measured = np.array(taken).transpose(2, 1, 0)  # axes: measurement, model, update
     sizes = " → ".join(f"{subject.users:,}" for subject in subjects)
     name = f"update of {setup.events:,} events, {new / setup.events:.0%} new users, {sizes} users: "
     found = [
@@ -144,13 +144,13 @@ def compared(name: str, nanoseconds: np.ndarray) -> list[Figure]:
 
 
 def resident(field: str) -> int:
-    """Bytes of this process in memory: now ("VmRSS") or at the most ("VmHWM")."""
+    """Resident memory of this process in bytes: current ("VmRSS") or peak ("VmHWM")."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) << 10
 
 
 def figures(users: Sequence[int] = (10_000, 10_000_000), setup: Setup = Setup()) -> list[Figure]:
-    """Measure updates without new users, then with a fifth of them."""
+    """Measure updates without new users, then with one fifth of the events from new users."""
     subjects = [Subject(count, setup) for count in users]
     return [*series(subjects, 0, setup), *series(subjects, setup.events // 5, setup)]
 

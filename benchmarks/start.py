@@ -1,4 +1,4 @@
-"""How long a fresh process takes to import fastmf and to fit for the first time, without and with compiled kernels."""
+"""Time of the import and of the first fit in a fresh process, with and without compiled kernels in the disk cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(json.dumps([imported - began, used - imported, time.perf_counter() - ready
 
 
 class Start(NamedTuple):
-    """Seconds of the steps of a fresh process, and whether it said that it compiles."""
+    """Seconds of each step of a fresh process, and whether it reported that it was compiling."""
 
     imported: float
     used: float
@@ -39,7 +39,7 @@ class Start(NamedTuple):
 
 
 def start(cache: str) -> Start:
-    """Run a fresh process that keeps its kernels in a folder."""
+    """Run a fresh process with its kernel cache in a folder."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -47,7 +47,7 @@ def start(cache: str) -> Start:
 
 
 def figures(runs: int = 5) -> list[Figure]:
-    """Medians over pairs of processes: the first of a pair has to compile, the second finds its kernels."""
+    """Medians over pairs of processes: the first of a pair compiles, the second finds the kernels in the cache."""
     cold, warm = [], []
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as cache:

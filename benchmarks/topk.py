@@ -1,4 +1,4 @@
-"""How fast top-10 lists are: for all users beside the bare matrix product, for one user, after an event, and kept."""
+"""Speed of top-10 lists: all users against the bare matrix product, one user, after a single event, and kept lists."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def populated(users: int) -> MF:
 
 
 def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call, all of them in turn, after one round that is not counted."""
+    """Median seconds of each call, in interleaved rounds after one warm-up round."""
     took: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
@@ -39,7 +39,7 @@ def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
 
 
 def to_all(model: MF, users: int, rounds: int) -> list[Figure]:
-    """Lists of all users, seen items left out, beside the scores alone."""
+    """Lists of all users without seen items, against scoring alone."""
     queries, items = model.user_factors.copy(), model.item_factors.copy()
     tile, options = np.empty((TILE, ITEMS), np.float32), model.options
 
@@ -65,7 +65,7 @@ def to_all(model: MF, users: int, rounds: int) -> list[Figure]:
 
 
 def to_one(model: MF, users: int, calls: int) -> list[Figure]:
-    """Single users, and single events with the list that follows."""
+    """Lists of single users, and single events followed by a list."""
     rng = np.random.default_rng(1)
     asked, items = rng.integers(0, users, calls).tolist(), rng.integers(0, ITEMS, calls).tolist()
 
@@ -91,7 +91,7 @@ def to_one(model: MF, users: int, calls: int) -> list[Figure]:
 
 
 def kept(model: MF, users: int, rounds: int) -> list[Figure]:
-    """Lists that are kept, against lists made anew."""
+    """Kept lists against lists computed anew."""
     rng, lists, found = np.random.default_rng(2), model.lists(), []
     anew = medians({"lists": model.lists}, 3)["lists"]
     for size in (1, 100, 1_000):
@@ -109,7 +109,7 @@ def kept(model: MF, users: int, rounds: int) -> list[Figure]:
 
 
 def figures(users: int = 4_096) -> list[Figure]:
-    """Measure in a process of its own, in which the matrix product runs on one thread."""
+    """Run the measurements in a separate process in which BLAS uses one thread."""
     single = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "benchmarks.topk", "--users", str(users), "--json"]
     done = subprocess.run(command, env={**os.environ, **single}, stdout=subprocess.PIPE, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Equations: the rows of one side that are to be solved, and all that each of them depends on."""
+"""Least-squares problems of alternating least squares: the rows of one side to solve, and the data each depends on."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _BALANCED = ("weights", "missing", "penalties", "fresh")
 
 
 class Equations(NamedTuple):
-    """Rows of a table and their events, as kernels/train/als.py has them.
+    """Regularized least-squares problems of some rows of a table, in the layout of kernels/train/als.py.
 
     Attributes
     ----------
     numbers : int32[m]
-        Which rows.
+        The rows of the table.
     bounds : int64[m + 1]
-        Row n has events ``bounds[n]`` to ``bounds[n + 1]``.
+        The events of row n are ``bounds[n]`` to ``bounds[n + 1]``.
     others, weights : int32[events], float32[events]
-        The rows of the other table that were met, and the confidence in each event.
+        For each event, the row of the other table and the confidence.
     targets : float32[events], optional
-        None where all are 1.
+        None where all are 1 (implicit feedback).
     missing, penalties : float32[m]
-        Of each row.
+        For each row, the confidence in unobserved pairs and the L2 penalty.
     fresh : int32[m], optional
-        How many of a row's events are new, if it is to take a step in place of being solved; else ANEW, or FAR.
+        For a row that takes a step instead of being solved, its number of new events; else ``als.ANEW`` or ``als.FAR``.
     grown : float32[m], optional
-        What these new events have added to the penalty.
+        The part of the penalty that is due to these new events.
     cleared : int array, optional
-        Rows that are zero before they are solved, see :func:`equations_of`.
+        Indices n of rows that are set to zero before they are solved, see :func:`equations_of`.
     scales : float64[m], optional
-        What the equations of each row were multiplied with.
+        The factor that the weights, `missing` and penalty of each row have been multiplied by.
     """
 
     numbers: np.ndarray
@@ -59,17 +59,17 @@ class Equations(NamedTuple):
 
     @property
     def steps(self) -> bool:
-        """Whether some row takes a step in place of being solved."""
+        """Whether some row takes a step instead of being solved."""
         return self.fresh is not None and bool((self.fresh >= 0).any())
 
     def repeated(self) -> Equations:
-        """The same, once each row has been solved: none is FAR off, and what was fresh has been seen."""
+        """The problems of a second sweep: no row is FAR from its minimum, and no event is new."""
         if self.fresh is None or self.grown is None:
             return self
         return self._replace(fresh=np.clip(self.fresh, als.ANEW, 0), grown=np.zeros_like(self.grown))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
+@np.errstate(over="ignore", invalid="ignore")  # rows that are not finite are rejected when the update is checked
 def equations_of(
     objective: Any,
     bounds: np.ndarray,
@@ -77,11 +77,24 @@ def equations_of(
     missing: np.ndarray | float,
     fresh: np.ndarray | None = None,
 ) -> Equations:
-    """The equations of the first rows of a side, whose events are (others, weights, targets).
+    """The least-squares problems of rows 0 to m - 1 of a side.
 
-    A row whose events all weigh nothing is zero, and so is its bias: its penalty is 0, and it is not solved. One whose
-    events weigh next to nothing beside pairs unmet, or its penalty, is solved from zero, since what it was would never
-    fade away in float32; and so that float32 holds its equations, they are multiplied with a number.
+    A row whose events all have weight 0 is set to zero with its bias: its penalty is 0, and it is not solved. A row
+    whose total weight is negligible against its penalty, or against that of unobserved pairs, is solved from zero,
+    since its old value would never vanish in float32. The problem of a row with little total weight is scaled to the
+    range of float32.
+
+    Parameters
+    ----------
+    objective : Objective
+    bounds : int64[m + 1]
+        The events of row n are ``bounds[n]`` to ``bounds[n + 1]``.
+    columns : (int32[events], float32[events], float32[events] or None)
+        Rows of the other side, weights and targets.
+    missing : float or float32[m]
+        The confidence in unobserved pairs; ignored where there are targets.
+    fresh : int32[m], optional
+        As in `Equations`; by default all rows are solved.
     """
     numbers = np.arange(bounds.size - 1, dtype=np.int32)
     fresh = np.full(numbers.size, als.ANEW, np.int32) if fresh is None else fresh
@@ -100,7 +113,7 @@ def equations_of(
 
 
 def _balanced(equations: Equations, small: np.ndarray, evidence: np.ndarray, penalties: np.ndarray) -> Equations:
-    """The same with those of some rows, which have little evidence or none, multiplied with a number each."""
+    """The same, with the problems of the rows `small`, which have little total weight or none, scaled."""
     nothing, missing, scales = evidence == 0, equations.missing[small], np.ones(equations.numbers.size)
     clear = nothing | (evidence < als.NEGLIGIBLE * np.maximum(missing, penalties))
     scales[small] = np.where(nothing, 1.0, als.scale_of(evidence, missing, penalties))
@@ -116,14 +129,23 @@ def _balanced(equations: Equations, small: np.ndarray, evidence: np.ndarray, pen
 
 
 def _penalties(objective: Any, evidence: np.ndarray) -> np.ndarray:
+    """The L2 penalty of rows with a total weight of `evidence`."""
     return np.asarray(float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu))
 
 
 class Run(NamedTuple):
-    """How rows are solved: by which solver, with which mean in every score, on how many threads.
+    """Settings of a call that solves rows.
 
-    `gram_change` is how the other table's Gram matrix has changed, which rows with a step on fresh events have not seen
-    yet, and `seen` are the first rows of that table as they were; the others have not moved.
+    Attributes
+    ----------
+    solver : ALS
+    mean : float32
+        The global mean, part of every score.
+    threads : int
+    gram_change : float64[width, width], optional
+        The change in the other table's Gram matrix (upper triangle) since rows that take a step were last solved.
+    seen : Image, optional
+        The first rows of the other table as they were then; the others have not changed.
     """
 
     solver: Any
@@ -134,19 +156,19 @@ class Run(NamedTuple):
 
 
 def mirrored(shape: Shape, matrix: np.ndarray | None) -> np.ndarray:
-    """A Gram matrix, both triangles, as rows of lanes."""
+    """A Gram matrix given by its upper triangle as a full symmetric float32 matrix, aligned for kernels; 0 for None."""
     square = aligned(shape.width, shape.width)
     square[:] = 0 if matrix is None else matrix + np.triu(matrix, 1).T
     return square
 
 
 def form_of(shape: Shape, solver: Any, explicit: bool) -> als.Form:
-    """What a kernel is compiled for."""
+    """The compile-time parameters of the ALS kernels."""
     return als.Form(shape, _METHODS[solver.method], explicit)
 
 
 def room_of(form: als.Form, most: int) -> Room:
-    """Room to solve single rows with up to `most` events in their past."""
+    """Work arrays for solving single rows with up to `most` past events."""
     (size, width), count = form.shape[:2], most + 1
     lanes = aligned(ROOM + 3 * width + 2, width)
     lanes[:] = 0
@@ -155,5 +177,5 @@ def room_of(form: als.Form, most: int) -> Room:
 
 
 def columns_for(form: als.Form, longest: int) -> np.ndarray:
-    """Room for the turned rows of the other side, where the method needs them."""
+    """Work array for the transposed rows of the other side, which eALS needs; of minimal size for other methods."""
     return aligned(-(-longest // 16) * (form.shape.size + 2) if form.method == als.EALS else 1, 16)

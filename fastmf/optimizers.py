@@ -1,16 +1,21 @@
-"""Optimizers: how far a row moves along its gradient.
+"""Optimizers: SGD and AdaGrad (stochastic gradient steps), and ALS (exact or iterative row solves).
 
-==========================================  ==================================================================
-``state(k)``                                floats of memory that a row of `k` factors needs
+An optimizer that takes gradient steps has
+
+==========================================  ===================================================================
+``state(k)``                                the number of float32 values of memory per row of `k` factors
 ``step(row, gradient, memory)``             ``(row, memory)`` after one step
-``check()``                                 raises :class:`ValueError` where a field makes no sense
-==========================================  ==================================================================
+``check()``                                 raises :class:`ValueError` for an invalid field
+==========================================  ===================================================================
 
-The learning rate is the field ``rate``. `row` and `gradient` are lanes: a whole row of factors, or a bias as a row of
-one lane. `memory` is a short row of ``state(k)`` lanes (one unused lane where ``state(k)`` is 0), all zero when the row
-is new, always finite, kept with the row across updates, saves and growth. A row and its bias share one memory: a step
-of the bias, whose gradient is the slope of the loss, says what the memory becomes at an event (without biases too: of a
-bias that is zero and stays so); then the bias and the factors step with that, and no more is made of what they return.
+and a field ``rate``, the learning rate. `row` and `gradient` are SIMD vectors (see kernels/core/lanes.py): a whole row
+of factors, or a bias as a vector of length one. `memory` is a short vector of ``state(k)`` values (one unused value
+where ``state(k)`` is 0): zero for a new row, always finite, and stored with the row across updates, saves and growth of
+the table.
+
+A row and its bias share one memory. ``step`` is first called on the bias, whose gradient is the slope of the loss plus
+that of the penalty, to obtain the new memory (for models without biases, on a bias fixed at zero); bias and factors are
+then stepped with that memory, and the memory returned by these two calls is discarded.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from typing import Any, NamedTuple
 
 from fastmf.errors import require_count, require_integer, require_number
 
-_LONGEST_HISTORY = 2**24  # events: single ones are learned in a room for so many
+_LONGEST_HISTORY = 2**24  # events: learn_one allocates work arrays for this many
 
 __all__ = ["ALS", "SGD", "AdaGrad"]
 
@@ -30,7 +35,11 @@ class SGD(NamedTuple):
     Parameters
     ----------
     rate : float
-        The learning rate. 0 leaves every row as it is.
+        The learning rate, >= 0. 0 leaves every row unchanged.
+
+    References
+    ----------
+    Robbins, Monro (1951), A Stochastic Approximation Method.
 
     Examples
     --------
@@ -51,24 +60,25 @@ class SGD(NamedTuple):
 
 
 class AdaGrad(NamedTuple):
-    """A step that shrinks as a row gathers evidence, remembered in one number a row.
+    """AdaGrad with one accumulator per row: the step size decreases as a row accumulates squared gradients.
 
-    ``row - rate * gradient / sqrt(1 + G / initial)``, where G sums the squared gradient of the row's bias: the slope of
-    the loss at every event of the row, the present one included. (The usual sum over the gradient of the factors
-    themselves needs a reduction over each row and costs half the speed.) What a row has learned is protected by its
-    memory: an old row takes small steps, a new one large steps.
+    ``row - rate * gradient / sqrt(1 + G / initial)``, where G is the sum of the squared gradients of the row's bias
+    over all events of the row, the present one included. (Accumulating the gradient of the factors, as usual, needs a
+    reduction over each row and halves the speed.) A row with many events takes small steps, which protects what it has
+    learned; a new row takes large ones.
 
     Parameters
     ----------
     rate : float
-        The learning rate of a row without memory.
+        The learning rate of a row with no accumulated gradient.
     initial : float
-        What a row takes the evidence behind its start to be worth: steps are 0.7 times as long once G is as large.
+        The prior evidence attributed to the initial vector, in units of G: the step size has decreased by a factor of
+        sqrt(2) when G equals `initial`.
 
     References
     ----------
-    Duchi, Hazan, Singer (2011), Adaptive Subgradient Methods. Chin, Zhuang, Juan, Lin (2015), A Learning-rate Schedule
-    for Stochastic Gradient Methods to Matrix Factorization.
+    Duchi, Hazan, Singer (2011), Adaptive Subgradient Methods for Online Learning and Stochastic Optimization. Chin,
+    Zhuang, Juan, Lin (2015), A Learning-rate Schedule for Stochastic Gradient Methods to Matrix Factorization.
     """
 
     rate: float = 0.04
@@ -87,24 +97,26 @@ class AdaGrad(NamedTuple):
 
 
 class ALS(NamedTuple):
-    """Alternating least squares: all rows of one side are solved with the other side fixed, then the other way round.
+    """Alternating least squares: solve all rows of one side with the other side fixed, then vice versa.
 
-    For losses that are quadratic, ``losses.Squared`` and ``losses.Confidence``, with ``regularizers.L2``: the penalty
-    of a row is ``weight * n**nu``, n being the summed confidence in its events (their weights, for ratings). A row
-    whose events all weigh nothing is zero.
+    For quadratic losses (``losses.Squared`` and ``losses.Confidence``) with ``regularizers.L2``: the penalty of a row
+    is ``weight * n**nu * (|p|**2 + b**2)``, where n is the summed confidence in the row's events (for ratings, their
+    summed weights). A row whose events all have weight 0 is set to zero.
 
     Parameters
     ----------
     method : {"cg", "cholesky", "eals"}
-        Conjugate gradients from where the row is, the normal equations, or passes over its coordinates.
+        Conjugate gradients started from the current row; Cholesky factorisation of the normal equations; or
+        element-wise coordinate descent.
     steps : int
-        Of conjugate gradients, or passes over the coordinates; the normal equations need none. The users of an update
-        take six of conjugate gradients at least.
+        Iterations of "cg", or passes over the coordinates of "eals", per row; ignored by "cholesky". In an update, "cg"
+        takes at least six iterations for users and for new items.
     nu : float
-        How the penalty grows with the evidence: 1 is a penalty per event, 0 one per row.
+        Exponent of the penalty in the row's summed confidence n: 1 is a penalty per event, 0 one per row.
     max_history : int
-        In an update, rows with more events are not solved anew: they take a step, on what is new and what has moved,
-        whose curvature is that of so many events, the newest and a sample of the others. At most 16,777,216.
+        In an update, a row with more past events than this is not solved from scratch: it takes one approximate Newton
+        step along the gradient of its new events and of the rows that have moved, with a Hessian estimated from this
+        many of its events, the newest ones and a sample of the older ones. At most 16,777,216.
 
     References
     ----------

@@ -1,8 +1,11 @@
-"""Protocols: what a loss, an optimizer, a regularizer and a sampler must have, and an objective made of them.
+"""Structural types (protocols) of losses, optimizers, regularizers, samplers and followers, and the `Objective`.
 
-A value is a NamedTuple with plain methods and constants. The classes here say which, once, to all that ask: `freeze`
-checks values against them at the door, kernels may call what is marked as compiled (see kernels/bridge.py), and type
-checkers know what :class:`fastmf.MF` takes.
+A loss, optimizer, regularizer or sampler is a NamedTuple with plain methods and class constants. The protocols below
+are the single definition of the members it must have: `freeze` validates user-supplied values against them, kernels
+may call the methods marked ``@_compiled`` (see kernels/core/bridge.py), and type checkers use them as the parameter
+types of :class:`fastmf.MF`.
+
+The docstrings of properties appear in the error message about a missing member, so each is one line.
 """
 
 from __future__ import annotations
@@ -37,16 +40,16 @@ __all__ = [
     "freeze",
 ]
 
-KINDS = ("pointwise", "pairwise", "listwise", "all-pairs")  # of losses
-RANKING = KINDS[1:3]  # those that compare an event with negatives
-SOURCES = ("items", "events", "batch", "every")  # of negatives
+KINDS = ("pointwise", "pairwise", "listwise", "all-pairs")  # kinds of loss
+RANKING = KINDS[1:3]  # the kinds that compare an event with sampled negatives
+SOURCES = ("items", "events", "batch", "every")  # populations that negatives are drawn from
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _COMPILED: dict[str, tuple[str, ...]] = {}
 
 
 def _compiled(method: _Method) -> _Method:
-    """Mark a method of a protocol as one that kernels call."""
+    """Mark a protocol method as one that kernels call, and that must therefore compile under Numba."""
     _COMPILED[method.__name__] = _parameters(method)
     return method
 
@@ -56,33 +59,33 @@ def _parameters(method: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def compiled_methods() -> dict[str, tuple[str, ...]]:
-    """The methods that kernels call, by name, with their parameters after `self`."""
+    """The names of the methods that kernels call, each with its parameter names after `self`."""
     return dict(_COMPILED)
 
 
-# --- protocols: methods, and constants (or fields, or properties) with what they are ----------------------------------
+# --- protocols: properties stand for constants, fields or properties --------------------------------------------------
 
 
 class Loss(Protocol):
-    """What every loss has; see :mod:`fastmf.losses`."""
+    """Members common to all losses; see :mod:`fastmf.losses`."""
 
     @property
     def domain(self) -> tuple[float, float]:
-        """The (lowest, highest) value that it accepts."""
+        """The closed interval (low, high) of values that the loss accepts."""
 
     @property
     def kind(self) -> str:
-        """What it compares an event with, one of `KINDS`."""
+        """The kind of loss, one of `KINDS`: what an event is compared with."""
 
     @_compiled
     def inverse_link(self, score: Any) -> Any:
-        """The prediction that a score stands for."""
+        """The prediction for a score."""
 
     def prior(self, values: Any) -> float:
-        """The score of a constant model."""
+        """The score of a constant model fitted to `values`, used as the global mean."""
 
     def check(self, values: Any) -> None:
-        """Raise DataError on a value outside the domain, ValueError on a field that makes no sense."""
+        """Raise DataError for values outside the domain, ValueError for an invalid field."""
 
 
 class Pointwise(Loss, Protocol):
@@ -94,15 +97,15 @@ class Pointwise(Loss, Protocol):
 
     @_compiled
     def slope(self, score: Any, target: Any) -> Any:
-        """Its derivative with respect to the score."""
+        """The derivative of the loss with respect to the score."""
 
 
 class Quadratic(Protocol):
-    """What a loss has besides, so that ALS can solve rows for it."""
+    """The additional method of a loss that ALS can minimise."""
 
     @_compiled
     def quadratic(self, values: Any) -> Any:
-        """The confidence in events of these values, and their targets; None in place of these where all are 1."""
+        """(confidences, targets) of events with these values, both float32 arrays; targets is None where all are 1."""
 
 
 class _Ranking(Loss, Protocol):
@@ -110,50 +113,50 @@ class _Ranking(Loss, Protocol):
 
     @property
     def sampler(self) -> Any:
-        """Where negatives come from."""
+        """The sampler that draws negatives."""
 
     @property
     def allow_seen(self) -> bool:
-        """Whether negatives may be known positives of the user."""
+        """Whether known positives of the user may be drawn as negatives."""
 
 
 class Pairwise(_Ranking, Pointwise, Protocol):
-    """A loss of the lead of an event over one negative."""
+    """A loss of the score difference between an event's item and one negative."""
 
     @property
     def trials(self) -> int:
-        """How many negatives are drawn at most."""
+        """The maximum number of negatives drawn per event."""
 
     @_compiled
     def weight(self, tries: Any, candidates: Any) -> Any:
-        """What the pair counts."""
+        """The weight of the pair whose negative was draw number `tries` among `candidates` items."""
 
 
 class Listwise(_Ranking, Protocol):
-    """A loss of an event among all its negatives."""
+    """A loss of an event's item against all its negatives at once."""
 
     @_compiled
     def loss_and_gradient(self, scores: Any, expected_counts: Any, slopes: Any, count: Any, items: Any) -> Any:
-        """The loss of a list; sets its slopes."""
+        """The loss of a list; writes its derivatives with respect to `scores` to `slopes`."""
 
 
 class Sampler(Protocol):
-    """What a sampler has; see :mod:`fastmf.samplers`."""
+    """Members of a sampler; see :mod:`fastmf.samplers`."""
 
     @property
     def source(self) -> str:
-        """What is drawn from, one of `SOURCES`."""
+        """The population that negatives are drawn from, one of `SOURCES`."""
 
     @_compiled
     def acceptance(self, count: Any) -> Any:
-        """The probability that a drawn item is kept."""
+        """The probability of accepting a drawn item that `count` events of the source name."""
 
     def check(self) -> None:
-        """Raise ValueError where a field makes no sense."""
+        """Raise ValueError for an invalid field."""
 
 
 class Optimizer(Protocol):
-    """What an optimizer that takes steps has; see :mod:`fastmf.optimizers`."""
+    """Members of a stochastic gradient optimizer; see :mod:`fastmf.optimizers`."""
 
     @property
     def rate(self) -> float:
@@ -161,37 +164,42 @@ class Optimizer(Protocol):
 
     @_compiled
     def step(self, row: Any, gradient: Any, memory: Any) -> Any:
-        """The row and its memory after one step."""
+        """The row and its optimizer memory after one step."""
 
     def state(self, k: int) -> int:
-        """Floats of memory of a row of k factors."""
+        """The number of float32 values of memory per row of `k` factors."""
 
     def check(self) -> None:
-        """Raise ValueError where a field makes no sense."""
+        """Raise ValueError for an invalid field."""
 
 
 class Regularizer(Protocol):
-    """What a regularizer has; see :mod:`fastmf.regularizers`."""
+    """Members of a regularizer; see :mod:`fastmf.regularizers`."""
 
     @_compiled
     def gradient(self, row: Any, anchor: Any) -> Any:
-        """The gradient of the penalty."""
+        """The gradient of the penalty at `row`."""
 
     def check(self) -> None:
-        """Raise ValueError where a field makes no sense."""
+        """Raise ValueError for an invalid field."""
 
 
 class Follower(Protocol):
-    """What is derived from a state, or fed by its Deltas, and must be told of every change."""
+    """An object derived from a model's state, or fed by its Deltas, that is notified of every Delta.
+
+    Notification is in two phases: `prepare` on every follower, then the change is committed, then `follow` on every
+    follower. If a `prepare` raises, `abort` is called on that follower and on those prepared before it, and the change
+    is refused.
+    """
 
     def prepare(self, state: Any, delta: Any) -> None:
-        """Do all that can fail; nothing has changed yet, and an error refuses the change."""
+        """Do everything that can fail. The state has not changed yet; an exception refuses the change."""
 
     def abort(self) -> None:
-        """Take back what was prepared: another follower has refused the change."""
+        """Undo `prepare`: another follower has refused the change."""
 
     def follow(self, state: Any, delta: Any) -> None:
-        """Take in a Delta that the state has been through. May not fail, and may be called again with the same one."""
+        """Process a Delta that has been committed. Must not fail, and must be idempotent."""
 
     def copy(self) -> Any:
         """The follower of a copy of the state."""
@@ -201,23 +209,34 @@ _BY_ROLE = {"solver": Optimizer, "regularizer": Regularizer, "sampler": Sampler}
 _BY_KIND = {"pointwise": Pointwise, "pairwise": Pairwise, "listwise": Listwise, "all-pairs": Pointwise}
 
 
-# --- values at the door -----------------------------------------------------------------------------------------------
+# --- validation of user-supplied values -------------------------------------------------------------------------------
 
 
 def freeze(value: Any, role: str) -> Any:
-    """A loss, solver, regularizer or sampler ready for a kernel: every field a float32, checked against its protocol.
+    """Validate a loss, solver, regularizer or sampler against its protocol, and convert its fields to float32.
 
-    A sampler inside a loss is checked and left out, as 0: an Objective has it beside the loss.
+    The sampler field of a loss is validated and then replaced by 0: `Objective` holds the sampler beside the loss.
+
+    Parameters
+    ----------
+    value : NamedTuple
+    role : {"loss", "solver", "regularizer", "sampler"}
+
+    Returns
+    -------
+    NamedTuple
+        An instance of the same class with float32 fields; an ``ALS`` solver is returned as it is.
 
     Raises
     ------
     TypeError
-        Where the value is not a NamedTuple with the methods of its role.
+        If the value is not a NamedTuple with the members of its role.
     ValueError
-        Where a field is not a finite number (or True or False, where its default is) or the value's own check fails.
+        If a field is not a finite float32 number (or not a bool, where its default is one), or the value's own
+        ``check`` fails.
     """
     kind: Any = type(value)
-    if kind is ALS and role == "solver":  # never sees a kernel
+    if kind is ALS and role == "solver":  # not passed to kernels
         value.check()
         return value
     if not (issubclass(kind, tuple) and hasattr(kind, "_fields")):
@@ -245,7 +264,7 @@ def freeze(value: Any, role: str) -> Any:
 def _single(name: str, number: Any) -> np.float32:
     if isinstance(number, bool) or not isinstance(number, (int, float, np.number)):
         raise ValueError(f"{name} must be a number, got {number!r}")
-    magnitude = abs(number if isinstance(number, int) else float(number))  # an int may be beyond every float
+    magnitude = abs(number if isinstance(number, int) else float(number))  # an int may exceed the range of float
     if not magnitude <= float(np.finfo(np.float32).max):
         raise ValueError(f"{name} must be a finite float32 number, got {number!r}")
     return np.float32(number)
@@ -268,7 +287,7 @@ def _require_protocol(kind: Any, role: str, protocol: Any) -> None:
 
 
 def _needed(protocol: Any) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """The methods of a protocol with their parameters, and its other members with what they are."""
+    """The methods of a protocol with their parameter names, and its other members with their docstrings."""
     known = {name: one for base in protocol.__mro__ for name, one in vars(base).items() if base.__module__ == __name__}
     methods = {name: _parameters(one) for name, one in known.items() if inspect.isfunction(one) and name[0] != "_"}
     return methods, {name: str(one.__doc__) for name, one in known.items() if isinstance(one, property)}
@@ -280,9 +299,14 @@ def _require_one_of(value: Any, name: str, choices: tuple[str, ...]) -> None:
 
 
 class Objective(NamedTuple):
-    """What to minimise and how, as frozen values.
+    """What is minimised and how: frozen values of a model.
 
-    `sampler` is that of a ranking loss, else None.
+    Attributes
+    ----------
+    loss, solver, regularizer : NamedTuple
+        As returned by `freeze`.
+    sampler : NamedTuple, optional
+        The sampler of a ranking loss; None for other losses.
     """
 
     loss: Any
@@ -292,17 +316,17 @@ class Objective(NamedTuple):
 
     @property
     def ranks(self) -> bool:
-        """Whether events are compared with negatives, and their values are weights."""
+        """Whether the loss compares events with negatives; the values of events are then weights."""
         return self.sampler is not None
 
     @property
     def values(self) -> tuple[Any, Any, Any]:
-        """What every kernel gets."""
+        """(loss, solver, regularizer): the values passed to every kernel."""
         return self[:3]
 
     @classmethod
     def of(cls, loss: Any, solver: Any, regularizer: Any) -> Objective:
-        """An objective of values as the caller has them; TypeError or ValueError where they do not go together."""
+        """Freeze and combine the caller's values; TypeError or ValueError if they are invalid or incompatible."""
         frozen = freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer")
         return cls(*frozen, _sampler_of(loss))._checked()
 
@@ -325,7 +349,7 @@ class Objective(NamedTuple):
 
     @property
     def alternating(self) -> bool:
-        """Whether rows are solved; they take steps otherwise."""
+        """Whether rows are solved by alternating least squares; if not, they take gradient steps."""
         return isinstance(self.solver, ALS)
 
     @property
@@ -334,7 +358,7 @@ class Objective(NamedTuple):
         return tuple(map(type, self[:3] if self.sampler is None else self))
 
     def override(self, loss: Any, regularizer: Any) -> Objective:
-        """The same with another loss or regularizer, where one is given."""
+        """A copy with another loss or regularizer, where one is given."""
         changed = self
         if loss is not None:
             changed = changed._replace(loss=freeze(loss, "loss"), sampler=_sampler_of(loss))
@@ -343,7 +367,7 @@ class Objective(NamedTuple):
         return changed._checked()
 
     def at_rate(self, rate: float) -> Objective:
-        """The same with another learning rate."""
+        """A copy with another learning rate."""
         return self._replace(solver=self.solver._replace(rate=np.float32(rate)))
 
 

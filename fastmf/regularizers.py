@@ -1,14 +1,14 @@
-"""Regularizers: what a row is drawn to.
+"""Regularizers: penalties on rows of factors and on biases.
 
-==========================  ==============================================================================
-``gradient(row, anchor)``       the gradient of the penalty at `row`; `anchor` is the row before the update (in a fit
-                            and in ``learn_one``, the row itself)
-``check()``                 raises :class:`ValueError` where a field makes no sense
-==========================  ==============================================================================
+=========================  ===========================================================================================
+``gradient(row, anchor)``  the gradient of the penalty at `row`; `anchor` is the row before the update (in a fit and in
+                           ``learn_one``, the row itself)
+``check()``                raises :class:`ValueError` for an invalid field
+=========================  ===========================================================================================
 
-The pull acts once per event, on the two rows of the event (and on their biases), so that a row is pulled as often as it
-is seen: whatever the weight of the event, as in the SGD of scikit-learn and LightFM. It must be zero where `row` and
-`anchor` are zero.
+The gradient of the penalty is added once per event, to the two rows of the event and to their biases, whatever the
+weight of the event, as in the SGD of scikit-learn and LightFM: a row is regularized in proportion to its number of
+events. The gradient must be zero where `row` and `anchor` are zero, so that padding stays zero.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ __all__ = ["L2"]
 
 
 class L2(NamedTuple):
-    """Draws rows to zero: the penalty is ``weight * |row|**2`` per event.
+    """L2 regularization (weight decay): the penalty is ``weight * |row|**2`` per event.
 
     Parameters
     ----------
     weight : float
-        Strength; 0 turns it off.
+        Strength, >= 0; 0 turns it off.
+
+    References
+    ----------
+    Hoerl, Kennard (1970), Ridge Regression: Biased Estimation for Nonorthogonal Problems.
 
     Examples
     --------

@@ -1,16 +1,16 @@
-"""Samplers: where the negatives of an event come from.
+"""Samplers of negatives for ranking losses.
 
 =====================  =================================================================================================
-``source``             what is drawn from, each member as likely: ``"items"`` (all that the model knows), ``"events"``
-                       (the item of an event of the model's history) or ``"batch"`` (that of an event of the same pass)
-``acceptance(count)``  the probability that a drawn item is accepted, where `count` events of the source name it (>= 1)
-``check()``            raises :class:`ValueError` where a field makes no sense
+``source``             the population, drawn from uniformly: ``"items"`` (all items of the model), ``"events"`` (events
+                       of the model's history, of which the item is taken) or ``"batch"`` (events of the same pass)
+``acceptance(count)``  the probability of accepting a drawn item that `count` >= 1 events of the source name
+``check()``            raises :class:`ValueError` for an invalid field
 =====================  =================================================================================================
 
-Draws are accepted or rejected (rejection sampling): where events are drawn, an item is a negative with a probability in
-proportion to ``count * acceptance(count)``; where items are, ``acceptance`` is not called. A draw costs O(1) however
-many items there are, and an update has no table of them to build or to maintain; a fit makes one, for the same
-probabilities without rejected draws. ``acceptance`` is compiled, under the rules for the methods of losses.
+Draws use rejection sampling: if events are drawn, an item is a negative with probability proportional to
+``count * acceptance(count)``; if items are drawn, ``acceptance`` is not called. A draw costs O(1) whatever the number
+of items, and an update has no table of items to build or maintain; a fit builds an alias table for the same
+distribution, which needs no rejection. ``acceptance`` is compiled, under the rules for the methods of losses.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _NoFields(NamedTuple):
 
 
 class Uniform(_NoFields):
-    """Every known item is as likely.
+    """Uniform distribution over all items of the model.
 
     Examples
     --------
@@ -50,20 +50,21 @@ class _PopularFields(NamedTuple):
 
 
 class Popular(_PopularFields):
-    """Items in proportion to ``count ** alpha``, the number of their events in the history.
+    """Popularity-based sampling: probability proportional to ``count ** alpha``, `count` being the item's past events.
 
-    An event of the history is drawn and kept with probability ``count ** (alpha - 1)``; in an update, events of the
-    batch count as draws too.
+    An event of the history is drawn and accepted with probability ``count ** (alpha - 1)``; in an update, events of the
+    batch are drawn from as well.
 
     Parameters
     ----------
     alpha : float
-        From 0, where all items that have an event are as likely (and most draws are made in vain), to 1, which is
-        popularity itself.
+        In [0, 1]: 0 is uniform over the items that have an event (with most draws rejected), 1 is proportional to
+        popularity.
 
     References
     ----------
-    Mikolov, Sutskever, Chen, Corrado, Dean (2013), Distributed Representations of Words and Phrases.
+    Mikolov, Sutskever, Chen, Corrado, Dean (2013), Distributed Representations of Words and Phrases and their
+    Compositionality.
 
     Examples
     --------
@@ -84,9 +85,13 @@ class Popular(_PopularFields):
 
 
 class InBatch(_NoFields):
-    """The items of the other events of the same pass: of the fit, or of the update's batch.
+    """In-batch negatives: the items of the other events of the same pass over a fit's log or an update's batch.
 
-    In a fit, whose pass is the whole log, that is ``Popular(1)``. In an update no row outside the batch is read.
+    In a fit, whose pass is the whole log, this is ``Popular(1)``. In an update no row outside the batch is read.
+
+    References
+    ----------
+    Hidasi, Karatzoglou, Baltrunas, Tikk (2016), Session-based Recommendations with Recurrent Neural Networks.
     """
 
     __slots__ = ()
@@ -100,7 +105,7 @@ class InBatch(_NoFields):
 
 
 class Every(_NoFields):
-    """No sample: each known item once. What :class:`~fastmf.losses.Softmax` compares with."""
+    """No sampling: each item of the model once. The sampler of :class:`~fastmf.losses.Softmax`."""
 
     __slots__ = ()
     source = "every"

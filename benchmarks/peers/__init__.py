@@ -1,1 +1,1 @@
-"""fastmf and other libraries side by side, in one run on the same data: ``python -m benchmarks.peers``."""
+"""fastmf against other libraries, on the same data in one run: ``python -m benchmarks.peers``."""

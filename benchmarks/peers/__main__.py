@@ -1,4 +1,4 @@
-"""fastmf and its peers side by side, on the same data, in one run: a Markdown table, results.json, plots."""
+"""fastmf against other libraries, on the same data in one run; writes a Markdown table, results.json and plots."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def scope_of(given: argparse.Namespace) -> plan.Scope:
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Run the plan; everything that there is to show."""
+    """Run the plan; returns all results."""
     scope, began = scope_of(given), time.perf_counter()
     for shape in scope.shapes:
         data.prepare(given.data, shape)

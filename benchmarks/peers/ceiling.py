@@ -1,7 +1,7 @@
-"""fastmf's kernel against the same work in C, in one process, on the same plan and the same tables, turn by turn.
+"""fastmf's SGD kernel against equivalent C code, alternately in one process, on the same plan and the same tables.
 
-The C (ceiling.c) is compiled when it is needed, for the machine at hand. It is run by the kernel's own plan, for the
-ratio, and by plans with 1, 2, 4 and 8 events in flight, for the best that blocks allow.
+The C code (ceiling.c) is compiled on demand for the present machine. It is run on the kernel's own plan, for the ratio
+of speeds, and on plans with 1, 2, 4 and 8 events in flight, for the best speed that blocks allow.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from fastmf.state import State
 SOURCE = Path(__file__).with_name("ceiling.c")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]
 FLIGHTS = (1, 2, 4, 8)
-RECORD = 2  # floats beside a row: its bias, and its memory
+RECORD = 2  # floats per record: bias and optimizer memory
 SOLVERS = {"SGD": optimizers.SGD(), "AdaGrad": optimizers.AdaGrad()}
 COLUMNS = (np.int32, np.int32, np.float32, np.float32)
 
 
 class Work(ctypes.Structure):
-    """`Work` of ceiling.c."""
+    """The struct `Work` of ceiling.c."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("users", "items", "values", "weights")),
@@ -61,9 +61,9 @@ def compiler() -> str | None:
 
 
 def compile_source() -> ctypes.CDLL:
-    """The library that ceiling.c makes on this machine."""
+    """The shared library compiled from ceiling.c."""
     command = [compiler() or "cc", *FLAGS, str(SOURCE), "-lm", "-o"]
-    with tempfile.TemporaryDirectory() as folder:  # a loaded library outlives its file
+    with tempfile.TemporaryDirectory() as folder:  # a loaded library may outlive its file
         target = Path(folder) / f"{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so"
         subprocess.run([*command, str(target)], check=True, capture_output=True)
         library = ctypes.CDLL(str(target))
@@ -73,7 +73,7 @@ def compile_source() -> ctypes.CDLL:
 
 
 class Pass(NamedTuple):
-    """One pass of training, ready to be done by either side."""
+    """One pass of training that either implementation can run."""
 
     plan: Plan
     working: WorkingSet
@@ -82,7 +82,7 @@ class Pass(NamedTuple):
 
     @classmethod
     def over(cls, plan: Plan, counts: tuple[int, int], factors: int, solver: Any, threads: int) -> Pass:
-        """From the start vectors of a fit with the default loss and regularizer."""
+        """Start from the initial vectors of a fit with the default loss and regularizer."""
         values = {"loss": losses.Squared(), "solver": solver, "regularizer": regularizers.L2()}
         objective = Objective(*(freeze(value, role) for role, value in values.items()))
         shape, mean = shape_of(factors, solver, True), float(plan.events.values.mean())
@@ -94,11 +94,11 @@ class Pass(NamedTuple):
         return cls(plan, WorkingSet.over(state), objective, threads)
 
     def kernel(self) -> float:
-        """Let fastmf do it."""
+        """Run the pass with fastmf's kernel."""
         return float(runner("steps")(self.working, self.plan, self.objective, self.working.movable, None, self.threads))
 
     def compiled(self, library: ctypes.CDLL, plan: Plan | None = None) -> float:
-        """Let the C do it, by another plan where one is given."""
+        """Run the pass with the C code, on another plan if one is given."""
         plan, solver = plan or self.plan, self.objective.solver
         order = np.arange(len(plan.bounds) - 1)
         columns = [np.ascontiguousarray(column, kind) for column, kind in zip(plan.events, COLUMNS, strict=False)]
@@ -124,7 +124,7 @@ class Pass(NamedTuple):
 
 
 def make_plans(train: data.Ratings, counts: tuple[int, int], shape: Shape) -> tuple[Plan, dict[int, Plan]]:
-    """The plan that a fit on these ratings has, and the same with every number of events in flight."""
+    """The plan of a fit on these ratings, and plans with every other number of events in flight, by that number."""
     events = Events(*train, np.ones(train.users.size, np.float32))
     by_user = order_by(events.users, counts[0])
     own = Plan.whole(events, by_user, counts[1], shape, seed=0)
@@ -136,7 +136,7 @@ def make_plans(train: data.Ratings, counts: tuple[int, int], shape: Shape) -> tu
 
 
 def measure(folder: Path, shape: str, factors: list[int], threads: int, turns: int) -> dict[str, Any]:
-    """Every number of factors with both solvers; the plans of one number are the same for both."""
+    """Measure every number of factors with both solvers, on the same plans."""
     split, library, rows = data.load(folder, shape), compile_source(), []
     counts = (split.size.users, split.size.items)
     for size in factors:
@@ -149,8 +149,8 @@ def measure(folder: Path, shape: str, factors: list[int], threads: int, turns: i
 
 
 def _contest(one: Pass, plans: dict[int, Plan], library: ctypes.CDLL, turns: int) -> dict[str, Any]:
-    """Million ratings per second of the kernel and of the C, in turn, and the kernel's share within a turn."""
-    one.kernel()  # compiles
+    """Million ratings per second of the kernel and of the C code, and their ratio within each turn."""
+    one.kernel()  # compile
     contest: dict[str, Callable[[], Any]] = {"fastmf": one.kernel}
     contest |= {f"C {flight}": partial(one.compiled, library, plan) for flight, plan in plans.items()}
     took: dict[str, list[Time]] = {contestant: [] for contestant in contest}

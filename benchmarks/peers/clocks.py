@@ -1,4 +1,4 @@
-"""Clocks of one process: how long something took, and how many cores it held meanwhile."""
+"""Wall and processor time of calls in one process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Time(NamedTuple):
-    """Seconds on the wall, and of processor time of all threads."""
+    """Seconds of wall time, and of processor time of all threads."""
 
     wall: float
     cpu: float
@@ -24,24 +24,24 @@ class Time(NamedTuple):
 
     @property
     def cores(self) -> float:
-        """How many cores were held: near the number of threads where the machine was quiet."""
+        """The mean number of cores in use: close to the number of threads on an idle machine."""
         return self.cpu / max(self.wall, 1e-9)
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, Time]:
-    """What a call returns, and how long it took."""
+    """The result of a call, and its time."""
     began = Time.now()
     result = call()
     return result, Time.now().since(began)
 
 
 def speed(amount: float, took: Time, unit: float = 1.0) -> dict[str, float]:
-    """An amount per second, and the cores held for it."""
+    """An amount per second of wall time, and the mean number of cores in use."""
     return {"rate": amount / took.wall / unit, "cores": took.cores}
 
 
 def between(first: Time, second: Time, ratings: int, short: int, long: int) -> dict[str, float]:
-    """The speed, in millions, of the epochs by which one fit is longer than another, and the set-up of either."""
+    """The speed, in million ratings per second, of the epochs by which two fits differ, and the set-up time."""
     more = second.since(first)
     if more.wall <= 0:
         raise RuntimeError("the longer fit took no longer: the machine is too busy")

@@ -1,14 +1,14 @@
-"""Synthetic rating logs shaped like MovieLens 100K, 1M and 20M, split at random, and kept in a folder.
+"""Synthetic rating logs shaped like MovieLens 100K, 1M and 20M, randomly split and cached in a folder.
 
-What is planted:
+The generative model:
 
-* activity of users: 20 events plus a capped log-normal number, summing to the exact number of ratings;
-* popularity of items: a stretched exponential of the rank, ``exp(-a * rank**0.454)``, as in MovieLens 20M;
-* taste of rank 16 with a decaying spectrum, biases, noise; values are rounded to 0.5, 1.0, ..., 5.0;
-* exposure that is not random: an item is accepted the likelier the more the user likes it;
-* time: users and items come all along, and the taste of a user turns slowly.
+* user activity: 20 events plus a capped log-normal number, summing to the exact number of ratings;
+* item popularity: a stretched exponential of the rank, ``exp(-a * rank**0.454)``, as in MovieLens 20M;
+* preferences of rank 16 with a decaying spectrum, biases, noise; values are rounded to 0.5, 1.0, ..., 5.0;
+* exposure bias: the more a user likes an item, the more likely it is rated;
+* drift: users and items enter over time, and preferences of users rotate slowly.
 
-Only :func:`generate` needs Numba; interpreters of peers read what it has left.
+Only :func:`generate` needs Numba; interpreters of other libraries read the cached files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 
 class Size(NamedTuple):
-    """Of a log: users, items, ratings, and the most ratings of one user."""
+    """Numbers of users, items and ratings, and the maximum number of ratings per user."""
 
     users: int
     items: int
@@ -34,7 +34,7 @@ SHAPES = {
     "ml1m": Size(6_040, 3_706, 1_000_209, 2_314),
     "ml20m": Size(138_493, 26_744, 20_000_263, 9_254),
 }
-LEAST = 20  # ratings of a user
+LEAST = 20  # minimum number of ratings per user
 RANK = 16
 SEED = 20_260
 TEST_SHARE = 0.1
@@ -48,12 +48,12 @@ class Ratings(NamedTuple):
     values: np.ndarray
 
     def take(self, rows: Any) -> Ratings:
-        """Some of the ratings."""
+        """A selection of the ratings."""
         return Ratings(*(column[rows] for column in self))
 
 
 class Split(NamedTuple):
-    """Nine tenths of a log to train on, in random order, and the rest to test on."""
+    """Nine tenths of a log for training, in random order, and the rest for testing."""
 
     size: Size
     train: Ratings
@@ -61,12 +61,12 @@ class Split(NamedTuple):
 
 
 def default_folder() -> Path:
-    """Where logs are kept unless a folder is named."""
+    """The default folder of cached logs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastmf-peers"
 
 
 def prepare(folder: Path, shape: str) -> None:
-    """Generate and split a log, unless the folder has it."""
+    """Generate and split a log, unless it is cached in the folder."""
     whole, parts = _log_file(folder, shape), _split_file(folder, shape)
     if whole.exists() and parts.exists():
         return
@@ -93,20 +93,20 @@ def _save(path: Path, columns: dict[str, np.ndarray]) -> None:
 
 
 def load_log(folder: Path, shape: str) -> Ratings:
-    """All that :func:`prepare` has generated, in order of time."""
+    """The whole log that :func:`prepare` generated, in order of time."""
     with np.load(_log_file(folder, shape)) as kept:
         return Ratings(*(kept[name] for name in Ratings._fields))
 
 
 def load(folder: Path, shape: str) -> Split:
-    """What :func:`prepare` has split."""
+    """The split that :func:`prepare` made."""
     with np.load(_split_file(folder, shape)) as kept:
         train, test = (Ratings(*(kept[f"{part}_{name}"] for name in Ratings._fields)) for part in ("train", "test"))
     return Split(SHAPES[shape], train, test)
 
 
 def split(log: Ratings) -> tuple[Ratings, Ratings]:
-    """A random split; what is trained on is shuffled."""
+    """A random split; the training set is shuffled."""
     tested = np.random.default_rng(7).random(log.users.size) < TEST_SHARE
     kept = np.flatnonzero(~tested)
     np.random.default_rng(1).shuffle(kept)
@@ -121,10 +121,10 @@ def generate(size: Size, seed: int = SEED) -> Ratings:
     rng = np.random.default_rng(seed)
     counts = activity(rng, size)
     popularity = np.exp(-11.1 / size.items**0.454 * np.arange(size.items, dtype=np.float64) ** 0.454)
-    popularity = popularity[rng.permutation(size.items)]  # ids say nothing of popularity
+    popularity = popularity[rng.permutation(size.items)]  # ids are independent of popularity
 
     spectrum = (np.arange(RANK) + 1.0) ** -0.5
-    spectrum *= np.sqrt(0.22 / np.sum(spectrum**2))  # the variance of a product of two vectors
+    spectrum *= np.sqrt(0.22 / np.sum(spectrum**2))  # sets the variance of inner products
     taste, turned, traits = (
         rng.standard_normal((rows, RANK)) * np.sqrt(spectrum) for rows in (size.users, size.users, size.items)
     )
@@ -153,10 +153,10 @@ def generate(size: Size, seed: int = SEED) -> Ratings:
 
 
 def activity(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """How many ratings each user gives."""
+    """The number of ratings of each user."""
     most, spare = size.cap - LEAST, size.ratings - LEAST * size.users
     wanted = rng.lognormal(0.0, 1.45, size.users)
-    for _ in range(50):  # scaled to the sum, under the cap
+    for _ in range(50):  # rescale to the total, below the cap
         wanted = np.minimum(wanted * spare / wanted.sum(), most)
         if abs(wanted.sum() - spare) < 1:
             break
@@ -165,7 +165,7 @@ def activity(rng: np.random.Generator, size: Size) -> np.ndarray:
     np.add.at(counts, rng.choice(np.flatnonzero(counts < most - 1), size=missing, replace=True), 1)
     counts = np.minimum(counts, most)
     turn, order = 0, rng.permutation(size.users)
-    while counts.sum() < spare:  # what the cap has cut off
+    while counts.sum() < spare:  # redistribute what the cap cut off
         user = order[turn % size.users]
         counts[user] += counts[user] < most
         turn += 1
@@ -173,7 +173,7 @@ def activity(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Walker's table: a number below the first, or else its alias, is drawn with these weights."""
+    """Walker's alias table: acceptance probabilities and aliases for drawing with these weights."""
     share = weights / weights.sum() * len(weights)
     accepted, alias = np.ones(len(weights)), np.arange(len(weights))
     small, large = list(np.flatnonzero(share < 1)), list(np.flatnonzero(share >= 1))

@@ -1,4 +1,4 @@
-"""The compiled part of the generator of logs (see data.py): who rates what, when and how."""
+"""The compiled part of the log generator (see data.py): draws items, ratings and times."""
 
 # ruff: noqa: NPY002 - compiled code draws from Numba's own generator, whose numbers stay the same
 
@@ -11,14 +11,14 @@ import numpy as np
 from numba import njit
 
 MEAN, NOISE = 3.35, 0.74
-DRIFT = 0.9  # radians that a user's taste turns over the whole time
-GAIN, THRESHOLD = 4.0, 0.35  # of the chance that an item is accepted, against how much it is liked
-PATIENCE, TRIES = 40, 400  # after so many refusals any item will do, and after so many repeats an unpopular one
+DRIFT = 0.9  # rotation of a user's preferences over the whole period, in radians
+GAIN, THRESHOLD = 4.0, 0.35  # of the logistic probability that an item is rated, given its score
+PATIENCE, TRIES = 40, 400  # rejections until any item is accepted; repeats until an unpopular one is
 
 
 @njit(cache=True)
 def draw_events(seed: int, counts: Any, presence: Any, catalogue: Any, vectors: Any, biases: Any) -> Any:
-    """Columns users, items, values and times, user by user."""
+    """Generate the columns users, items, values and times, user by user."""
     np.random.seed(seed)
     arrival, stay = presence
     accepted, alias, birth = catalogue

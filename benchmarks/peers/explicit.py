@@ -1,8 +1,8 @@
-"""Explicit ratings: million ratings times epochs in a second, set-up taken out.
+"""Explicit ratings: million ratings per second of each epoch, excluding set-up.
 
-Where an API has nothing but a fit, a short fit is subtracted from a longer one. fastmf calls back after every epoch, so
-one fit has both points. An epoch counts as one pass over all ratings, whatever is done inside: LIBMF adapts its step
-row by row and has no biases, fastmf does both, Surprise computes in float64.
+If a library only offers a complete fit, the time of a short fit is subtracted from that of a longer one; fastmf calls
+back after every epoch, so one fit has both times. An epoch counts as one pass over all ratings whatever is computed:
+LIBMF adapts its learning rate per row and has no biases, fastmf has both, Surprise computes in float64.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 from benchmarks.peers.clocks import Time, between, speed, timed
 from benchmarks.peers.data import load
 
-RATE, PENALTY = 0.01, 0.05  # of peers that have no good default
-BATCH = 8_192  # of PyTorch
-CALLS = 50_000  # of river
+RATE, PENALTY = 0.01, 0.05  # for libraries without good defaults
+BATCH = 8_192  # PyTorch batch size
+CALLS = 50_000  # events for river
 
 
 def two_points(fit: Callable[[int], Any], ratings: int, short: int, long: int) -> dict[str, float]:
     """The speed of the epochs by which one fit is longer than another."""
-    fit(1)  # imports what is imported late, and finds its memory
+    fit(1)  # warm up lazy imports and memory
     first, second = timed(lambda: fit(short))[1], timed(lambda: fit(long))[1]
     return between(first, second, ratings, short, long)
 
@@ -80,7 +80,7 @@ def cornac(folder: Path, shape: str, factors: int, threads: int, epochs: list[in
 
 
 def torch(folder: Path, shape: str, factors: int, threads: int, epochs: list[int]) -> dict[str, Any]:
-    """What one writes otherwise: embeddings, batches, SparseAdam."""
+    """The usual PyTorch implementation: embeddings, mini-batches, SparseAdam."""
     import torch as t
 
     t.set_num_threads(threads)
@@ -111,7 +111,7 @@ def torch(folder: Path, shape: str, factors: int, threads: int, epochs: list[int
 
 
 def river(folder: Path, shape: str, factors: int, threads: int, epochs: list[int]) -> dict[str, Any]:
-    """One event at a time is all that it has."""
+    """river learns one event at a time only."""
     from river import reco
 
     model = reco.BiasedMF(n_factors=factors, seed=1)

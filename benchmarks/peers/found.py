@@ -1,4 +1,4 @@
-"""Looking things up among results: medians over rounds, and ratios within a round."""
+"""Queries on results: medians over rounds, ratios within rounds, and number formats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-ENOUGH = 0.85  # of the cores that were asked for
+ENOUGH = 0.85  # minimum share of the requested cores
 LABELS = {
     "libmf": "LIBMF",
     "fastmf": "fastmf, AdaGrad",
@@ -48,7 +48,7 @@ class Found:
         return list(dict.fromkeys(tuple(row[name] for name in names) for row in rows))
 
     def contestants(self, **settings: Any) -> list[str]:
-        """Who was measured with these settings."""
+        """The contestants measured with these settings."""
         return list(dict.fromkeys(row["contestant"] for row in self.rows if _matches(row, settings)))
 
     def one(self, contestant: str, **settings: Any) -> dict[str, Any] | None:
@@ -61,10 +61,10 @@ class Found:
         return median(values.values()) if values else None
 
     def ratio(self, above: str, below: str, field: str, **settings: Any) -> float | None:
-        """How many times `below` the contestant `above` is: the median of the ratios within a round.
+        """The ratio of contestant `above` to contestant `below`: the median of the ratios within each round.
 
-        Where no quiet round has both, the ratio of the medians over the quiet rounds of each; where one of them had
-        none, all rounds count.
+        If no undisturbed round has both, the ratio of their medians over undisturbed rounds; if one has no undisturbed
+        round, all rounds are used.
         """
         quiet, every = (
             [self._by_round(contestant, field, settings, busy) for contestant in (above, below)]
@@ -77,7 +77,7 @@ class Found:
         return median(ratios) if ratios else None
 
     def _by_round(self, contestant: str, field: str, settings: dict[str, Any], busy: bool = False) -> dict[int, float]:
-        """What each round brought; rounds in which other work had a part of the machine count where `busy` is set."""
+        """The value of each round; disturbed rounds, in which other processes used the machine, only if `busy`."""
         rows = [row for row in self.rows if _matches(row, {"contestant": contestant, **settings})]
         values = {row["round"]: _field(row, field) for row in rows if busy or not disturbed(row)}
         return {turn: value for turn, value in values.items() if value is not None}
@@ -88,7 +88,7 @@ def _ratios(tops: dict[int, float], bottoms: dict[int, float]) -> list[float]:
 
 
 def disturbed(row: dict[str, Any]) -> bool:
-    """Whether a measurement had less of the machine than its threads could use."""
+    """Whether a measurement had fewer cores than its threads could use."""
     return bool(row.get("cores", math.inf) < ENOUGH * row.get("threads", 1))
 
 
@@ -104,19 +104,19 @@ def _field(row: dict[str, Any], path: str) -> float | None:
 
 
 def label(contestant: str) -> str:
-    """How tables and plots call a contestant."""
+    """The display name of a contestant."""
     return LABELS.get(contestant, contestant)
 
 
 def number(value: float | None) -> str:
-    """Three digits; a dash where nothing was measured."""
+    """Three significant digits; a dash for None."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def times(value: float | None) -> str:
-    """A ratio."""
+    """A formatted ratio."""
     return "–" if value is None else f"{value:.2f} x" if value < 10 else f"{value:,.0f} x"
 
 

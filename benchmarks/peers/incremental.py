@@ -1,11 +1,11 @@
-"""Alternating least squares kept current: microseconds for one event, and a block of events against a full retrain.
+"""Incremental ALS: latency of single events, and updates with a block of events against full retraining.
 
-One event: the rows of its user and its item are solved anew. fastmf is told the event and has the rows' past itself;
-implicit is handed the whole rows, which are cut out of the matrix outside the clock, in its favour.
+Single events: the rows of the event's user and item are solved. fastmf receives the event and keeps the history itself;
+implicit receives both whole rows, whose extraction from the matrix is not timed, in its favour.
 
-A block: the first 90 % of the log are fitted, the next 5 % taken in, in place, and the last 5 % are to be ranked, of
-users that have been met. The retrain is a fit of the 95 %, with as many sweeps as the first. Compute is processor time.
-Items may stay as they are: users then are all that is solved.
+Blocks: fit on the first 90 % of the log, update with the next 5 %, and evaluate the ranking of the last 5 %, for users
+already known. The retrained model is a fit on the 95 % with as many sweeps as the first. Compute is processor time. A
+variant of the update leaves items fixed and solves users only.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from benchmarks.peers.ranking_quality import evaluate
 from benchmarks.peers.recommenders import IMPLICIT_ALS, Vectors, matrix, vectors_of
 
 VARIANT = "fastmf ALS"
-LONG = 1_000  # events from which a row is a longer one
+LONG = 1_000  # rows with more events are long
 CALLS, SLOW_CALLS = 5_000, 300
-WARM_UP, SLOW_WARM_UP = 1_000, 10  # calls that are not counted
-ASKED = 2_000  # users whose next events are ranked, at most
+WARM_UP, SLOW_WARM_UP = 1_000, 10  # untimed calls
+ASKED = 2_000  # maximum number of users evaluated
 
 
 # --- one event ------------------------------------------------------------------------------------------------------
 
 
 def events_of(split: Split) -> dict[str, list[tuple[int, int]]]:
-    """Events of the test set: both rows short, or one of them long; a kind that the log does not have is left out."""
+    """Test events by kind: both rows short, or one of them long; kinds with too few events are omitted."""
     lengths = [
         np.bincount(known, minlength=count)[new]
         for known, new, count in zip(split.train[:2], split.test[:2], split.size[:2], strict=True)
@@ -52,7 +52,7 @@ def fastmf(folder: Path, shape: str, factors: int, threads: int) -> dict[str, An
     found = {}
     for kind, pairs in events_of(split).items():
         warm_up = min(WARM_UP, len(pairs) // 3)
-        for pair in pairs[:warm_up]:  # compiles
+        for pair in pairs[:warm_up]:  # compile
             model.learn_one(*pair)
         model.flush()
         found[kind] = latencies(model.learn_one, pairs[warm_up : warm_up + CALLS])
@@ -92,7 +92,7 @@ def _implicit(factors: int, threads: int, epochs: int) -> Any:
 
 
 class Timeline(NamedTuple):
-    """A log cut in time; `known` and `asked` are what the ranking of `asked` needs of it."""
+    """A log split in time; `known` and `asked` are the parts needed to evaluate the ranking of `asked`."""
 
     past: Ratings
     block: Ratings
@@ -112,7 +112,7 @@ class Timeline(NamedTuple):
         return cls(past, block, both, known, asked)
 
     def outcome(self, stages: dict[str, Vectors], update: Time, retrain: Time) -> dict[str, Any]:
-        """NDCG@10 before, after the update and after the retrain, and what the two cost."""
+        """NDCG@10 before the update, after it and after retraining, and the cost of both."""
         ranked = {stage: evaluate(vectors, self.known, self.asked) for stage, vectors in stages.items()}
         found = {stage: one["ndcg"] for stage, one in ranked.items()}
         return {
@@ -139,7 +139,7 @@ def fastmf_block(
 
     model = fit(line.past)
     stages = {"before": vectors_of(model, split)}
-    model.copy().update(ours.positives(line.block), trainable=trainable)  # compiles
+    model.copy().update(ours.positives(line.block), trainable=trainable)  # compile
     _, update = timed(lambda: model.update(ours.positives(line.block), trainable=trainable))
     stages["updated"] = vectors_of(model, split)
     fresh, retrain = timed(lambda: fit(line.both))

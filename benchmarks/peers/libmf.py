@@ -1,7 +1,7 @@
-"""LIBMF through ctypes: its shared library takes NumPy arrays, so that no time goes into text files.
+"""LIBMF through ctypes: passes NumPy arrays to its shared library, without text files.
 
-The library is built from LIBMF's own source (``-DUSEAVX -DUSEOMP -mavx -march=native -O3 -fopenmp``); environment
-variable LIBMF_SO or ``--libmf`` names it. Structures follow the public header, mf.h.
+The library is built from LIBMF's own source (``-DUSEAVX -DUSEOMP -mavx -march=native -O3 -fopenmp``); the environment
+variable LIBMF_SO or ``--libmf`` gives its path. The structs follow the public header, mf.h.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Model(ctypes.Structure):
 
 
 class Settings(NamedTuple):
-    """Of a training: LIBMF's defaults for squared error, but for the regularization."""
+    """Training settings: LIBMF's defaults for squared error, except for the regularization."""
 
     factors: int
     threads: int
@@ -52,7 +52,7 @@ class Settings(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Ratings in LIBMF's own form, and the array that it points to."""
+    """Ratings as LIBMF's structs, and the array that they point to."""
 
     structure: _Problem
     rows: np.ndarray
@@ -74,15 +74,15 @@ class LibMF:
         self._library.mf_train_with_validation.argtypes = [*[ctypes.POINTER(_Problem)] * 2, _Parameter]
 
     def train(self, ratings: Ratings, size: Size, settings: Settings, epochs: int) -> None:
-        """Train from the caller's arrays, and drop the model."""
+        """Train from NumPy arrays, and discard the model."""
         self.train_on(Problem.of(ratings, size), settings, epochs)
 
     def train_on(self, problem: Problem, settings: Settings, epochs: int) -> None:
-        """The same from ratings in LIBMF's own form."""
+        """Train from ratings in LIBMF's structs, and discard the model."""
         self._run(problem, settings, epochs, None)
 
     def errors(self, ratings: Ratings, test: Ratings, size: Size, settings: Settings, epochs: int) -> list[float]:
-        """Test RMSE after every epoch, as LIBMF prints it."""
+        """Test RMSE after every epoch, as printed by LIBMF."""
         given, asked = Problem.of(ratings, size), Problem.of(test, size)
         printed = _captured(lambda: self._run(given, settings, epochs, asked))
         rows = [line.split() for line in printed.splitlines()]
@@ -100,7 +100,7 @@ class LibMF:
 
 
 def _captured(call: Callable[[], Any]) -> str:
-    """What the C++ side writes to standard output during a call."""
+    """What C++ code writes to standard output during a call."""
     sys.stdout.flush()
     with tempfile.TemporaryFile() as file:
         kept = os.dup(1)

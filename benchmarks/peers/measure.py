@@ -1,6 +1,6 @@
 """One measurement in a process of its own: ``python -m benchmarks.peers.measure SUITE CONTESTANT SETTINGS``.
 
-Settings are keyword arguments as JSON; the answer is one line of JSON behind a mark, since libraries print too.
+SETTINGS are keyword arguments as JSON; the result is one line of JSON after a marker, since libraries print as well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 MARK = "measured: "
-FOLDER = "FASTMF_PEERS_DATA"  # the environment variable that names the folder of the logs
+FOLDER = "FASTMF_PEERS_DATA"  # environment variable: the folder of cached logs
 
 
 def main(suite: str, contestant: str, settings: str) -> None:

@@ -1,7 +1,7 @@
-"""How much a process grows while it fits, at its peak and beyond the caller's arrays (Linux only).
+"""Peak growth of a process during a fit, in addition to the caller's arrays (Linux only).
 
-The caller's arrays are what a library takes, made before the measurement: Interactions, which hold 20 bytes an event
-where ids are int, and LIBMF's own structures, which hold 12.
+The caller's arrays are the input of the library, created before the measurement: Interactions, with 20 bytes per event
+for int ids, and LIBMF's own structs, with 12.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from benchmarks.peers.data import Split, load
 
 STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-PER_EVENT = 40  # bytes that fastmf allows itself, next to twice the factors
+PER_EVENT = 40  # byte budget of fastmf, in addition to twice the size of the factors
 
 
 def growth(fit: Callable[[], Any]) -> int:
-    """Bytes by which the process grows."""
+    """The growth of the process during a fit, in bytes."""
     before = _resident("VmRSS")
-    FORGET.write_text("5")  # the peak starts over
+    FORGET.write_text("5")  # reset the peak
     kept = fit()
     grown = _resident("VmHWM") - before
     del kept

@@ -1,8 +1,8 @@
-"""New events one by one and in batches, on a model that has learned a log: microseconds of a call, events a second.
+"""New events on a trained model: latency of single events in microseconds, throughput of batches in events per second.
 
-Events are those of the test set; ids are Python ints, batches are arrays. A batch is one pass over its events. What a
-peer needs beyond the event is prepared outside the clock, in its favour: implicit is handed the whole new rows of the
-matrix, LightFM a matrix of one event.
+Events are those of the test set; ids are Python ints, batches are arrays. A batch is one pass over its events. Input
+that other libraries need in addition is prepared untimed, in their favour: for implicit the new rows of the matrix, for
+LightFM a matrix with one event.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from benchmarks.peers.data import Ratings, load
 from benchmarks.peers.recommenders import matrix
 
 CALLS = 20_000
-WARM_UP = 1_000  # calls that are not counted
-SLOW_CALLS = 300  # of peers that take longer than a millisecond
+WARM_UP = 1_000  # untimed calls
+SLOW_CALLS = 300  # calls of libraries that take more than a millisecond each
 BATCH, BATCHES = 10_000, 7
-RIVER_EVENTS = 200_000  # that river learns first: all would take minutes
+RIVER_EVENTS = 200_000  # events that river is trained on; all would take minutes
 
 
 def _calls(ratings: Ratings, count: int) -> list[tuple[int, int, float]]:
@@ -30,14 +30,14 @@ def _calls(ratings: Ratings, count: int) -> list[tuple[int, int, float]]:
 
 
 def _batches(ratings: Ratings) -> list[Ratings]:
-    """The last events, so that single calls have other ones; smaller batches where there are few."""
+    """Batches of the last events, which single calls do not use; smaller ones if there are few."""
     size = min(BATCH, ratings.users.size // BATCHES)
     first = ratings.users.size - BATCHES * size
     return [ratings.take(slice(start, start + size)) for start in range(first, ratings.users.size, size)]
 
 
 def _batch_speed(learn: Callable[[Ratings], Any], test: Ratings) -> float:
-    """Events a second, median of the batches after the first."""
+    """Events per second, the median over the batches after the first."""
     took = []
     for batch in _batches(test):
         began = time.perf_counter()
@@ -52,7 +52,7 @@ def fastmf(folder: Path, shape: str, factors: int) -> dict[str, Any]:
     split = load(folder, shape)
     model = ours.model(factors, threads=1).fit(ours.events(split.train), epochs=1, progress=False)
     calls = _calls(split.test, WARM_UP + CALLS)
-    for user, item, value in calls[:WARM_UP]:  # compiles
+    for user, item, value in calls[:WARM_UP]:  # compile
         model.learn_one(user, item, value)
         model.predict_one(user, item)
     model.flush()

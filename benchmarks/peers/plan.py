@@ -1,6 +1,6 @@
-"""What is measured, and in which order: rounds in which all contestants have a turn, so that noise hits them alike.
+"""The measurements and their order: contestants take turns in rounds, so that noise affects all alike.
 
-Each suite is a generator of tasks that is sent what the last task measured, since some tasks depend on it.
+Each suite is a generator of tasks that is sent the result of the last task, since some tasks depend on it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 LARGE = "ml20m"
 SLOW_PEERS = ("cornac", "surprise", "torch", "river")
 SLOW_FACTORS, MANY_FACTORS = 32, 128
-RANKING = {  # contestants of each way to learn from implicit feedback, fastmf first, and the epochs that are compared
+RANKING = {  # by method for implicit feedback: the contestants, fastmf first, and the epochs compared
     "ALS": (("fastmf ALS", "implicit ALS", "buffalo ALS", "irspack iALS"), [1, 9]),
     "BPR": (("fastmf BPR", "implicit BPR"), [1, 7]),
     "WARP": (("fastmf WARP", "lightfm WARP"), [1, 4]),
 }
-RANKING_FACTORS = (SLOW_FACTORS, 64, MANY_FACTORS)  # of ALS; the others have the first alone
+RANKING_FACTORS = (SLOW_FACTORS, 64, MANY_FACTORS)  # of ALS; other methods have the first only
 AT_MANY_FACTORS = ("fastmf ALS", "implicit ALS", "irspack iALS")
-LIGHTFM_PART = 2_000_000  # positives of the large log, whose epochs would take a minute each
-RANKING_EPOCHS = {  # that do well on the ml1m shape
+LIGHTFM_PART = 2_000_000  # positives of the large log; an epoch of all would take a minute
+RANKING_EPOCHS = {  # tuned on the ml1m log
     "numpy popularity": 0,
     "fastmf ALS": 15,
     "implicit ALS": 15,
@@ -35,7 +35,7 @@ RANKING_EPOCHS = {  # that do well on the ml1m shape
 
 
 class Task(NamedTuple):
-    """One measurement; the first word of the contestant is its library."""
+    """One measurement; the first word of the contestant is the name of its library."""
 
     suite: str
     contestant: str
@@ -49,7 +49,7 @@ class Task(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """How much of everything is measured."""
+    """Which logs, numbers of factors, threads and rounds are measured."""
 
     shapes: Sequence[str] = ("ml1m", LARGE)
     factors: Sequence[int] = (16, 32, 64, 128)
@@ -62,7 +62,7 @@ class Scope(NamedTuple):
         return self.shapes[-1]
 
     def turns(self, shape: str) -> range:
-        """Rounds on a log: one fewer on the large one, where a fit takes long and noise evens out."""
+        """The rounds on a log: one fewer on the large one, where long fits average out noise."""
         return range(max(1, self.rounds - (shape == LARGE)))
 
 
@@ -70,9 +70,9 @@ Steps = Generator[Task, dict[str, Any] | None, None]
 
 
 def explicit(scope: Scope) -> Steps:
-    """LIBMF and fastmf everywhere, with every variant; slow peers on the first shape alone."""
+    """LIBMF and fastmf on all logs, with every variant; slow libraries on the first log only."""
     for shape, factors, threads in product(scope.shapes, scope.factors, scope.threads):
-        large = shape == LARGE  # a fit of it is mostly set-up: one turn, but for one number of factors
+        large = shape == LARGE  # one round, except for one number of factors, since set-up dominates
         settings = {"shape": shape, "factors": factors, "threads": threads, "epochs": [2, 8] if large else [2, 42]}
         turns = len(scope.turns(shape)) if factors == SLOW_FACTORS else 1 if large else min(scope.rounds, 2)
         for turn in range(turns):
@@ -82,14 +82,14 @@ def explicit(scope: Scope) -> Steps:
                 yield Task("explicit", "fastmf SGD", settings, turn)
             if turn == 0 and (not large or factors == MANY_FACTORS):
                 yield Task("explicit", "fastmf float16", settings)
-    for contestant in SLOW_PEERS:  # one turn: ratios are far from 1
+    for contestant in SLOW_PEERS:  # one round is enough: ratios are far from 1
         epochs = [2, 22] if contestant == "cornac" else [1, 3]
         settings = {"shape": scope.shapes[0], "factors": SLOW_FACTORS, "threads": 1, "epochs": epochs}
         yield Task("explicit", contestant, settings)
 
 
 def ceiling(scope: Scope) -> Steps:
-    """Takes turns within one process."""
+    """fastmf against C; turns are taken within one process."""
     for shape, threads in product(scope.shapes, scope.threads):
         settings = {
             "shape": shape,
@@ -101,7 +101,7 @@ def ceiling(scope: Scope) -> Steps:
 
 
 def quality(scope: Scope) -> Steps:
-    """First what is to be reached and how many epochs that takes, then the seconds of so many."""
+    """First the target error and the number of epochs each library needs, then the time of that many epochs."""
     for shape in scope.shapes:
         settings = {"shape": shape, "factors": 32, "threads": 2 if shape == LARGE else 1}
         best = yield Task("quality", "libmf errors", settings)
@@ -115,7 +115,7 @@ def quality(scope: Scope) -> Steps:
 
 
 def online(scope: Scope) -> Steps:
-    """LightFM and implicit on the first shape alone: on a large one each of their calls costs the whole table."""
+    """LightFM and implicit on the first log only: each of their calls costs O(size of the table)."""
     for shape in scope.shapes:
         peers = ("lightfm", "implicit") if shape == scope.shapes[0] else ()
         for turn, contestant in product(scope.turns(shape), ("river", "fastmf", *peers)):
@@ -136,7 +136,7 @@ def memory(scope: Scope) -> Steps:
 
 
 def ranking(scope: Scope) -> Steps:
-    """One turn on the large log and with other numbers of factors, and without buffalo, which reads logs as text."""
+    """A single round on the large log and for other numbers of factors, without buffalo, which reads logs as text."""
     for shape, threads, method in product(scope.shapes, scope.threads, RANKING):
         large, (contestants, epochs) = shape == LARGE, RANKING[method]
         thrifty = method != "ALS" or (large and threads < max(scope.threads))
@@ -150,7 +150,7 @@ def ranking(scope: Scope) -> Steps:
 
 
 def ranking_quality(scope: Scope) -> Steps:
-    """On the first shape; with many factors some defaults fall apart."""
+    """On the first log; with many factors some defaults diverge."""
     cells = [(SLOW_FACTORS, who) for who in RANKING_EPOCHS] + [(MANY_FACTORS, who) for who in AT_MANY_FACTORS]
     for factors, contestant in cells:
         settings = {"shape": scope.shapes[0], "factors": factors, "threads": max(scope.threads)}
@@ -158,12 +158,12 @@ def ranking_quality(scope: Scope) -> Steps:
 
 
 def incremental(scope: Scope) -> Steps:
-    """Blocks of implicit on the first shape alone: two of its fits of the large log would take minutes."""
+    """Blocks of implicit on the first log only: its two fits of the large log would take minutes."""
     for shape in scope.shapes:
         settings = {"shape": shape, "factors": SLOW_FACTORS}
         for contestant in ("fastmf ALS", "implicit ALS"):
             yield Task("incremental", contestant, settings | {"threads": 1})
-        whole = settings | {"threads": 1, "epochs": RANKING_EPOCHS["fastmf ALS"]}  # a thread that waits costs too
+        whole = settings | {"threads": 1, "epochs": RANKING_EPOCHS["fastmf ALS"]}  # a waiting thread costs too
         peers = ["implicit ALS block"] if shape == scope.shapes[0] else []
         for contestant in ("fastmf ALS block", "fastmf ALS users block", *peers):
             yield Task("incremental", contestant, whole)

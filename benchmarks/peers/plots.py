@@ -1,4 +1,4 @@
-"""Plots of a run as SVG: bars and lines that read on light and on dark pages."""
+"""Bar and line charts of a run as SVG, legible on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Group(NamedTuple):
 
 
 def plots(results: list[dict[str, Any]]) -> dict[str, str]:
-    """Every plot that the results allow, by file name."""
+    """All charts that the results allow, by file name."""
     drawn = {
         "peers-training.svg": training(results),
         "peers-top-10.svg": topk(results),
@@ -75,11 +75,11 @@ def ranking(results: list[dict[str, Any]]) -> str:
 
 
 def _contest(found: Found, where: dict[str, Any], suffix: str) -> list[Group]:
-    """A bar for each contestant, those of fastmf in their own colour."""
+    """One bar per contestant, with those of fastmf in a colour of their own."""
     groups = []
     for who in found.contestants(**where):
         ours = who.startswith("fastmf")
-        name = "fastmf" if who == "fastmf" else label(who)  # its optimizer says nothing here
+        name = "fastmf" if who == "fastmf" else label(who)  # its optimizer does not matter here
         bar = Bar(found.value(who, "rate", **where) or 0.0, COLOURS[0] if ours else COLOURS[1])
         groups.append(Group(name + suffix, [bar]))
     return groups

@@ -1,8 +1,8 @@
-"""How soon a model is good: seconds, set-up included, until the test RMSE is within 1 % of the best that LIBMF reaches.
+"""Time to quality: seconds, including set-up, until the test RMSE is within 1 % of the best that LIBMF reaches.
 
-Both sides start from arrays of ids and have compiled before; every number of epochs is a fit of its own, so that the
-clock holds nothing but the fit. LIBMF's errors are those that it prints, epoch by epoch. Predictions are not clipped to
-the scale of the ratings on either side. Both sides are given their best number of epochs.
+Both libraries start from arrays of ids with compiled code; each number of epochs is a separate fit, so that nothing
+else is timed. LIBMF's errors are those that it prints after every epoch. Predictions are not clipped to the range of
+ratings. Both libraries use their best number of epochs.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from benchmarks.peers.clocks import timed
 from benchmarks.peers.data import load
 
 WITHIN = 1.01
-MOST_EPOCHS = 30  # of LIBMF
+MOST_EPOCHS = 30  # maximum for LIBMF
 TRIED = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20)
 
 
 def libmf_errors(folder: Path, shape: str, factors: int, threads: int) -> dict[str, Any]:
-    """The best that LIBMF reaches, and the first of its epochs that is within 1 %."""
+    """The best error of LIBMF, and the first of its epochs within 1 % of it."""
     from benchmarks.peers.libmf import LibMF, Settings
 
     split = load(folder, shape)
@@ -37,14 +37,14 @@ def libmf_errors(folder: Path, shape: str, factors: int, threads: int) -> dict[s
 
 
 def fastmf_errors(folder: Path, shape: str, factors: int, threads: int, target: float) -> dict[str, Any]:
-    """The first number of epochs that reaches the target, if any, and the best error of any."""
+    """The first number of epochs that reaches the target, if any, and the best error over all."""
     curve = {epochs: _fitted(folder, shape, factors, threads, epochs)[1] for epochs in TRIED}
     reached = next((epochs for epochs, error in curve.items() if error <= target), None)
     return {"best": min(curve.values()), "epochs": reached, "curve": sorted(curve.items())}
 
 
 def libmf(folder: Path, shape: str, factors: int, threads: int, epochs: int) -> dict[str, Any]:
-    """Seconds of a training of so many epochs."""
+    """Seconds of training for `epochs` epochs."""
     from benchmarks.peers.libmf import LibMF, Settings
 
     library, split = LibMF(), load(folder, shape)
@@ -53,7 +53,7 @@ def libmf(folder: Path, shape: str, factors: int, threads: int, epochs: int) -> 
 
 
 def fastmf(folder: Path, shape: str, factors: int, threads: int, epochs: int) -> dict[str, Any]:
-    """Seconds of a fit of so many epochs."""
+    """Seconds of a fit with `epochs` epochs."""
     took, _ = _fitted(folder, shape, factors, threads, epochs)
     return {"seconds": took.wall, "cores": took.cores}
 

@@ -1,7 +1,7 @@
-"""Implicit feedback: million positives in a second for each epoch or sweep (users and items once), set-up taken out.
+"""Implicit feedback: million positives per second of each epoch (a sweep over users and items), excluding set-up.
 
-Every library tells when an epoch has ended, so that one fit has both points. WARP looks for negatives the longer the
-better it ranks, so contestants are compared over the same epochs.
+Every library reports the end of each epoch, so one fit has both times. The better WARP ranks, the longer it searches
+for negatives, so contestants are compared over the same epochs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def measure(
     epochs: list[int],
     positives: int | None = None,
 ) -> dict[str, float]:
-    """Of the epochs by which the second number exceeds the first; on some of the positives where a number is given."""
+    """Speed of the epochs from the first number to the second; on the first `positives` positives if given."""
     split, ticks = load(folder, shape), list[Time]()
     split = split._replace(train=split.train.take(slice(0, positives)))
     recommender(split, factors, threads, epochs[1], lambda: ticks.append(Time.now()))

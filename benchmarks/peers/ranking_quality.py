@@ -1,7 +1,7 @@
-"""Implicit feedback: NDCG@10 and Recall@20 over the whole catalogue on a random tenth of the events.
+"""Implicit feedback: NDCG@10 and Recall@20 over the whole catalogue, on a random tenth of the events.
 
-Items that a user has in the training set are left out of the ranking. One evaluator for all, from the vectors of each
-library. Ties count against a contestant: what scores the same as a held-out item ranks before it.
+Items of a user's training set are excluded from the ranking. All libraries are evaluated by the same code, from their
+vectors. Ties count against a contestant: items with the same score as a held-out item rank before it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from benchmarks.peers.data import Ratings, load
 from benchmarks.peers.recommenders import RECOMMENDERS, UNKNOWN, Recommender, Vectors
 
 NDCG, RECALL = 10, 20
-TILE = 512  # users that are scored at once
+TILE = 512  # users scored at a time
 
 
 def measure(
     recommender: Recommender, folder: Path, shape: str, factors: int, threads: int, epochs: int
 ) -> dict[str, float]:
-    """What so many epochs bring, and the seconds of the fit, set-up included."""
+    """Metrics after `epochs` epochs, and the seconds of the fit including set-up."""
     split, ticks = load(folder, shape), list[Time]()
     vectors = recommender(split, factors, threads, epochs, lambda: ticks.append(Time.now()))
     return {**evaluate(vectors, split.train, split.test), "seconds": ticks[-1].since(ticks[0]).wall}
 
 
 def evaluate(vectors: Vectors, seen: Ratings, test: Ratings) -> dict[str, float]:
-    """Means over all users of `test`, each of at most 1: as good as a list of that length can be."""
+    """Means over all users of `test`; each metric is divided by the best value possible, so that its maximum is 1."""
     users = np.unique(test.users)
     known, wanted = (_grouped(ratings, users) for ratings in (seen, test))
     gains = 1 / np.log2(np.arange(2, NDCG + 2))
@@ -49,7 +49,7 @@ def evaluate(vectors: Vectors, seen: Ratings, test: Ratings) -> dict[str, float]
 
 
 def _grouped(ratings: Ratings, users: np.ndarray) -> list[np.ndarray]:
-    """The items of each of the `users`, which are sorted."""
+    """The items of each of the sorted `users`."""
     rows = np.searchsorted(users, ratings.users).clip(max=users.size - 1)
     found = users[rows] == ratings.users
     rows, items = rows[found], ratings.items[found]
@@ -58,7 +58,7 @@ def _grouped(ratings: Ratings, users: np.ndarray) -> list[np.ndarray]:
 
 
 def _places(scores: np.ndarray, wanted: list[np.ndarray]) -> list[np.ndarray]:
-    """Where the items that each row wants rank, from 0; exact for the first RECALL places. Writes to `scores`."""
+    """The ranks, from 0, of the wanted items of each row; exact for the first RECALL ranks. Overwrites `scores`."""
     own = [-np.sort(-row[items]) for row, items in zip(scores, wanted, strict=True)]
     for row, items in zip(scores, wanted, strict=True):
         row[items] = -np.inf

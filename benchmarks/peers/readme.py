@@ -1,4 +1,4 @@
-"""The summary of a run in the README, between ``<!-- peers -->`` and ``<!-- /peers -->``, with its plots in docs/."""
+"""Writes the summary of a run to the README, between ``<!-- peers -->`` and ``<!-- /peers -->``, and plots to docs/."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = Sequence[str]
 
 
 def renew(root: Path, run: dict[str, Any]) -> None:
-    """Write table and plots."""
+    """Write the table and the plots."""
     pictures = plots(run["results"])
     for name, picture in pictures.items():
         (root / "docs" / name).write_text(picture, encoding="utf-8")
@@ -34,7 +34,7 @@ def renew(root: Path, run: dict[str, Any]) -> None:
 
 
 def summary(run: dict[str, Any]) -> str:
-    """One table, a line for each thing that a reader may want to know."""
+    """One table with the main results."""
     results = run["results"]
     parts = (_training, _ceiling, _quality, _online, _topk, _memory, _ranking, _ranking_quality, _incremental)
     rows = [row for part in parts for row in part(results)]
@@ -44,7 +44,7 @@ def summary(run: dict[str, Any]) -> str:
 
 
 def _training(results: list[dict[str, Any]]) -> Iterator[Row]:
-    """A line for each log, number of threads and optimizer, over all numbers of factors that were measured."""
+    """A line per log, number of threads and optimizer, over all measured numbers of factors."""
     found = Found(results, "explicit")
     for shape, threads in found.keys("shape", "threads", contestant="libmf"):
         where = {"shape": shape, "threads": threads}
@@ -86,7 +86,7 @@ def _online(results: list[dict[str, Any]]) -> Iterator[Row]:
     for (shape,) in found.keys("shape"):
         peers, where = [who for who in found.contestants(shape=shape) if who != "fastmf"], {"shape": shape}
         yield _compared(found, f"one event learned, µs, median, {shape}", "learn.p50", peers, where, lower=True)
-        river = [who for who in peers if who == "river"]  # the others have no call for one prediction
+        river = [who for who in peers if who == "river"]  # the others cannot predict a single pair
         yield _compared(found, f"one value predicted, µs, median, {shape}", "predict.p50", river, where, lower=True)
         yield _compared(found, f"batches of 10,000 learned, events/s, {shape}", "batch", peers, where)
 
@@ -107,7 +107,7 @@ def _memory(results: list[dict[str, Any]]) -> Iterator[Row]:
 
 
 def _ranking(results: list[dict[str, Any]]) -> Iterator[Row]:
-    """A line for each log, number of threads and method, over all numbers of factors that were measured."""
+    """A line per log, number of threads and method, over all measured numbers of factors."""
     found = Found(results, "ranking")
     for (shape, threads), method in product(found.keys("shape", "threads"), RANKING):
         where, ours = {"shape": shape, "threads": threads}, f"fastmf {method}"
@@ -156,7 +156,7 @@ def _compared(
     lower: bool = False,
     ours: str = "fastmf",
 ) -> Row:
-    """fastmf beside peers; a ratio above 1 is in its favour, whether more is better or less."""
+    """fastmf against other libraries; a ratio above 1 favours fastmf, whether higher or lower values are better."""
     pairs = [(peer, ours) if lower else (ours, peer) for peer in peers]
     theirs = "; ".join(f"{_name(peer)} {number(found.value(peer, field, **where))}" for peer in peers)
     ratios = "; ".join(times(found.ratio(*pair, field, **where)) for pair in pairs)

@@ -1,9 +1,9 @@
-"""Models of implicit feedback, each behind one function: train so many epochs, then hand over the vectors.
+"""Implicit-feedback models behind a common interface: train for a number of epochs, then return the vectors.
 
 ``(split, factors, threads, epochs, tick)``: every rating of ``split.train`` counts as one positive, whatever its value;
-`tick` is called where a fit begins, and after each epoch (a sweep over users and items). What a library needs before
-(a sparse matrix, a file) is made outside. Settings are the libraries' defaults, but for the constants here: chosen by
-hand to do well on the ml1m shape.
+`tick` is called at the start of a fit and after each epoch (a sweep over users and items). Input that a library needs
+(a sparse matrix, a file) is prepared outside. Settings are the libraries' defaults, except for the constants below,
+which were tuned by hand on the ml1m log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.peers.data import Ratings, Split
 
-UNKNOWN = -1e30  # the bias of an item that a model does not know
+UNKNOWN = -1e30  # bias of items unknown to a model
 IMPLICIT_ALS = {"regularization": 0.05, "alpha": 1.0}
 IMPLICIT_BPR = {"learning_rate": 0.02, "regularization": 0.01}
 BUFFALO_ALS = {"alpha": 1.0}
@@ -27,7 +27,7 @@ CMFREC_IALS = {"lambda_": 5.0}
 
 
 class Vectors(NamedTuple):
-    """Scores are ``users @ items.T + biases``; rows are the ids of the log."""
+    """Scores are ``users @ items.T + biases``; rows are ids of the log."""
 
     users: np.ndarray
     items: np.ndarray
@@ -39,7 +39,7 @@ Recommender = Callable[[Split, int, int, int, Tick], Vectors]
 
 
 def matrix(positives: Ratings, split: Split) -> Any:
-    """Ones where users and items met, by user."""
+    """A sparse user-item matrix with ones for positives."""
     from scipy.sparse import csr_matrix
 
     ones = np.ones(positives.users.size, np.float32)
@@ -47,7 +47,7 @@ def matrix(positives: Ratings, split: Split) -> Any:
 
 
 def popularity(split: Split, factors: int, threads: int, epochs: int, tick: Tick) -> Vectors:
-    """The same list for everybody."""
+    """Baseline: the same ranking for all users."""
     tick()
     counts = np.bincount(split.train.items, minlength=split.size.items)
     tick()
@@ -65,7 +65,7 @@ def fastmf(split: Split, factors: int, threads: int, epochs: int, tick: Tick, va
 
 
 def vectors_of(model: Any, split: Split) -> Vectors:
-    """Tables of all ids of the log, from those that a model of fastmf has met."""
+    """Vectors of all ids of the log, from a fastmf model that may not know all of them."""
     users, items = (np.zeros((rows, model.user_factors.shape[1]), np.float32) for rows in split.size[:2])
     biases = np.full(split.size.items, UNKNOWN, np.float32)
     users[model.users.values], items[model.items.values] = model.user_factors, model.item_factors
@@ -74,7 +74,7 @@ def vectors_of(model: Any, split: Split) -> Vectors:
 
 
 def implicit_als(split: Split, factors: int, threads: int, epochs: int, tick: Tick) -> Vectors:
-    """Conjugate gradients."""
+    """ALS by conjugate gradients."""
     from implicit.als import AlternatingLeastSquares
 
     model = AlternatingLeastSquares(
@@ -112,7 +112,7 @@ def lightfm(split: Split, factors: int, threads: int, epochs: int, tick: Tick) -
 
 
 def buffalo(split: Split, factors: int, threads: int, epochs: int, tick: Tick) -> Vectors:
-    """Conjugate gradients; it reads a text file into a database of its own."""
+    """ALS by conjugate gradients; reads a text file into its own database."""
     from buffalo import ALS, ALSOption, MatrixMarketOptions
     from buffalo.misc import log
 
@@ -125,7 +125,7 @@ def buffalo(split: Split, factors: int, threads: int, epochs: int, tick: Tick) -
         source.input.main = matrix(split.train, split)
         source.data.path, source.data.tmp_dir, source.data.validation = str(Path(folder, "log.h5py")), folder, {}
         model = ALS(option, data_opt=source)
-        model.early_stopping = lambda _: tick()  # it is asked after every epoch
+        model.early_stopping = lambda _: tick()  # called after every epoch
         tick()
         model.initialize()
         model.train()
@@ -133,7 +133,7 @@ def buffalo(split: Split, factors: int, threads: int, epochs: int, tick: Tick) -
 
 
 def irspack(split: Split, factors: int, threads: int, epochs: int, tick: Tick) -> Vectors:
-    """Conjugate gradients."""
+    """ALS by conjugate gradients."""
     from irspack import IALSRecommender
 
     model = IALSRecommender(matrix(split.train, split), n_components=factors, n_threads=threads, **IRSPACK_IALS)
@@ -146,7 +146,7 @@ def irspack(split: Split, factors: int, threads: int, epochs: int, tick: Tick) -
 
 
 def cmfrec(split: Split, factors: int, threads: int, epochs: int, tick: Tick) -> Vectors:
-    """It has nothing but a fit."""
+    """iALS; offers a complete fit only."""
     from cmfrec import CMF_implicit
 
     pairs = matrix(split.train, split).tocoo()

@@ -1,4 +1,4 @@
-"""Running measurements, each in a fresh process under the interpreter that has the library."""
+"""Runs measurements, each in a fresh process with the interpreter that has the library installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.peers.measure import FOLDER, MARK
 from benchmarks.peers.plan import Task
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = {  # by the name of the library
+MODULES = {  # import name by library
     "fastmf": "fastmf",
     "numpy": "numpy",
     "implicit": "implicit",
@@ -45,14 +45,14 @@ print("\\n" + json.dumps(found))
 
 
 class Library(NamedTuple):
-    """Where a library was found."""
+    """An interpreter with a library installed."""
 
     python: str
     version: str
 
 
 def find(pythons: Sequence[str], named: dict[str, str]) -> dict[str, Library]:
-    """For every library, the first interpreter that can import it; an interpreter named for one is tried first."""
+    """For every library, the first interpreter that can import it; one named for a library is tried first."""
     wanted = {name: (module, DISTRIBUTIONS.get(name, module)) for name, module in MODULES.items()}
     found: dict[str, Library] = {}
     for name, python in named.items():
@@ -71,7 +71,7 @@ def _probe(python: str, modules: dict[str, tuple[str, str]]) -> dict[str, str]:
 
 
 class Runner:
-    """Carries out tasks, one at a time, and keeps what they bring."""
+    """Runs tasks one at a time, and collects the results."""
 
     def __init__(self, libraries: dict[str, Library], folder: Path, libmf: str | None) -> None:
         self._libraries = libraries
@@ -85,10 +85,10 @@ class Runner:
         }
         self.results: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
-        self.missing: set[str] = set()  # libraries that tasks asked for and that are not installed
+        self.missing: set[str] = set()  # required libraries that are not installed
 
     def run(self, task: Task) -> dict[str, Any] | None:
-        """What a task measured; None where its library is missing or it failed."""
+        """The result of a task; None if its library is missing or it failed."""
         if task.library not in self._libraries:
             self.missing.add(task.library)
             return None
@@ -110,7 +110,7 @@ class Runner:
 
     def _measure(self, task: Task) -> dict[str, Any]:
         command = [self._libraries[task.library].python, "-m", "benchmarks.peers.measure", task.suite, task.contestant]
-        # BLAS and OpenMP get the threads asked for; implicit has threads of its own and wants BLAS to have one.
+        # BLAS and OpenMP use the requested threads; implicit has its own threads and requires single-threaded BLAS.
         threads = str(task.settings.get("threads", 1))
         blas = "1" if task.library == "implicit" else threads
         pools = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": blas, "MKL_NUM_THREADS": blas}

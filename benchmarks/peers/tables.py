@@ -1,4 +1,4 @@
-"""The tables of a run in Markdown."""
+"""The results of a run as Markdown tables."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ OURS = ("fastmf", "fastmf SGD", "fastmf float16")
 
 
 def report(found: dict[str, Any]) -> str:
-    """All tables, below the machine and the versions."""
+    """All tables, with the machine and the versions above them."""
     sections = [f"{title}\n\n{body}" for title, body in _sections(found["results"]) if body]
     parts = [machine(found), quiet(found["results"]), *sections, *absent(found)]
     return "\n\n".join(filter(None, parts))
 
 
 def machine(found: dict[str, Any]) -> str:
-    """What figures depend on."""
+    """The machine and the versions that the measurements depend on."""
     described = found["machine"]
     versions = found["versions"] | {"numba": described["numba"]}
     libraries = ", ".join(f"{label(name) if name == 'libmf' else name} {versions[name]}".strip() for name in versions)
@@ -28,7 +28,7 @@ def machine(found: dict[str, Any]) -> str:
 
 
 def quiet(results: list[dict[str, Any]]) -> str:
-    """How much of the machine the contestants had, as a sentence."""
+    """The share of the machine that contestants had, as a sentence."""
     timed = [row for row in results if "cores" in row]
     rest = sum(disturbed(row) for row in timed)
     if not rest:
@@ -181,7 +181,7 @@ def memory(found: Found) -> str:
 
 
 def ranking(found: Found) -> str:
-    """A line for each contestant, beside the fastmf that learns in the same way."""
+    """A line per contestant, with the fastmf model that uses the same method."""
     head = ["log", "threads", "factors", "library", "rate", "fastmf to it", "set-up", "cores held"]
     rows = []
     for shape, threads, factors in found.keys("shape", "threads", "factors"):
@@ -194,7 +194,7 @@ def ranking(found: Found) -> str:
 
 
 def ours_for(contestant: str) -> str:
-    """The fastmf that learns as a contestant does."""
+    """The fastmf contestant with the same method."""
     return next((f"fastmf {method}" for method in RANKING if contestant.endswith(method)), "")
 
 
@@ -224,7 +224,7 @@ def incremental(found: Found) -> str:
 
 
 def _blocks(found: Found) -> str:
-    """A block of events taken in, against a retrain."""
+    """Updates with a block of events against retraining."""
     measured = ["NDCG@10 before", "updated", "retrained", "updated to retrained", "update, CPU", "retrain, CPU", "less"]
     rows = []
     for row in [row for row in found.rows if row["contestant"].endswith("block")]:

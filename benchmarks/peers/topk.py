@@ -1,7 +1,7 @@
-"""The ten best of all items, those that a user has seen removed: users a second, and microseconds for one user.
+"""Top-10 lists without seen items: users per second in bulk, and microseconds for single users.
 
-All contestants have random vectors of the same shape and the same seen items. The ceiling is the bare product of the
-tables in float32: every score, and nothing done with it.
+All contestants have random vectors of the same shape and the same seen items. The upper bound is the bare float32
+matrix product: every score, without selection.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from benchmarks.peers.clocks import latencies, speed, timed
 from benchmarks.peers.data import Ratings, load
 
 K = 10
-TILE = 128  # users that are scored at once
-ALONE = 200  # users that are asked about one by one
-FETCHED = 1_024  # users that faiss is asked about at once, of about the same number of seen items
+TILE = 128  # users scored at a time
+ALONE = 200  # users queried one by one
+FETCHED = 1_024  # users per faiss query, with similar numbers of seen items
 
 
 class Task(NamedTuple):
-    """Random vectors, and who has seen what; users are 0, 1, 2, ..."""
+    """Random vectors, and the items that users 0, 1, 2, ... have seen."""
 
     users: np.ndarray
     items: np.ndarray
@@ -46,16 +46,16 @@ class Task(NamedTuple):
 
 
 def _measured(answer: Callable[[np.ndarray], Any], task: Task, users: int | None = None) -> dict[str, Any]:
-    """Answer for many users at once, then for some one by one."""
+    """Time many users in bulk, then some one by one."""
     asked = np.arange(users or len(task.users), dtype=np.int32)
-    answer(asked[:TILE])  # compiles, and starts threads
+    answer(asked[:TILE])  # compile, and start threads
     took = timed(lambda: answer(asked))[1]
     alone = latencies(answer, [(asked[n : n + 1],) for n in range(ALONE)])
     return {**speed(asked.size, took), "alone": alone}
 
 
 def matmul(folder: Path, shape: str, factors: int, threads: int, users: int) -> dict[str, Any]:
-    """The ceiling."""
+    """The upper bound: scoring alone."""
     task = Task.of(folder, shape, factors, users)
     room, items = np.empty((TILE, len(task.items)), np.float32), task.items.T.copy()
 
@@ -68,7 +68,7 @@ def matmul(folder: Path, shape: str, factors: int, threads: int, users: int) -> 
 
 
 def fastmf(folder: Path, shape: str, factors: int, threads: int, users: int) -> dict[str, Any]:
-    """A fit of no epochs: the log as history, and the random vectors that training would start from."""
+    """A fit of zero epochs: the log as history, and the random initial vectors."""
     from benchmarks.peers import ours
 
     task = Task.of(folder, shape, factors, users)
@@ -90,14 +90,14 @@ def implicit(folder: Path, shape: str, factors: int, threads: int, users: int) -
 
 
 def faiss_kept(folder: Path, shape: str, factors: int, threads: int, users: int) -> dict[str, Any]:
-    """An exact index, seen items kept: less than what is asked for."""
+    """An exact index without removal of seen items: less work than required."""
     task = Task.of(folder, shape, factors, users)
     index = _index(task, threads)
     return _measured(lambda asked: index.search(task.users[asked], K), task)
 
 
 def faiss_removed(folder: Path, shape: str, factors: int, threads: int, users: int) -> dict[str, Any]:
-    """The same, asked for as many more as a user has seen, which are then dropped."""
+    """An exact index, queried for as many additional items as a user has seen, from which seen ones are removed."""
     task = Task.of(folder, shape, factors, users)
     index, seen = _index(task, threads), task.matrix()
     degree = np.diff(seen.indptr)

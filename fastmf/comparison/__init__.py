@@ -1,15 +1,16 @@
-"""How much quality for how much computing: updating, not updating, warm starts and full retraining.
+"""Quality against compute: incremental updates compared with no updates, warm starts and full retraining.
 
-All contestants see the same events at the same time. Events are sorted by time. The first half trains one
-model, from which all start. The rest is cut into blocks: every contestant is brought up to date with block t
-and asked about block t + 1.
+A prequential (test-then-train) evaluation in which all contestants see the same events at the same time. Events are
+sorted by time. The first half trains an initial model that all contestants start from; the rest is cut into blocks.
+After each block t, every contestant is brought up to date with it and evaluated on block t + 1.
 
 ==============  =================================================================================
-``frozen``      the first model, never touched
+``frozen``      the initial model, never updated
 ``update``      ``model.update(block)``
-``warm``        its own last model, and one pass over everything so far
-``full``        a new model fitted to everything so far, for as many epochs as the first half asks
-``popularity``  items by the number of their events so far; only where items are ranked
+``warm``        a warm start: its own last model, and one pass over all events so far
+``full``        a new model fitted to all events so far, with a number of epochs chosen on the
+                first half
+``popularity``  ranks items by their number of events so far; for ranking metrics only
 ==============  =================================================================================
 """
 

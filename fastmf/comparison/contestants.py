@@ -1,4 +1,4 @@
-"""The contestants: who they are for a metric, what they are made of, and how they are trained."""
+"""The contestants of a comparison: which ones a metric has, how their models are built, and how they are trained."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ Build = Callable[[int], MF]
 
 
 class Regime(NamedTuple):
-    """How contestants are trained where values are predicted, or where items are ranked.
+    """Defaults of a comparison for rating prediction or for ranking.
 
     Attributes
     ----------
     block : float
-        Share of the events in a block, unless the caller says.
+        Share of all events in a block.
     epochs : tuple of int
-        What "full" may take: the cheapest that is close to the best is chosen.
+        Candidate numbers of epochs for "full".
     """
 
     block: float
@@ -53,7 +53,7 @@ _RANKING = Regime(block=0.05, epochs=(1, 2, 4, 8, 16))
 
 
 def regime(metric: Metric) -> Regime:
-    """How contestants are trained for a metric."""
+    """The defaults for a metric."""
     return _RANKING if ranks_items(metric) else _PREDICTING
 
 
@@ -63,7 +63,7 @@ def contestants(metric: Metric) -> tuple[str, ...]:
 
 
 def default_build(factors: int, metric: Metric) -> Build:
-    """Makes the unfitted model of a seed: for a metric the default one, on one thread."""
+    """A function that builds the default unfitted model for a metric, given its seed; on one thread."""
     settings: dict[str, Any] = {"factors": factors, "options": Options(threads=1)}
     if metric == "logloss":
         settings["loss"] = losses.Logistic()
@@ -73,19 +73,19 @@ def default_build(factors: int, metric: Metric) -> Build:
 
 
 def solves(model: MF) -> bool:
-    """Whether rows are solved, from all that they have met; the caller may compare models of their own."""
+    """Whether a model is trained by ALS; callers may compare models of their own."""
     return isinstance(getattr(model, "solver", None), optimizers.ALS)
 
 
 def warm_recipe(model: MF) -> Update:
-    """How "warm" goes over everything so far: in one pass, or one solve."""
+    """The update recipe of "warm": one pass over all events, or one ALS sweep."""
     return Update(epochs=1) if solves(model) else Update(epochs=1, history_epochs=0)
 
 
 def ready_to_go_over(model: MF) -> MF:
-    """A model that may be updated with all events so far, though it has met them.
+    """A model that may be updated with all events so far, although it has seen them.
 
-    A solver of whole rows reads their history, where each event must be once: it gets the same rows without a past.
+    ALS reads the history of each row, in which every event must occur once: such a model is rebuilt without history.
     """
     if not solves(model):
         return model
@@ -98,9 +98,9 @@ def ready_to_go_over(model: MF) -> MF:
 
 
 class Popularity:
-    """Ranks items by how many events they have had so far, for every user alike.
+    """Baseline that ranks items by their number of events so far, the same for every user.
 
-    It answers what an evaluation asks of a model that ranks: nobody is known, so that all get the same ranking.
+    Implements what an evaluation needs of a ranking model: no user is known, so all get the ranking of unknown users.
     """
 
     def __init__(self) -> None:
@@ -109,13 +109,13 @@ class Popularity:
 
     @classmethod
     def of(cls, events: Interactions) -> Popularity:
-        """As it stands after some events."""
+        """A baseline that has counted `events`."""
         new = cls()
         new.update(events)
         return new
 
     def update(self, events: Interactions) -> int:
-        """Count some events; returns how many items they concern."""
+        """Count events; returns the number of distinct items in them."""
         staged = self.items.stage(events.items)
         self.items.extend(staged.fresh, checked=True)
         self._counts = np.pad(self._counts, (0, len(staged.fresh)))
@@ -125,19 +125,19 @@ class Popularity:
 
     @property
     def user_factors(self) -> NDArray[np.float32]:
-        """No factors, of a row that stands for everybody."""
+        """float32[1, 0]: one row without factors."""
         return np.zeros((1, 0), np.float32)
 
     @property
     def item_factors(self) -> NDArray[np.float32]:
-        """No factors."""
+        """float32[items, 0]: no factors."""
         return np.zeros((len(self.items), 0), np.float32)
 
     @property
     def item_biases(self) -> NDArray[np.float32]:
-        """Events of each item; counts are exact up to 2**24."""
+        """The number of events of each item, float32; exact up to 2**24."""
         return self._counts.astype(np.float32)
 
     def predict(self, users: NDArray[np.generic], items: NDArray[np.generic], /) -> NDArray[np.float32]:
-        """Refused: a count is no prediction of a value."""
+        """Raise NotImplementedError: a count is not a prediction of a value."""
         raise NotImplementedError("popularity ranks; it predicts no values")

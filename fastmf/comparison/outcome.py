@@ -1,4 +1,4 @@
-"""What contestants achieved, and on what machine."""
+"""Results of a comparison, and the machine it ran on."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ __all__ = ["Comparison", "Cost", "Outcome", "Record", "describe_machine", "outco
 
 
 class Outcome(NamedTuple):
-    """What one contestant achieved.
+    """The results of one contestant.
 
     Attributes
     ----------
     value : float
         The metric, pooled over blocks and seeds.
     interval : (float, float)
-        95 % interval of the value, from resampling whole users.
+        95 % bootstrap interval of the value, resampling whole users.
     difference, difference_interval : float, (float, float)
-        The value less that of "full", and the 95 % interval of this paired difference.
+        The value minus that of "full", and the 95 % bootstrap interval of this paired difference.
     recovery : float or None
-        (frozen - value) / (frozen - full); None where "full" is not better than "frozen".
+        (frozen - value) / (frozen - full); None if "full" is not better than "frozen".
     recovery_best : float or None
         The same against the better of "full" and "warm".
     cpu_seconds, wall_seconds : float
-        For all blocks, mean of the seeds. Asking questions is not counted.
+        Training time of all blocks, mean over seeds; evaluation is not included.
     speedup : float or None
-        CPU seconds of "full" divided by these; None for "frozen", which costs nothing.
+        CPU seconds of "full" divided by `cpu_seconds`; None for "frozen", which costs nothing.
     rows_moved : float
-        User and item rows changed in all blocks, mean of the seeds.
+        User and item rows changed in all blocks, mean over seeds.
     by_group, by_block, by_seed : dict, list, list
-        The metric over each group of events, in each block, with each seed.
+        The metric over each group of events, in each block, and with each seed.
     """
 
     value: float
@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The answer of `compare`.
+    """The result of `compare`.
 
     Attributes
     ----------
@@ -68,12 +68,12 @@ class Comparison(NamedTuple):
         In the whole log.
     seeds : list of int
     machine : dict of str
-        What it ran on.
+        Processor, system and versions.
     contestants : dict of Outcome
     blocks, block_events : int
-        Blocks tested, and events in each.
+        Number of blocks tested, and events in each.
     shares : dict of float
-        Share of the test events in each group, mean of the blocks.
+        Share of the test events in each group, mean over blocks.
     epochs, factors, preset : int, int, str
     """
 
@@ -92,24 +92,24 @@ class Comparison(NamedTuple):
     preset: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, numbers and strings, as they go into `compare.json`."""
+        """Plain dicts, lists, numbers and strings, as written to `compare.json`."""
         return self._asdict() | {"contestants": {name: o._asdict() for name, o in self.contestants.items()}}
 
 
 class Cost(NamedTuple):
-    """What bringing a model up to date took."""
+    """CPU and wall time in seconds of bringing a model up to date, and the number of rows changed."""
 
     cpu: float = 0.0
     wall: float = 0.0
     rows: int = 0
 
     def add(self, other: Cost) -> Cost:
-        """Both costs."""
+        """The sum of two costs."""
         return Cost(self.cpu + other.cpu, self.wall + other.wall, self.rows + other.rows)
 
 
 class Record:
-    """Everything seen of one contestant: per seed its model, sums and costs, and the sums of each block."""
+    """The results of one contestant so far: models, metric sums and costs per seed, and the metric of each block."""
 
     def __init__(self, metric: Metric, users: int, models: Sequence[Any]) -> None:
         self.models = list(models)
@@ -118,14 +118,14 @@ class Record:
         self.by_block: list[float | None] = []
 
     def note(self, sums: Sequence[UserSums], costs: Sequence[Cost]) -> None:
-        """Add what a block brought, the sums and the cost of each seed."""
+        """Add the metric sums and the cost of each seed for a block."""
         self.sums = [old.add(new) for old, new in zip(self.sums, sums, strict=True)]
         self.costs = [old.add(new) for old, new in zip(self.costs, costs, strict=True)]
         self.by_block.append(pool(sums).value())
 
 
 def pool(several: Sequence[UserSums]) -> UserSums:
-    """The sums of all seeds."""
+    """The metric sums pooled over seeds."""
     total = several[0]
     for one in several[1:]:
         total = total.add(one)
@@ -133,7 +133,16 @@ def pool(several: Sequence[UserSums]) -> UserSums:
 
 
 def outcomes(records: dict[str, Record]) -> dict[str, Outcome]:
-    """Turn what was seen into what is reported."""
+    """The outcome of each contestant, from its record.
+
+    Parameters
+    ----------
+    records : dict of str to Record
+
+    Returns
+    -------
+    dict of str to Outcome
+    """
     pooled = {name: pool(record.sums) for name, record in records.items()}
     metric = pooled["full"].metric
     drawn = dict(zip(pooled, bootstrap(list(pooled.values())).T, strict=True))
@@ -161,7 +170,7 @@ def outcomes(records: dict[str, Record]) -> dict[str, Outcome]:
 
 
 def describe_machine() -> dict[str, str]:
-    """What figures depend on: processor, cores, system and versions."""
+    """Processor, cores, operating system and versions, which the measurements depend on."""
     versions = {name: metadata.version(name) for name in ("numpy", "numba")}
     return {
         "processor": _processor(),

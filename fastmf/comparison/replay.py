@@ -1,4 +1,4 @@
-"""The comparison: a log replayed block by block; who is told what and when, and what the clock counts."""
+"""Replaying a log block by block: which events each contestant is trained on and when, and what is timed."""
 
 from __future__ import annotations
 
@@ -28,29 +28,28 @@ from fastmf.recipes import Update, presets
 
 __all__ = ["COMPARED", "Settings", "Stream", "choose_epochs", "compare"]
 
-COMPARED = tuple(metric for metric in METRICS if sign(metric))  # of two values one has to be the better
-TOLERANCE = 0.002  # the cheapest number of epochs this close to the best is taken
+COMPARED = tuple(metric for metric in METRICS if sign(metric))  # metrics whose values are ordered
+TOLERANCE = 0.002  # relative loss of quality accepted for fewer epochs
 
 Model = MF | Popularity
 Holdout = RatingHoldout | RankingHoldout
 
 
 class Settings(NamedTuple):
-    """How to compare.
+    """Settings of a comparison.
 
     Parameters
     ----------
     metric : str
-        One of `fastmf.evaluation.METRICS`, but for "calibration", of which neither more nor less is better. Rankings
-        count 10 places.
+        One of `fastmf.evaluation.METRICS` except "calibration", which is not ordered. Ranking metrics use the top 10.
     block : float, optional
-        Share of all events in a block; by default 0.01 where values are predicted and 0.05 where items are ranked.
+        Share of all events in a block, in (0, 0.25]; by default 0.01 for rating prediction and 0.05 for ranking.
     preset : str
-        Name of the recipe of the contestant "update", one of `fastmf.recipes.presets`.
+        Recipe of the contestant "update", a name in `fastmf.recipes.presets`.
     seeds : int
-        The runs are repeated with model seeds 0, 1, ... and pooled.
+        Number of runs, with model seeds 0, 1, ..., whose results are pooled.
     factors : int
-        Factors of every model.
+        Number of factors of every model.
     """
 
     metric: Metric = "rmse"
@@ -61,7 +60,7 @@ class Settings(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """A log in the order of time, and where its blocks begin."""
+    """A log in order of time, and the positions at which its blocks begin."""
 
     events: Interactions
     log: Log
@@ -69,7 +68,7 @@ class Stream(NamedTuple):
 
     @classmethod
     def of(cls, events: Interactions, block: float) -> Stream:
-        """Cut the later half of some events into blocks; events that do not fill one are left out."""
+        """Sort events by time and cut the second half into blocks; events that do not fill a block are dropped."""
         if not 0.0 < block <= 0.25:
             raise DataError(f"block: {block} is not a share of the events in (0, 0.25], which gives two blocks or more")
         size, half = int(len(events) * block), len(events) // 2
@@ -80,7 +79,7 @@ class Stream(NamedTuple):
         return cls(events, Log.of(events), list(range(half, len(events) + 1, size)))
 
     def past(self, step: int) -> Interactions:
-        """Everything up to the end of a block; step -1 is the half before the first block."""
+        """All events up to the end of a block; step -1 is the first half."""
         return self.events[: self.cuts[step + 1]]
 
     def block(self, step: int) -> Interactions:
@@ -88,13 +87,13 @@ class Stream(NamedTuple):
         return self.events[self.cuts[step] : self.cuts[step + 1]]
 
     def holdout(self, step: int, metric: Metric) -> Holdout:
-        """Questions about the block after this one."""
+        """The next block as held-out events."""
         start, end = self.cuts[step + 1], self.cuts[step + 2]
         return holdout(self.log.part(slice(0, start)), self.log.part(slice(start, end)), metric)
 
     @property
     def steps(self) -> int:
-        """Blocks that have a next one."""
+        """The number of blocks that have a next one."""
         return len(self.cuts) - 2
 
 
@@ -105,20 +104,21 @@ def compare(
     build: Build | None = None,
     progress: bool | None = None,
 ) -> Comparison:
-    """Compare updating with not updating, warm starts and full retraining on one log.
+    """Compare incremental updates with no updates, warm starts and full retraining on one log.
 
     Parameters
     ----------
     events : Interactions
-        Without times, rows are taken to be in the order of time.
+        Without times, they are assumed to be in order of time.
     settings : Settings
     dataset : str
         A name for the report.
     build : callable, optional
-        Makes the unfitted model of a seed; by default `MF` with its defaults (for "logloss" with the loss
-        `Logistic`) on one thread, so that CPU seconds are comparable.
+        ``build(seed)`` returns an unfitted model; by default `MF` with its default settings (for "logloss" with the
+        loss `Logistic`; for ranking metrics with `Confidence` and `ALS`) on one thread, so that CPU seconds are
+        comparable.
     progress : bool, optional
-        Show a progress bar; by default where standard error is a terminal.
+        Show a progress bar; by default if standard error is a terminal.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def compare(
     Raises
     ------
     DataError
-        An unknown metric or preset, or too few events for two blocks.
+        If the metric, preset or another setting is invalid, or there are too few events for two blocks.
     """
     if settings.metric not in COMPARED:
         raise DataError(f"metric: {settings.metric!r} is none of {', '.join(COMPARED)}")
@@ -140,7 +140,7 @@ def compare(
     try:
         require_count("seeds", settings.seeds, 1)
         build(0)
-    except ValueError as error:  # a setting that the model refuses
+    except ValueError as error:  # a setting that the model rejects
         raise DataError(str(error)) from error
     block = regime(settings.metric).block if settings.block is None else settings.block
     stream = Stream.of(events, block)
@@ -166,7 +166,7 @@ def compare(
 
 
 class Replay(NamedTuple):
-    """One comparison under way."""
+    """A comparison in progress."""
 
     stream: Stream
     settings: Settings
@@ -175,9 +175,9 @@ class Replay(NamedTuple):
     epochs: int
 
     def advance(self, name: str, model: Model, step: int, seed: int) -> tuple[Model, Cost]:
-        """Bring one contestant's model up to date with a block, and say what it took."""
+        """Bring one contestant's model up to date with a block; returns the model and the cost."""
         past, block = self.stream.past(step), self.stream.block(step)
-        # Of this thread alone: the linear algebra of the questions leaves other threads spinning for a while.
+        # CPU time of this thread only: BLAS threads used by the evaluation keep spinning for a while.
         cpu, wall, rows = time.thread_time(), time.perf_counter(), 0
         if isinstance(model, Popularity):
             rows = model.update(block)
@@ -197,7 +197,7 @@ class Replay(NamedTuple):
         return contestants(self.settings.metric)
 
     def first_models(self) -> dict[str, list[Model]]:
-        """The models that contestants start from, one per seed."""
+        """The initial models of each contestant, one per seed."""
         past = self.stream.past(-1)
         first = [self.build(seed).fit(past, epochs=self.epochs, progress=False) for seed in range(self.settings.seeds)]
         return {
@@ -206,13 +206,13 @@ class Replay(NamedTuple):
         }
 
     def warm_up(self) -> None:
-        """Run every contestant once for nothing, so that no clock counts compilation."""
+        """Run every contestant once, untimed, to exclude compilation from the timings."""
         model = self.build(0).fit(self.stream.past(-1), epochs=1, progress=False)
         for name in CONTESTANTS:
             self.advance(name, model.copy(), 0, 0)
 
     def run(self, progress: bool | None) -> tuple[dict[str, Record], dict[str, float]]:
-        """All blocks; the record of each contestant, and the share of events in each group."""
+        """Run all blocks; returns the record of each contestant, and the share of events in each group."""
         metric, users = self.settings.metric, self.stream.log.user_ids.size
         records = {name: Record(metric, users, models) for name, models in self.first_models().items()}
         shares: list[dict[str, float]] = []
@@ -227,7 +227,18 @@ class Replay(NamedTuple):
 
 
 def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
-    """The cheapest number of epochs within 0.2 % of the best, asked about the last tenth of some events."""
+    """The smallest number of epochs within 0.2 % of the best, validated on the last tenth of `events`.
+
+    Parameters
+    ----------
+    build : callable
+    events : Interactions
+    metric : str
+
+    Returns
+    -------
+    int
+    """
     cut = len(events) - len(events) // 10
     log = Log.of(events)
     held_out = holdout(log.part(slice(0, cut)), log.part(slice(cut, None)), metric)

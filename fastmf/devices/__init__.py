@@ -1,4 +1,4 @@
-"""Devices: who runs a job, looked up by (job, device). A new device is a file that registers its jobs."""
+"""Devices: implementations of jobs, registered and looked up by (job, device). See registry.py."""
 
 from fastmf.devices import cpu  # noqa: F401 - registers its jobs
 from fastmf.devices.registry import register, runner

@@ -1,7 +1,8 @@
-"""Devices: who runs a job.
+"""Registry of jobs by device.
 
-A job is a function of NumPy arrays, looked up by its name and the name of a device. Host tables stay the truth, and
-values (losses, optimizers, regularizers) are the same on every device. A new device is a file that registers its jobs.
+A job is a function of NumPy arrays, looked up by its name and the name of a device. Tables on the host are
+authoritative, and values (losses, optimizers, regularizers) are the same on every device. To add a device, write a
+module that registers its jobs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ _RUNNERS: dict[tuple[str, str], Callable[..., Any]] = {}
 
 
 def register(job: str, device: str) -> Callable[[_Job], _Job]:
-    """A decorator: the function runs a job on a device.
+    """Decorator that registers a function as the implementation of a job on a device.
+
+    Parameters
+    ----------
+    job, device : str
+
+    Returns
+    -------
+    callable
+        The decorator; it returns the function unchanged.
 
     Examples
     --------
@@ -37,7 +47,21 @@ def register(job: str, device: str) -> Callable[[_Job], _Job]:
 
 
 def runner(job: str, device: str = "cpu") -> Callable[..., Any]:
-    """What runs a job on a device; DeviceError where nothing does."""
+    """The implementation of a job on a device.
+
+    Parameters
+    ----------
+    job, device : str
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    DeviceError
+        If none is registered.
+    """
     try:
         return _RUNNERS[job, device]
     except KeyError:

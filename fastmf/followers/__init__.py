@@ -1,1 +1,1 @@
-"""Followers: what is derived from a state and told of every change."""
+"""Followers: data derived from a model's state and kept current with every Delta (see `fastmf.protocols.Follower`)."""

@@ -1,4 +1,4 @@
-"""Gram matrices of tables, kept up by corrections of rank one as rows move."""
+"""Gram matrices of a model's tables for implicit ALS, kept current by rank-one corrections as rows change."""
 
 from __future__ import annotations
 
@@ -26,18 +26,20 @@ class Gram(NamedTuple):
     Attributes
     ----------
     matrix : float64[width, width]
-        ``sum_r s_r x_r x_r'``, its upper triangle.
+        ``sum_r s_r x_r x_r'``, upper triangle.
     numbers : float64[3]
-        The sum of all shares s_r; how many corrections there have been; the power.
+        The sum of all shares s_r; the number of corrections since it was computed from all rows; the power.
 
-    A share is the number of events of the row to the power, which is 0 where all rows count alike.
+    Notes
+    -----
+    The share of a row is its number of events (at least 1) to the power; all shares are 1 if the power is 0.
     """
 
     matrix: np.ndarray
     numbers: np.ndarray
 
     def copy(self) -> Gram:
-        """The same in memory of its own."""
+        """A deep copy."""
         return Gram(self.matrix.copy(), self.numbers.copy())
 
     @property
@@ -47,11 +49,11 @@ class Gram(NamedTuple):
 
     @property
     def power(self) -> float:
-        """0 where all rows count alike."""
+        """The exponent of the number of events in shares; 0 if all rows have share 1."""
         return float(self.numbers[2])
 
     def checked(self, width: int) -> Gram:
-        """The same; ValueError unless it can be the Gram matrix of rows of this width."""
+        """Return self; ValueError if it cannot be the Gram matrix of rows of this width."""
         for array, shape in ((self.matrix, (width, width)), (self.numbers, (3,))):
             if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
                 raise ValueError(f"a Gram matrix is {array.dtype}{list(array.shape)}, not float64{list(shape)}, finite")
@@ -59,15 +61,15 @@ class Gram(NamedTuple):
 
 
 _NO_ROWS = np.empty(0, np.int32)
-NO_GRAM = Gram(np.zeros((1, 1)), np.array([1.0, 0.0, 0.0]))  # where no pair unmet counts
+NO_GRAM = Gram(np.zeros((1, 1)), np.array([1.0, 0.0, 0.0]))  # for losses without unobserved pairs
 
 
 class GramImage(dict[str, Gram]):
-    """Copies of Gram matrices, by group."""
+    """Copies of Gram matrices by group, as part of a Delta."""
 
     @property
     def arrays(self) -> list[np.ndarray]:
-        """All that is held."""
+        """All arrays."""
         return [array for gram in self.values() for array in gram]
 
 
@@ -75,22 +77,34 @@ NO_IMAGE = GramImage()
 
 
 def shares_of(counts: np.ndarray, power: float) -> np.ndarray:
-    """The shares of rows with so many events, float64; a row without any counts as one with one."""
+    """The shares (float64) of rows with these numbers of events; a row without events counts as one with one.
+
+    Parameters
+    ----------
+    counts : int array
+        Events of each row.
+    power : float
+
+    Returns
+    -------
+    float64 array
+        ``max(counts, 1) ** power``.
+    """
     return np.asarray(np.maximum(counts, 1).astype(np.float64) ** power)
 
 
 class Grams:
-    """Made when they are first asked for, and made anew after as many corrections as there are rows."""
+    """The Gram matrices of a state: computed on first use, and recomputed after as many corrections as rows."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Gram] = {}
-        self._at: str | None = None  # the state that they are known to be of
-        self._found: dict[str, tuple[int, Gram]] = {}  # by questions, and the count of the gate then
+        self._at: str | None = None  # the head of the state that they are known to match
+        self._found: dict[str, tuple[int, Gram]] = {}  # cached by queries, with the gate's count at that time
 
     # --- as a follower ------------------------------------------------------------------------------------------------
 
     def prepare(self, state: Any, delta: Delta) -> None:
-        """Raise ValueError where the matrices of whoever made the Delta cannot be those of this state's tables."""
+        """Raise ValueError if the Gram matrices that come with the Delta do not fit this state's tables."""
         image = delta.images.get("grams", NO_IMAGE)
         if not isinstance(image, GramImage) or not all(isinstance(gram, Gram) for gram in image.values()):
             raise ValueError("the Gram matrices of the Delta are none")
@@ -100,10 +114,10 @@ class Grams:
             gram.checked(state.side(name).table.shape.width)
 
     def abort(self) -> None:
-        """Nothing was prepared."""
+        """Nothing to undo."""
 
     def follow(self, state: Any, delta: Delta) -> None:
-        """Take a Delta in, once: from the matrices that whoever made it had, so that all copies have the same bits."""
+        """Apply a Delta, once. Starts from the matrices in the Delta, if any, so that replicas are bitwise equal."""
         if self._at == delta.head:
             return
         kept = delta.images.get("grams", self.kept)
@@ -114,21 +128,21 @@ class Grams:
         self.kept, self._at = kept, delta.head
 
     def image(self) -> GramImage | None:
-        """Copies of what is kept, for a Delta; None where nothing is."""
+        """Copies of the matrices for a Delta; None if there are none."""
         return GramImage({name: kept.copy() for name, kept in self.kept.items()}) if self.kept else None
 
     def copy(self) -> Grams:
-        """The same in memory of their own."""
+        """A deep copy."""
         other = Grams()
         other.kept = {name: kept.copy() for name, kept in self.kept.items()}
         return other
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What is kept, for a file."""
+        """The matrices as named arrays, for a file."""
         return {f"{name}.{part}": array for name, kept in self.kept.items() for part, array in kept._asdict().items()}
 
     def load(self, arrays: dict[str, np.ndarray], state: Any) -> None:
-        """Become what :meth:`arrays` gave; ValueError where it does not fit the groups."""
+        """Restore what :meth:`arrays` returned; ValueError if it does not fit the groups."""
         for name in {key.split(".")[0] for key in arrays}:
             gram = Gram(*(arrays[f"{name}.{part}"] for part in Gram._fields))
             self.kept[name] = gram.checked(state.side(name).table.shape.width)
@@ -136,9 +150,24 @@ class Grams:
     # --- for solvers --------------------------------------------------------------------------------------------------
 
     def of(self, name: str, state: Any, power: float = 0.0, threads: int = 1, asked: bool = False) -> Gram:
-        """The Gram matrix of a table as it is; one that is asked for with another power than before is not kept.
+        """The Gram matrix of a table as it is now.
 
-        Where it is only `asked` for, by a question, it does not become part of the state.
+        A matrix with another power than the one kept is computed but does not replace it.
+
+        Parameters
+        ----------
+        name : str
+            The group.
+        state : State
+        power : float
+            Exponent of the number of events in shares.
+        threads : int
+        asked : bool
+            Whether it is for a query only: a new matrix is then cached but does not become part of the state.
+
+        Returns
+        -------
+        Gram
         """
         kept, changes = self.kept.get(name), int(state.gate.changes[0])
         if kept is not None and kept.power == power:
@@ -153,7 +182,7 @@ class Grams:
         return found
 
     def admit(self, name: str, table: Table, rows: np.ndarray) -> None:
-        """Add rows that are new, and have no events yet."""
+        """Add new rows, which have no events yet."""
         kept = self.kept.get(name)
         if kept is not None:
             matrix, numbers = kept.copy()
@@ -162,7 +191,7 @@ class Grams:
             self.kept[name] = Gram(matrix, numbers)
 
     def _taken_in(self, name: str, kept: Gram, state: Any, delta: Delta) -> Gram:
-        """A matrix after a Delta: the rows that it moved, and those that have new events."""
+        """A matrix after a Delta: corrected for the rows that it changed and those with new events."""
         table, history = state.side(name).table, state.history
         move, named = delta.moves.get(name), getattr(delta.log, name)
         known = table.count - len(delta.new_ids.get(name, ()))
@@ -175,7 +204,7 @@ class Grams:
         runner("correct gram")(table.shape, before, old, shares.before[old], -1.0, kept.matrix)
         runner("correct gram")(table.shape, table.factors, rows, shares.after, 1.0, kept.matrix)
         kept.numbers[0] += float(shares.after.sum() - shares.before[old].sum())
-        still = np.setdiff1d(np.arange(known, table.count, dtype=np.int32), rows)  # new, and not moved
+        still = np.setdiff1d(np.arange(known, table.count, dtype=np.int32), rows)  # new rows that were not trained
         if kept.power:
             still = np.union1d(still, np.setdiff1d(named, rows))
         if still.size:
@@ -188,7 +217,7 @@ class Grams:
 
 
 def _made(name: str, table: Table, history: History, power: float, threads: int) -> Gram:
-    """A Gram matrix from all rows."""
+    """A Gram matrix computed from all rows."""
     shares = None if not power else shares_of(history.counts(name, slice(table.count)), power)
     matrix = runner("gram")(table.shape, table.factors[: table.count], shares, threads)
     whole = float(table.count if shares is None else shares.sum())
@@ -196,7 +225,7 @@ def _made(name: str, table: Table, history: History, power: float, threads: int)
 
 
 def _shares(name: str, power: float, history: History, rows: np.ndarray, named: np.ndarray) -> _Shares:
-    """The shares of rows before the newest events, which are those of the rows `named`, and after them."""
+    """The shares of rows before and after the newest events, which are those of the rows `named`."""
     if not power:
         return _Shares(np.ones(rows.size), np.ones(rows.size))
     after, (ordered, positions) = history.counts(name, rows), np.unique(rows, return_inverse=True)

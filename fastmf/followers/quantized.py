@@ -1,4 +1,4 @@
-"""Quantized scan: an 8-bit copy of a table, which rules most rows out when a single query looks for the best."""
+"""The 8-bit quantized copy of a table that prunes top-k searches of single queries, kept current on demand."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from fastmf.parameters.table import Table
 
 __all__ = ["QuantizedScan"]
 
-_FROM = 1 << 12  # rows: fewer are read faster than they are ruled out
-_EARNED = 8  # scans that a table is read by before a copy is worth making
-_PIECE = 1 << 16  # rows copied at once: Ctrl-C waits for it
+_FROM = 1 << 12  # rows from which pruning is faster than scoring all
+_EARNED = 8  # queries after which making a copy pays off
+_PIECE = 1 << 16  # rows encoded per kernel call, between which Ctrl-C is handled
 
 _NO_ROWS = np.empty(0, np.int32)
 Codes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class _Change(NamedTuple):
-    """Rows that a Delta moved, and the events and rows there were after it."""
+    """The rows that a Delta changed, and the numbers of events and of rows after it."""
 
     rows: np.ndarray
     events: int
@@ -33,7 +33,7 @@ class _Change(NamedTuple):
 
 
 class _Copy(NamedTuple):
-    """Codes, steps and slack (see kernels/rank/quantized.py) of so many rows, after so many events."""
+    """Codes, steps and slack (see kernels/rank/quantized.py) of the first `known` rows, after `events` events."""
 
     codes: Codes
     events: int
@@ -41,7 +41,7 @@ class _Copy(NamedTuple):
 
 
 class QuantizedScan:
-    """The copy is made when it is worth it, and brought up to date by whoever asks for it.
+    """An 8-bit copy of a table, made once enough single queries have been asked, and updated by the next query.
 
     What has moved since is what Deltas say, and the items of events that were learned singly, which are in the history.
     Nothing is kept, and nothing costs anything, until there is a copy; where more has moved than the table has rows,
@@ -50,7 +50,7 @@ class QuantizedScan:
     Parameters
     ----------
     group : str
-        Whose table is copied.
+        The group whose table is copied.
     """
 
     def __init__(self, group: str = "items") -> None:
@@ -67,10 +67,10 @@ class QuantizedScan:
         """Nothing can fail."""
 
     def abort(self) -> None:
-        """Nothing was prepared."""
+        """Nothing to undo."""
 
     def follow(self, state: Any, delta: Delta) -> None:
-        """Remember what a Delta moved; twice is no harm."""
+        """Record the rows that a Delta changed; recording one twice is harmless."""
         if self._copy is None:
             return
         count = state.groups[self.group].count
@@ -84,13 +84,25 @@ class QuantizedScan:
         self._copy, self._changes, self._moved = None, [], 0
 
     def copy(self) -> QuantizedScan:
-        """One for another state: without a copy."""
+        """A new instance for another state, without a quantized copy."""
         return QuantizedScan(self.group)
 
-    # --- for questions ------------------------------------------------------------------------------------------------
+    # --- for queries --------------------------------------------------------------------------------------------------
 
     def codes(self, table: Table, history: History, gate: Gate) -> Codes | None:
-        """Codes, steps and slack of all rows as they are now; None where not worth it, or another thread asks."""
+        """Current codes, steps and slack of all rows.
+
+        Parameters
+        ----------
+        table : Table
+        history : History
+        gate : Gate
+
+        Returns
+        -------
+        (int8[capacity, code width], float32[capacity], float32[capacity]) or None
+            None if a copy does not pay off, another thread is updating it, or the table has changed meanwhile.
+        """
         self._scans += 1
         if table.count < _FROM or self._scans <= _EARNED:
             return None
@@ -120,7 +132,7 @@ class QuantizedScan:
         if before & 1 or int(gate.changes[0]) != before:  # rows may have changed while they were read
             return None
         self._copy, self._changes, self._moved = _Copy(held.codes, seen, count), [], 0
-        if int(gate.changes[0]) != before:  # a change that `follow` was told of may just have been forgotten
+        if int(gate.changes[0]) != before:  # the assignment may have discarded a change that `follow` had recorded
             self._let_go()
             return None
         return held.codes

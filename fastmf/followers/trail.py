@@ -1,4 +1,4 @@
-"""Trail: the Deltas that led to the present state."""
+"""The trail: the Deltas that led to the present state, for rollback and replication."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fastmf.errors import StaleDelta
 
 __all__ = ["Trail"]
 
-_BYTES = 64 << 20  # of Deltas that are kept
-_STATES = 1 << 12  # whose versions are remembered
+_BYTES = 64 << 20  # default budget for kept Deltas
+_STATES = 1 << 12  # maximum number of remembered states
 
 
 class _Kept(NamedTuple):
-    """A Delta, its bytes, and those of all up to it."""
+    """A Delta, its size in bytes, and the cumulative size of all up to it."""
 
     delta: Delta
     size: int
@@ -25,14 +25,15 @@ class _Kept(NamedTuple):
 
 
 class Trail:
-    """The Deltas that led to the present state, newest last; old ones are dropped beyond a budget of bytes.
+    """The Deltas that led to the present state, newest last; the oldest are dropped beyond a budget of bytes.
 
     Parameters
     ----------
     states : sequence of sequences of Identity
-        The names of the state where the trail begins, and of those passed since: one that was come back to has several.
+        The identities of the state where the trail begins and of those reached since; a state that a rollback returned
+        to has several.
     budget : int
-        Bytes of Deltas that are kept.
+        Maximum size of the kept Deltas in bytes.
     """
 
     def __init__(self, states: Sequence[Sequence[Identity]], budget: int = _BYTES) -> None:
@@ -43,47 +44,47 @@ class Trail:
 
     @property
     def states(self) -> list[Identity]:
-        """The state where the trail begins, and those that Deltas led to which have not been taken back."""
+        """The identities of the initial state and of the states reached by Deltas that have not been rolled back."""
         return [state[0] for state in self._states]
 
     @property
     def names(self) -> list[list[Identity]]:
-        """The same states, each with all its names."""
+        """The same states, each with all its identities."""
         return [list(names) for names in self._states]
 
     @property
     def newest(self) -> Identity | None:
-        """The state that the newest Delta led to which has not been taken back."""
+        """The state reached by the newest Delta that has not been rolled back; None if there is none."""
         return self._states[-1][0] if len(self._states) > 1 else None
 
     @property
     def last(self) -> Delta | None:
-        """The Delta that led to the newest state, where it is kept."""
+        """The Delta that led to the newest state, if it is kept."""
         return self._kept[-1].delta if self._kept and self._kept[-1].delta.reached == self.newest else None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the Deltas that are kept."""
+        """The size of the kept Deltas in bytes."""
         if not self._kept:
             return 0
         return self._kept[-1].total - self._kept[0].total + self._kept[0].size
 
     def passed(self, head: str) -> bool:
-        """Whether the model has been in a state, of the newest few thousand."""
+        """Whether the model has been in the state `head`, among the newest few thousand states."""
         return head in self._passed
 
     def copy(self) -> Trail:
-        """A trail through the same states that has kept no Delta."""
+        """A trail through the same states without Deltas."""
         return Trail(self.names, self._budget)
 
     def prepare(self, state: Any, delta: Delta) -> None:
         """Nothing can fail."""
 
     def abort(self) -> None:
-        """Nothing was prepared."""
+        """Nothing to undo."""
 
     def follow(self, state: Any, delta: Delta) -> None:
-        """Take note of a committed Delta, once."""
+        """Record a committed Delta, once."""
         reached = delta.reached
         if not self._passed or self._passed[-1] != reached.head:
             self._passed.append(reached.head)
@@ -108,10 +109,18 @@ class Trail:
     def since(self, version: int) -> list[Delta]:
         """The Deltas after a version, oldest first.
 
+        Parameters
+        ----------
+        version : int
+
+        Returns
+        -------
+        list of Delta
+
         Raises
         ------
         StaleDelta
-            Where the version is not on the trail, or one of the Deltas is not kept any more.
+            If the version is not on the trail, or one of the Deltas is no longer kept.
         """
         states, kept = list(self._states), [kept.delta for kept in self._kept]
         place = bisect.bisect_right(states, version, key=lambda state: state[0].version) - 1

@@ -1,1 +1,1 @@
-"""Everything jitted. Kernels get arrays and values that were checked at the door, and check nothing again."""
+"""Numba kernels. Arrays and values have been validated by the caller; kernels check nothing again."""

@@ -1,4 +1,7 @@
-"""Learners: one for each family of learning. A new one is a new file, and registers itself."""
+"""Learners: training algorithms, one per family of objectives (gradient steps, sampled negatives, ALS).
+
+To add one, implement :class:`fastmf.learners.job.Learner` and register it.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,24 @@ LEARNERS: list[Learner] = [Solve(), Compare(), Steps()]
 
 
 def register(learner: Learner) -> None:
-    """Let a learner of your own be asked first whether it suits an objective."""
+    """Register a learner; it takes precedence over those registered before.
+
+    Parameters
+    ----------
+    learner : Learner
+    """
     LEARNERS.insert(0, learner)
 
 
 def learner_of(objective: Any) -> Learner:
-    """The learner of an objective: the only place that asks for its family."""
+    """The first registered learner that suits an objective.
+
+    Parameters
+    ----------
+    objective : Objective
+
+    Returns
+    -------
+    Learner
+    """
     return next(learner for learner in LEARNERS if learner.suits(objective))

@@ -1,4 +1,4 @@
-"""Compare: events against sampled negatives, and what a pass over them needs besides the events themselves."""
+"""Learner of ranking losses: stochastic gradient descent on events and sampled negatives."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ __all__ = ["Compare", "descent"]
 
 
 class Compare(Descent):
-    """Steps on events and on the negatives that they are compared with; values are weights."""
+    """Gradient steps on events and the negatives they are compared with; the values of events are weights."""
 
     draws = True
 
     def suits(self, objective: Any) -> bool:
-        """Losses that compare an event with negatives."""
+        """Whether the loss compares events with negatives."""
         return bool(objective.ranks)
 
     def weighed(self, events: Events) -> Events:
-        """Value times weight."""
+        """The events with value times weight as weight."""
         return as_positives(events)
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
-        """Passes over all events, user by user."""
+        """Passes over all events, user by user; see `descent`."""
         require_single_steps(job.batch_size, job.objective.loss)
         return descent(job)
 
     def update(self, job: UpdateJob) -> Training:
-        """Passes over the batch, then over the past of its users."""
+        """Passes over the batch, then over the history of its users."""
         objective, recipe, state = job.objective, job.recipe, job.state
         require_single_steps(recipe.batch_size, objective.loss)
         working, new, past = gather(job, as_positives(job.arrived))
@@ -67,7 +67,7 @@ class Compare(Descent):
         return Training(working, new, measure, learn)
 
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
-        """Nothing: an event without negatives teaches nothing."""
+        """Functions of which `learn` raises ValueError: a single event has no negatives to be compared with."""
         name = type(objective.loss).__name__
 
         def learn(user: int, item: int, value: float) -> int:
@@ -77,13 +77,13 @@ class Compare(Descent):
 
 
 def _negatives_of_batch(job: UpdateJob, working: WorkingSet, new: Events) -> Negatives:
-    """Where the negatives of a batch come from; its users' past and the batch are known to them."""
+    """The source of a batch's negatives, which excludes the items of its users' history and of the batch."""
     state, users = job.state, working.rows["users"]
-    items, bounds = state.history.items_of(users, None if job.counted else 0)  # visitors have no past
+    items, bounds = state.history.items_of(users, None if job.counted else 0)  # visitors have no history
     owners = np.repeat(np.arange(users.size, dtype=np.int32), np.diff(bounds))
     arrived, count = job.arrived.items, state.items.count + len(job.staged["items"].fresh)
     known = Known.of(np.concatenate([owners, new.users]), np.concatenate([items, arrived]), users.size)
-    seed = int(draw(np.uint64(state.seed), np.uint64(state.next_version), 1))  # new draws in every update
+    seed = int(draw(np.uint64(state.seed), np.uint64(state.next_version), 1))  # different draws in every update
     return Negatives(working, state.history, known, count, seed, state.items.table, arrived)
 
 
@@ -110,10 +110,11 @@ def _positions_marked(drawn: Negatives, state: State, rows: np.ndarray) -> Itera
 
 
 def descent(job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
-    """One epoch of a fit as a function of its number, and the loss of what was held out; both summed.
+    """Two functions: train one epoch of a fit, given its number, and measure the held-out loss; both return sums.
 
-    Users come in an order that is new in every epoch, and each with all its events. Workers race for the rows of items;
-    deterministic ones train block by block instead, with items dealt to bands anew in every epoch.
+    In each epoch users are visited in a new random order, each with all its events; threads update item rows without
+    locks (Hogwild). A deterministic fit trains block by block instead, with items assigned to bands at random in every
+    epoch.
     """
     state, working, kept, held, objective, _, threads, deterministic = job
     users, items, seed, history = state.users.count, state.items.count, state.seed, state.history
@@ -128,7 +129,7 @@ def descent(job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         return drawn.run(runs, objective, working.movable, epoch, order, 1 if deterministic else threads)
 
     bands = 1
-    if deterministic and objective.sampler.source != "every":  # which touches the rows of all bands
+    if deterministic and objective.sampler.source != "every":  # Softmax steps the rows of all bands
         bands = min(bands_for(kept.users.size, items, working.shape), items // FEWEST)
     learn = race if bands <= 1 else drawn.in_bands(runs.events, starts, bands, objective, threads)
 

@@ -1,7 +1,7 @@
-"""Weights: how much events count, as they fade, and losses per unit of weight.
+"""Time decay of event weights, and losses per unit of weight.
 
-Age is counted from the newest time, unless a few events only have reached it, so far ahead of all others that next to
-them nothing else would count: a clock was wrong there, or in another unit, and one such event must not end learning.
+Age is measured from the newest time, except where a few events have times so far ahead of all others that these would
+count for nothing: such times are taken to be errors (a wrong clock or unit).
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ __all__ = [
     "total_weight",
 ]
 
-_FEW = 16  # of the newest times, of which half may be wrong
-GONE = 24  # half-lives: next to a weight of 1, float32 forgets what is smaller than 2**-24
+_FEW = 16  # newest times considered, up to half of which may be outliers
+GONE = 24  # half-lives after which a weight is below the resolution of float32 relative to 1
 
 
 def numbered(batch: Interactions, users: np.ndarray, items: np.ndarray) -> Events:
-    """A batch with row numbers in place of ids."""
+    """A batch as Events, with row numbers in place of ids."""
     return Events(users, items, batch.values, batch.weights, batch.times)
 
 
 def clock(history: History, half_life: float, times: np.ndarray | None = None) -> int:
-    """The time that age is counted from, of a history and of new events; there must be one.
+    """The reference time for the age of events, in the unit of the times; there must be at least one time.
 
-    That is the newest, unless at most eight events (and a tenth of all) are more than 24 half-lives ahead of the next
-    ones, which are close to each other: then it is the newest of these.
+    This is the newest time of the history and of `times`. If at most eight events (and a tenth of all) are more than 24
+    half-lives ahead of the next ones, and these are within 24 half-lives of each other, it is the newest of these
+    instead.
     """
     few, count = history.latest, len(history) - (history.untimed or 0)
     if times is not None:
@@ -62,7 +63,7 @@ def clock(history: History, half_life: float, times: np.ndarray | None = None) -
 
 
 def half_life_in(half_life: Any, dated: bool) -> float | None:
-    """A half-life, if there is one, in the unit of the times; DataError for a timedelta where nobody knows which."""
+    """A half-life in the unit of the times, or None; DataError for a timedelta if the times are not dates."""
     if not isinstance(half_life, TIMEDELTAS):
         return None if half_life is None else float(half_life)
     if not dated:
@@ -74,7 +75,7 @@ def half_life_in(half_life: Any, dated: bool) -> float | None:
 
 
 def require_times(batch: Interactions, history: History | None = None) -> None:
-    """Raise DataError unless all events of a batch, and of a history that is to be read, have times to decay by."""
+    """Raise DataError unless all events of a batch, and of the history if given, have times."""
     if batch.times is None and len(batch):
         raise DataError("half_life needs times, and the events have none")
     if history is not None:
@@ -82,7 +83,7 @@ def require_times(batch: Interactions, history: History | None = None) -> None:
 
 
 def require_history_times(history: History) -> None:
-    """Raise DataError unless all events of a history have times to decay by."""
+    """Raise DataError unless all events of the history have times."""
     untimed = len(history) if history.untimed is None else history.untimed
     if untimed:
         raise DataError(
@@ -92,10 +93,21 @@ def require_history_times(history: History) -> None:
 
 
 def decayed(events: Events, now: int, half_life: float) -> Events:
-    """Events as they count in training: a weight halves with every `half_life` of its age at `now`, the newest time.
+    """Exponential time decay: weights are halved for every `half_life` of age at `now`.
 
-    A weight too small for float32 becomes 0, and what is newer than `now` counts in full. Events, if there are any,
-    must have times.
+    Parameters
+    ----------
+    events : Events
+        With times, if there are any events.
+    now : int
+        The reference time, see `clock`; later events keep their full weight.
+    half_life : float
+        In the unit of the times.
+
+    Returns
+    -------
+    Events
+        Weights too small for float32 are 0.
 
     References
     ----------
@@ -107,11 +119,11 @@ def decayed(events: Events, now: int, half_life: float) -> Events:
     >>> decayed(Events(two, two, ones, ones, np.array([20, 30])), 30, half_life=5).weights
     array([0.25, 1.  ], dtype=float32)
     """
-    if not events.values.size:  # History.recall leaves out the rows of the side that is asked about
+    if not events.values.size:  # History.recall omits one column of rows, so check the values
         return events
     assert events.times is not None
-    age = np.subtract(now, np.minimum(events.times, now)).view(np.uint64)  # wraps around into place, however far apart
-    with np.errstate(over="ignore"):  # so old that nothing is left
+    age = np.subtract(now, np.minimum(events.times, now)).view(np.uint64)  # modulo 2**64: exact for any two times
+    with np.errstate(over="ignore"):  # very old events: the weight underflows to 0
         fade = age / -float(half_life)
     np.exp2(fade, out=fade)
     if events.weights is not None:
@@ -120,20 +132,17 @@ def decayed(events: Events, now: int, half_life: float) -> Events:
 
 
 def total_weight(events: Events) -> float:
-    """What all events count together."""
+    """The summed weight of events."""
     return float(events.users.size if events.weights is None else events.weights.sum(dtype=np.float64))
 
 
 def mean_loss(lost: float, total: float) -> float:
-    """A summed loss per unit of weight; 0 where there is none."""
+    """Summed loss divided by total weight; 0 if that is 0."""
     return lost / total if total else 0.0
 
 
 def sorted_by(side: str, state: State, events: Events) -> tuple[np.ndarray, np.ndarray]:
-    """The order that sorts events of a fit by the rows of a side, and the start of each row in it.
-
-    That of the whole log is there already.
-    """
+    """The order that sorts a fit's events by row of a side, and the start of each row; cached for the whole log."""
     count = state.groups[side].count
     if events.users.size == len(state.history):
         return state.history.sorted_by(side, count)
@@ -141,7 +150,7 @@ def sorted_by(side: str, state: State, events: Events) -> tuple[np.ndarray, np.n
 
 
 def fade_of(job: UpdateJob) -> Callable[[Events], Events]:
-    """What makes old events count less, if the recipe has them do so."""
+    """The function that applies the recipe's time decay to events; the identity without a half-life."""
     if job.recipe.half_life is None or not job.arrived.users.size:
         return lambda events: events
     now = clock(job.state.history, job.recipe.half_life, job.arrived.times)

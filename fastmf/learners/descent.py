@@ -1,4 +1,4 @@
-"""Descent: what learners that take steps have in common."""
+"""Base class of the learners that use stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Descent"]
 
 
 class Descent:
-    """A learner that takes steps, on a batch and then on the past of its users."""
+    """Defaults and hooks shared by gradient learners: train on the batch, then on the history of its users."""
 
     defaults = Update(
         epochs=2,
@@ -28,7 +28,7 @@ class Descent:
     visitors = Update(epochs=10, history_epochs=0, trainable="users")
 
     def reads_history(self, recipe: Update) -> bool:
-        """In passes over the users' past."""
+        """Whether there are passes over the users' history."""
         return bool(recipe.history_epochs)
 
     def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
@@ -36,7 +36,7 @@ class Descent:
         return {}
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
-        """Nothing is left to do after a fit."""
+        """Nothing to do after a fit."""
 
     def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""

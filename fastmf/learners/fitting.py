@@ -1,4 +1,4 @@
-"""A fit from zero, epoch by epoch."""
+"""Fitting a model from scratch: the training loop, validation, early stopping."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _PATIENCE = 2  # epochs without improvement on the held-out events before traini
 
 
 class Schedule(NamedTuple):
-    """How long to train, and who watches.
+    """How long a fit trains, and how it reports.
 
     Parameters
     ----------
     epochs : int
-        Passes at most.
+        Maximum number of passes.
     validation : float
-        Share of the events held out at random; training stops when their loss has not improved for two epochs, and the
-        best epoch is kept. 0 holds nothing out.
+        Share of the events, in [0, 1), held out at random. Training stops once their loss has not improved for two
+        epochs, and the rows of the best epoch are kept. 0 disables early stopping.
     batch_size : int
         As in Update.
     progress : bool, optional
-        Show a progress bar; by default where standard error is a terminal.
+        Show a progress bar; by default if standard error is a terminal.
     callbacks : sequence of callables
         Each is called after every epoch with that epoch's record.
     half_life : float or timedelta, optional
@@ -69,7 +69,29 @@ class Schedule(NamedTuple):
 def train(
     state: State, learner: Learner, objective: Any, schedule: Schedule, threads: int, deterministic: bool
 ) -> list[dict[str, Any]]:
-    """Train all rows of a state that nobody else sees on its whole history; returns a record per epoch."""
+    """Train all rows of a state on its whole history; no other thread may use the state meanwhile.
+
+    Parameters
+    ----------
+    state : State
+        Its tables are trained in place.
+    learner : Learner
+    objective : Objective
+    schedule : Schedule
+    threads : int
+    deterministic : bool
+        Whether results must not depend on `threads`.
+
+    Returns
+    -------
+    list of dict
+        One record per epoch: "epoch", "loss", "validation" (losses per unit of weight) and "seconds".
+
+    Raises
+    ------
+    DivergenceError
+        If the loss or a trained row is not finite.
+    """
     working = WorkingSet.over(state)
     events = state.history.events
     half_life = half_life_in(schedule.half_life, state.dated)
@@ -105,7 +127,7 @@ def train(
 
 
 class _Best:
-    """Early stopping: remembers the rows of the epoch with the smallest loss on held-out events."""
+    """Early stopping: keeps a copy of the rows of the epoch with the smallest held-out loss."""
 
     def __init__(self, working: WorkingSet) -> None:
         self._working = working
@@ -113,7 +135,7 @@ class _Best:
         self._rows: dict[str, Image] = {}
 
     def settled(self, loss: float) -> bool:
-        """Take note of an epoch; whether it is time to stop."""
+        """Record the held-out loss of an epoch; returns whether to stop."""
         if loss < self._loss:
             self._loss, self._waited = loss, 0
             self._rows = {side: rows.copy() for side, rows in self._working.now.items()}
@@ -145,7 +167,7 @@ def _require_finite(record: dict[str, Any]) -> None:
 
 
 def _store(state: State, working: WorkingSet) -> None:
-    """Check the trained rows, and round them where the tables are half precision."""
+    """Check the trained rows, and round them if the tables are float16."""
     for name, move in working.moves().items():
         table = state.side(name).table
         if table.layout.storage == "float16":

@@ -1,4 +1,4 @@
-"""Folding in: rows of visitors who are not known, and whom nobody will know afterwards."""
+"""Fold-in: user rows for visitors who are not in the model, computed from their events without changing the model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,29 @@ __all__ = ["fold_in"]
 
 
 def fold_in(state: State, session: Events, visitors: int, learner: Learner, objective: Any) -> Image:
-    """The rows that visitors 0, 1, ... would have after their events, each as if alone; the state stays as it is.
+    """The user rows that visitors would have after their events, each independently; the state is not changed.
 
-    `session` has visitors in place of user rows. A visitor without events has a row of zeros. What visitors do makes no
-    item more popular, not even for themselves.
+    Events of visitors do not count towards item popularity.
+
+    Parameters
+    ----------
+    state : State
+    session : Events
+        With visitor numbers 0, 1, ... in place of user rows, and item rows of the model.
+    visitors : int
+        Number of visitors.
+    learner : Learner
+    objective : Objective
+
+    Returns
+    -------
+    Image
+        One row per visitor; zeros for a visitor without events.
+
+    References
+    ----------
+    Sarwar, Karypis, Konstan, Riedl (2002), Incremental Singular Value Decomposition Algorithms for Highly Scalable
+    Recommender Systems (folding-in).
     """
     table = state.users.table
     factors = aligned(visitors, table.shape.width)
@@ -34,7 +53,7 @@ def fold_in(state: State, session: Events, visitors: int, learner: Learner, obje
         _visit(state, session, visitors, learner, objective, found)
         return found
     order, starts = order_by(session.users, visitors)
-    for visitor in np.flatnonzero(np.diff(starts)).tolist():  # what is drawn must not depend on who else is there
+    for visitor in np.flatnonzero(np.diff(starts)).tolist():  # random draws must not depend on other visitors
         own = session.take(order[starts[visitor] : starts[visitor + 1]])
         alone = own._replace(users=np.zeros_like(own.users))
         _visit(state, alone, 1, learner, objective, Image(part[visitor : visitor + 1] for part in found))
@@ -42,7 +61,7 @@ def fold_in(state: State, session: Events, visitors: int, learner: Learner, obje
 
 
 def _visit(state: State, session: Events, visitors: int, learner: Learner, objective: Any, found: Image) -> None:
-    """Write the rows of visitors; all start alike, as the next new user would."""
+    """Train visitors and write their rows to `found`; all start from the initial row of the next new user."""
     table, known = state.users.table, state.users.count
     table.require_room(known + visitors)
     objective, recipe = learner.for_visitors(objective)

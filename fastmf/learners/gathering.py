@@ -1,4 +1,4 @@
-"""Gathering: the rows that a batch names or reads, those that may move first."""
+"""Selecting and gathering the rows that an update reads and those that it may change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ __all__ = ["Named", "gather", "named_rows", "require_groups", "require_labels"]
 
 
 class Named(NamedTuple):
-    """The rows of a group that a batch names, those that may move first; the place of each event's row among them."""
+    """The distinct rows of a group that an update uses.
+
+    Attributes
+    ----------
+    rows : int32 array
+        Distinct rows, movable ones first.
+    local : int32[events]
+        The index in `rows` of each event's row.
+    movable : int
+        The number of rows that may be changed.
+    """
 
     rows: np.ndarray
     local: np.ndarray
@@ -28,7 +38,11 @@ class Named(NamedTuple):
 
 
 def named_rows(job: UpdateJob, name: str, rows: np.ndarray, count: int) -> Named:
-    """The distinct ones of `rows`, of which the first `count` are those that the batch names: only they may move."""
+    """The distinct rows of a group, movable ones first.
+
+    `rows` are those of the events; only rows that occur among the first `count`, those of the batch, may be movable,
+    and only those that the recipe's `trainable` selects.
+    """
     group = job.state.side(name)
     marks = job.state.scratch.take(group.table.capacity)
     distinct, local = localize(rows, marks)
@@ -45,7 +59,7 @@ def named_rows(job: UpdateJob, name: str, rows: np.ndarray, count: int) -> Named
 
 
 def _chosen(rows: np.ndarray, name: str, job: UpdateJob) -> np.ndarray | bool:
-    """Which rows the recipe lets move."""
+    """Which rows the recipe's `trainable` allows to change: a mask, or one bool for all."""
     group, trainable = job.state.side(name), job.recipe.trainable
     if trainable == "new":
         return rows >= group.count
@@ -61,7 +75,7 @@ def _chosen(rows: np.ndarray, name: str, job: UpdateJob) -> np.ndarray | bool:
 
 
 def require_groups(trainable: Any, state: State) -> None:
-    """Raise ValueError where `trainable` names groups that the state has not, or ids of one that has none."""
+    """Raise ValueError if `trainable` names groups that the state does not have, or ids of a group without ids."""
     if not isinstance(trainable, Mapping):
         return
     unknown = sorted(set(trainable) - set(state.groups))
@@ -73,7 +87,21 @@ def require_groups(trainable: Any, state: State) -> None:
 
 
 def gather(job: UpdateJob, arrived: Events) -> tuple[WorkingSet, Events, Events | None]:
-    """The working set of a batch; the new events and the touched users' past events in its row numbers."""
+    """The working set of a batch; the new events, and the history of movable users, in its row numbers.
+
+    Parameters
+    ----------
+    job : UpdateJob
+    arrived : Events
+        The batch, in row numbers of the model.
+
+    Returns
+    -------
+    working : WorkingSet
+    new : Events
+    past : Events or None
+        None if the recipe makes no passes over the history.
+    """
     state, recipe, count = job.state, job.recipe, arrived.users.size
     users = named_rows(job, "users", arrived.users, count)
     item_rows, past = arrived.items, None
@@ -92,7 +120,7 @@ def gather(job: UpdateJob, arrived: Events) -> tuple[WorkingSet, Events, Events 
 
 
 def require_labels(values: np.ndarray, loss: Any, advice: str = "; try history_epochs=0") -> None:
-    """The labels of the history are in the domain of the model's loss, and need not be in that of another."""
+    """Raise DataError if values of the history are outside the domain of a loss other than the model's own."""
     try:
         loss.check(values)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Jobs: what learners are asked to do, and what they say of it."""
+"""Jobs: the inputs and results of learners, and the `Learner` protocol."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["FitJob", "Learner", "Single", "Training", "UpdateJob"]
 
 
 class FitJob(NamedTuple):
-    """All rows of a state that nobody else sees, to be trained on its history.
+    """The inputs of a fit: all rows of a state that no other thread uses.
 
     Attributes
     ----------
     state : State
     working : WorkingSet
-        All its rows.
+        All rows of the state.
     kept, held : Events
-        What to train on, and what is held out.
+        Training events and held-out events.
     objective : Objective
     batch_size : int
     threads : int
@@ -42,21 +42,21 @@ class FitJob(NamedTuple):
 
 
 class UpdateJob(NamedTuple):
-    """A batch to be learned; the state stays as it is.
+    """The inputs of an update on a batch; the state must not be changed.
 
     Attributes
     ----------
     state : State
     arrived : Events
-        The batch, in row numbers; rows beyond those of the state are new.
+        The batch in row numbers; rows beyond those of the state are new.
     staged : dict of str to Staged
-        The ids that are new, by group.
+        The new ids, by group.
     recipe : Update
-        With the learner's own defaults where the caller had none.
+        With the learner's defaults where the caller gave none.
     objective : Objective
     threads : int
     counted : bool
-        Whether the events make their items more popular.
+        Whether the events count towards item popularity.
     """
 
     state: State
@@ -69,19 +69,19 @@ class UpdateJob(NamedTuple):
 
 
 class Training(NamedTuple):
-    """A batch in a working set, ready to be learned.
+    """An update prepared by a learner.
 
     Attributes
     ----------
     working : WorkingSet
     new : Events
-        The batch in rows of the working set, weights as they count.
+        The batch in row numbers of the working set, with effective weights.
     measure : callable
-        The summed loss of the batch as the working set has it.
+        Returns the summed loss of the batch with the present rows of the working set.
     learn : callable
-        Trains.
+        Trains the working set.
     further : callable
-        The moves of groups that are not in the working set, by name, once training is over.
+        Called after training; returns the moves of groups outside the working set, by name.
     """
 
     working: WorkingSet
@@ -92,14 +92,14 @@ class Training(NamedTuple):
 
 
 class Single(NamedTuple):
-    """One event at a time, in place.
+    """Functions that learn single events in place.
 
     Attributes
     ----------
     learn : callable
-        ``learn(user, item, value)`` answers as kernels/train/online.py does; ids are keys of the kernels.
+        ``learn(user, item, value)`` returns a status of kernels/train/online.py; user and item are int ids, or rows.
     measure : callable
-        The summed loss of events in row numbers of the model.
+        Returns the summed loss of events given in row numbers of the model.
     """
 
     learn: Callable[[int, int, float], int]
@@ -107,29 +107,29 @@ class Single(NamedTuple):
 
 
 class Learner(Protocol):
-    """A family of learning. Gathering, selection, fading and measuring are done for it."""
+    """A training algorithm. Validation of the batch, loss reports and the Delta are made by the caller."""
 
     @property
     def defaults(self) -> Update:
-        """What the fields of an Update mean where they are None."""
+        """Defaults for the fields of an Update that are None."""
 
     @property
     def further(self) -> tuple[str, ...]:
-        """Fields that may be set and have no default."""
+        """Fields of an Update that may be set although they have no default."""
 
     @property
     def why(self) -> str:
-        """Why other fields are refused, in a few words."""
+        """The reason why other fields are refused, in a few words."""
 
     @property
     def draws(self) -> bool:
-        """Whether training draws anything at random, which then depends on the whole batch."""
+        """Whether training draws random numbers, which then depend on the whole batch."""
 
     def reads_history(self, recipe: Update) -> bool:
-        """Whether an update reads past events, whose times it then needs to let them fade."""
+        """Whether an update with this recipe reads past events, which must then have times to decay."""
 
     def suits(self, objective: Any) -> bool:
-        """Whether models of this objective are learned this way."""
+        """Whether this learner trains models with this objective."""
 
     def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
         """Groups of parameters that a model has besides users and items, by name.
@@ -139,19 +139,19 @@ class Learner(Protocol):
         """
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
-        """One epoch on what is kept, by its number, and the loss on what is held out; both return sums."""
+        """Two functions: train one epoch, given its number, and measure the held-out loss; both return sums."""
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
-        """Make what updates will need, once a fit is done."""
+        """Prepare what updates will need, after a fit."""
 
     def update(self, job: UpdateJob) -> Training:
-        """The working set of a batch, and what trains it."""
+        """The working set of a batch, and the functions that train and measure it."""
 
     def single(self, state: State, objective: Any, ledger: Any) -> Single:
-        """What learns one event at a time, with the arrays in the ledger."""
+        """Functions that learn single events, on the arrays of the ledger."""
 
     def weighed(self, events: Events) -> Events:
-        """Events with what they count to this learner as weights."""
+        """The events with their effective weights under this objective."""
 
     def for_visitors(self, objective: Any) -> tuple[Any, Update]:
-        """The objective and the recipe by which visitors are taken in."""
+        """The objective and the recipe used by fold-in."""

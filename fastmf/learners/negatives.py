@@ -1,4 +1,4 @@
-"""Negatives: where those of a working set come from, and what a pass over events needs besides the events."""
+"""Negative sampling for a working set: known items, sampler populations, alias tables, and passes over events."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ _CHUNK = 1 << 26  # factors, entries of lists times width, between two chances f
 _SAMPLE = 256  # events by which the mass of a sampler is estimated
 FEWEST = 64  # items of a band: with fewer, users would know them all
 _NOTHING, _NO_SHARES, _NO_BASES = np.zeros(1, np.int32), np.empty(0, np.float32), np.empty(0, np.int64)
-MEASURE = -1  # the number of the pass that only measures: its draws are the same at every call
+MEASURE = -1  # epoch number of measuring passes, whose draws are always the same
 
 
 def as_positives(events: Events) -> Events:
-    """The same events with what they count as weights: value times weight."""
+    """The events with value times weight as weight."""
     return events._replace(weights=events.values if events.weights is None else events.weights * events.values)
 
 
 def require_single_steps(batch_size: int | None, loss: Any) -> None:
-    """Raise ValueError where steps per batch are asked for: a loss with negatives takes one per event."""
+    """Raise ValueError if `batch_size` is not 1: a loss with negatives takes one step per event."""
     if batch_size not in (None, 1):
         raise ValueError(f"{type(loss).__name__} takes a step per event: batch_size must be 1, got {batch_size}")
 
 
 class Known(NamedTuple):
-    """What users know: user u of the working set has chosen the model's items ``rows[starts[u]:starts[u + 1]]``."""
+    """Known positives: user u of the working set has chosen the model's items ``rows[starts[u]:starts[u + 1]]``."""
 
     starts: np.ndarray
     rows: np.ndarray
 
     @classmethod
     def of(cls, users: np.ndarray, rows: np.ndarray, count: int) -> Known:
-        """From pairs in any order, of so many users."""
+        """From (user, item row) pairs in any order; `count` is the number of users."""
         order, starts = order_by(users, count)
         return cls(starts, np.ascontiguousarray(rows[order], np.int32))
 
 
 class Runs(NamedTuple):
-    """Events in the order of a pass; run r, ``events[bounds[r]:bounds[r + 1]]``, is of one user."""
+    """Events in training order, in runs of one user each: run r is ``events[bounds[r]:bounds[r + 1]]``."""
 
     events: Events
     bounds: np.ndarray
 
     @classmethod
     def of(cls, events: Events) -> Runs:
-        """Events as they come, cut wherever the user changes."""
+        """Events in their order, cut wherever the user changes."""
         changes = np.flatnonzero(np.diff(events.users)) + 1
         return cls(events, np.concatenate([[0], changes, [events.users.size]]).astype(np.int64))
 
@@ -74,23 +74,24 @@ class Runs(NamedTuple):
 
 
 class Negatives:
-    """Where the negatives of a working set's events come from, and the passes over events that they serve.
+    """Draws the negatives of a working set's events, and runs passes over events that use them.
 
     Parameters
     ----------
     working : WorkingSet
     history : History
-        Whose events say how popular an item is.
+        Provides the number of events of each item.
     known : Known
-        What users must not get as negatives.
+        Items excluded as negatives of each user.
     items : int
-        Rows that can be drawn.
+        Number of item rows that can be drawn.
     seed : int
-        Of the draws.
+        Seed of the draws.
     table : Table, optional
-        The model's items, where the working set is not all of them; `marks` then has the places of its rows.
+        The model's item table, if the working set does not hold all items; `marks` must then hold the working-set index
+        of each of its rows plus 1.
     arrived : int32 array, optional
-        Item rows of events that the history does not have yet.
+        Item rows of new events that are not in the history yet.
     """
 
     def __init__(
@@ -105,9 +106,9 @@ class Negatives:
     ) -> None:
         self.working, self._history, self._known, self._table = working, history, known, table
         self._items, self._seed, self._arrived = items, seed, arrived
-        self.marks = _NOTHING  # of the places of the working set's rows in the table
+        self.marks = _NOTHING  # working-set index of each row of the table, plus 1
         self._sets = (_NOTHING, _NO_BASES, _NOTHING, _NOTHING)
-        if table is not None:  # the few users of an update are asked about again and again
+        if table is not None:  # in an update, few users are looked up many times
             users = known.starts.size - 1
             bases, bits, distinct = np.empty(users, np.int64), np.empty(users, np.int32), np.empty(users, np.int32)
             self._sets = negatives.prepare(*known, bases, bits, distinct), bases, bits, distinct
@@ -122,9 +123,23 @@ class Negatives:
         order: np.ndarray | None = None,
         threads: int = 1,
     ) -> float:
-        """One pass over runs of events, in some order; returns the summed loss, each event before its own step.
+        """One pass over runs of events; returns the summed loss, each event measured before its own step.
 
-        `epoch` numbers the draws: passes with the same number draw the same.
+        Parameters
+        ----------
+        runs : Runs
+        objective : Objective
+        movable : dict of str to int
+            Rows below these are written.
+        epoch : int
+            Part of the seed: passes with the same number draw the same negatives.
+        order : int array, optional
+            The runs to visit; by default all, in order.
+        threads : int
+
+        Returns
+        -------
+        float
         """
         order = np.arange(runs.bounds.size - 1) if order is None else order
         length, scope = self._length(objective), negatives.ALL if self._table is None else negatives.EXTERNAL
@@ -142,14 +157,14 @@ class Negatives:
     def in_bands(
         self, events: Events, starts: np.ndarray, bands: int, objective: Objective, threads: int
     ) -> Callable[[int], float]:
-        """A pass over events that are sorted by user, as a function of its number: the same bits on any threads.
+        """A function that runs a deterministic pass, given its number: results do not depend on the number of threads.
 
-        Items are dealt to bands anew in every pass, and the negatives of an event come from the band of its item. User
-        u has the events from starts[u] to starts[u + 1].
+        Items are assigned to `bands` bands at random in every pass, and the negatives of an event are drawn from the
+        band of its item. Events must be sorted by user: user u has those from starts[u] to starts[u + 1].
         """
         by_user = np.arange(events.users.size, dtype=np.int32), starts
         weights = np.asarray(events.weights)
-        events = events._replace(values=weights)  # a plan has values, of which there are none
+        events = events._replace(values=weights)  # a plan needs values, which ranking events do not have
         arranged = np.empty_like(weights)
         room = Events(np.empty_like(events.users), np.empty_like(events.items), arranged, arranged)
 
@@ -182,7 +197,7 @@ class Negatives:
         workers: int,
         sums: np.ndarray,
     ) -> None:
-        """Run a job on (the order, the events, where negatives come from, its mass)."""
+        """Call a device job; work = (order or blocks, events, pool, mass), see kernels/train/pairwise.py."""
         working, (order, events, pool, mass) = self.working, work
         outside = working.now["items"] if self._table is None else self._table
         rows = [part for side in SIDES for image in (working.now[side], working.before[side]) for part in image]
@@ -206,11 +221,11 @@ class Negatives:
         )
 
     def measure(self, runs: Runs, objective: Objective) -> float:
-        """The summed loss of events against draws that are always the same, moving nothing."""
+        """The summed loss of events, with the same draws in every call; no row is changed."""
         return self.run(runs, objective, {"users": 0, "items": 0}, MEASURE)
 
     def _length(self, objective: Objective) -> int:
-        """Negatives that are drawn for an event, at most."""
+        """The maximum number of negatives per event."""
         if objective.sampler.source == "every":
             return self._items
         return int(objective.loss.trials if objective.loss.kind == "pairwise" else objective.loss.negatives)
@@ -250,7 +265,7 @@ class Negatives:
         return Pool(self._items, *drawn, members, starts), mass
 
     def _tabled(self, sampler: Any) -> tuple[np.ndarray, np.ndarray, float]:
-        """The alias table of a sampler, and its mass; made once, since it takes a visit to every item."""
+        """The sampler's alias table and mass; built once, since it takes a pass over all items."""
         if self._alias is None:
             _, counts, further = self._history.popularity()
             counts = counts[: self._items] + further[: self._items]
@@ -259,7 +274,7 @@ class Negatives:
 
 
 def _alias_tables(sampler: Any, counts: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """A table for the items from each start to the next, side by side, and the mass of all."""
+    """Alias tables for the items of each segment of `starts`, concatenated, and their total mass."""
     shares, others, mass = np.empty(counts.size, np.float32), np.empty(counts.size, np.int32), 0.0
     kind: Any = type(sampler)
     for first, last in itertools.pairwise(starts):
@@ -269,12 +284,12 @@ def _alias_tables(sampler: Any, counts: np.ndarray, starts: np.ndarray) -> tuple
 
 
 def _mean_kept(objective: Objective, counts: np.ndarray) -> float:
-    """What the sampler keeps of rows with so many events; only listwise losses ask for it."""
+    """The sampler's mean acceptance for these counts; only listwise losses need it, otherwise 1."""
     if objective.loss.kind != "listwise" or not counts.size:
         return 1.0
     return float(np.mean([float(objective.sampler.acceptance(max(int(count), 1))) for count in counts]))
 
 
 def _spread_over(rows: np.ndarray) -> np.ndarray:
-    """Some of the rows, evenly from first to last."""
+    """A sample of at most `_SAMPLE` rows at even spacing."""
     return rows[np.linspace(0, rows.size - 1, min(_SAMPLE, rows.size)).astype(np.int64)]

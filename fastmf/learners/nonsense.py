@@ -1,7 +1,7 @@
-"""Nonsense that can be seen: data that nothing forbids and from which little or nothing is learned.
+"""Warnings about suspicious input: valid data from which little or nothing can be learned.
 
-Every judgement costs no more than a look at what is new, and comes before anything has changed, so that a caller who
-makes errors of the warnings finds the model as it was.
+Each check costs O(size of the new data) and runs before anything is changed, so that a caller who turns warnings into
+errors finds the model unchanged.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from fastmf.state import State
 
 __all__ = ["judge_batch", "judge_fading", "judge_fit", "judge_losses", "judge_values"]
 
-_ENOUGH = 10  # fewer events may well agree, or be far apart, by chance
-_RECENT = 64  # events whose times, or values, are what is usual in a history
-_LIVES = float(np.log2(100))  # half-lives after which 1 % of a weight is left, and the event counts for next to nothing
-_SHARE = 0.01  # of the events: where fewer count, nearly all are gone
-_MEAN_LIFE = float(1 / np.log(2))  # half-lives: events that come evenly weigh together what this time brings
-_EPOCH = 1e8  # times from here on are of dates; below they may be days, or numbers
-_OTHER_UNIT = 100  # times as large: no two dates of one log are so far apart, and units differ by more
-_OTHER_SCALE = 10  # times as large as the largest value so far
-_WORSE = 3  # times
+_ENOUGH = 10  # minimum number of events; fewer may be equal, or far apart, by chance
+_RECENT = 64  # newest events, from which typical times and values of a history are taken
+_LIVES = float(np.log2(100))  # half-lives after which 1 % of a weight is left
+_SHARE = 0.01  # of the events; if fewer keep their weight, nearly all are gone
+_MEAN_LIFE = float(1 / np.log(2))  # half-lives: a uniform stream weighs in total what this much of it weighs undecayed
+_EPOCH = 1e8  # times from here on are timestamps; smaller ones may be days or sequence numbers
+_OTHER_UNIT = 100  # ratio of times: larger than between two dates of one log, smaller than between units
+_OTHER_SCALE = 10  # ratio to the largest value so far
+_WORSE = 3  # ratio of the loss after to the loss before
 _UNITS = {10.0**power: f"about {10**power:,} times" for power in (3, 6, 9, 12)}
 
 
@@ -37,7 +37,7 @@ _UNITS = {10.0**power: f"about {10**power:,} times" for power in (3, 6, 9, 12)}
 
 
 def judge_values(state: State, objective: Any) -> None:
-    """Warn where all values so far are one, and the loss compares a prediction with a value."""
+    """Warn if all values so far are equal and the loss predicts values."""
     value = state.value
     if value is not None and len(state.history) >= _ENOUGH and objective.on_scale:
         _warn_alike(len(state.history), value, objective)
@@ -51,14 +51,14 @@ def _warn_alike(count: int, value: float, objective: Any) -> None:
 
 
 def _alike(values: np.ndarray, weights: np.ndarray | None) -> bool:
-    """Whether the values that count are one."""
+    """Whether all values with nonzero weight are equal."""
     if weights is not None:
         values = values[weights > 0]
     return values.size > 0 and bool((values == values[0]).all())
 
 
 def _median(values: np.ndarray) -> float:
-    return float(np.median(values.astype(np.float64)))  # the mean of the middle two may be no float32
+    return float(np.median(values.astype(np.float64)))  # the mean of the middle two may overflow float32
 
 
 def _judge_values_of_batch(state: State, batch: Interactions, objective: Any) -> None:
@@ -73,7 +73,7 @@ def _judge_values_of_batch(state: State, batch: Interactions, objective: Any) ->
         )
     elif (low == -np.inf or low >= high) and _alike(values, batch.weights):  # else the model has seen several
         value = float(values[0] if batch.weights is None else values[batch.weights > 0][0])
-        if low == -np.inf:  # vectors from elsewhere: what they were trained on nobody knows
+        if low == -np.inf:  # imported vectors: the range of their training values is unknown
             known = history.recent(_RECENT).values
             low, high = (float(known.min()), float(known.max())) if known.size else (np.inf, -np.inf)
         if (low, high) in ((value, value), (np.inf, -np.inf)):
@@ -84,18 +84,18 @@ def _judge_values_of_batch(state: State, batch: Interactions, objective: Any) ->
 
 
 def _far(one: float, other: float) -> bool:
-    """Whether two times can hardly be of one unit."""
+    """Whether two times are too far apart to be in the same unit."""
     small, large = sorted((abs(one), abs(other)))
     return large >= _EPOCH and large >= _OTHER_UNIT * max(small, 1)
 
 
 def _ends(times: np.ndarray) -> tuple[int, int]:
-    """The oldest and the newest."""
+    """The oldest and the newest time."""
     return int(np.minimum.reduce(times)), int(np.maximum.reduce(times))
 
 
 def _usual(times: np.ndarray) -> int:
-    """A time as most are, by a sample."""
+    """A typical time: the median of a sample."""
     some = np.linspace(0, times.size - 1, min(times.size, 1001)).astype(np.int64)
     return int(np.sort(times[some])[some.size // 2])
 
@@ -107,7 +107,7 @@ def _usual_of(history: History, times: np.ndarray) -> int:
 
 
 def _judge_units(times: np.ndarray, usual: int, whose: str) -> bool:
-    """Warn of times that can hardly be of the unit of most; whether there are any."""
+    """Warn about times that can hardly be in the unit of most; returns whether there are any."""
     sizes = np.abs(times.astype(np.float64))
     large, small = np.maximum(sizes, abs(usual)), np.maximum(np.minimum(sizes, abs(usual)), 1)
     strange = (large >= _EPOCH) & (large >= _OTHER_UNIT * small)
@@ -125,7 +125,7 @@ def _judge_units(times: np.ndarray, usual: int, whose: str) -> bool:
 
 
 def _require_possible(now: int, usual: int) -> None:
-    """Raise DataError where times of another unit would make all others fade."""
+    """Raise DataError if times in another unit would make all other events decay to nothing."""
     if now > usual and _far(now, usual):
         raise DataError(
             f"half_life counts age from the newest time, {now}, and next to it events around {usual} would be gone: "
@@ -137,7 +137,7 @@ def _require_possible(now: int, usual: int) -> None:
 
 
 def _spelled(length: float, dated: bool) -> str:
-    """A length of time in its unit."""
+    """A duration with its unit, as text."""
     if not dated:
         return f"{length:.3g}"
     return f"{length:.3g} microseconds ({timedelta(microseconds=round(min(length, 8e19)))})"
@@ -149,7 +149,7 @@ def _advice(span: float, dated: bool) -> str:
 
 
 def _kept(times: np.ndarray, now: int, half_life: float, lives: float = _LIVES) -> int:
-    """How many events are less than so many half-lives old, by default those that keep 1 % of their weight or more."""
+    """The number of events less than `lives` half-lives old; by default those with over 1 % of their weight."""
     return int(np.count_nonzero(times > max(now - math.ceil(min(lives * half_life, 2.0**63)), -(2**63))))
 
 
@@ -175,7 +175,7 @@ def _judge_ahead(times: np.ndarray, now: int) -> None:
 
 
 def judge_fit(events: Events, objective: Any, state: State, half_life: float | None) -> None:
-    """Warn of what a fit will learn little from."""
+    """Warn about data from which a fit will learn little."""
     if state.value is None and objective.on_scale and _alike(events.values, events.weights):
         _warn_alike(events.users.size, float(events.values[np.argmax(events.weights > 0)]), objective)  # type: ignore[operator]
     else:
@@ -193,7 +193,7 @@ def judge_fit(events: Events, objective: Any, state: State, half_life: float | N
     if not strange:
         _judge_ahead(times, now)
     kept, count, span = _kept(times, now, half_life), times.size, float(now - low)
-    lonely = 2 * kept < count and kept == _kept(times, now, half_life, GONE)  # then comes a gap
+    lonely = 2 * kept < count and kept == _kept(times, now, half_life, GONE)  # followed by a gap
     if _nearly_all_gone(kept, count) or (lonely and count >= _ENOUGH):
         _warn_gone(kept, count, half_life, span, dated)
     elif count >= _ENOUGH and span * 1e4 < half_life:
@@ -201,7 +201,7 @@ def judge_fit(events: Events, objective: Any, state: State, half_life: float | N
 
 
 def judge_batch(state: State, batch: Interactions, objective: Any) -> None:
-    """Warn of values and times that do not go with those that a model has seen."""
+    """Warn about values and times of a batch that do not match those the model has seen."""
     _judge_values_of_batch(state, batch, objective)
     times, last = batch.times, state.history.last_time
     if times is None or not times.size:
@@ -213,7 +213,7 @@ def judge_batch(state: State, batch: Interactions, objective: Any) -> None:
 
 
 def judge_fading(state: State, batch: Interactions, half_life: float, dated: bool, reads_history: bool) -> None:
-    """Warn where next to nothing of a batch, or of the past, would count; DataError where units differ."""
+    """Warn if almost none of the batch, or of the history, would count under a half-life; DataError if units differ."""
     times, history = batch.times, state.history
     assert times is not None
     now, (low, high) = clock(history, half_life, times), _ends(times)
@@ -248,8 +248,8 @@ def judge_fading(state: State, batch: Interactions, half_life: float, dated: boo
 
 
 def judge_losses(before: float, after: float, state: State, batch: Interactions, objective: Any) -> None:
-    """Warn where an update made the predictions of its own events worse by far, and worse than a constant."""
-    if after <= _WORSE * max(before, 0.0) or not len(batch) or objective.alternating:  # what is solved fits all events
+    """Warn if an update made the loss on its own events much worse, and worse than a constant prediction."""
+    if after <= _WORSE * max(before, 0.0) or not len(batch) or objective.alternating:  # ALS fits all events
         return
     if after > _of_a_constant(state, batch, objective):
         warn(
@@ -260,8 +260,8 @@ def judge_losses(before: float, after: float, state: State, batch: Interactions,
 
 
 def _of_a_constant(state: State, batch: Interactions, objective: Any) -> float:
-    """The largest loss of an event so far for a model that answers the same to all."""
-    if not objective.on_scale:  # there is no value; a list at random has a loss of a few at most
+    """The largest loss of an event so far under a constant prediction."""
+    if not objective.on_scale:  # no values: the loss of a random list is a few units at most
         return 10.0
     score = float(state.global_mean) + state.numbers["centre"]
     targets = (*state.seen, float(batch.values.min()), float(batch.values.max()))

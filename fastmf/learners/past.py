@@ -1,4 +1,4 @@
-"""The past of the rows that a batch concerns: all that they have met, the batch included, ready to be solved."""
+"""Histories for incremental ALS: all events of the rows that a batch names, the batch included, ready to be solved."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ from fastmf.state import State
 __all__ = ["OTHER", "Reading", "Touched", "touch"]
 
 OTHER = {"users": "items", "items": "users"}
-_PIECE = 1 << 16  # events that are read at once: what they need meanwhile stays in the cache
+_PIECE = 1 << 16  # events read at a time, so that temporaries stay in the cache
 _NO_TIMES = np.empty(0, np.int64)
 
 
 class Touched(NamedTuple):
-    """The rows of a side that a batch names, those that may move first, and all events of these.
+    """The rows of one side that a batch names, movable ones first, and all events of the movable ones.
 
     Attributes
     ----------
     named : Named
+        The rows.
     bounds : int64[movable + 1]
         Row n has events ``bounds[n]`` to ``bounds[n + 1]``, the new ones last.
     met : int32 array
-        Rows of the other side: those that the batch names, then all others that were met.
+        Rows of the other side: those that the batch names, then all others that occur in the events.
     others, weights : int32[events], float32[events]
-        Which of these were met, and the confidence in each event.
+        For each event, the index in `met` of its row of the other side, and the confidence.
     targets : float32[events], optional
         None where all are 1.
     fresh : int32[movable]
-        How many events are new, of rows whose past is a sample; else als.FAR, of users and of rows without a past,
-        or als.ANEW.
+        For rows of which only a sample of the history is read, the number of new events; for others als.FAR (users, and
+        rows without history) or als.ANEW.
     """
 
     named: Named
@@ -53,10 +54,20 @@ class Touched(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What events are to a solver: their confidence by the loss, once `fade` has left of their weights what it does.
+    """How past and new events are read for a solver.
 
-    `timed` says whether that needs times; of the past of a row at most so many are read; `check` is called with their
-    values.
+    Attributes
+    ----------
+    objective : Objective
+        Its loss maps values to confidences and targets.
+    fade : callable
+        Applies the time decay to the weights of events.
+    timed : bool
+        Whether `fade` needs times.
+    most : int
+        The maximum number of past events read per row.
+    check : callable, optional
+        Called with the values of the events read; raises if they are invalid.
     """
 
     objective: Objective
@@ -65,9 +76,9 @@ class Reading(NamedTuple):
     most: int
     check: Callable[[np.ndarray], None] | None = None
 
-    @np.errstate(over="ignore", invalid="ignore")  # a row that is not finite ends the update
+    @np.errstate(over="ignore", invalid="ignore")  # rows that are not finite are rejected when the update is checked
     def of(self, events: Events) -> tuple[np.ndarray, np.ndarray | None]:
-        """Confidences and targets; these are None where all are 1."""
+        """Confidences and targets of events; targets is None where all are 1."""
         if self.check is not None:
             self.check(events.values)
         faded = self.fade(events)
@@ -78,7 +89,23 @@ class Reading(NamedTuple):
 
 
 def touch(state: State, arrived: Events, named: dict[str, Named], reading: Reading, threads: int) -> dict[str, Touched]:
-    """What each side of a batch touches."""
+    """The rows that a batch names and their events, for each side.
+
+    Parameters
+    ----------
+    state : State
+    arrived : Events
+        The batch, in row numbers of the model.
+    named : dict of str to Named
+        The rows that the batch names, by side.
+    reading : Reading
+    threads : int
+        With two or more, the sides are read in parallel.
+
+    Returns
+    -------
+    dict of str to Touched
+    """
     found = parallel_map(lambda side: _touched(side, state, arrived, named, reading), SIDES, threads)
     return dict(zip(SIDES, found, strict=True))
 
@@ -90,7 +117,7 @@ def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], 
     order, starts = order_by(local if movable else local[:0], rows.size)
     past, new = history.counts(side, own) if limit else np.zeros(own.size, np.int32), np.diff(starts)[:movable]
     bounds = np.concatenate([[0], np.cumsum(np.minimum(past, limit) + new)])
-    near = als.FAR if side == "users" else als.ANEW  # users come first, and new events are much of all that they have
+    near = als.FAR if side == "users" else als.ANEW  # users are solved first, and new events are a large part of theirs
     fresh = np.where(past > limit, new, np.where(past, near, als.FAR)).astype(np.int32)
     times = arrived.times if reading.timed and arrived.times is not None else _NO_TIMES
     batch = Batch((numbers, arrived.values, arrived.weights, times), order, starts)

@@ -1,4 +1,4 @@
-"""Solve: alternating least squares, of everything in a fit, of the rows that a batch concerns in an update."""
+"""Learner of quadratic losses: alternating least squares over all rows in a fit, over a batch's rows in an update."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
 
 
 def gram_matrices(state: State, loss: Any, threads: int = 1, asked: bool = False) -> dict[str, Gram]:
-    """Those of both tables, made where there are none; empty for a loss that asks for no pair unmet."""
+    """The Gram matrices of both tables, computed if missing; empty for a loss without unobserved pairs.
+
+    With `asked` they are for a query only and do not become part of the state.
+    """
     if not hasattr(loss, "unobserved"):
         return {}
     powers = {"users": 0.0, "items": float(getattr(loss, "popularity", 0.0))}
@@ -45,7 +48,7 @@ _VISITORS = Update(epochs=1, trainable="users")
 
 
 class Solve:
-    """Rows are solved, each from all that it has met."""
+    """ALS: rows are solved, each from all its events."""
 
     defaults = Update(epochs=1, trainable="both")
     further = ("half_life", "loss", "regularizer")
@@ -53,15 +56,15 @@ class Solve:
     why = "it solves whole rows, from all that they have met"
 
     def suits(self, objective: Any) -> bool:
-        """Objectives whose solver is ALS."""
+        """Whether the solver is ALS."""
         return bool(objective.alternating)
 
     def weighed(self, events: Events) -> Events:
-        """As they are."""
+        """The events, unchanged."""
         return events
 
     def reads_history(self, recipe: Update) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
@@ -69,23 +72,23 @@ class Solve:
         return {}
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
-        """Sweeps over users, then items."""
+        """Sweeps over all users, then all items."""
         if job.batch_size not in (None, 1):
             raise ValueError(f"{type(job.objective.solver).__name__} solves whole rows: it has no batch_size")
         learn = alternate(job.state, job.working, job.kept, job.objective, job.threads)
         return learn, lambda: float(runner("measure")(job.working, job.held, job.objective))
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
-        """Make the Gram matrices for the updates to come."""
+        """Compute the Gram matrices that updates will need."""
         gram_matrices(state, objective.loss, threads)
 
     def update(self, job: UpdateJob) -> Training:
-        """Each row that the batch concerns is solved from its own history."""
+        """Solve each row that the batch names from its own history and the batch."""
         state, recipe = job.state, job.recipe
         arrived, fade = job.arrived.weighed().contiguous(), fade_of(job)
         named = {side: named_rows(job, side, getattr(arrived, side), arrived.users.size) for side in SIDES}
         check = functools.partial(require_labels, loss=recipe.loss, advice="") if recipe.loss is not None else None
-        most = int(job.objective.solver.max_history) if job.counted else 0  # visitors have no past
+        most = int(job.objective.solver.max_history) if job.counted else 0  # visitors have no history
         reading = Reading(job.objective, fade, recipe.half_life is not None, most, check)
         system = System.of(
             state, touch(state, arrived, named, reading, job.threads), job.objective, job.threads, job.counted
@@ -99,18 +102,18 @@ class Solve:
         )
 
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
-        """Both rows of an event are solved."""
+        """Solve both rows of an event."""
         learn = _solving(state, objective, ledger)
         return Single(learn, measure_single(state, objective))
 
     def for_visitors(self, objective: Any) -> tuple[Any, Update]:
-        """One exact solve."""
+        """One exact solve (Cholesky)."""
         exact = objective._replace(solver=objective.solver._replace(method="cholesky"))
         return exact, _VISITORS
 
 
 def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int, int, float], int]:
-    """What learns one event by solving its rows."""
+    """The function that learns one event by solving its rows, see kernels/train/relearn.py."""
     loss, solver, regularizer = objective.values
     table, most, mean = state.users.table, int(solver.max_history), state.global_mean
     grams, (_, targets) = gram_matrices(state, loss), loss.quadratic(np.ones(1, np.float32))
@@ -150,7 +153,22 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
 def alternate(
     state: State, working: WorkingSet, events: Events, objective: Objective, threads: int
 ) -> Callable[[int], float]:
-    """One sweep over users, then items, as a function that returns the summed loss before it."""
+    """A function that sweeps over users, then items, in place; it returns the summed loss before the sweep.
+
+    Parameters
+    ----------
+    state : State
+    working : WorkingSet
+        All rows.
+    events : Events
+    objective : Objective
+    threads : int
+
+    Returns
+    -------
+    callable
+        ``learn(epoch) -> float``.
+    """
     made: Any = parallel_map(lambda side: _all_of(side, state, events, objective), SIDES, threads)
     equations: dict[str, Equations] = dict(zip(SIDES, made, strict=True))
     shape, whole = working.shape, equations["users"].targets is None
@@ -174,7 +192,7 @@ def _item_shares(state: State, objective: Objective) -> np.ndarray | None:
 
 
 def _all_of(side: str, state: State, events: Events, objective: Objective) -> Equations:
-    """The equations of all rows of a side."""
+    """The least-squares problems of all rows of a side."""
     order, starts = sorted_by(side, state, events)
     others = np.empty(order.size, np.int32)
     values, weights = np.empty(order.size, np.float32), np.empty(order.size, np.float32)
@@ -196,14 +214,23 @@ def _all_of(side: str, state: State, events: Events, objective: Objective) -> Eq
 
 
 class Seen(NamedTuple):
-    """What the rows of a side were last solved against: the first rows of the other side, and its Gram matrix."""
+    """The data that the rows of a side were last solved against: moved rows of the other side, and its Gram matrix."""
 
     rows: Image
     gram: Any
 
 
 class System(NamedTuple):
-    """All that is solved in an update."""
+    """The least-squares problems of an update.
+
+    Attributes
+    ----------
+    working : WorkingSet
+    equations, grams : dict of str to Equations, dict of str to Gram
+        By side; no Gram matrices for a loss without unobserved pairs.
+    named : dict of str to Shares
+        Shares of the rows in the Gram matrices.
+    """
 
     working: WorkingSet
     equations: dict[str, Equations]
@@ -212,7 +239,7 @@ class System(NamedTuple):
 
     @classmethod
     def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int, counted: bool) -> System:
-        """The rows that a batch concerns, and all that they have met; its events are `counted` in shares, or not."""
+        """The problems of the rows that a batch names; with `counted` its events count towards item popularity."""
         grams = gram_matrices(state, objective.loss, threads, asked=not counted)
         rows = {side: touched[OTHER[side]].met for side in SIDES}
         working = WorkingSet(state, rows, {side: touched[side].named.movable for side in SIDES})
@@ -229,7 +256,7 @@ class System(NamedTuple):
         return cls(working, equations, grams, named)
 
     def solve(self, times: int, objective: Objective, threads: int) -> None:
-        """Solve users, then items, so many times.
+        """Sweep over users, then items, `times` times.
 
         Rows that take a step take it on what has been added, or has moved, since their last.
         """
@@ -245,13 +272,13 @@ class System(NamedTuple):
                     seen[side] = Seen(working.now[other].head(working.movable[other]).copy(), gram)
 
     def _before(self) -> dict[str, Seen]:
-        """What the rows of each side were solved against before the batch, of what will have moved when they are."""
+        """What the rows of each side were solved against before the batch, as far as it will have changed."""
         moved = {"users": self.working.before["items"].head(0), "items": self.working.before["users"]}
         matrices = {side: gram.matrix for side, gram in self.grams.items()}
         return {side: Seen(moved[side], matrices.get(OTHER[side])) for side in SIDES}
 
     def _gram(self, side: str, moved: bool) -> np.ndarray:
-        """The Gram matrix of a side once the batch is in, with the rows of the working set as they are."""
+        """The Gram matrix of a side including the batch, with the rows of the working set as they are."""
         working, (before, after), matrix = self.working, self.named[side], self.grams[side].matrix.copy()
         positions, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
         first = working.movable[side] if moved else 0
@@ -264,14 +291,14 @@ class System(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """Of the rows that a batch names, before it and once it is in; rows that are new have none before."""
+    """Shares in the Gram matrix of the rows that a batch names, before and after it; 0 before for new rows."""
 
     before: np.ndarray
     after: np.ndarray
 
     @classmethod
     def of(cls, side: str, state: State, named: Named, power: float, counted: bool) -> Shares:
-        """As the history and the batch, if it is `counted`, have it."""
+        """The shares by the history, and by the batch if `counted`."""
         counts = state.history.counts(side, named.rows)
         after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size) * counted, power)
         return cls(np.where(named.rows < state.side(side).count, shares_of(counts, power), 0.0), after)

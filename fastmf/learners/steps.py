@@ -1,4 +1,4 @@
-"""Steps: stochastic gradient descent on events that have a value each."""
+"""Learner of pointwise losses: stochastic gradient descent, one step per event or per mini-batch."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from fastmf.state import State
 
 __all__ = ["Steps", "measure_single"]
 
-_SEVERAL_FROM = 1 << 12  # events: below, having several in flight saves less time than a call takes
+_SEVERAL_FROM = 1 << 12  # events from which processing several in flight pays off
 
 
 class Steps(Descent):
-    """A step per event, or per batch of events, on the rows that it names."""
+    """A gradient step per event, or per mini-batch of events, on the rows involved."""
 
     draws = False
     visitors = replace(Descent.visitors, order="arrival")
 
     def suits(self, objective: Any) -> bool:
-        """Losses of single events, whatever takes the steps."""
+        """Whether the loss is pointwise and the solver takes gradient steps."""
         return not objective.ranks and not objective.alternating
 
     def weighed(self, events: Events) -> Events:
-        """Values are labels, not weights."""
+        """The events, unchanged: values are labels, not weights."""
         return events
 
     # --- fit ----------------------------------------------------------------------------------------------------------
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
-        """Passes over all events, in blocks."""
+        """Passes over all events, block by block."""
         state, working, objective, threads = job.state, job.working, job.objective, job.threads
         by_user = sorted_by("users", state, job.kept)
         plan = Plan.whole(job.kept, by_user, state.items.count, working.shape, state.seed, threads)
@@ -61,7 +61,7 @@ class Steps(Descent):
     # --- update -------------------------------------------------------------------------------------------------------
 
     def update(self, job: UpdateJob) -> Training:
-        """Passes over the batch, then over the past of its users."""
+        """Passes over the batch, then over the history of its users."""
         working, new, past = gather(job, job.arrived)
         fade = fade_of(job)
         new, past = fade(new), None if past is None else fade(past)
@@ -76,7 +76,7 @@ class Steps(Descent):
     # --- one event ----------------------------------------------------------------------------------------------------
 
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
-        """A step per event; ``update`` with ``epochs=1, history_epochs=0`` of a batch of one."""
+        """One step per event: as ``update`` of a one-event batch with ``epochs=1, history_epochs=0``."""
         table = state.users.table
         half, mean, values = table.layout.storage == "float16", state.global_mean, objective.values
         kernel = online.learn(table.shape, half, objective.classes)
@@ -90,7 +90,7 @@ def _learn(working: WorkingSet, new: Events, past: Events | None, job: UpdateJob
         objective = objective.at_rate(recipe.rate)
     users, items = (rows.size for rows in working.rows.values())
     by_event = recipe.order == "user" and recipe.batch_size == 1
-    if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: in blocks, as a fit is
+    if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: train in blocks, as a fit does
         plan = Plan.whole(new, order_by(new.users, users), items, working.shape, 0, job.threads)
     else:
         several = by_event and new.users.size >= _SEVERAL_FROM
@@ -112,7 +112,7 @@ def _passes(
     batch_size: int,
     threads: int,
 ) -> None:
-    if not objective.solver.rate:  # nothing moves, and a memory that grew would slow later steps
+    if not objective.solver.rate:  # no row would move, and growing memory would slow down later steps
         return
     for _ in range(epochs):
         if batch_size == 1:
@@ -122,7 +122,7 @@ def _passes(
 
 
 def measure_single(state: State, objective: Any) -> Callable[[Events], float]:
-    """What sums the loss of events in row numbers of a model."""
+    """A function that returns the summed loss of events given in row numbers of the model."""
     parts = [part for side in (state.users, state.items) for part in side.table.parts[:2]]
     kernel = pointwise.measure(state.users.table.shape, objective.classes[:1])
     mean, loss = state.global_mean, objective.loss
@@ -130,5 +130,5 @@ def measure_single(state: State, objective: Any) -> Callable[[Events], float]:
     def measure(events: Events) -> float:
         return float(kernel(events.weighed().contiguous()[:4], *parts, mean, loss))
 
-    measure(state.history.between(0, 0))  # compiled now, not in the middle of a stream
+    measure(state.history.between(0, 0))  # compile now rather than in the middle of a stream
     return measure

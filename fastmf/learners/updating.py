@@ -1,4 +1,4 @@
-"""The making of one update: a Delta, and nothing else changes."""
+"""Making a Delta: training on a batch without changing the model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIELDS = tuple(field.name for field in fields(Update))
 
 
 class _Learned(NamedTuple):
-    """What training on a batch came to: the rows that moved, and the mean loss of its events before and after."""
+    """The result of training on a batch: moved rows, and the mean loss of its events before and after."""
 
     moves: dict[str, Move | DenseMove]
     loss_before: float
@@ -32,7 +32,7 @@ class _Learned(NamedTuple):
 
 
 def resolved(recipe: Update, learner: Learner, objective: Any) -> Update:
-    """A recipe with a learner's own defaults; ValueError for a field that is set and means nothing to it."""
+    """A recipe with the learner's defaults for unset fields; ValueError for a field that does not apply to it."""
     if all(getattr(recipe, name) is None for name in _FIELDS):
         return learner.defaults
     defaults = {}
@@ -48,7 +48,28 @@ def resolved(recipe: Update, learner: Learner, objective: Any) -> Update:
 def make_delta(
     state: State, batch: Interactions, recipe: Update, learner: Learner, objective: Any, threads: int = 1
 ) -> Delta:
-    """Train on a batch as the recipe says; the state stays as it is until it takes the Delta in."""
+    """Train on a batch and return the change as a Delta; the state changes only when the Delta is committed.
+
+    Parameters
+    ----------
+    state : State
+    batch : Interactions
+    recipe : Update
+    learner : Learner
+    objective : Objective
+    threads : int
+
+    Returns
+    -------
+    Delta
+
+    Raises
+    ------
+    DataError, ValueError
+        If the batch or the recipe does not suit the model.
+    DivergenceError
+        If a trained row is not finite.
+    """
     began = time.perf_counter()
     recipe = resolved(recipe, learner, objective)
     require_groups(recipe.trainable, state)
@@ -84,7 +105,7 @@ def make_delta(
 
 
 def learn_batch(job: UpdateJob, learner: Learner) -> _Learned:
-    """Train on a batch whose ids are staged, in a working set: the state stays as it is."""
+    """Train on a batch with staged ids, in a working set; the state is not changed."""
     training = learner.update(job)
     before = training.measure()
     training.learn()
@@ -94,12 +115,12 @@ def learn_batch(job: UpdateJob, learner: Learner) -> _Learned:
 
 
 def _dated(state: State, batch: Interactions) -> bool:
-    """Whether times are those of dates, once the batch is in: the first ones say."""
+    """Whether times are those of dates, including the batch: the first times of a model decide."""
     return state.dated if state.history.untimed is not None else batch.dated and len(batch) > 0
 
 
 def _seen(state: State, log: Events, dated: bool) -> dict[str, tuple[float, float]]:
-    """The numbers that an update may change, before and after."""
+    """The (before, after) values of the state's scalars that an update may change."""
     before, values = state.scalars, log.values
     after = before | {"dated": float(dated)}
     if values.size:

@@ -1,6 +1,6 @@
-"""Working sets: copies of the rows that are trained. Training never touches the groups of a model.
+"""Working sets: float32 copies of the rows that an update trains. The model's tables are not touched by training.
 
-What moved goes back in one step (see state.py). A failure before that step leaves the model as it was.
+Changed rows are written back by a single commit (see state.py); a failure before it leaves the model unchanged.
 """
 
 from __future__ import annotations
@@ -16,16 +16,23 @@ __all__ = ["WorkingSet"]
 
 
 class WorkingSet:
-    """Copies of the rows that an update concerns; of each group, the first `movable` rows may be written.
+    """Copies of the rows that an update uses; the first `movable` rows of each group may be written.
 
     Parameters
     ----------
     state : State
-        Where the rows come from.
+        The rows are copied from its tables.
     rows : dict of str to int32 array
         Distinct rows of each group, movable ones first.
     movable : dict of str to int
-        How many of them may move.
+        The number of movable rows of each group.
+
+    Attributes
+    ----------
+    now : dict of str to Image
+        The rows, as trained so far.
+    before : dict of str to Image
+        Copies of the movable rows before training; in a fit, the same arrays as `now`.
     """
 
     def __init__(self, state: State, rows: dict[str, np.ndarray], movable: dict[str, int]) -> None:
@@ -36,7 +43,7 @@ class WorkingSet:
 
     @classmethod
     def over(cls, state: State) -> WorkingSet:
-        """Every row, movable: for training a model that nobody else sees yet, in its float32 tables themselves."""
+        """A working set of every row, all movable, which trains the float32 tables in place; for a fit."""
         whole = cls.__new__(cls)
         tables = {name: state.side(name).table for name in SIDES}
         whole.movable = {name: table.count for name, table in tables.items()}
@@ -51,12 +58,12 @@ class WorkingSet:
         self._largest = {name: state.side(name).table.layout.largest for name in self.rows}
 
     def moves(self) -> dict[str, Move]:
-        """What changed, once training is over.
+        """The changes, by group, once training is over.
 
         Raises
         ------
         DivergenceError
-            Where a number is not finite, or too large for the tables.
+            If a number is not finite, or too large for the tables.
         """
         after = {name: self._moved(name) for name in self.rows}
         for name, rows in after.items():
@@ -71,6 +78,6 @@ class WorkingSet:
         }
 
     def _moved(self, name: str) -> Image:
-        """The rows that may have moved, without holding on to those that were only read."""
+        """The movable rows after training, without a reference to those that were only read."""
         rows, movable = self.now[name], self.movable[name]
         return rows if movable == len(rows[0]) else rows.head(movable).copy()

@@ -1,4 +1,4 @@
-"""Losses: how wrong a score is. One class each, in the file of its kind."""
+"""Loss functions: pointwise, ranking (pairwise and listwise), and weighted least squares over all pairs."""
 
 from fastmf.losses.confidence import Confidence
 from fastmf.losses.pointwise import Huber, Logistic, Poisson, Squared

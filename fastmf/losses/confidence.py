@@ -1,4 +1,4 @@
-"""Whole-data losses: every pair of a user and an item counts, met or not."""
+"""All-pairs loss for implicit feedback: weighted least squares over every (user, item) pair, observed or not."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ class _ConfidenceFields(NamedTuple):
 
 
 class Confidence(_ConfidenceFields):
-    """Implicit feedback: pairs that met should score 1, all others 0, with little confidence; for ``optimizers.ALS``.
+    """Confidence-weighted least squares for implicit feedback (iALS): target 1 for observed pairs, 0 for others.
 
-    ``sum over events of alpha * value * (1 - s)**2  +  sum over all pairs of missing_i * s**2``, where ``missing_i`` is
-    the same for all items, or grows with their popularity: who did not take what everybody knows, may not want it.
-    Events of one pair add up. There are no biases: a model with this loss leaves them at zero. The losses that a fit
-    and a Delta report are those of the events.
+    ``sum over events of alpha * value * (1 - s)**2  +  sum over all pairs of missing_i * s**2``
+
+    where s is the score and ``missing_i``, the confidence in an unobserved pair of item i, is the same for all items or
+    grows with their popularity: a user who has not taken an item that everybody knows is more likely to dislike it.
+    Events of the same pair add up. Requires ``optimizers.ALS``. Biases stay zero. The losses reported by a fit and by a
+    Delta cover the observed events only.
 
     Parameters
     ----------
     alpha : float
-        Confidence in an event of value (and weight) 1.
+        Confidence in an event of value (and weight) 1, > 0.
     unobserved : float
-        Mean confidence in a pair that did not meet.
+        Mean confidence in an unobserved pair, > 0.
     popularity : float
-        ``missing_i`` goes with the number of events of the item to this power, from 0, all alike, to 1. What visitors
-        do in ``fold_in`` is not counted, be it their own.
+        Exponent in [0, 1]: ``missing_i`` is proportional to the item's number of events to this power. 0 weights all
+        items alike. Events passed to ``fold_in`` are not counted.
 
     References
     ----------

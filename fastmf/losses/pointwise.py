@@ -1,28 +1,28 @@
-"""Pointwise losses: how wrong one score is against one value.
+"""Pointwise losses: the loss of one score against one value.
 
-A loss is a NamedTuple with plain methods and no Numba in sight; kernels are specialised on its class.
+A loss is a NamedTuple with plain Python methods that does not depend on Numba; kernels are specialised on its class.
 
-==============================  =================================================================
+==============================  ==================================================================
 ``kind``                        ``"pointwise"``: one score against one value
 ``domain``                      the closed interval of values (labels) that the loss accepts
 ``value(score, target)``        the loss of one event
 ``slope(score, target)``        its derivative with respect to the score
-``inverse_link(score)``                 the prediction that a score stands for
-``prior(values)``               the score that a constant model would give: the initial mean
+``inverse_link(score)``         the prediction for a score
+``prior(values)``               the score of a constant model fitted to `values`: the global mean
 ``check(values)``               raises :class:`~fastmf.errors.DataError` on a label outside the domain
-==============================  =================================================================
+==============================  ==================================================================
 
-A loss may have ``solver`` and ``regularizer`` too, the values that suit it: :class:`fastmf.MF` takes them where none
-are given. For a loss without them it takes ``AdaGrad()`` and ``L2()``, which suit ratings.
+A loss may also have the attributes ``solver`` and ``regularizer``: the defaults that :class:`fastmf.MF` uses with it.
+Without them the defaults are ``AdaGrad()`` and ``L2()``, tuned for ratings.
 
-A loss that ``optimizers.ALS`` can solve has ``quadratic(values)`` too, ``(weights, targets)``: an event's loss is
-``weight * (target - s)**2``; targets are None where all are 1.
+A loss that ``optimizers.ALS`` can minimise also has ``quadratic(values)``, which returns ``(weights, targets)``: the
+loss of an event is ``weight * (target - s)**2``; targets is None where all are 1.
 
-Type checkers take every assignment in the body of a NamedTuple for a field. A class with constants therefore has its
-fields in a base, and constants and methods of its own; without checkers both may stand in one body.
+Type checkers treat every assignment in the body of a NamedTuple as a field. A class with constants therefore defines
+its fields in a base class, and constants and methods in a subclass; without a type checker one body is enough.
 
-Methods that kernels call (``value``, ``slope``, ``inverse_link``) may use arithmetic, ``math`` and their own fields.
-They get float32 numbers; literals such as ``0.5`` would carry the arithmetic to float64 and cost time.
+Methods that kernels call (``value``, ``slope``, ``inverse_link``) may use arithmetic, ``math`` and the fields of
+`self`. They receive float32 numbers; literals such as ``0.5`` promote the arithmetic to float64, which is slower.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from fastmf.samplers import Uniform
 
 __all__ = ["Huber", "Logistic", "Poisson", "Squared"]
 
-_TINY = 1e-6  # keeps the prior of one-sided labels finite
+_TINY = 1e-6  # keeps the prior finite where all labels are equal
 
 
 def require_domain(values: np.ndarray, domain: tuple[float, float], loss: str) -> None:
@@ -57,7 +57,7 @@ class _NoFields(NamedTuple):
 
 
 class Squared(_NoFields):
-    """Squared error, ``(y - s)**2``.
+    """Squared error, ``(y - s)**2``, for a value y and a score s.
 
     Examples
     --------
@@ -95,15 +95,15 @@ class _HuberFields(NamedTuple):
 
 
 class Huber(_HuberFields):
-    """Squared error near zero, linear beyond `delta`: outliers pull with bounded force.
+    """Huber loss: squared error near zero and linear beyond `delta`, which bounds the gradient of outliers.
 
-    ``e**2`` where ``|e| <= delta``, else ``delta * (2 |e| - delta)``, with ``e = s - y``. As `delta` grows it
-    becomes :class:`Squared`.
+    ``e**2`` where ``|e| <= delta``, else ``delta * (2 |e| - delta)``, with ``e = s - y``. In the limit of large `delta`
+    it is :class:`Squared`.
 
     Parameters
     ----------
     delta : float
-        The error, in units of the values, from which the loss is linear.
+        The absolute error, in units of the values, above which the loss is linear; > 0.
 
     References
     ----------
@@ -140,25 +140,25 @@ class Huber(_HuberFields):
 
 
 class Logistic(NamedTuple):
-    """Cross-entropy of labels in [0, 1]; predictions are probabilities.
+    """Logistic loss (binary cross-entropy) of labels in [0, 1]; predictions are probabilities.
 
-    ``log(1 + exp(s)) - y s``.
+    ``log(1 + exp(s)) - y s`` for a label y and a score s.
 
-    With `negatives`, events are positives, whose values are weights > 0: each has the label 1, and so many items drawn
-    for it the label 0. It is a ranking loss then, of kind ``"listwise"`` (see :mod:`fastmf.losses.ranking`), and its
-    probabilities are those of a world with that share of negatives, unless they are calibrated.
+    With ``negatives > 0`` events are positives, and their values are weights > 0: each event has label 1, and as many
+    items sampled for it have label 0. The loss is then a ranking loss of kind ``"listwise"`` (see
+    :mod:`fastmf.losses.ranking`), and predicted probabilities reflect the sampled share of negatives unless calibrated.
 
     Parameters
     ----------
     negatives : int
-        Negatives drawn for each event; 0 takes events with the labels they have.
+        Negatives sampled per event; 0 uses the labels of the events as they are.
     calibration : float
-        From 0, the plain loss, to 1, which takes back all of the overconfidence that comes from drawing a share a of
-        the catalogue instead of seeing all of it: the loss of a positive counts ``1 - calibration * (1 - a)``.
+        In [0, 1] (gBCE). 0 is the plain loss; 1 fully corrects the overconfidence caused by sampling: with a the
+        sampled share of the catalogue, the loss of a positive is multiplied by ``1 - calibration * (1 - a)``.
     sampler : sampler
-        Where negatives come from.
+        Draws the negatives.
     allow_seen : bool
-        Whether they may be known positives of the user.
+        Whether known positives of the user may be drawn as negatives.
 
     References
     ----------
@@ -180,22 +180,22 @@ class Logistic(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What an event is compared with: its label, or negatives."""
+        """``"listwise"`` with sampled negatives, else ``"pointwise"``."""
         return "listwise" if self.negatives else "pointwise"
 
     @property
     def domain(self) -> tuple[float, float]:
-        """Labels, or weights."""
+        """The interval of labels or, with sampled negatives, of weights."""
         return POSITIVE if self.negatives else (0.0, 1.0)
 
     @property
     def solver(self) -> AdaGrad:
-        """What suits labels, or negatives."""
+        """The default solver, depending on whether negatives are sampled."""
         return AdaGrad(rate=0.1) if self.negatives else AdaGrad()
 
     @property
     def regularizer(self) -> L2:
-        """What suits labels, or negatives."""
+        """The default regularizer, depending on whether negatives are sampled."""
         return L2(0.03) if self.negatives else L2()
 
     def value(self, score: Any, target: Any) -> Any:
@@ -206,7 +206,7 @@ class Logistic(NamedTuple):
         return 0.5 + 0.5 * math.tanh(0.5 * score) - target
 
     def loss_and_gradient(self, scores: Any, expected_counts: Any, slopes: Any, count: Any, items: Any) -> Any:
-        counts = 1 - self.calibration * (1 - count / max(items - 1, 1))  # what the positive does
+        counts = 1 - self.calibration * (1 - count / max(items - 1, 1))  # weight of the positive
         lost = counts * (max(-scores[0], 0.0) + math.log1p(math.exp(-abs(scores[0]))))
         slopes[0] = counts * (0.5 * math.tanh(0.5 * scores[0]) - 0.5)
         for m in range(1, count + 1):
@@ -235,9 +235,13 @@ class Logistic(NamedTuple):
 
 
 class Poisson(_NoFields):
-    """Counts: the negative log-likelihood of a Poisson rate ``exp(s)``, up to a constant.
+    """Poisson negative log-likelihood of counts with rate ``exp(s)``, up to a constant; predicts expected counts.
 
-    ``exp(s) - y s``; predictions are expected counts.
+    ``exp(s) - y s`` for a count y and a score s.
+
+    References
+    ----------
+    Nelder, Wedderburn (1972), Generalized Linear Models.
 
     Examples
     --------

@@ -1,29 +1,31 @@
-"""Ranking losses: how wrong the order of an event's item and of items that the user has not chosen.
+"""Ranking losses, pairwise and listwise: an event's item against sampled items that the user has not chosen.
 
-Events are positives; their values are weights > 0. Negatives come from the loss's sampler (see
-:mod:`fastmf.samplers`), and are never among the items that the user is known to have chosen unless ``allow_seen``.
+Events are positives; their values are weights > 0. Negatives are drawn by the loss's sampler (see
+:mod:`fastmf.samplers`) and exclude the items that the user is known to have chosen, unless ``allow_seen``.
 
-Besides ``domain``, ``inverse_link``, ``prior`` and ``check``, and maybe a ``solver`` and a ``regularizer`` (see
-:mod:`fastmf.losses.pointwise`), such a loss has
+In addition to ``domain``, ``inverse_link``, ``prior`` and ``check``, and optionally ``solver`` and ``regularizer``
+(see :mod:`fastmf.losses.pointwise`), a ranking loss has
 
 ==================================================  ================================================================
 ``kind``                                            ``"pairwise"`` or ``"listwise"``
-``sampler``, ``allow_seen``                         fields: where negatives come from, and whether they may be known
-                                                    positives of the user, other than the event itself
-*pairwise*: one negative an event
-``trials``                                          how many negatives are drawn at most, until one has a slope
-``value(score, target)``, ``slope(score, target)``  of the lead s_i - s_j of the positive over that negative; `target`
-                                                    is 1
-``weight(tries, candidates)``                       what the pair counts, its negative being number `tries` of those
-                                                    drawn from so many `candidates`
+``sampler``, ``allow_seen``                         fields: the sampler of negatives, and whether known positives of
+                                                    the user, other than the event itself, may be drawn
+*pairwise*: one negative per event
+``trials``                                          the maximum number of negatives drawn, until one has a nonzero
+                                                    slope
+``value(score, target)``, ``slope(score, target)``  of the score difference s_i - s_j between the positive and the
+                                                    negative; `target` is 1
+``weight(tries, candidates)``                       the weight of the pair whose negative was draw number `tries`
+                                                    among `candidates` items
 *listwise*: all negatives of an event at once
-``negatives``                                       how many are drawn
-``loss_and_gradient(scores, expected_counts,``      sets ``slopes[m]``, the derivative with respect to ``scores[m]``,
+``negatives``                                       the number of negatives drawn
+``loss_and_gradient(scores, expected_counts,``      writes ``slopes[m]``, the derivative with respect to ``scores[m]``,
 ``slopes, count, items)``                           for m from 0, the positive, to `count`; returns the loss of the list
 ==================================================  ================================================================
 
-In ``loss_and_gradient``, ``expected_counts[m]`` is how often negative m was to be expected in the list, and `items` how
-many items there are; the method may overwrite `scores` and `expected_counts`. It is compiled, like the others.
+In ``loss_and_gradient``, ``expected_counts[m]`` is the expected number of occurrences of negative m in the list, and
+`items` the number of items in the model; the method may overwrite `scores` and `expected_counts`. It is compiled, under
+the same rules as the other methods.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ POSITIVE = (float(np.nextafter(np.float32(0), np.float32(1))), math.inf)
 
 
 def require_weights(values: np.ndarray, loss: str) -> None:
-    """Raise DataError for the first of `values` that is no weight > 0."""
+    """Raise DataError for the first of `values` that is not a finite weight > 0."""
     bad = ~((values > 0) & (values < math.inf))
     if bad.any():
         row = int(np.argmax(bad))
@@ -62,9 +64,9 @@ class BPR(_BPRFields):
     Parameters
     ----------
     sampler : sampler
-        Where negatives come from.
+        Draws the negatives.
     allow_seen : bool
-        Whether they may be known positives of the user.
+        Whether known positives of the user may be drawn as negatives.
 
     References
     ----------
@@ -84,12 +86,12 @@ class BPR(_BPRFields):
 
     @property
     def regularizer(self) -> L2:
-        """What suits uniform negatives, most of which are easy, or harder ones."""
+        """The default regularizer: weaker for uniform negatives, most of which are easy, than for harder ones."""
         return L2(0.005) if isinstance(self.sampler, Uniform) else L2(0.02)
 
     def value(self, score: Any, target: Any) -> Any:
         small = math.exp(-abs(score))  # cannot overflow
-        whole = target + small  # log1p(small), as exact, but without branches that processors cannot foresee
+        whole = target + small  # log1p(small) to the same accuracy, without hard-to-predict branches
         return math.log(whole) + (small - (whole - target)) / whole + max(-score, 0)
 
     def slope(self, score: Any, target: Any) -> Any:
@@ -119,14 +121,16 @@ class _WARPFields(NamedTuple):
 class WARP(_WARPFields):
     """Weighted approximate-rank pairwise loss: the hinge ``max(0, margin - (s_i - s_j))``, weighted by rank.
 
-    Negatives are drawn until one comes within the `margin` of the positive, at most `trials` of them; where none does
-    the event moves nothing. The sooner one is found, the lower the positive ranks: found at draw t, of c candidates,
-    the pair counts ``log(1 + (c - 1) // t) / log(c)``, which is 1 where the first draw finds one.
+    Negatives are drawn until one violates the margin, at most `trials` of them; if none does, the event causes no step.
+    The number of draws estimates the rank of the positive: if draw t, among c candidates, is the first violation, the
+    pair has weight ``log(1 + (c - 1) // t) / log(c)``, which is 1 for t = 1.
 
     Parameters
     ----------
     margin : float
+        The score difference from which the loss is zero; > 0.
     trials : int
+        The maximum number of draws per event.
     sampler, allow_seen
         As in :class:`BPR`.
 
@@ -167,7 +171,7 @@ class WARP(_WARPFields):
 
 
 def _cross_entropy(self: Any, scores: Any, expected_counts: Any, slopes: Any, count: Any, items: Any) -> Any:
-    """``loss_and_gradient`` of a softmax over a list, each negative standing for 1 / its expected count."""
+    """``loss_and_gradient`` of a softmax over a list, negatives weighted by 1 / expected count (logQ correction)."""
     highest = scores[0]
     for m in range(1, count + 1):
         scores[m] = scores[m] - math.log(expected_counts[m])
@@ -187,14 +191,19 @@ class _SoftmaxFields(NamedTuple):
 
 
 class Softmax(_SoftmaxFields):
-    """Cross-entropy of the chosen item among all items, ``log(sum_j exp(s_j)) - s_i``: exact, for small catalogues.
+    """Full softmax cross-entropy of the chosen item among all items, ``log(sum_j exp(s_j)) - s_i``.
 
-    Every event visits every item, in an update too; :class:`SampledSoftmax` does not.
+    Exact, for small catalogues: every event reads and updates every item, in an update too. :class:`SampledSoftmax`
+    approximates it from a sample.
 
     Parameters
     ----------
     allow_seen : bool
-        Whether the sum is over known positives of the user too. False compares an event with what was not chosen.
+        Whether the sum includes the user's other known positives. False compares an event with items not chosen only.
+
+    References
+    ----------
+    Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs.
 
     Examples
     --------
@@ -229,15 +238,16 @@ class _SampledSoftmaxFields(NamedTuple):
 
 
 class SampledSoftmax(_SampledSoftmaxFields):
-    """Cross-entropy of the chosen item among itself and a sample of negatives, corrected for how they were drawn.
+    """Sampled softmax: cross-entropy of the chosen item among itself and sampled negatives, with the logQ correction.
 
-    ``log(exp(s_i) + sum_j exp(s_j - log(c_j))) - s_i``, where negative j was to be expected c_j times in the sample:
-    the sum estimates that of :class:`Softmax` without bias, whatever the sampler prefers.
+    ``log(exp(s_i) + sum_j exp(s_j - log(c_j))) - s_i``, where c_j is the expected number of occurrences of negative j
+    in the sample. With this importance weighting the sum over negatives is an unbiased estimate of the sum in
+    :class:`Softmax`, for any sampler.
 
     Parameters
     ----------
     negatives : int
-        Drawn for each event, with replacement.
+        Negatives drawn per event, with replacement.
     sampler, allow_seen
         As in :class:`BPR`.
 

@@ -1,4 +1,4 @@
-"""A comparison as a table for the terminal, as JSON, and as one HTML page that needs nothing else."""
+"""Reports of a comparison: a table for the terminal, JSON, and a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ def write(comparison: Comparison, folder: str | Path, others: Sequence[Compariso
     ----------
     comparison : Comparison
     folder : path
-        Made where it does not exist.
+        Created if it does not exist.
     others : sequence of Comparison
-        Of other data sets. Each comparison then has these files in a folder below that bears its name; `compare.json`
-        is the first one's, with the paths of the others under "also", and `index.html` leads to all of them.
+        Comparisons on other data sets. With any, the files of each comparison are written to a subfolder named after
+        its data set, `compare.json` is that of the first one with the paths of the others under "also", and
+        `index.html` links to all of them.
 
     Returns
     -------
     Path
-        The page.
+        The path of `index.html`.
     """
     folder = Path(folder)
     if not others:
@@ -45,5 +46,5 @@ def _write(folder: Path, figures: dict[str, object], text: str) -> Path:
     json_text = json.dumps(figures, indent=1, allow_nan=False)
     files.write(folder / "compare.json", f"{json_text}\n".encode())
     target = folder / "index.html"
-    files.write(target, text.encode(errors="replace"))  # the name of a data set may be that of a file: any bytes
+    files.write(target, text.encode(errors="replace"))  # data sets may be named after files: any bytes
     return target

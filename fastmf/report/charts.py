@@ -1,4 +1,4 @@
-"""The pictures of a comparison as SVG, coloured by the variables of the page."""
+"""Charts of a comparison as SVG, coloured by CSS variables of the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 42
 
 
 class Axis(NamedTuple):
-    """A scale from values to pixels, with marks."""
+    """A linear scale from values to pixels, with ticks."""
 
     low: float
     high: float
@@ -29,12 +29,12 @@ class Axis(NamedTuple):
     ticks: list[float]
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value."""
+        """The pixel coordinate of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     @classmethod
     def over(cls, values: Iterable[float], start: float, end: float, marks: int = 5) -> Axis:
-        """An axis around some values, with marks at round numbers."""
+        """An axis that covers `values`, with about `marks` ticks at round numbers."""
         low, high = _spread(values)
         rough = (high - low) / marks
         power = 10.0 ** math.floor(math.log10(rough))
@@ -44,13 +44,13 @@ class Axis(NamedTuple):
 
 
 def quality_chart(comparison: Comparison) -> str:
-    """The metric of every contestant, block by block."""
+    """The metric of every contestant, by block."""
     series = {name: result.by_block for name, result in comparison.contestants.items()}
     return _line_chart(series, f"{METRIC_NAMES[comparison.metric]} of each contestant, block by block")
 
 
 def gain_chart(comparison: Comparison) -> str:
-    """How much better than the frozen model, as the mean of the blocks so far."""
+    """The gain of every contestant over the frozen model, as the running mean over blocks."""
     better = sign(comparison.metric)
     frozen = comparison.contestants["frozen"].by_block
     series = {
@@ -78,7 +78,7 @@ def _line_chart(series: dict[str, list[float | None]], title: str) -> str:
 
 
 def cost_chart(comparison: Comparison) -> str:
-    """CPU seconds on a logarithmic scale against the metric."""
+    """The metric against CPU seconds on a logarithmic scale."""
     results = comparison.contestants
     timed = {name: result for name, result in results.items() if result.cpu_seconds > 0}
     powers = [math.log10(result.cpu_seconds) for result in timed.values()]
@@ -94,7 +94,7 @@ def cost_chart(comparison: Comparison) -> str:
         tip = f"{name}: {number(result.value)}, {seconds(result.cpu_seconds)} CPU seconds"
         dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="var(--{name})">'
         marks.append(f"{dot}<title>{escape(tip)}</title></circle>")
-        below = abs(y - 12 - level) < 16  # keep the name off the frozen line
+        below = abs(y - 12 - level) < 16  # keep the label off the line of "frozen"
         marks.append(_label(x, y + 22 if below else y - 12, name, "middle"))
     return _svg(marks, "CPU seconds against quality")
 
@@ -115,7 +115,7 @@ def _grid(across: Axis, down: Axis, title: str, spell: Callable[[float], str]) -
 
 
 def line(points: Sequence[tuple[float, float]], name: str) -> str:
-    """A line in the colour and dashes of a contestant."""
+    """An SVG polyline in the colour and dash pattern of a contestant."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dash = f' stroke-dasharray="{DASHES[name]}"' if DASHES.get(name) else ""
     return f'<polyline class="mark" stroke="var(--{escape(name)})"{dash} points="{path}"/>'

@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs nothing else."""
+"""A comparison as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAGE = """<!doctype html>
 
 
 def page(comparison: Comparison) -> str:
-    """The comparison as a self-contained HTML page: no scripts, no other files, light and dark.
+    """The comparison as a self-contained HTML page: no scripts or external files, with light and dark colours.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def page(comparison: Comparison) -> str:
 
 
 def cover(comparisons: Sequence[Comparison]) -> str:
-    """A page that leads to those of some comparisons, in folders that bear their names.
+    """An index page of several comparisons, linking to their pages in subfolders named after the data sets.
 
     Parameters
     ----------

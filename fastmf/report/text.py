@@ -1,4 +1,4 @@
-"""A comparison as a table for the terminal, and the words and numbers that all reports share."""
+"""A comparison as a plain-text table, and the labels and number formats shared by all reports."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NOTHING = "–"
 
 
 class Row(NamedTuple):
-    """One line of the table: a label and a cell per contestant."""
+    """One row of the table: a label and one cell per contestant."""
 
     label: str
     cells: list[str]
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 
 def rows(comparison: Comparison) -> list[Row]:
-    """The lines of the table."""
+    """The rows of the table."""
     results = list(comparison.contestants.values())
 
     def row(label: str, cell: Callable[[Outcome], str], detail: bool = False) -> Row:
@@ -80,7 +80,7 @@ def rows(comparison: Comparison) -> list[Row]:
 
 
 def table(comparison: Comparison) -> str:
-    """The comparison as text of fixed width.
+    """The comparison as a fixed-width text table.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def table(comparison: Comparison) -> str:
 
 
 def describe(comparison: Comparison) -> str:
-    """What was run, in a line."""
+    """The settings of a comparison in one line."""
     return (
         f"{comparison.events:,} events, {comparison.blocks} blocks of {comparison.block_events:,} tested, "
         f"{count(len(comparison.seeds), 'seed')}, {comparison.factors} factors, recipe {comparison.preset}, "
@@ -111,7 +111,7 @@ def describe(comparison: Comparison) -> str:
 
 
 def summary(comparison: Comparison) -> str:
-    """The result in a sentence, or two where popularity wins."""
+    """The result in one sentence, or two if popularity wins."""
     update, popular = comparison.contestants["update"], comparison.contestants.get("popularity")
     times = number(update.speedup, ",.0f" if (update.speedup or 0) >= 10 else ".1f")
     if update.recovery is None:
@@ -124,31 +124,31 @@ def summary(comparison: Comparison) -> str:
 
 
 def doubt(comparison: Comparison) -> str:
-    """A remark where the gap between frozen and full, by which recovery divides, may be nothing at all."""
+    """A remark if the gap between frozen and full, the denominator of recovery, may be zero; else an empty string."""
     low, high = comparison.contestants["frozen"].difference_interval
     return " (a gap that is not clear of zero)" if low <= 0 <= high else ""
 
 
 def number(value: float | None, form: str = ".4f", unit: str = "") -> str:
-    """A number, or a dash where there is none."""
+    """A formatted number with its unit, or a dash for None."""
     return NOTHING if value is None else f"{value:{form}}{unit}"
 
 
 def percent(share: float | None) -> str:
-    """A share in percent, or a dash where there is none."""
+    """A share as a percentage, or a dash for None."""
     return NOTHING if share is None else f"{100 * share:,.0f} %"
 
 
 def count(size: int, noun: str) -> str:
-    """A number of things."""
+    """A number with its noun, in the plural unless 1."""
     return f"{size:,} {noun}{'' if size == 1 else 's'}"
 
 
 def interval(bounds: tuple[float, float], form: str = ".4f") -> str:
-    """Two bounds, or a dash where both are zero."""
+    """The two bounds of an interval, or a dash if both are zero."""
     return f"{bounds[0]:{form}}…{bounds[1]:{form}}" if any(bounds) else NOTHING
 
 
 def seconds(value: float) -> str:
-    """Seconds with as many digits as mean something."""
+    """Seconds with a sensible number of digits."""
     return "0" if value == 0 else f"{value:,.3f}" if value < 10 else f"{value:,.1f}"

@@ -1,4 +1,4 @@
-"""Jobs on the CPU: what hands arrays to compiled kernels, in pieces between which Ctrl-C is heard."""
+"""Jobs on the CPU: calls of compiled kernels, in chunks between which Ctrl-C is handled."""
 
 from fastmf.devices.cpu import compare, solve, steps
 

@@ -1,4 +1,4 @@
-"""Steps on events and sampled negatives, on the CPU."""
+"""Training on events and sampled negatives on the CPU."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ __all__ = ["compare", "compare_in_blocks"]
 
 @register("compare", "cpu")
 def compare(form: tuple[Any, ...], scope: int, workers: int, *args: Any) -> None:
-    """Train on runs of events, negatives being drawn from what is in `scope`; form = (shape, classes, listwise)."""
+    """Train on runs of events with negatives from `scope`; form = (shape, classes, listwise).
+
+    Other arguments are those of kernels/train/pairwise.py, ``epoch``.
+    """
     kernel = functools.partial(pairwise.epoch, *form, scope)
     launch(lambda: kernel(False), lambda: kernel(True), workers, *args)
 
 
 @register("compare in blocks", "cpu")
 def compare_in_blocks(form: tuple[Any, ...], workers: int, *args: Any) -> None:
-    """Train on blocks of events, negatives being drawn from the block's own items."""
+    """Train on blocks of events with negatives from the item band of each; form = (shape, classes, listwise).
+
+    Other arguments are those of kernels/train/pairwise.py, ``epoch_in_bands``.
+    """
     kernel = functools.partial(pairwise.epoch_in_bands, *form)
     launch(lambda: kernel(False), lambda: kernel(True), workers, *args)

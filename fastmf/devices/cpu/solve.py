@@ -1,4 +1,4 @@
-"""Solves and Gram matrices on the CPU."""
+"""Least-squares solves and Gram matrices on the CPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastmf.plan import pieces
 
 __all__ = ["correct", "gram_of", "solve"]
 
-_PIECE = 5e7  # nanoseconds, about, that a worker is busy between two chances for Ctrl-C: kernels hear none
+_PIECE = 5e7  # nanoseconds of work per worker and kernel call, between which Ctrl-C is handled
 _NO_TARGETS, _NO_SHARES = np.empty(0, np.float32), np.empty(0)
 
 
@@ -26,7 +26,19 @@ def solve(
 ) -> float:
     """Solve rows of the first of two tables in place; returns the summed loss of their events before.
 
-    `missed` is the Gram matrix of the other table, float64, its upper triangle; None where nothing is missing.
+    Parameters
+    ----------
+    shape : Shape
+    tables : (Image, Image)
+        The table to solve and the table of the other side.
+    equations : Equations
+    missed : float64[width, width], optional
+        The Gram matrix of the other table (upper triangle); None without unobserved pairs.
+    run : Run
+
+    Returns
+    -------
+    float
     """
     solver, mean, threads, gram_change, seen = run
     seen = tables[1].head(0) if seen is None else seen
@@ -64,7 +76,7 @@ def solve(
 
 
 def _work(form: als.Form, steps: int) -> tuple[float, float]:
-    """The nanoseconds, about, that a row takes and that each of its events takes."""
+    """The approximate time in nanoseconds per row, and per event."""
     width = form.shape.width
     if form.method == als.CHOLESKY:
         return 0.2 * width**3, 0.05 * width**2 + 0.3 * als.STEPS_ON_FRESH * width
@@ -75,7 +87,7 @@ def _work(form: als.Form, steps: int) -> tuple[float, float]:
 
 
 def _scratch(form: als.Form, workers: int, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of lanes, a matrix, and columns for each worker."""
+    """Work arrays of all workers: lanes, matrices, transposed rows; see als.solve_row."""
     size, width = form.shape.size, form.shape.width
     strips = -(-int(np.diff(bounds).max(initial=1)) // 16) * (size + 2) if form.method == als.EALS else 1
     return (
@@ -87,7 +99,21 @@ def _scratch(form: als.Form, workers: int, bounds: np.ndarray) -> tuple[np.ndarr
 
 @register("gram", "cpu")
 def gram_of(shape: Shape, rows: np.ndarray, shares: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
-    """The Gram matrix of some rows, float64[width, width], its upper triangle; row r counts shares[r] times."""
+    """The Gram matrix of `rows`, weighted by `shares`; float64[width, width], upper triangle.
+
+    Parameters
+    ----------
+    shape : Shape
+    rows : float32 or float16[count, width]
+    shares : float64[count], optional
+        By default 1 for every row.
+    threads : int
+
+    Returns
+    -------
+    float64[width, width]
+        Bitwise equal for any number of threads.
+    """
     sums = np.empty((gram.PARTS, shape.width, shape.width))
     room = aligned(gram.PARTS * 4, shape.width).reshape(gram.PARTS, 4, shape.width)
     step = _rows_of_gram(shape, threads) // gram.PARTS // 4 * 4 + 4
@@ -110,7 +136,19 @@ def gram_of(shape: Shape, rows: np.ndarray, shares: np.ndarray | None = None, th
 def correct(
     shape: Shape, table: np.ndarray, rows: np.ndarray, shares: np.ndarray, sign: float, matrix: np.ndarray
 ) -> None:
-    """Add some rows of a table to a Gram matrix with sign 1, take them away with -1; the upper triangle, in place."""
+    """Add (sign 1) or subtract (sign -1) rows of a table in a Gram matrix, in place.
+
+    Parameters
+    ----------
+    shape : Shape
+    table : float32 or float16[rows, width]
+    rows : int32[m]
+    shares : float64[m]
+        The weights of the rows.
+    sign : float
+    matrix : float64[width, width]
+        Its upper triangle is changed.
+    """
     kernel, room, step = gram.correct(shape), aligned(1, shape.width), _rows_of_gram(shape)
     for first in range(0, rows.size, step):
         some = slice(first, first + step)
@@ -118,5 +156,5 @@ def correct(
 
 
 def _rows_of_gram(shape: Shape, threads: int = 1) -> int:
-    """How many rows a Gram matrix takes in between two chances for Ctrl-C."""
+    """The number of rows added to a Gram matrix per kernel call."""
     return max(1, int(_PIECE * threads / (0.2 * shape.width**2)))

@@ -1,4 +1,4 @@
-"""Steps on events that have a value each, on the CPU."""
+"""Gradient steps for pointwise losses on the CPU."""
 
 from __future__ import annotations
 
@@ -15,16 +15,30 @@ from fastmf.plan import Plan
 
 __all__ = ["measure", "minibatches", "steps"]
 
-_CHUNK = 1 << 26  # factors, events times width, between two chances for Ctrl-C: kernels hear none
+_CHUNK = 1 << 26  # events times width per kernel call, between which Ctrl-C is handled
 
 
 @register("steps", "cpu")
 def steps(
     working: Any, plan: Plan, objective: Any, movable: dict[str, int], order: np.ndarray | None, threads: int
 ) -> float:
-    """One pass over a plan, a step per event; returns the summed loss, each event measured before its step.
+    """One pass over a plan, one step per event; returns the summed loss, each event measured before its own step.
 
-    `order` is that of the blocks; stratum after stratum, as they are listed, by default.
+    Parameters
+    ----------
+    working : WorkingSet
+        Trained in place.
+    plan : Plan
+    objective : Objective
+    movable : dict of str to int
+        Rows below these are written.
+    order : int array, optional
+        The order of the blocks; by default stratum by stratum, as listed.
+    threads : int
+
+    Returns
+    -------
+    float
     """
     shape, classes, flight = working.shape, objective.classes, plan.in_flight
     sums = np.zeros(len(plan.bounds) - 1)
@@ -51,7 +65,7 @@ def steps(
 
 @register("minibatches", "cpu")
 def minibatches(working: Any, events: Events, objective: Any, movable: dict[str, int], batch_size: int) -> float:
-    """One pass over events in their order, a step per batch; returns the summed loss."""
+    """One pass over events in order, one step per batch of `batch_size`; returns the summed loss."""
     shape, sides = working.shape, []
     for side in SIDES:
         count = len(working.now[side].factors)
@@ -70,7 +84,7 @@ def minibatches(working: Any, events: Events, objective: Any, movable: dict[str,
 
 @register("measure", "cpu")
 def measure(working: Any, events: Events, objective: Any) -> float:
-    """The summed loss of events, moving nothing."""
+    """The summed loss of events; no row is changed."""
     kernel = pointwise.measure(working.shape, objective.classes[:1])
     now = *working.now["users"], *working.now["items"]
     pieces = events.pieces(_CHUNK // working.shape.width)

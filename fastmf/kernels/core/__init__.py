@@ -1,1 +1,1 @@
-"""What all kernels are made of: rows as vectors, values as methods, launches, random numbers."""
+"""Foundations of all kernels: rows as SIMD vectors, the bridge to values, parallel launches, random numbers."""

@@ -1,8 +1,8 @@
-"""Borrowed arrays: what kernels hand to the functions they call.
+"""Borrowed arrays: views without reference counting, passed by kernels to the functions they call.
 
-Numba counts a reference, atomically, for every array that a call is handed, even where the call is inlined: as dear as
-a look-up or a step. A borrowed array is its address and the bytes from row to row, and nobody counts it. The kernel
-holds the array meanwhile. There are no bounds, and so no checks of them.
+Numba increments an atomic reference count for every array passed to a call, even an inlined one, at a cost comparable
+to a hash look-up or a gradient step. A borrowed array is a plain struct of the data address and the row stride in bytes
+and is not reference-counted; the caller must keep the array alive. It has no shape, and access is not bounds-checked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BYTE, _INT = ir.IntType(8).as_pointer(), ir.IntType(32)
 
 
 class Borrowed(types.Type):
-    """The Numba type of a borrowed array of one or two dimensions, with no gaps between the elements of a row."""
+    """Numba type of a borrowed array of one or two dimensions whose rows are contiguous."""
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
@@ -39,12 +39,12 @@ def _make(context: Any, builder: Any, borrowed: Borrowed, data: Any, stride: Any
 
 @intrinsic
 def borrow(typing: Any, array: Any) -> Any:
-    """A borrowed array."""
+    """A borrowed view of a NumPy array."""
     borrowed = Borrowed(array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         layout = context.make_array(array)(context, builder, arguments[0])
-        if array.ndim == 1 and array.layout == "C":  # a constant, which compiles to an address mode
+        if array.ndim == 1 and array.layout == "C":  # a constant stride is folded into the addressing mode
             stride = ir.IntType(64)(context.get_abi_sizeof(context.get_data_type(array.dtype)))
         else:
             stride = builder.extract_value(layout.strides, 0)
@@ -55,7 +55,7 @@ def borrow(typing: Any, array: Any) -> Any:
 
 @intrinsic
 def row_of(typing: Any, array: Any, row: Any) -> Any:
-    """A row of a borrowed array as one of one dimension."""
+    """Row `row` of a two-dimensional borrowed array, as a one-dimensional borrowed array."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found = address(context, builder, array, *arguments, ir.IntType(64)(0))
@@ -68,7 +68,7 @@ def row_of(typing: Any, array: Any, row: Any) -> Any:
 
 @intrinsic
 def borrow_at(typing: Any, address: Any, dtype: Any, width: Any) -> Any:
-    """The borrowed array of `dtype` at an address, `width` elements a row."""
+    """A borrowed array of `dtype` at a memory address, with rows of `width` contiguous elements."""
     borrowed = Borrowed(dtype.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -81,7 +81,7 @@ def borrow_at(typing: Any, address: Any, dtype: Any, width: Any) -> Any:
 
 @intrinsic
 def narrow(typing: Any, array: Any, width: Any) -> Any:
-    """The same memory as rows of `width` elements; the rows of the array must have no gaps between them."""
+    """The same memory as rows of `width` elements; the array must be contiguous."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         view = cgutils.create_struct_proxy(array)(context, builder, value=arguments[0])
@@ -92,7 +92,7 @@ def narrow(typing: Any, array: Any, width: Any) -> Any:
 
 
 def address(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: Any) -> Any:
-    """The address of an element of an array, borrowed or not, as LLVM sees it."""
+    """LLVM pointer (to bytes) to element [row, column] of a NumPy or borrowed array."""
     view = (
         cgutils.create_struct_proxy(kind)(context, builder, value=array)
         if isinstance(kind, Borrowed)
@@ -105,7 +105,7 @@ def address(context: Any, builder: Any, kind: Any, array: Any, row: Any, column:
 
 
 def _pointer(context: Any, builder: Any, kind: Borrowed, array: Any, place: Any) -> Any:
-    """`place` is a number, or a row and a column."""
+    """Typed pointer to an element; `place` is an index, or a (row, column) tuple."""
     row, column = (place, ir.IntType(64)(0)) if place.type == ir.IntType(64) else cgutils.unpack_tuple(builder, place)
     found = address(context, builder, kind, array, row, column)
     return builder.bitcast(found, context.get_data_type(kind.dtype).as_pointer())
@@ -143,7 +143,7 @@ def _setitem(array, place, value):
 
 
 def _fetchers(write: int) -> tuple[Any, Any]:
-    """What lets the processor fetch the line of an element, or all lines of a row of so many float32 numbers."""
+    """Two prefetch intrinsics: for the cache line of an element, and for a whole row of `width` float32 numbers."""
 
     def fetch(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: int) -> None:
         found = address(context, builder, kind, array, row, ir.IntType(64)(column))
@@ -177,4 +177,4 @@ def _fetchers(write: int) -> tuple[Any, Any]:
 prefetch, prefetch_row = _fetchers(write=0)
 prefetch_write, prefetch_write_row = _fetchers(
     write=1
-)  # to be written: other cores that have the line lose it at once, not at the write
+)  # prefetch for writing: invalidates the line in other cores' caches ahead of the store

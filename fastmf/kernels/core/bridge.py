@@ -1,13 +1,14 @@
-"""What kernels and values have to know of each other: the method bridge, and the key of the kernel cache.
+"""The bridge between kernels and user-defined values (losses, optimizers, ...), JIT compilation, and its disk cache.
 
-``slope(loss, score, target)`` inside a kernel means the plain method ``slope`` of the class of `loss`. That is the
-only meta-programming in fastmf. Losses, optimizers and regularizers never import Numba; kernels never import them.
-(Calls are functions, not methods, because Numba drops the receiver of a method when it is a NamedTuple without fields.)
+Inside a kernel, ``slope(loss, score, target)`` calls the plain Python method ``slope`` of the class of `loss`, compiled
+by Numba. This is the only meta-programming in fastmf: losses, optimizers and regularizers never import Numba, and
+kernels never import them. (Calls are written as functions because Numba drops the receiver of a method call if it is a
+NamedTuple without fields.)
 
-Numba's disk cache keys a kernel on its signature, bytecode and closure cells. It does not see JIT options, nor edits in
-callees, globals or value classes, and would serve stale machine code. Every kernel is therefore built in a factory with
-a closure cell `stamp`, which names the sources of this folder, the options and the files of the value classes of the
-call and of their bases. (What a value imports from elsewhere is not seen.)
+Numba's disk cache keys a kernel on its signature, bytecode and closure cells. It ignores JIT options and changes in
+callees, globals or value classes, and would load stale machine code. Every kernel is therefore built by a factory
+function with a closure variable `stamp`: a hash of all kernel sources, the JIT options, and the source files of the
+value classes and their bases. (Modules imported by a value class are not tracked.)
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from fastmf.protocols import compiled_methods
 
 
 def _method(value: Any, name: str) -> Any:
-    """The plain method of a value's class, without annotations: Numba would hold them against us."""
+    """The plain function behind a method of a value's class, without annotations, which Numba would reject."""
     if not isinstance(value, types.BaseNamedTuple):
         return None
     method = getattr(value.instance_class, name)
@@ -39,7 +40,7 @@ def _method(value: Any, name: str) -> Any:
 
 
 def _bridged(name: str, parameters: tuple[str, ...]) -> Callable[..., Any]:
-    """A function that kernels may call: it compiles the method of that name of its first argument's class."""
+    """A function callable from kernels: it compiles the method of that name of the class of its first argument."""
 
     def call(value: Any, *arguments: Any) -> Any:
         return getattr(value, name)(*arguments)
@@ -54,7 +55,7 @@ def _bridged(name: str, parameters: tuple[str, ...]) -> Callable[..., Any]:
     return call
 
 
-# One function for each compiled method of the protocols, such as value, slope, inverse_link, step, pull.
+# One function per compiled method of the protocols: value, slope, inverse_link, step, gradient, ...
 globals().update({name: _bridged(name, parameters) for name, parameters in compiled_methods().items()})
 
 
@@ -68,10 +69,10 @@ def _kernel_sources() -> str:
 
 @functools.cache
 def _class_source(kind: type) -> str | None:
-    """A digest of the files that define a value class, or None where no other process could find the class in a cache.
+    """The qualified name of a value class and a hash of its source files; None if it must not be cached.
 
-    Classes that cannot be imported (of a script, a function, an interactive session) are pickled by value, and never
-    equal to themselves in the next process.
+    A class that cannot be imported (defined in a script, a function or an interactive session) is pickled by value, and
+    is not equal to itself in another process.
     """
     importable = getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
     if kind.__module__ == "__main__" or not importable:
@@ -87,7 +88,7 @@ def _class_source(kind: type) -> str | None:
 
 
 def stamp(*classes: type, parallel: bool = False) -> str | None:
-    """The cache key of a kernel called with values of these classes; None where it must not be cached."""
+    """The cache key of a kernel specialised on these value classes; None if it must not be cached."""
     sources = [_class_source(kind) for kind in classes]
     if None in sources:
         return None
@@ -106,7 +107,7 @@ def _warn_uncached() -> None:
 
 
 class _Notice(event.Listener):
-    """Says once in a process that compilation has begun: it takes seconds, and silence would look like a hang."""
+    """Prints a message, once per process, when the first compilation starts: it takes seconds."""
 
     def __init__(self) -> None:
         self._told = False
@@ -127,14 +128,14 @@ def _announce_compilation() -> None:
 
 
 def jit(key: str | None, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """``njit`` with the options of every kernel: no fast-math flag, no GIL, cached unless `key` is None."""
+    """``njit`` with the options of every kernel: no fast-math, GIL released, cached on disk unless `key` is None."""
     _announce_compilation()
 
     def compile_later(function: Callable[..., Any]) -> Any:
         options = {"nogil": True, "parallel": parallel, "error_model": "numpy"}
         if key is None:
             return njit(**options)(function)
-        # An index of its own for every key: an index that names a class of somebody else's cannot be read without it.
+        # A cache index per key: an index that refers to a user's class cannot be unpickled where that class is missing.
         function.__qualname__ = f"{function.__name__}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         try:
             return njit(cache=True, **options)(function)
@@ -148,10 +149,10 @@ def jit(key: str | None, parallel: bool = False) -> Callable[[Callable[..., Any]
 
 
 def entry_point(kernel: Any, *examples: Any) -> Callable[..., Any]:
-    """The compiled code of a kernel for arguments of these types, called without dispatch.
+    """The compiled function of a kernel for arguments of the types of `examples`, called without type dispatch.
 
-    Dispatch finds the types of all arguments anew in every call, which takes longer than one event. The caller vouches
-    for the types.
+    Numba's dispatcher infers the types of all arguments at every call, which takes longer than learning one event. The
+    caller is responsible for passing arguments of exactly these types.
     """
     signature = tuple(typeof(example) for example in examples)
     kernel.compile(signature)

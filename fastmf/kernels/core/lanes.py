@@ -1,15 +1,15 @@
 """Lanes: a row of factors as one SIMD vector.
 
-``Lanes(width, size)`` holds `width` float32 numbers in one LLVM vector; the first `size` of them count, the rest is
-padding that is zero and stays zero. Kernels and values write
+``Lanes(width, size)`` is a Numba type of `width` float32 numbers in one LLVM vector. The first `size` lanes are in use;
+the others are padding, which is and stays zero. Usage in kernels and value methods:
 
-    p = load(table, u, 0, width, size)        # one row of a table, as lanes
-    score = (p * q).total()
-    p = p - rate * gradient                   # lanes with lanes, or with a number
+    p = load(table, u, 0, width, size)        # row u of a table
+    score = (p * q).total()                   # dot product
+    p = p - rate * gradient                   # element-wise, with lanes or a scalar
     store(table, u, 0, p)
 
-No fast-math flag is used: a sum is a fixed tree, so that serial and parallel code give the same bits.
-:class:`Row` has the same operations in plain Python.
+Fast-math flags are not used: sums are evaluated as a fixed tree, so that serial and parallel code give bitwise equal
+results. :class:`Row` implements the same operations in plain Python.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _INT = ir.IntType(32)
 
 
 class Lanes(types.Type):
-    """The Numba type of a row: `width` float32 lanes, `size` of them in use."""
+    """Numba type of a row: `width` float32 lanes, of which `size` are in use."""
 
     def __init__(self, width: int, size: int) -> None:
         self.width = width
@@ -99,7 +99,7 @@ for _operation, _instruction in (
 
 @intrinsic
 def fma(typing: Any, lanes: Any, factor: Any, added: Any) -> Any:
-    """``lanes * factor + added`` with a single rounding; the others are lanes too, or numbers."""
+    """Fused multiply-add ``lanes * factor + added``, element-wise; `factor` and `added` are lanes or scalars."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(_FLOAT, lanes.width)
@@ -133,7 +133,7 @@ def _rsqrt_method(self):
 
 @intrinsic
 def single(typing: Any, number: Any) -> Any:
-    """A number as a row of one lane."""
+    """A float32 scalar as a row of one lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return broadcast(builder, arguments[0], 1)
@@ -150,7 +150,7 @@ def part_of(builder: Any, vector: Any, start: int, count: int) -> Any:
 
 
 def _tree_sum(builder: Any, vector: Any, width: int) -> Any:
-    """Chunks of 16 lanes are added from the left, the 16 (or fewer) that remain by halving."""
+    """The sum of all lanes: chunks of 16 are added left to right, the remaining 16 (or fewer) by recursive halving."""
     whole = -(-width // 16) * 16 if width > 16 else 1 << (width - 1).bit_length()
     if whole > width:
         zero = ir.Constant(vector.type, [0.0] * width)
@@ -215,20 +215,20 @@ def _row_pointer(context: Any, builder: Any, kind: Any, table: Any, row: Any, st
 
 
 def _half(table_type: Any) -> bool:
-    """Whether the table stores half precision, as the bit patterns of float16 (uint16)."""
+    """Whether the table stores float16 numbers (as bit patterns, uint16) rather than float32."""
     if table_type.dtype not in (types.float32, types.uint16):
         raise TypingError(f"lanes are kept in float32 or uint16 tables, not {table_type}")
     return bool(table_type.dtype == types.uint16)
 
 
 def _alignment(width: int, start: int, itemsize: int) -> int:
-    """Tables start on 64 bytes and a whole row is a multiple of its width: its lowest bit is the alignment."""
+    """The alignment of a load in bytes: tables are 64-byte aligned, and so are rows to their largest power of two."""
     return min(64, (width * itemsize) & -(width * itemsize)) if start == 0 else itemsize
 
 
 @intrinsic(prefer_literal=True)
 def load(typing: Any, table: Any, row: Any, start: Any, width: Any, size: Any) -> Any:
-    """Lanes ``table[row, start:start + width]``; `start`, `width` and `size` are compile-time constants."""
+    """Lanes from ``table[row, start:start + width]``; `start`, `width` and `size` are compile-time constants."""
     if not all(isinstance(number, types.IntegerLiteral) for number in (start, width, size)):
         return None
     half = _half(table)
@@ -246,7 +246,7 @@ def load(typing: Any, table: Any, row: Any, start: Any, width: Any, size: Any) -
 
 @intrinsic(prefer_literal=True)
 def store(typing: Any, table: Any, row: Any, start: Any, lanes: Any) -> Any:
-    """Write `lanes` to ``table[row, start:start + width]``."""
+    """Write `lanes` to ``table[row, start:start + width]``, rounded if the table is float16; `start` is a constant."""
     if not isinstance(start, types.IntegerLiteral):
         return None
     half = _half(table)
@@ -267,7 +267,7 @@ def store(typing: Any, table: Any, row: Any, start: Any, lanes: Any) -> Any:
 
 
 class Row(np.ndarray):
-    """Lanes in plain Python: a float32 array with the methods of a row, without padding.
+    """Pure-Python equivalent of lanes: a float32 array with the same methods, without padding.
 
     Examples
     --------

@@ -1,8 +1,9 @@
-"""The one place where parallel kernels start.
+"""Launching parallel kernels: the only place that does.
 
-Two Python threads that launch at once abort the process under Numba's `workqueue` layer, and a child forked after a
-launch is killed under GNU OpenMP. So launches are serialised, the thread count is set and restored around each, and a
-forked child, a single thread and small work run the serial compilation of the same body.
+Two Python threads that launch concurrently abort the process under Numba's `workqueue` threading layer, and a forked
+child is killed under GNU OpenMP if its parent has launched before. Launches are therefore serialised by a lock, the
+thread count is set and restored around each, and forked children, single-threaded calls and small inputs use the serial
+compilation of the same function.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def usable_threads(threads: int | None) -> int:
-    """How many threads a launch would use: as many as asked for, or as Numba may start, or one in a forked child."""
+    """The number of threads a launch would use: `threads` or Numba's limit, whichever is less; 1 in a forked child."""
     limit = int(numba.config.NUMBA_NUM_THREADS)
     return 1 if _forked else max(1, min(threads or limit, limit))
 
 
 def launch(serial: Callable[[], Any], parallel: Callable[[], Any], threads: int, *args: Any) -> Any:
-    """Run a kernel on `args`: ``serial()`` and ``parallel()`` give its two compilations, so that only one is made."""
+    """Call a kernel with `args`; ``serial()`` and ``parallel()`` return its two versions, and only one is compiled."""
     if threads <= 1 or _forked:
         return serial()(*args)
     kernel = parallel()
@@ -53,7 +54,7 @@ def _on(threads: int, kernel: Any, args: tuple[Any, ...]) -> Any:
 
 
 def parallel_map(work: Callable[[_T], _R], parts: Sequence[_T], threads: int) -> list[_R]:
-    """``work(part)`` for every part, on several threads where there are; for kernels without threads of their own."""
+    """``[work(part) for part in parts]``, in a thread pool if `threads` > 1; `work` must launch no parallel kernel."""
     if threads <= 1 or _forked:
         return [work(part) for part in parts]
     with ThreadPoolExecutor(threads) as pool:

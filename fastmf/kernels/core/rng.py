@@ -1,6 +1,6 @@
-"""Randomness as a hash of (seed, stream, position, draw): no state, and the same for any number of threads.
+"""Counter-based random numbers: a stateless hash of (seed, stream, position), independent of the number of threads.
 
-Reference: Steele, Lea, Flood (2014), Fast Splittable Pseudorandom Number Generators (the finaliser of SplitMix64).
+Reference: Steele, Lea, Flood (2014), Fast Splittable Pseudorandom Number Generators (the SplitMix64 finaliser).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 
 @njit
 def mix(number):
-    """Scramble 64 bits: every bit of the result depends on every bit of `number`."""
+    """The SplitMix64 finaliser: a bijective hash of a uint64."""
     number = (number ^ (number >> np.uint64(30))) * _FIRST
     number = (number ^ (number >> np.uint64(27))) * _SECOND
     return number ^ (number >> np.uint64(31))
@@ -29,5 +29,5 @@ def draw(seed, stream, position):
 
 @njit
 def uniform(bits):
-    """A float32 in [0, 1) from 64 random bits."""
+    """A float32 in [0, 1) from the upper 24 of 64 random bits."""
     return np.float32(bits >> np.uint64(40)) * np.float32(2.0**-24)

@@ -1,4 +1,4 @@
-"""The shape of rows: what kernels are compiled for."""
+"""The row layout that kernels are compiled for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from numba.extending import register_jitable
 
 
 class Shape(NamedTuple):
-    """What a kernel is compiled for: factors, padded width, floats of memory a row, and whether biases move."""
+    """Compile-time parameters of a kernel.
+
+    Attributes
+    ----------
+    size : int
+        Number of factors.
+    width : int
+        Factors per stored row: `size` rounded up to a multiple of 16.
+    memory : int
+        Optimizer memory per row, in float32 numbers; at least 1.
+    biases : bool
+        Whether biases are trained.
+    """
 
     size: int
     width: int
@@ -18,10 +30,10 @@ class Shape(NamedTuple):
 
 @register_jitable
 def record_width(memory: int) -> int:
-    """Floats in a record: the bias and the memory of its row, padded to 8 bytes."""
+    """The number of float32 values in a record (the bias and the optimizer memory of a row), padded to 8 bytes."""
     return -(-(1 + memory) // 2) * 2
 
 
 def shape_of(factors: int, solver: Any, biases: bool) -> Shape:
-    """The shape of rows of so many factors under a solver."""
+    """The shape of rows with `factors` factors under a solver."""
     return Shape(factors, -(-factors // 16) * 16, max(1, solver.state(factors)), biases)

@@ -1,1 +1,1 @@
-"""Scores and ranks: top-k, its 8-bit copy, kept lists, ranks for metrics."""
+"""Scoring and ranking: exact top-k search, its 8-bit quantized scan, renewal of kept lists, ranks for metrics."""

@@ -1,15 +1,15 @@
-"""The best rows of few queries, exactly, by way of an 8-bit copy of the rows.
+"""Exact top-k search for few queries, pruned by upper bounds from an 8-bit quantized copy of the rows.
 
-One query alone takes as long as reading all rows does. So it reads the copy, a quarter as much,
+A single query is limited by memory bandwidth. It therefore scans the quantized copy, a quarter of the size,
 
     q_r = step[r] * code[r] + e_r,    p = s * c + d
 
-and the true row only where the score can pass the limit, since by Cauchy and Schwarz
+and reads an original row only if its score may exceed the k-th best, by the Cauchy-Schwarz bound
 
-    p . q_r <= s * step[r] * (c . code[r]) + |p| * slack[r],    slack[r] >= |e_r| + |d| |q_r| / |p|, and rounding
+    p . q_r <= s * step[r] * (c . code[r]) + |p| * slack[r],    slack[r] >= |e_r| + |d| |q_r| / |p| + rounding
 
-The product of the integers is exact. What passes is scored as everywhere (see tiles.py), so the lists have the same
-bits as those of topk.py. A bound that is not a number rules nothing out.
+The integer dot product is exact. Rows that pass are scored as in tiles.py, so that lists are bitwise equal to those of
+topk.py. A bound that is NaN excludes nothing.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rank.tiles import LANES, LONG, TILE, VECTOR, column, lowest, passes, shuffle, totals
 from fastmf.kernels.rank.topk import aligned_rows, bar_past, barred, finish, new_mask, sink
 
-STEPS = 127  # the largest code of a row
-# Beyond these float32 products overflow or underflow, and the bound is not one: such rows and queries rule nothing out.
+STEPS = 127  # the largest absolute code of a row
+# Beyond these, float32 products overflow or underflow and the bound is invalid: such rows and queries are not pruned.
 _SMALLEST_STEP, _LONGEST, _UNDERFLOW = np.float32(1e-30), 1e18, np.float32(4e-36)
 _CHUNK = 32
 
 
 def code_width(width: int) -> int:
-    """Codes in a row of `width` factors: padded so that whole vectors can be read."""
+    """The number of codes in a row of `width` factors, padded to whole vectors."""
     return -(-width // _CHUNK) * _CHUNK
 
 
 def _most(width: int) -> int:
-    """The largest code of a query: its product with a row's fits 32 bits."""
+    """The largest code of a query for which its dot product with a row fits 32 bits."""
     return min(2**15 - 1, 2**31 // (STEPS * width) - 1)
 
 
 @intrinsic(prefer_literal=True)
 def _products(typing: Any, point: Any, codes: Any, first: Any, width: Any) -> Any:
-    """Lane m: the product of 16-bit codes and row first + m of 8-bit ones, as float32."""
+    """Lane m: the dot product of 16-bit codes with row first + m of the 8-bit codes, as float32."""
     if not isinstance(width, types.IntegerLiteral):
         return None
     count, wide = width.literal_value, ir.VectorType(ir.IntType(32), _CHUNK)
@@ -67,7 +67,7 @@ def _products(typing: Any, point: Any, codes: Any, first: Any, width: Any) -> An
             for row in range(TILE):
                 product = builder.mul(part, read(builder, builder.gep(start, [LONG(row * count + chunk)]), 8))
                 even, odd = (shuffle(builder, product, product, list(range(n, _CHUNK, 2))) for n in (0, 1))
-                pairs = builder.add(even, odd)  # one instruction with the multiplication: pmaddwd
+                pairs = builder.add(even, odd)  # fused with the multiplication into pmaddwd
                 sums[row] = builder.add(sums[row], pairs) if chunk else pairs
         return builder.sitofp(totals(builder, sums, "add"), VECTOR)
 
@@ -76,14 +76,14 @@ def _products(typing: Any, point: Any, codes: Any, first: Any, width: Any) -> An
 
 @functools.cache
 def encode(shape: Shape) -> Any:
-    """The kernel that copies rows in 8 bits."""
+    """The kernel that quantizes rows to 8 bits."""
     return _encode(shape.size, shape.width, _most(shape.width), stamp())
 
 
 def _encode(size, width, most, stamp):
     @jit(stamp)
     def encode(rows, table, codes, steps, slack):
-        """codes[r], steps[r], slack[r] for some rows of a table."""
+        """Write codes[r], steps[r] and slack[r] for the rows `rows` of a table."""
         stamp  # noqa: B018 - the cache key, see bridge
         buffer, rest = aligned_rows(1, width), np.float64(width) ** 0.5 / most + 1e-5
         for n in range(rows.size):
@@ -117,7 +117,7 @@ def rank_few(shape: Shape) -> Any:
 def _rank_few(size, width, code_width, fields, most, stamp):
     @jit(stamp)
     def rank_few(queries, query_rows, rows, added, copy, candidates, n_candidates, shared, past, owners, best, scores):
-        """As topk.rank without `scale` and candidates; copy = (codes, steps, slack)."""
+        """As topk.rank without `scale`, for candidates 0 to `n_candidates` - 1; copy = (codes, steps, slack)."""
         stamp  # noqa: B018
         codes, steps, slack = copy
         points, coded = aligned_rows(1, width), np.zeros(code_width, np.int16)

@@ -1,10 +1,10 @@
-"""Places: how many scores of a row are not below a given one of them.
+"""Ranks of given items: the number of items of a row whose score is at least that of the item.
 
-    place(n) = |{j : s[r_n, j] >= s[r_n, c_n]}|
+    rank(n) = |{j : s[r_n, j] >= s[r_n, c_n]}|
 
-Sorting a row would cost more than counting, since few of its items are asked for; and the count puts every tie ahead.
-Scores are given, or made on the way as ``p_r . q_j + b_j``: then a block of rows meets a panel of items while this is
-in the nearest cache, and is done with as soon as no place can be among the first ones.
+Counting is cheaper than sorting each row, since only few items per row are asked for; ties count against the item.
+Scores are given, or computed on the fly as ``p_r . q_j + b_j``: a block of rows is scored against a panel of items that
+is in the L1 cache, and a row is abandoned as soon as none of its ranks can be within the limit of interest.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load
 from fastmf.kernels.rank.tiles import TILE, ones, reaches, strip
 
-BLOCK = 32  # rows of a worker
-PANEL = 64  # items that they meet at a time
+BLOCK = 32  # rows processed together by a worker
+PANEL = 64  # items scored at a time
 
 
 @functools.cache
 def count(parallel: bool) -> Any:
-    """The kernel that counts, for float32 or float64 scores."""
+    """The kernel that counts ranks in given scores, float32 or float64."""
     return _count(stamp(parallel=parallel), parallel)
 
 
 def _count(stamp, parallel):
     @jit(stamp, parallel)
     def count(scores, rows, columns, out):
-        """out[n] = the scores of row rows[n] that are not below the one in columns[n], itself included; no NaN is."""
+        """Write out[n], the number of scores in row rows[n] that are at least that in columns[n], itself included.
+
+        NaN scores are not counted.
+        """
         stamp  # noqa: B018 - the cache key, see bridge
         for n in prange(rows.size):
             row = scores[rows[n]]
@@ -46,18 +49,18 @@ def _count(stamp, parallel):
 
 @functools.cache
 def score_and_count(width: int, parallel: bool) -> Any:
-    """The kernel that scores and counts, for rows of so many lanes."""
+    """The kernel that scores and counts, for rows of `width` factors."""
     return _score_and_count(width, stamp(parallel=parallel), parallel)
 
 
 def _score_and_count(width, stamp, parallel):
     @jit(stamp, parallel)
     def score_and_count(points, items, biases, pairs, barred, most, own, out):
-        """own[n] = the score of pair n, and out[n] = how many that are not barred are not below it, itself included.
+        """Write own[n], the score of pair n, and out[n], its rank among the items that are not excluded.
 
-        pairs, barred = (starts, items): those of row q begin at starts[q], and starts[q + 1] is behind the last one.
-        Items fill whole tiles, biases[j // TILE, j % TILE] is -inf where there is none. A count above `most` and the
-        number of pairs of its row, which may tie, may be too low, but is still above that.
+        pairs, barred = (starts, items): those of row q are items[starts[q]:starts[q + 1]]; `barred` are the excluded
+        items. The number of items is padded to whole tiles, with bias biases[j // TILE, j % TILE] = -inf for padding.
+        Ranks greater than `most` plus the number of pairs of the row may be too low, but not as low as that.
         """
         stamp  # noqa: B018
         starts, asked = pairs
@@ -72,7 +75,7 @@ def _score_and_count(width, stamp, parallel):
                     j = asked[n]
                     own[n] = (point * load(items, j, 0, width, width)).total() + biases[j // TILE, j % TILE]
                     out[n] = 0
-                for b in range(bars[q], bars[q + 1]):  # they come off at once, and are counted later with all others
+                for b in range(bars[q], bars[q + 1]):  # subtracted here, since the main loop counts all items
                     j = hidden[b]
                     other = (point * load(items, j, 0, width, width)).total() + biases[j // TILE, j % TILE]
                     for n in range(starts[q], starts[q + 1]):

@@ -1,9 +1,9 @@
-"""Renewing best lists after some rows have changed, without looking at the rows that have not.
+"""Incremental renewal of top-k lists after some rows have changed, without reading the rows that have not.
 
-All that is not in a full list and has not changed ranks behind its last entry, the border. So the changed rows are
-scored against every query, those in a list are taken out of it, and those that rank before the border, or are it, come
-in: a list that is full again is exact. One that is not lacks a row that was behind the border, and is made anew. A list
-that was short held all there was, and is exact in any case.
+Every unchanged row outside a full list ranks behind the list's last entry, the border. Renewal therefore removes
+changed rows from the lists, scores the changed rows against every query, and inserts those that rank at or before the
+border. If the list is full again, it is exact. If not, it lacks a row from behind the border and must be recomputed. A
+list that was not full contained all admissible rows, and stays exact.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rank.tiles import TILE, at_least, lowest, strip
 from fastmf.kernels.rank.topk import PANEL, aligned_rows
 
-KEPT, RENEWED, LOST = 0, 1, 2  # what became of a list
+KEPT, RENEWED, LOST = 0, 1, 2  # outcome for a list
 
 
 @njit
 def _has(past, one, row):
-    """Whether row `one` of a log has had another row: see kernels/rows/log.py."""
+    """Whether row `one` of a log has an event with `row`; `past` as in topk.bar_past."""
     start, based, base, head, previous, column = past
     for place in range(start[one], start[one] + based[one]):
         if column[base[place]] == row:
@@ -40,7 +40,7 @@ def _has(past, one, row):
 
 @njit
 def _take_out(lists, scores, line, changed):
-    """Take the changed rows out of a list and close the gaps; returns how many are left."""
+    """Remove the changed rows from a list and close the gaps; returns the number of rows left."""
     left = 0
     for n in range(lists.shape[1]):
         row = lists[line, n]
@@ -53,7 +53,7 @@ def _take_out(lists, scores, line, changed):
 
 @njit
 def _let_in(lists, scores, line, row, score):
-    """Insert a row at its rank; the last one drops out of a full list."""
+    """Insert a row at its rank; the last entry of a full list is dropped."""
     place = lists.shape[1] - 1
     last = scores[line, place]
     if last > score or (last == score and 0 <= lists[line, place] < row):
@@ -69,17 +69,18 @@ def _let_in(lists, scores, line, row, score):
 
 @functools.cache
 def renew(shape: Shape, parallel: bool) -> Any:
-    """The kernel that renews lists."""
+    """The kernel that renews lists, see `_renew`."""
     return _renew(shape.size, shape.width, parallel, stamp(parallel=parallel))
 
 
 def _renew(size, width, parallel, stamp):
     @jit(stamp, parallel)
     def renew(queries, query_rows, rows, added, moved, changed, past, owners, lists, scores, fates):
-        """Let the `moved` rows (ascending) into the lists of queries, and take out those that are `changed`.
+        """Remove the rows marked in `changed` from the lists, and insert the `moved` rows (ascending) where they rank.
 
-        As in topk.rank, lists[n] and scores[n] are the best rows of row query_rows[n] of `queries`; `moved` are the
-        changed rows that are still there. Lists that come with a fate other than KEPT are left alone.
+        Queries, `owners` and `past` are as in topk.rank: lists[n] and scores[n] are the best rows of query n. `moved`
+        are the changed rows that still exist. fates[n] is written: KEPT (unchanged), RENEWED, or LOST (to be
+        recomputed); lists whose fate on entry is not KEPT are not updated.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         k = lists.shape[1]

@@ -1,4 +1,4 @@
-"""Scores of pairs, and what turns scores into predictions."""
+"""Predictions for pairs, norms and normalisation of rows, and conversion of top-k lists to ids and predictions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load
 from fastmf.kernels.core.shape import Shape
 
-SHORTEST, LONGEST = 2.0**-40, 2.0**40  # of rows whose squares and products float32 has with all their digits
+SHORTEST, LONGEST = 2.0**-40, 2.0**40  # norms whose squares and products neither overflow nor underflow in float32
 
 
 @functools.cache
 def predict(shape: Shape, loss: type) -> Any:
-    """The kernel that predicts the values of pairs."""
+    """The kernel that predicts pairs."""
     return _predict(shape.size, shape.width, stamp(loss))
 
 
 def _predict(size, width, stamp):
     @jit(stamp)
     def predict(users, items, user_rows, user_records, item_rows, item_records, mean, limits, loss, out):
-        """out[n] = the prediction for a pair of rows, within `limits`; a row of -1 is unknown and adds nothing."""
+        """Write out[n], the prediction for (users[n], items[n]), clipped to limits = (low, high).
+
+        A row of -1 is unknown and adds nothing to the score.
+        """
         stamp  # noqa: B018 - the cache key, see bridge
         low, high = limits
         for n in range(users.size):
@@ -44,14 +47,14 @@ def _predict(size, width, stamp):
 
 @functools.cache
 def lengths(shape: Shape) -> Any:
-    """The kernel that measures rows."""
+    """The kernel that computes the norms of rows."""
     return _lengths(shape.size, shape.width, stamp())
 
 
 def _lengths(size, width, stamp):
     @jit(stamp)
     def lengths(rows, out):
-        """out[r] = the Euclidean length of rows[r]; wrong for those outside SHORTEST to LONGEST."""
+        """Write out[r], the Euclidean norm of rows[r]; inaccurate for norms outside SHORTEST to LONGEST."""
         stamp  # noqa: B018
         for row in range(out.size):
             factors = load(rows, row, 0, width, size)
@@ -62,14 +65,14 @@ def _lengths(size, width, stamp):
 
 @functools.cache
 def directions(shape: Shape) -> Any:
-    """The kernel that brings rows of single precision to length 1."""
+    """The kernel that normalises float32 rows."""
     return _directions(shape.size, shape.width, stamp())
 
 
 def _directions(size, width, stamp):
     @jit(stamp)
     def directions(rows, out):
-        """out[r] = rows[r] by its length, or zeros where that is 0."""
+        """Write out[r], rows[r] divided by its Euclidean norm, or zeros if that is 0."""
         stamp  # noqa: B018
         for row in range(len(out)):
             square = 0.0
@@ -85,17 +88,16 @@ def _directions(size, width, stamp):
 
 @functools.cache
 def answer(loss: type) -> Any:
-    """The kernel that turns lists of rows and scores into ids and predictions."""
+    """The kernel that converts lists of rows and scores to ids and predictions."""
     return _answer(stamp(loss))
 
 
 def _answer(stamp):
     @jit(stamp)
     def answer(users, records, mean, loss, rows, values, keys, ids):
-        """values[n, m] = the prediction of score values[n, m] for user users[n], and ids[n, m] = keys[rows[n, m]].
+        """Replace scores values[n, m] by predictions for user users[n], and write ids[n, m] = keys[rows[n, m]].
 
-        A row of -1 stands for nothing and has id -1; where there are no keys, ids are left alone. Returns whether any
-        row was -1.
+        Row -1 is padding and has id -1. If `keys` is empty, `ids` is not written. Returns whether any row was -1.
         """
         stamp  # noqa: B018
         short = False

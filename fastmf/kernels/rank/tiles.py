@@ -1,8 +1,8 @@
-"""Tiles: the dot products of a query and sixteen rows at once, each with the very bits of ``(query * row).total()``.
+"""Tiles: dot products of a query with sixteen rows at once, each bitwise equal to ``(query * row).total()``.
 
-Products are added in the order of a total (see lanes.py), chunks of 16 lanes from the left and the rest by halving;
-only, sixteen such sums are halved together, which takes fifteen vector additions instead of sixty. So a query and a row
-have one score, whatever else is scored, and however often.
+Products are summed in the order of `total` (see lanes.py), chunks of 16 lanes left to right and then by halving, but
+the halving is done for sixteen sums together: fifteen vector additions instead of sixty. The score of a query and a row
+therefore does not depend on what else is scored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def shuffle(builder: Any, one: Any, other: Any, mask: list[int]) -> Any:
 
 
 def totals(builder: Any, sums: list[Any], add: str = "fadd") -> Any:
-    """The totals of sixteen vectors, as one: vectors n and n + half are halved into one that holds lanes of both."""
+    """The totals of sixteen vectors as one vector: pairs (n, n + half) are halved into one that holds lanes of both."""
     lanes = TILE
     while len(sums) > 1:
         half, apart = lanes // 2, len(sums) // 2
@@ -44,7 +44,7 @@ def totals(builder: Any, sums: list[Any], add: str = "fadd") -> Any:
 
 @intrinsic
 def strip(typing: Any, query: Any, address: Any) -> Any:
-    """Lane m: the dot product of a query and the m-th of sixteen float32 rows that follow each other at an address."""
+    """Lane m: the dot product of a query with the m-th of sixteen contiguous float32 rows at an address."""
     width = query.width
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -78,7 +78,7 @@ def column(typing: Any, records: Any, first: Any, width: Any) -> Any:
 
 
 def _compared(instruction: str, relation: str = ">") -> Any:
-    """The intrinsic that tells for which lanes of scores a number is passed: bit m for lane m."""
+    """An intrinsic that compares the lanes of `scores` with a number; bit m is the result of lane m."""
 
     @intrinsic
     def compare(typing: Any, scores: Any, limit: Any) -> Any:
@@ -91,14 +91,14 @@ def _compared(instruction: str, relation: str = ">") -> Any:
     return compare
 
 
-above = _compared("fcmp_ordered")  # NaN is not above
-passes = _compared("fcmp_unordered")  # NaN passes
-reaches = _compared("fcmp_ordered", ">=")  # NaN does not
+above = _compared("fcmp_ordered")  # false for NaN
+passes = _compared("fcmp_unordered")  # true for NaN
+reaches = _compared("fcmp_ordered", ">=")  # false for NaN
 
 
 @intrinsic
 def at_least(typing: Any, scores: Any, limits: Any) -> Any:
-    """Bit m: whether lane m of `scores` is not below that of `limits`; NaN is."""
+    """Bit m: whether lane m of `scores` is at least that of `limits`; false for NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         reached = builder.fcmp_ordered(">=", *arguments)
@@ -109,7 +109,7 @@ def at_least(typing: Any, scores: Any, limits: Any) -> Any:
 
 @intrinsic
 def lowest(typing: Any, bits: Any) -> Any:
-    """The place of the lowest bit set; there must be one."""
+    """The index of the lowest set bit; `bits` must not be 0."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
@@ -119,7 +119,7 @@ def lowest(typing: Any, bits: Any) -> Any:
 
 @intrinsic
 def ones(typing: Any, bits: Any) -> Any:
-    """How many bits are set."""
+    """The number of set bits."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])

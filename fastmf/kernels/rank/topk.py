@@ -1,11 +1,12 @@
-"""The best rows of each query, exactly: scores and selection in one pass over tiles of rows.
+"""Exact top-k search (maximum inner product), with scoring and selection fused in one pass over tiles of rows.
 
     score(q, r) = scale[r] * (p_q . q_r) + added[r]
 
-A block of queries meets 64 rows at a time, while these are in the nearest cache. A score is looked at only where it
-beats the k-th best that its query has so far, which is rare; only then is the query's mask asked whether the row is
-barred. The best so far are a heap with the worst on top, ordered by score and among equals by place, so that a list is
-the same whatever the blocks and threads. No memory grows with the number of queries: a worker keeps one block.
+A block of queries is scored against 64 rows at a time (a panel) while these are in the L1 cache. A score is examined
+only if it beats the query's k-th best so far, which is rare, and only then is the query's mask of excluded rows
+consulted. The best so far are kept in a binary heap with the worst at the root, ordered by score and, among equal
+scores, by row index, so that the result does not depend on block sizes or the number of threads. Memory does not grow
+with the number of queries: each worker holds one block.
 """
 
 from __future__ import annotations
@@ -22,36 +23,39 @@ from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rank.tiles import TILE, above, column, lowest, strip
 from fastmf.kernels.rows.sharing import fetch_add
 
-BLOCK = 64  # queries of a worker
-PANEL = 64  # rows that they meet at a time: a word of the mask
+BLOCK = 64  # queries processed together by a worker
+PANEL = 64  # rows scored at a time, one word of the mask
 
 
 @njit
 def aligned_rows(rows, width):
-    """An uninitialised float32 array that starts on 64 bytes, made in a kernel."""
+    """An uninitialised float32[rows, width] array aligned to 64 bytes, allocated inside a kernel."""
     raw = np.empty(rows * width + 16, np.float32)
     start = -(np.int64(raw.ctypes.data) >> 2) & 15
     return raw[start : start + rows * width].reshape((rows, width))
 
 
-# --- what is barred ------------------------------------------------------------------------------------------------
+# --- masks of excluded rows ---------------------------------------------------------------------------------------
 
 
 @njit
 def _bar(mask, row, candidates):
-    """Set the bit of a row: of its place among the candidates, if it is there."""
+    """Set the mask bit of a row: at its index among the candidates, if it is one."""
     place = row
     if candidates.size:
         place = np.int64(np.searchsorted(candidates, row))
         if place == candidates.size or candidates[place] != row:
             return
-    if place < mask.size << 6:  # where nothing may be returned, there is no mask either
+    if place < mask.size << 6:  # with no candidates the mask is empty
         mask[place >> 6] |= np.int64(1) << (place & 63)
 
 
 @njit
 def bar_past(mask, one, past, candidates):
-    """Bar what is in the log of row `one`: see kernels/rows/log.py."""
+    """Exclude the rows that row `one` of the log has events with; past = (start, based, base, head, previous, column).
+
+    See kernels/rows/log.py; `column` has the rows of the other side.
+    """
     start, based, base, head, previous, column = past
     for place in range(start[one], start[one] + based[one]):
         _bar(mask, np.int64(column[base[place]]), candidates)
@@ -63,25 +67,25 @@ def bar_past(mask, one, past, candidates):
 
 @njit
 def barred(mask, place):
-    """Whether the bit of a place is set."""
+    """Whether the mask bit of an index is set."""
     return mask[place >> 6] >> (place & 63) & 1
 
 
 @njit
 def new_mask(mask, shared, n_candidates):
-    """Bar what is barred for all, and the positions that fill the last panel up."""
+    """Initialise a mask with the bits excluded for all queries, and those beyond the last candidate."""
     for word in range(mask.size):
         mask[word] = shared[word] if shared.size else 0
     for place in range(n_candidates, mask.size << 6):
         mask[place >> 6] |= np.int64(1) << (place & 63)
 
 
-# --- the best so far -----------------------------------------------------------------------------------------------
+# --- heaps of the best so far --------------------------------------------------------------------------------------
 
 
 @njit
 def sink(heap, scores, line, size, place, score):
-    """Put a score where the worst was, and let it sink below what is worse."""
+    """Replace the root of a heap (its worst entry) by (place, score), and sift down."""
     hole = 0
     while True:
         child = 2 * hole + 1
@@ -101,7 +105,7 @@ def sink(heap, scores, line, size, place, score):
 
 @njit
 def _sort(heap, scores, line, size):
-    """Order a heap from the best to the worst."""
+    """Sort a heap from best to worst, in place."""
     for last in range(size - 1, 0, -1):
         place, score = heap[line, last], scores[line, last]
         heap[line, last], scores[line, last] = heap[line, 0], scores[line, 0]
@@ -110,7 +114,7 @@ def _sort(heap, scores, line, size):
 
 @njit
 def _offer(hits, found, start, line, top, best, best_scores):
-    """Let in the scores of a panel that `hits` names, as far as they still beat the limit; returns the new one."""
+    """Insert the scores of a panel named by `hits` as far as they beat the k-th best; returns the new k-th best."""
     limit = best_scores[line, 0]
     while hits:
         lane = lowest(hits)
@@ -124,7 +128,7 @@ def _offer(hits, found, start, line, top, best, best_scores):
 
 @njit
 def finish(best, best_scores, line, top, candidates):
-    """Order a query's heap, and turn positions into rows."""
+    """Sort a query's heap, and map candidate indices to rows."""
     _sort(best, best_scores, line, top)
     if candidates.size:
         for n in range(top):
@@ -137,7 +141,7 @@ def finish(best, best_scores, line, top, candidates):
 
 @functools.cache
 def rank(shape: Shape, half: bool, parallel: bool) -> Any:
-    """The kernel that finds the best candidates of each query, for tables in single or half precision."""
+    """The kernel that finds the best candidates of each query, for float32 or (`half`) float16 tables."""
     return _rank(shape.size, shape.width, record_width(shape.memory), half, parallel, stamp(parallel=parallel))
 
 
@@ -146,17 +150,18 @@ def _rank(size, width, fields, half, parallel, stamp):
     def rank(
         queries, query_rows, rows, scale, added, candidates, n_candidates, shared, past, owners, workers, best, scores
     ):
-        """Lists of the rows of highest score, best first, equal ones by row; short ones end in -1 and -inf.
+        """Write to `best` and `scores` the rows of highest score of each query, best first, ties in order of row.
 
-        Query n is row query_rows[n] of `queries`, or zero where that is -1. The candidates are rows 0 to
-        `n_candidates` - 1, or where there are any `candidates` these rows, ascending. `scale` (of queries too) and
-        `added` (its column 0) may be None. Barred for query n are the positions set in `shared`, 64 to a word, and what
-        row owners[n] (unless -1) has in the log `past`.
+        Lists that are not full are padded with row -1 and score -inf. Query n is row query_rows[n] of `queries`, or the
+        zero vector if that is -1. Candidates are rows 0 to `n_candidates` - 1 or, if `candidates` is not empty, these
+        rows in ascending order. `scale` (also applied to queries) and `added` (its column 0) may be None. Excluded for
+        query n are the candidate indices whose bits are set in `shared`, 64 per word, and the rows that row owners[n]
+        (unless -1) has in the log `past`, see `bar_past`.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         block = min(BLOCK, -(-query_rows.size // workers))
         top = min(best.shape[1], n_candidates)
-        taken = np.zeros(1, np.int64)  # blocks, by whichever worker is free: cores need not be equally fast
+        taken = np.zeros(1, np.int64)  # next block; dynamic scheduling, since cores may differ in speed
         for _ in prange(workers):
             points, panel = aligned_rows(block, width), aligned_rows(PANEL, width)
             found, scales, addends = (
@@ -214,7 +219,7 @@ def _rank(size, width, fields, half, parallel, stamp):
                                 tile = tile + load(addends, n, 0, TILE, TILE)
                             store(found, n, 0, tile)
                             hits |= above(tile, limit) << n * TILE
-                        hits &= ~masks[q, start // PANEL]  # a seen item is often a good one
+                        hits &= ~masks[q, start // PANEL]  # excluded last: seen items often have high scores
                         if hits:
                             limits[q] = _offer(hits, found, start, first + q, top, best, scores)
                 for q in range(first, first + count):

@@ -1,1 +1,1 @@
-"""Rows by id, by batch and by event: tables, hashing, grouping, the log."""
+"""Row storage: gather and scatter, id hash tables, grouping of events by row, the event log, synchronisation."""

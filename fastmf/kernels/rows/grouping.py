@@ -1,4 +1,4 @@
-"""Grouping: which rows a batch names, and its events row by row. Everything is O(events)."""
+"""Grouping events by row: local numbering, counting sort, and the block layout of a fit. All O(number of events)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def _localize(stamp):
     def localize(rows, marks, unique, local):
         """Number the distinct `rows` in order of first appearance.
 
-        ``unique[l]`` is the row with local number l and ``unique[local[e]] == rows[e]``. `marks` has a zero for every
-        row of the model, before and after. Returns how many are distinct.
+        Writes ``unique[l]``, the row with local number l, and `local`, such that ``unique[local[e]] == rows[e]``.
+        `marks` has an entry for every row of the model; it must be zero, and is zero again on return. Returns the
+        number of distinct rows.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         count = 0
@@ -40,7 +41,7 @@ def _localize(stamp):
 def _sum_up(stamp):
     @jit(stamp)
     def sum_up(values, bounds, tails, sums, tail_sums):
-        """sums[n] = that of values[bounds[n]:bounds[n + 1]], tail_sums[n] that of the last tails[n] of them."""
+        """Segment sums: sums[n] is that of values[bounds[n]:bounds[n + 1]], tail_sums[n] that of its last tails[n]."""
         stamp  # noqa: B018
         for n in range(sums.size):
             total, middle = 0.0, bounds[n + 1] - max(tails[n], 0)
@@ -57,7 +58,7 @@ def _sum_up(stamp):
 def _order_by(stamp):
     @jit(stamp)
     def order_by(keys, count, order, starts):
-        """A stable counting sort: ``keys[order]`` ascends, key k at ``order[starts[k]:starts[k + 1]]``."""
+        """Stable counting sort: ``keys[order]`` is ascending, and key k is at ``order[starts[k]:starts[k + 1]]``."""
         stamp  # noqa: B018
         starts[:] = 0
         for event in range(keys.size):
@@ -77,7 +78,7 @@ def _order_by(stamp):
 
 @njit
 def _block(user_band, item_band, bands):
-    """The block of two bands, ``(item_band - user_band) % bands * bands + user_band``; a stratum is `bands` of them."""
+    """The number of a block, ``(item_band - user_band) % bands * bands + user_band``: strata follow one another."""
     apart = np.int64(item_band) - np.int64(user_band)
     return (apart if apart >= 0 else apart + bands) * bands + user_band
 
@@ -85,7 +86,7 @@ def _block(user_band, item_band, bands):
 def _count_blocks(stamp):
     @jit(stamp)
     def count_blocks(users, items, user_band, item_band, bands, counts):
-        """counts[b] += how many of these events are in block b."""
+        """Add the number of these events in each block b to counts[b]."""
         stamp  # noqa: B018
         for event in range(users.size):
             counts[_block(user_band[users[event]], item_band[items[event]], bands)] += 1
@@ -96,11 +97,12 @@ def _count_blocks(stamp):
 def _arrange(stamp):
     @jit(stamp)
     def arrange(order, starts, users, events, user_band, item_band, bands, in_flight, bounds, arranged):
-        """Lay out the events of users[0] to users[1], which are whole bands: block by block, user by user within one.
+        """Write the events of users[0] to users[1] (whole user bands) block by block, sorted by user within a block.
 
-        Events ``order[starts[u]:starts[u + 1]]`` are those of user u, and ``bounds[b]`` is the start of block b. A
-        block is cut into `in_flight` parts of equal length, and its layout is the first of every part, the second of
-        every part, and so on; what the parts leave over comes last.
+        The events of user u are ``order[starts[u]:starts[u + 1]]``; the output `arranged`, (users, items, values,
+        weights), has block b from ``bounds[b]`` on. With ``in_flight > 1`` a block is cut into `in_flight` parts of
+        equal length, which are interleaved: the first event of each part, then the second of each, and so on; the
+        remainder follows at the end.
         """
         stamp  # noqa: B018
         _, items, values, weights = events
@@ -108,7 +110,7 @@ def _arrange(stamp):
         new_values, new_weights = borrow(arranged[2]), borrow(arranged[3])
         user_bands, item_bands, positions = borrow(user_band), borrow(item_band), borrow(order)
         part, stride = np.zeros(bands * bands, np.int64), np.full(bands * bands, in_flight)
-        place, left = bounds[:-1].copy(), (bounds[1:] - bounds[:-1]) // in_flight  # where the next event of a part goes
+        place, left = bounds[:-1].copy(), (bounds[1:] - bounds[:-1]) // in_flight  # of the current part
         for user in range(users[0], users[1]):
             for n in range(starts[user], starts[user + 1]):
                 if n + _AHEAD < order.size:
@@ -119,7 +121,7 @@ def _arrange(stamp):
                 event = np.int64(positions[n])
                 item = items[event]
                 block = _block(user_bands[user], item_bands[item], bands)
-                if left[block] == 0:  # the part is full: on to the next, or to what the parts leave over
+                if left[block] == 0:  # the part is full: continue with the next part, or with the remainder
                     part[block] += 1
                     place[block], left[block] = (
                         bounds[block] + part[block],
@@ -143,16 +145,16 @@ sum_up = _sum_up(stamp())
 
 
 class Numbering(NamedTuple):
-    """Numbers for rows in order of first appearance, which :func:`localize` may have begun.
+    """A numbering of rows in order of first appearance, possibly started by :func:`localize`.
 
     Attributes
     ----------
     marks : int32 array
-        The number of each row of the model plus 1, zero where it has none, and everywhere before and after.
+        The number of each row of the model plus 1; 0 for rows without a number, and for all rows before and after use.
     rows : int32 array
-        ``rows[n]`` has number n.
+        ``rows[n]`` is the row with number n.
     count : int64[1]
-        How many there are.
+        The number of rows numbered so far.
     """
 
     marks: np.ndarray
@@ -161,28 +163,28 @@ class Numbering(NamedTuple):
 
     @classmethod
     def of(cls, rows: np.ndarray, marks: np.ndarray, room: int) -> Numbering:
-        """Rows that have their numbers, and room for some that have none yet."""
+        """A numbering that begins with `rows`, with capacity for `room` more; writes `marks`."""
         known = np.empty(rows.size + room, np.int32)
         known[: rows.size] = rows
         marks[rows] = np.arange(1, rows.size + 1, dtype=np.int32)
         return cls(marks, known, np.array([rows.size]))
 
     def end(self) -> np.ndarray:
-        """All rows that have a number; there are no more to come."""
+        """The numbered rows; resets `marks` to zero."""
         rows = self.rows[: self.count[0]]
         self.marks[rows] = 0
         return rows
 
 
 def localize(rows: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct rows in order of first appearance (int32), and the place of every event's row among them (int32)."""
+    """The distinct rows in order of first appearance, and the index among them of each event's row (both int32)."""
     unique, local = np.empty(rows.size, np.int32), np.empty(rows.size, np.int32)
     count = _localize_kernel(rows, marks, unique, local)
     return unique[:count], local
 
 
 def order_by(keys: np.ndarray, count: int, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The stable order that sorts `keys`, integers below `count`, and the start of each key in it (int64).
+    """The stable order that sorts `keys`, integers in [0, count), and the start of each key in it (int64[count + 1]).
 
     The order is int64, or written to the array given.
     """

@@ -1,12 +1,12 @@
-"""Open addressing: from an id to its row number.
+"""Hash tables from ids to row numbers: open addressing with linear probing, grown incrementally.
 
-A table is an int64 array of pairs ``(key, row + 1)``, a power of two of them; ``row + 1 == 0`` marks a free pair and
--1 one whose id was taken back. Probing is linear. Int ids are their own keys. A text id has the hash of its UTF-8
-bytes as key, and equal keys are settled by comparing the bytes, which are kept end to end in `blob`, row `r` at
+A table is an int64 array of a power of two of slots ``(key, row + 1)``; ``row + 1`` is 0 in a free slot and -1 in a
+tombstone, the slot of a removed id. An int id is its own key. The key of a text id is a hash of its UTF-8 bytes; equal
+keys are resolved by comparing the bytes, which are concatenated in `blob`: those of row r are
 ``blob[offsets[r]:offsets[r + 1]]``.
 
-A table that fills up is never rebuilt at once: a table of twice the size takes over, and each later insertion carries
-`MIGRATION` pairs of the old table across. Meanwhile an id that the new table lacks is looked up in the old one.
+A full table is not rehashed at once: insertions go to a new table of twice the size, and each insertion also migrates
+`MIGRATION` slots of the old table. Until that is complete, ids not found in the new table are looked up in the old one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from fastmf.kernels.core.borrowed import borrow, prefetch
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.rng import mix
 
-MIGRATION = 8  # pairs carried per insertion: at a load of 1/2 or less, more than the 2 that would just do
+MIGRATION = 8  # slots migrated per insertion; at a load of at most 1/2, 2 would just suffice
 _AHEAD = 12  # keys between a prefetch and its use
 
 
 @njit
 def home(mask, key):
-    """The first slot to try for a key: a multiplicative hash, folded before and after so that all bits count."""
+    """The first slot to probe for a key: a multiplicative hash, with high and low halves folded before and after."""
     bits = np.uint64(key)
     bits = (bits ^ (bits >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64((bits ^ (bits >> np.uint64(32))) & np.uint64(mask))
@@ -32,7 +32,7 @@ def home(mask, key):
 
 @njit
 def last_slot(slots):
-    """The number of the last slot of a table, which is the mask of slot numbers; -1 where there is no table."""
+    """The index of the last slot of a table, which is the mask of slot indices; -1 for an empty array (no table)."""
     return np.int64(slots.size // 2 - 1)
 
 
@@ -48,12 +48,12 @@ def _same_text(blob, offsets, row, text, bounds, position):
     return True
 
 
-# Tables, texts and bounds are borrowed from here on; a table comes with its mask.
+# From here on tables, texts and bounds are borrowed arrays, and each table is passed with its mask.
 
 
 @njit
 def seek(slots, mask, slot, key):
-    """From `slot` on, the first slot that holds `key` or is free."""
+    """The first slot at or after `slot` that holds `key` or is free."""
     while True:
         row = slots[2 * slot + 1]
         if row == 0 or (slots[2 * slot] == key and row > 0):
@@ -63,7 +63,7 @@ def seek(slots, mask, slot, key):
 
 @njit
 def find(slots, mask, older, older_mask, key):
-    """The row of an int key in the table, or in the one that it is taking over from; -1 where there is none."""
+    """The row of an int key in the table or, during migration, in the older one; -1 if absent."""
     row = slots[2 * seek(slots, mask, home(mask, key), key) + 1] - 1
     if row < 0 and older_mask >= 0:
         row = older[2 * seek(older, older_mask, home(older_mask, key), key) + 1] - 1
@@ -92,7 +92,7 @@ def _put(slots, mask, key, row):
 
 @njit
 def _bury(slots, mask, key, row):
-    """Take a row out of a table, if it is there; the slot stays taken so that later probes pass over it."""
+    """Replace the slot of a row by a tombstone, if the row is in the table, so that later probes continue past it."""
     if mask < 0:
         return
     slot = home(mask, key)
@@ -106,9 +106,9 @@ def _bury(slots, mask, key, row):
 def _lookup(stamp):
     @jit(stamp)
     def lookup(slots, older, keys, rows):
-        """rows[p] = the row of the int id keys[p], or -1; returns how many are unknown.
+        """Write rows[p], the row of the int id keys[p] or -1 if unknown; returns the number of unknown ids.
 
-        The home slots of all keys are read first, without a branch that would often be guessed wrong.
+        A first branch-free pass probes the home slot of every key, since branches would often be mispredicted.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
@@ -131,7 +131,7 @@ def _lookup(stamp):
 def _lookup_text(stamp):
     @jit(stamp)
     def lookup_text(slots, older, keys, text, bounds, blob, offsets, rows):
-        """The same for text ids with hashes `keys` and bytes ``text[bounds[p]:bounds[p + 1]]``."""
+        """As `lookup`, for text ids with hashes `keys` and bytes ``text[bounds[p]:bounds[p + 1]]``."""
         stamp  # noqa: B018
         table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
         known, starts, given, cuts = borrow(blob), borrow(offsets), borrow(text), borrow(bounds)
@@ -150,10 +150,11 @@ def _lookup_text(stamp):
 def _number(stamp):
     @jit(stamp)
     def number(keys, text, bounds, rows, known, scratch, first, position, new):
-        """Give the unknown ids of a batch (rows -1) numbers from `known` on, in order of first appearance.
+        """Number the unknown ids of a batch (where ``rows[p] == -1``) from `known` on, in order of first appearance.
 
-        `scratch` is a table of the `new` ids so far, and ``first[n]`` the position where new id n appears. Goes on from
-        `position` until all are done or `first` is full; returns the position reached and the new ids so far.
+        `scratch` is a hash table of the `new` ids found so far, and ``first[n]`` the position of the first appearance
+        of new id n. Starts at `position` and stops at the end or when `first` is full; returns the position reached and
+        the number of new ids so far. Writes `rows`, `scratch` and `first`.
         """
         stamp  # noqa: B018
         table, mask, given, cuts, seen = (
@@ -194,7 +195,7 @@ def _number(stamp):
 def _insert(stamp):
     @jit(stamp)
     def insert(slots, older, progress, keys, row):
-        """Add new keys as rows `row`, `row` + 1, ..., those that are not in yet; carries old pairs across.
+        """Insert new keys as rows `row`, `row` + 1, ..., unless inserted already; migrate slots of the older table.
 
         progress = (the next row to add, the cursor in the old table, the pairs that are taken).
         """
@@ -217,7 +218,7 @@ def _insert(stamp):
 def _remove(stamp):
     @jit(stamp)
     def remove(slots, older, progress, keys, row):
-        """Take back the keys of rows `row`, `row` + 1, ..., from both tables; see insert."""
+        """Remove the keys of rows `row`, `row` + 1, ... from both tables; `progress` as in `insert`."""
         stamp  # noqa: B018
         table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
         for position in range(keys.size):
@@ -231,7 +232,10 @@ def _remove(stamp):
 def _hash_text(stamp):
     @jit(stamp)
     def hash_text(text, bounds, keys):
-        """keys[p] = a 64-bit hash of the bytes ``text[bounds[p]:bounds[p + 1]]``."""
+        """Write keys[p], a 64-bit hash of the bytes ``text[bounds[p]:bounds[p + 1]]``.
+
+        In the style of FNV-1a, seeded with the length; finalised as in SplitMix64.
+        """
         stamp  # noqa: B018
         for position in range(keys.size):
             state = np.uint64(bounds[position + 1] - bounds[position])

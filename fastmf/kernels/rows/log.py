@@ -1,7 +1,8 @@
-"""The event log of a model, by row: for each side a base of positions laid end to end and a linked tail of newer ones.
+"""The event log of a model, indexed by row: on each side a compact array of positions, and linked lists of newer ones.
 
-The events of row r, oldest first, are ``base[start[r]:start[r] + based[r]]`` and then its tail: ``head[r] - 1`` is its
-newest event and ``previous[e] - 1`` the one before event e; 0 ends the list. `tailed[r]` counts the tail.
+The events of row r, oldest first, are ``base[start[r]:start[r] + based[r]]``, followed by its tail, a linked list:
+``head[r] - 1`` is its newest event, ``previous[e] - 1`` the one before event e, and 0 ends the list. `tailed[r]` is the
+length of the tail. Events are identified by their position in the log.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.rng import draw
 from fastmf.kernels.rows.sharing import begin, end
 
-MERGED_FROM = 16  # a tail shorter than this is not worth laying out
+MERGED_FROM = 16  # minimum length of a tail that is merged into the base
 _AHEAD = 16  # events between a prefetch and its use
 
 
 def _append(stamp):
     @jit(stamp)
     def append(sides, first, size):
-        """Link events `first`, `first` + 1, ... to their rows on both sides, and count them: size[0] becomes their end.
+        """Link events `first`, `first` + 1, ... to the tails of their rows; writes the new size of the log to size[0].
 
         A side is (the rows of these events, head, tailed, previous).
         """
@@ -44,7 +45,7 @@ def _append(stamp):
 def _retract(stamp):
     @jit(stamp)
     def retract(sides, first, size):
-        """Unlink events `first`, `first` + 1, ..., the newest ones of the log, on both sides: size[0] becomes `first`.
+        """Unlink events `first`, `first` + 1, ..., the newest of the log; writes the new size of the log to size[0].
 
         A side is (the rows of these events, based, head, tailed, previous).
         """
@@ -66,7 +67,7 @@ def _retract(stamp):
 def _count(stamp):
     @jit(stamp)
     def count(rows, limit, based, tailed, bounds):
-        """bounds[n + 1] - bounds[n] = how many events of rows[n] there are, at most `limit`; returns their sum."""
+        """Write bounds such that bounds[n + 1] - bounds[n] = min(limit, events of rows[n]); returns their sum."""
         stamp  # noqa: B018
         total = 0
         for n in range(rows.size):
@@ -80,7 +81,7 @@ def _count(stamp):
 
 @njit
 def read(row, first, last, start, based, head, previous, base, events):
-    """events[first:last] = the newest events of a row, oldest first."""
+    """Write the newest ``last - first`` events of a row to events[first:last], oldest first."""
     event, place = head[row], last
     while place > first and event > 0:
         place -= 1
@@ -93,7 +94,7 @@ def read(row, first, last, start, based, head, previous, base, events):
 
 @njit
 def lay_out(row, events, start, based, head, tailed, base, used, changes):
-    """All events of a row, laid out behind the used[0] positions of the base; `changes` is that of a Gate."""
+    """Write all events of a row to the base from used[0] on, and empty its tail; `changes` is the count of a Gate."""
     first = used[0]
     for k in range(events.size):
         base[first + k] = events[k]
@@ -106,17 +107,17 @@ def lay_out(row, events, start, based, head, tailed, base, used, changes):
 
 @njit
 def older(row, count, k):
-    """Draw k among the older half of a row's events: a place in the order of arrival."""
+    """Draw number k of a sample from the older half of a row's events: an index in order of arrival."""
     return np.int64(draw(row, count, k) % np.uint64(count // 2))
 
 
 def _collect(stamp):
     @jit(stamp)
     def collect(rows, bounds, index, events):
-        """events[bounds[n]:bounds[n + 1]] = the newest events of rows[n], oldest first; index as in recall.
+        """Write the newest events of rows[n] to events[bounds[n]:bounds[n + 1]], oldest first; `index` as in `recall`.
 
-        A tail as long as its base is laid out behind the used positions of the base when the whole row is visited
-        anyway, which costs a constant per event over time.
+        If a whole row is read whose tail is at least as long as its base, the row is laid out anew at the end of the
+        base; this costs amortised O(1) per event.
         """
         stamp  # noqa: B018
         start, based, head, tailed, previous, base, used, changes = index
@@ -132,7 +133,7 @@ def _collect(stamp):
 
 @njit
 def compact(row, limit, index):
-    """Lay out a row that is longer than `limit`, if its sample may lack events."""
+    """Lay out a row with more than `limit` events, if its tail may contain events of the older half, see `sample`."""
     start, based, head, tailed, previous, base, used, changes = index
     count = np.int64(based[row] + tailed[row])
     if count > limit and limit > 1 and tailed[row] > based[row] and used[0] + count <= base.size:
@@ -143,15 +144,16 @@ def compact(row, limit, index):
 
 @njit
 def sample(row, limit, links, base, events, scales):
-    """The newest events of a row, oldest first, into `events`; of a row with more than `limit`, a sample of the others.
+    """Write up to `limit` events of a row to `events`, oldest first: its newest ones, and a sample of the others.
 
-    The sample comes first, limit // 2 events of the older half of the row, each of which stands for scales[n] events.
-    That half is in the base once the row is compact, so that what is drawn depends on the log alone.
+    The sample comes first: limit // 2 events drawn from the older half of the row, each representing scales[n] events;
+    the scale of the others is 1. The older half must be in the base (see `compact`), so that the sample depends only on
+    the log. Returns the number of events written.
     """
     start, based, head, tailed, previous = links
     count = np.int64(based[row] + tailed[row])
     taken = min(limit, count)
-    drawn = limit // 2 if count > limit and based[row] >= count // 2 else 0  # else there was no room to lay it out
+    drawn = limit // 2 if count > limit and based[row] >= count // 2 else 0  # else the base had no room for the row
     read(row, drawn, taken, start, based, head, previous, base, events)
     for k in range(drawn):
         events[k], scales[k] = base[start[row] + older(row, count, k)], np.float32((count - limit + drawn) / drawn)
@@ -162,7 +164,7 @@ def sample(row, limit, links, base, events, scales):
 def _compact_all(stamp):
     @jit(stamp)
     def compact_all(rows, limit, index):
-        """Lay out rows that are sampled, see recall."""
+        """Call `compact` on all of `rows`."""
         stamp  # noqa: B018
         for n in range(rows.size):
             compact(rows[n], limit, index)
@@ -173,13 +175,14 @@ def _compact_all(stamp):
 def _recall(stamp):
     @jit(stamp)
     def recall(rows, bounds, limit, index, columns, numbering, new, out):
-        """The events of rows[n], from bounds[n] - bounds[0] on: those of `sample`, then new ones.
+        """Write the past events of rows[n], as chosen by `sample`, then its new events, from bounds[n] - bounds[0] on.
 
         index = (start, based, head, tailed, previous, base, used, changes of the gate). columns, new[0] and out are
-        (rows of the other side, values, weights, times), without times where `out` has none; a single value is that of
-        all events. The first columns[4] events of the log weigh 1, and a sampled event weighs as much as all that it
-        stands for. In place of rows of the other side are their numbers; numbering = (marks, rows, count), see
-        grouping.Numbering. New events of rows[n] are new[1][new[2][n]:new[2][n + 1]].
+        (rows of the other side, values, weights, times); `out` may have no times; a values column of length one applies
+        to all events. The first columns[4] events of the log have weight 1; the weight of a sampled event is multiplied
+        by its scale. Rows of the other side are replaced by their local numbers; numbering = (marks, rows, count), see
+        grouping.Numbering, is extended. The new events of rows[n] are new[1][new[2][n]:new[2][n + 1]], positions in
+        new[0].
         """
         stamp  # noqa: B018
         links, base = index[:5], index[5]
@@ -227,9 +230,9 @@ def _recall(stamp):
 def _fetch(stamp):
     @jit(stamp)
     def fetch(events, rows, values, weights, unweighted, times, out_rows, out_values, out_weights, out_times):
-        """Four columns of the log at some positions, in one pass over it; without `out_times`, three.
+        """Gather columns of the log at some positions: rows, values, weights and, unless `out_times` is empty, times.
 
-        The first `unweighted` events of the log weigh 1.
+        The first `unweighted` events of the log have weight 1.
         """
         stamp  # noqa: B018
         for n in range(events.size):

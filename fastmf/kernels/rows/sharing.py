@@ -1,7 +1,7 @@
-"""What workers of one kernel tell each other: who takes what, and what is done.
+"""Synchronisation: atomic counters, block scheduling for the workers of a parallel kernel, and the sequence lock.
 
-Numbers are int64 in arrays that all workers see. What was written to memory before a `write` is seen by whoever has
-read its number.
+Shared numbers are int64 array elements. `read` and `write` have acquire and release semantics: memory written before a
+`write` is visible to a thread that has `read` the value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any
 
 @intrinsic
 def fetch_add(typing: Any, counter: Any) -> Any:
-    """The number in ``counter[0]``, which becomes one more: no two workers get the same."""
+    """Atomically increment ``counter[0]``; returns its previous value, unique to each caller."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _place(context, builder, counter, arguments[0], _LONG(0))
@@ -40,7 +40,7 @@ def fetch_add(typing: Any, counter: Any) -> Any:
 
 @intrinsic
 def read(typing: Any, numbers: Any, place: Any) -> Any:
-    """``numbers[place]`` as it is now."""
+    """Load ``numbers[place]`` with acquire ordering."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load_atomic(_place(context, builder, numbers, *arguments), "acquire", 8)
@@ -50,7 +50,7 @@ def read(typing: Any, numbers: Any, place: Any) -> Any:
 
 @intrinsic
 def write(typing: Any, numbers: Any, place: Any, number: Any) -> Any:
-    """numbers[place] = number, for all to see."""
+    """Store `number` to ``numbers[place]`` with release ordering."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.store_atomic(arguments[2], _place(context, builder, numbers, *arguments[:2]), "release", 8)
@@ -61,7 +61,7 @@ def write(typing: Any, numbers: Any, place: Any, number: Any) -> Any:
 
 @intrinsic
 def yield_core(typing: Any) -> Any:
-    """Let another thread have the core: the one that is waited for may need it."""
+    """Yield the processor to another thread (``sched_yield``), where the system supports it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if _CAN_YIELD:
@@ -77,20 +77,20 @@ def yield_core(typing: Any) -> Any:
 
 @njit
 def start_blocks(blocks):
-    """What workers on some blocks share: the next to take, and how many strata each band of users and items has done.
+    """Progress shared by the workers: the next block to take, and the strata completed per user band and item band.
 
-    blocks = (bounds, order, bands, first, last): block b is events bounds[b] to bounds[b + 1]; those to train on are
-    order[first:last], `bands` to a stratum, no two of which share a movable row.
+    blocks = (bounds, order, bands, first, last): block b is events bounds[b] to bounds[b + 1]; those to process are
+    order[first:last], `bands` per stratum; no two blocks of a stratum share a movable row.
     """
     return np.full(1, blocks[3]), np.zeros(blocks[2], np.int64), np.zeros(blocks[2], np.int64)
 
 
 @njit
 def take_block(blocks, progress):
-    """The next block and its item band, once those of the stratum before that share its users or items are done.
+    """Take the next block; returns it and its item band, once both its bands are done with the previous stratum.
 
-    So rows see their events in one order whatever the number of workers, and nobody waits for a whole stratum. The
-    block is -1 where there is none left.
+    Each row thus sees its events in the same order for any number of workers, without a barrier between strata. Returns
+    block -1 when none is left.
     """
     _, order, bands, first, last = blocks
     taken, done_users, done_items = progress
@@ -106,19 +106,19 @@ def take_block(blocks, progress):
 
 @njit
 def finish_block(blocks, progress, block, item_band):
-    """Let the next stratum have the bands of a block: each stratum has one block of every band."""
+    """Mark a block as finished, which releases its user band and item band to the next stratum."""
     _, done_users, done_items = progress
     stratum = read(done_items, item_band) + 1
     write(done_users, block % blocks[2], stratum)
     write(done_items, item_band, stratum)
 
 
-# --- what changes beside questions: the count of a Gate ---------------------------------------------------------------
+# --- sequence lock: the change count of a Gate, see gate.py -----------------------------------------------------------
 
 
 @njit
 def begin(changes):
-    """Make the count odd, unless whoever calls the kernel has; whether it was done here."""
+    """Make the count odd (a change is in progress), unless the caller already has; returns whether it was done here."""
     if read(changes, 0) % 2:
         return False
     turn(changes)
@@ -127,14 +127,14 @@ def begin(changes):
 
 @njit
 def end(changes, begun):
-    """Make the count even again, if it was made odd here."""
+    """Make the count even again, if `begin` made it odd."""
     if begun:
         turn(changes)
 
 
 @intrinsic
 def turn(typing: Any, counter: Any) -> Any:
-    """Make ``counter[0]`` one more. Nothing that is written before or after is seen on the other side of it."""
+    """Increment ``counter[0]`` with sequentially consistent ordering: no memory access is reordered across it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _place(context, builder, counter, arguments[0], _LONG(0))

@@ -1,4 +1,4 @@
-"""Rows between the tables of a model and a working set: gather, start new ones, scatter."""
+"""Copying rows between a model's tables and a working set (gather, scatter), and initialising new rows."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from fastmf.kernels.core.rng import draw, uniform
 
 @functools.cache
 def gather(width: int, size: int):
-    """The kernel that copies rows into a float32 working set, for rows of `size` factors padded to `width`."""
+    """The kernel that copies rows of `size` factors padded to `width` to a float32 working set."""
     return _gather(width, size, stamp())
 
 
 def _gather(width, size, stamp):
     @jit(stamp)
     def gather(table, records, rows, known, start, working, working_records):
-        """working[l] = table[rows[l]] for known rows, else the start vector of that row; the same for records.
+        """Copy rows to a working set: working[l] = table[rows[l]] for rows < `known`, else an initial vector.
 
-        `start` is (seed, side, centre, spread): factor f of a new row is centre + spread * (uniform(0, 1) - 1/2).
+        start = (seed, side, centre, spread): factor f of a new row is centre + spread * (uniform(0, 1) - 1/2), hashed
+        from (seed, side, row, f). Records are copied likewise; that of a new row is zero.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         seed, side, centre, spread = start
@@ -46,14 +47,14 @@ def _gather(width, size, stamp):
 
 @functools.cache
 def scatter(width: int, size: int):
-    """The kernel that writes rows of a working set back."""
+    """The compiled `scatter` kernel: writes rows of a working set to a table."""
     return _scatter(width, size, stamp())
 
 
 def _scatter(width, size, stamp):
     @jit(stamp)
     def scatter(table, records, rows, working, working_records):
-        """table[rows[l]] = working[l], rounded where the table is half precision; the same for records."""
+        """Write table[rows[l]] = working[l], rounded if the table is float16, and the records likewise."""
         stamp  # noqa: B018
         for local in range(rows.size):
             row = np.int64(rows[local])

@@ -1,1 +1,1 @@
-"""Training: steps, negatives, solved rows, one event at a time."""
+"""Training: gradient steps, sampled negatives, alternating least squares, single events."""

@@ -1,18 +1,19 @@
-"""Alternating least squares: one side's rows are solved, each on its own, with the other side fixed.
+"""Alternating least squares (ALS): solve each row of one side independently, with the other side fixed.
 
-A row p (with its bias b, where biases move) is the minimum of
+A row p (with its bias b, where biases are trained) is the minimiser of
 
     sum_n w_n (t_n - b - x_n . p)^2  +  missing * p' G p  +  penalty * (|p|^2 + b^2)
 
-over its events n, which met the rows x_n of the other side; G is the Gram matrix of the other side, in which all of its
-rows are, met or not. Ratings have no such term. t_n is the target less what the row cannot change (mean, bias of x_n).
+over its events n, where x_n is the row of the other side, w_n the confidence and t_n the target less the terms that do
+not depend on the row (the global mean and the bias of x_n). G is the Gram matrix of all rows of the other side: the
+second term pulls all scores to zero, as if no pair had been observed (implicit feedback; absent for ratings).
 
-========== ==============================================================================================
-CHOLESKY   the minimum itself, by the normal equations; sums in float32, factors in float64. Where the rounding of the
-           sums leaves nothing of a pivot (fewer rows met than factors, and hardly a penalty), by CG from zero
-CG         `steps` of conjugate gradients from where the row is; never forms a matrix
-EALS       `steps` passes over the coordinates of the row, each set to its minimum with the others fixed
-========== ==============================================================================================
+========== =============================================================================================================
+CHOLESKY   normal equations, summed in float32 and factorised in float64. Where rounding errors of the sums exceed a
+           pivot (fewer events than factors and a tiny penalty), conjugate gradients from zero instead
+CG         `steps` iterations of conjugate gradients started from the current row; matrix-free
+EALS       `steps` passes of element-wise coordinate descent: each factor is set to its minimiser with the others fixed
+========== =============================================================================================================
 
 A row with a long past need not read all of it. Assumed to be at its minimum before its `fresh` newest events came, it
 moves by ``A^-1 g``, by CG. g is the change of the gradient since: by these events, by what they add to the penalty
@@ -41,19 +42,25 @@ from fastmf.kernels.rows.sharing import fetch_add
 from fastmf.kernels.train.direct import solve_cholesky, solve_eals
 
 METHODS = CHOLESKY, CG, EALS = 0, 1, 2
-ANEW, FAR = -1, -2  # in place of a number of fresh events: solved from where the row is, which may be far off
-STEPS_ON_FRESH = 6  # of conjugate gradients, from no guess; at least as many from FAR
-LEAST = 1e-30  # a penalty
-SMALL = 2.0**-30  # evidence that float32 should not see as it is
-NEGLIGIBLE = 2.0**-20  # evidence beside what is missing, or the penalty: float32 leaves more of what the row was
+ANEW, FAR = -1, -2  # instead of a number of fresh events: solve from the current row, near or far from the minimum
+STEPS_ON_FRESH = 6  # CG iterations of a step on fresh events; also the minimum for rows that are FAR
+LEAST = 1e-30  # the smallest penalty
+SMALL = 2.0**-30  # rows with a smaller total weight are rescaled for float32
+NEGLIGIBLE = 2.0**-20  # relative total weight below which float32 would retain the old row for good
 _LARGE, _TINY = 2.0**80, 2.0**-200
 _AHEAD = 8  # events between a prefetch and its use
 
 
 class Form(NamedTuple):
-    """What a kernel is compiled for: the shape of rows, the method, and whether events have targets of their own.
+    """Compile-time parameters of an ALS kernel.
 
-    Without targets of their own all events have target 1, and no row has a bias.
+    Attributes
+    ----------
+    shape : Shape
+    method : int
+        CHOLESKY, CG or EALS.
+    explicit : bool
+        Whether events have individual targets. If not, all targets are 1 and no row has a bias.
     """
 
     shape: Shape
@@ -62,19 +69,20 @@ class Form(NamedTuple):
 
 
 def scale_of(evidence: Any, missing: Any, penalty: Any) -> Any:
-    """What the equations of rows with little evidence are multiplied with, so that float32 holds all of them."""
+    """The factor by which the equations of a row with little total weight are scaled to the range of float32."""
     return np.minimum(1 / np.maximum(evidence, _TINY), _LARGE / np.maximum(np.maximum(missing, penalty), _TINY))
 
 
-# --- what all methods share -----------------------------------------------------------------------------------------
+# --- gradients -------------------------------------------------------------------------------------------------------
 
 
 def residual(size, width, biased, explicit, known, row, bias, tables, events, span, terms, room):
-    """-1/2 of the gradient at a row, its part for the bias, and the summed loss of its events. For kernels only.
+    """-1/2 of the gradient at a row, its component for the bias, and the row's summed loss. For kernels only.
 
-    Without `known`, the targets are taken to be 0, and the answer is minus the product of a direction and the matrix of
-    the normal equations. tables = (own rows, own records, other rows, other records); terms = (gram, missing, penalty,
-    mean); all arrays are borrowed.
+    With ``known=False`` the targets are taken to be 0 and the result is minus the product of the normal-equation matrix
+    and the direction (row, bias). tables = (own rows, own records, other rows, other records), events = (others,
+    weights, targets), of which `span` = (first, last) are read; terms = (gram, missing, penalty, mean). All arrays are
+    borrowed.
     """
 
 
@@ -114,10 +122,10 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
 
 
 def shift(size, width, biased, explicit, row, bias, tables, seen, events, span, mean):
-    """How -1/2 of the gradient of some events has changed as the rows they met moved, and its part for the bias.
+    """The change of -1/2 of the gradient of some events since rows of the other side moved, and its bias component.
 
-    seen = (rows of the other side as they were, their records, the first of them, the one behind the last: no other has
-    moved). For kernels only.
+    seen = (old rows of the other side, their old records, the first of these rows, one past the last): no other rows
+    have moved. For kernels only.
     """
 
 
@@ -156,9 +164,10 @@ def _shift(size, width, biased, explicit, row, bias, tables, seen, events, span,
 
 
 def solve_cg(size, width, biased, explicit, number, tables, events, span, fresh, terms, since, steps, room):
-    """Some steps of conjugate gradients on one row; returns the loss of its (fresh) events before. For kernels only.
+    """Run conjugate gradients on one row; returns the loss of its (fresh) events before. For kernels only.
 
-    since = (gram_change, grown, seen), where some are fresh, see `shift`.
+    Reads and writes row `number` of the own table. since = (gram_change, grown, seen), used if ``fresh >= 0``; see
+    `shift`.
     """
 
 
@@ -182,7 +191,7 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
             left, left_bias = left + more, left_bias + more_bias
         direction, direction_bias = left, left_bias
         norm = (left * left).total() + left_bias * left_bias
-        least = norm * np.float32(1e-13)  # where float32 has nothing left to say
+        least = norm * np.float32(1e-13)  # converged to the precision of float32
         for _ in range(steps):
             if not norm > least:
                 break
@@ -190,8 +199,8 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
                 size, width, biased, explicit, False, direction, direction_bias, tables, events, span, terms, room
             )
             bend = (direction * product).total() + direction_bias * product_bias
-            if not bend < 0:  # too near 0 for float32
-                norm += bend * 0  # unless it is no number
+            if not bend < 0:  # the curvature underflows
+                norm += bend * 0  # propagates NaN
                 break
             length = -norm / bend
             row, bias = fma(direction, length, row), bias + direction_bias * length
@@ -200,7 +209,7 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
             share = following / norm
             direction, direction_bias = fma(direction, share, left), left_bias + direction_bias * share
             norm = following
-        if not norm < np.inf:  # too large for float32: whoever looks refuses it
+        if not norm < np.inf:  # overflow: NaN rows are rejected by the caller
             row, bias = row * np.float32(np.nan), np.float32(np.nan)
         store(own, number, 0, row)
         if biased:
@@ -214,10 +223,10 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
 
 
 def solve_row(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
-    """Solve one row, or let it take a step; returns the loss of its (fresh) events before. For kernels only.
+    """Solve one row, or take one Newton step; returns the loss of its (fresh) events before. For kernels only.
 
-    `fresh` is the number of its fresh events, ANEW or FAR; scratch = (rows of lanes, the same 16 wide, a matrix, a
-    column, turned rows).
+    `fresh` is the number of fresh events of a row that takes a step, else ANEW or FAR. scratch = (lanes[rows, width],
+    the same memory as lanes[rows, 16], float64 matrix, float64 right-hand side, transposed rows for eALS).
     """
 
 
@@ -258,7 +267,7 @@ def _solve_row(
 
 @functools.cache
 def solve(form: Form, parallel: bool) -> Any:
-    """The kernel that solves rows of one side."""
+    """The kernel that solves the rows of one side in place, see `_solve`."""
     size, width, _, biases = form.shape
     return _solve(size, width, biases and form.explicit, form.explicit, form.method, parallel, stamp(parallel=parallel))
 
@@ -266,12 +275,12 @@ def solve(form: Form, parallel: bool) -> Any:
 def _solve(size, width, biased, explicit, method, parallel, stamp):
     @jit(stamp, parallel)
     def solve(rows, span, events, own, own_records, other, other_records, since, mean, steps, scratch, workers, sums):
-        """Solve rows[span[0]:span[1]]; sums[n] becomes the loss of the events of row n before.
+        """Solve rows[span[0]:span[1]] in place; writes to sums[n] the loss of the events of row n before.
 
-        rows = (numbers, bounds, fresh, missing, penalties, grown): the events of row n, (others, weights, targets), are
-        those from bounds[n] to bounds[n + 1], and fresh[n] of them are fresh, or it is solved ANEW or from FAR.
-        since = (the Gram matrix, its change, then as `shift` has them: rows seen, their records, how many). A worker
-        has scratch[:][worker] = (rows of lanes, matrix, columns).
+        rows = (numbers, bounds, fresh, missing, penalties, grown): row numbers[n] has the events bounds[n] to bounds[n
+        + 1] of events = (others, weights, targets), and fresh[n] is its number of fresh events, ANEW or FAR. since =
+        (the Gram matrix, its change, and old rows of the other side, their records and their number, see `shift`).
+        Worker w uses scratch[i][w] of scratch = (lanes, matrices, transposed rows).
         """
         stamp  # noqa: B018 - the cache key, see bridge
         taken = np.full(1, span[0])

@@ -1,7 +1,7 @@
-"""One event against its negatives: the list of pairwise.py, from the first candidate to the steps of its items.
+"""One list of pairwise.py, an event and its negatives: candidates, scores, slopes, and the steps of the items.
 
-The entries of a list, and the functions that find them, are those of negatives.py. Tables are borrowed: (the items'
-table of the working set, the rows of the model's items, their records).
+Entries, and the functions that draw them, are defined in negatives.py. tables = (the items' table of the working set,
+the factors of all items of the model, their records), all borrowed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _bias_of(scope, tables, entry):
 
 
 def score_of(scope, size, width, p, base, tables, entry):
-    """The score of an entry for a user whose factors are p. For kernels only."""
+    """The score of an entry for user factors p; `base` is the part common to all items. For kernels only."""
 
 
 @overload(score_of, **LITERAL)
@@ -65,7 +65,7 @@ def _score_of(scope, size, width, p, base, tables, entry):
 
 
 def _tries_once(loss):
-    """Whether a loss takes the first candidate whatever it scores."""
+    """Whether a pairwise loss uses the first candidate whatever its score."""
     return "trials" not in loss._fields and getattr(loss, "trials", 0) == 1
 
 
@@ -73,9 +73,9 @@ def _tries_once(loss):
 
 
 def look_ahead(scope, width, event, slot, items, known, tables, pool, key, values, ahead):
-    """Find the first candidate of an event that comes soon, and let its rows be fetched. For kernels only.
+    """Draw the first candidate of a later event, and prefetch its rows and those of the event's item. For kernels only.
 
-    It is kept at place `slot` of ahead = (entries, their events, draws so far).
+    Written to index `slot` of ahead = (entries, their numbers of events, draws so far).
     """
 
 
@@ -105,12 +105,13 @@ def _look_ahead(scope, width, event, slot, items, known, tables, pool, key, valu
 
 
 def search(listwise, scope, size, width, p, place, tables, pool, rules, values, room):
-    """Find the negatives of an event and score the list. For kernels only.
+    """Draw the negatives of an event and score the list. For kernels only.
 
-    Returns how many there are or, of a pairwise loss, which candidate it is: the first that has a slope, or the last
-    there may be; scores[0] becomes the lead over it. place = (what all scores share, the event, entry and its events
-    and draws so far of the first candidate, known set), room = (entries, scores, expected), entries[0] being the
-    positive, rules = (key, negatives or trials, mass).
+    Listwise: returns the number of negatives; scores[m] is written for all entries, expected[m] becomes the number of
+    events of negative m. Pairwise: returns the number t of the candidate that is used, the first with a nonzero slope
+    or the last allowed (0 if there is none); scores[0] becomes the score difference to it. entries[0] must be the
+    positive. place = (score terms common to all items, event, (entry, its events, draws so far) of the first candidate,
+    known items); rules = (key, negatives or trials, mass); room = (entries, scores, expected).
     """
 
 
@@ -118,7 +119,7 @@ def search(listwise, scope, size, width, p, place, tables, pool, rules, values, 
 def _search(listwise, scope, size, width, p, place, tables, pool, rules, values, room):
     if not hasattr(size, "literal_value"):
         return None
-    once = _tries_once(values.types[0].instance_class)  # then nobody asks for a slope here
+    once = _tries_once(values.types[0].instance_class)  # then no slope is needed here
 
     def pair(listwise, scope, size, width, p, place, tables, pool, rules, values, room):
         entries, scores, _ = room
@@ -155,10 +156,10 @@ def _search(listwise, scope, size, width, p, place, tables, pool, rules, values,
 
 
 def loss_and_gradient(listwise, found, candidates, items, rules, values, room):
-    """Find the slopes of a list: how many negatives it has to move, and the loss. For kernels only.
+    """The number of negatives of a list that are to be stepped, and its loss; writes its slopes. For kernels only.
 
-    `found` is what the search returned, room = (scores, expected, slopes); of a pairwise loss expected[t] is what its
-    candidate number t counts.
+    `found` is what `search` returned; room = (scores, expected, slopes). For a pairwise loss, expected[t] is the weight
+    of its candidate number t; for a listwise loss, expected[m] is converted to expected counts.
     """
 
 
@@ -189,9 +190,9 @@ def _loss_and_gradient(listwise, found, candidates, items, rules, values, room):
 
 
 def move_list(scope, size, width, memory, biases, p, graded, tables, movable, values):
-    """Let the items of a list take their steps; returns the direction of the user and its evidence. For kernels only.
+    """Step the items of a list; returns the user's gradient (without penalty) and summed |slope|. For kernels only.
 
-    graded = (negatives, entries, slopes, weight of the event); entries below `movable` move.
+    graded = (number of negatives, entries, slopes, weight of the event); entries below `movable` are written.
     """
 
 
@@ -219,7 +220,7 @@ def _move_list(scope, size, width, memory, biases, p, graded, tables, movable, v
 
 
 def weigh_ranks(listwise, loss, trials, candidates, expected):
-    """expected[t] = what a negative counts that is the candidate number t of a pairwise loss. For kernels only."""
+    """Write expected[t], the weight of candidate number t of a pairwise loss. For kernels only."""
 
 
 @overload(weigh_ranks, **LITERAL)

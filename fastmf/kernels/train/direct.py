@@ -1,4 +1,4 @@
-"""Rows solved from sums over their events: by the normal equations, or coordinate by coordinate. See als.py."""
+"""Least-squares solvers of one row: Cholesky on the normal equations, and coordinate descent (eALS). See als.py."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numba.extending import overload
 from fastmf.kernels.core.borrowed import narrow, prefetch
 from fastmf.kernels.core.lanes import fma, load, store
 
-ROOM = 8  # rows of lanes that a worker needs besides a matrix
+ROOM = 8  # rows of lanes that a worker needs in addition to a matrix
 _AHEAD = 8  # events between a prefetch and its use
-_GROUP = 4  # events whose outer products are added at once
-_ROUNDING = 1e-7  # of float32
+_GROUP = 4  # events whose outer products are accumulated together
+_ROUNDING = 1e-7  # relative rounding error of float32
 
 
 # --- the normal equations -------------------------------------------------------------------------------------------
@@ -20,10 +20,11 @@ _ROUNDING = 1e-7  # of float32
 
 @njit(error_model="numpy")
 def _solve_positive(matrix, right, size):
-    """Solve ``matrix @ solution = right`` in place: the upper triangle of `matrix` becomes its factor.
+    """Solve ``matrix @ solution = right`` in place by Cholesky factorisation of a symmetric positive definite matrix.
 
-    False where the matrix, whose entries float32 has rounded, is not known to be positive.
-    Row after row, so that one stays in the cache while those above it are taken off, four at a time.
+    Reads the upper triangle of `matrix` and overwrites it with the factor; `right` becomes the solution. Returns False
+    if a pivot is within float32 rounding errors of zero. Left-looking and row by row, four earlier rows at a time, so
+    that the current row stays in the cache.
     """
     for i in range(size):
         target, value, least = matrix[i], right[i], _ROUNDING * matrix[i, i]
@@ -53,9 +54,10 @@ def _solve_positive(matrix, right, size):
 
 
 def solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    """Set one row to its minimum; returns the loss of its events before, and whether it was found. For kernels only.
+    """Solve one row by the normal equations; returns the loss of its events before, and whether it succeeded.
 
-    A row that was not is zero.
+    A row whose matrix is not numerically positive definite is set to zero. scratch = (lanes, the same memory as rows of
+    16, float64 matrix, float64 right-hand side); other arguments as in als.residual. For kernels only.
     """
 
 
@@ -131,7 +133,10 @@ def _solve_cholesky(size, width, biased, explicit, number, tables, events, span,
 
 
 def solve_eals(size, width, biased, explicit, number, tables, events, span, terms, scratch):
-    """One pass over the coordinates of one row; returns the loss of its events before. For kernels only."""
+    """One pass of coordinate descent over one row; returns the loss of its events before. For kernels only.
+
+    scratch = (lanes, transposed rows); other arguments as in als.residual.
+    """
 
 
 @overload(solve_eals, prefer_literal=True, jit_options={"error_model": "numpy"})
@@ -143,7 +148,7 @@ def _solve_eals(size, width, biased, explicit, number, tables, events, span, ter
         own, own_records, other, other_records = tables
         others, weights, targets = events
         gram, missing, penalty, mean = terms
-        room, turned = scratch  # turned: a column of the met rows per line, then weights, weights 0, errors
+        room, turned = scratch  # turned: one factor of all events per block, then weights, then residuals
         first, last = span
         old = load(own, number, 0, width, size)
         bias = own_records[number, 0] if biased else np.float32(0)

@@ -1,4 +1,8 @@
-"""Gram matrices of tables, ``sum_r s_r x_r x_r'`` in float64: what all rows of a side are to a row of the other."""
+"""Gram matrices of tables, ``sum_r s_r x_r x_r'`` in float64, and their rank-one corrections.
+
+In implicit ALS the Gram matrix of one side stands for the loss term over all its rows, observed or not, in the
+equations of a row of the other side. s_r is the share of row r: 1, or its number of events to some power.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +16,22 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.core.shape import Shape
 
-PARTS = 16  # of a table, summed apart and added in order: the same bits for any number of threads
+PARTS = 16  # of a table, summed separately and added in order: independent of the number of threads
 
 
 @functools.cache
 def gram(shape: Shape, parallel: bool) -> Any:
-    """The kernel that sums over a whole table."""
+    """The kernel that computes the Gram matrix of a table."""
     return _gram(shape.size, shape.width, parallel, stamp(parallel=parallel))
 
 
 def _gram(size, width, parallel, stamp):
     @jit(stamp, parallel)
     def gram(rows, count, shares, span, room, sums):
-        """sums[p], float64[width, width], has rows span[0] to span[1] of part p of the first `count` rows added.
+        """Add rows span[0] to span[1] of each part p of the first `count` rows to sums[p], float64[width, width].
 
-        Row r counts shares[r] times, or once where there are no shares, in the upper triangle, which is 0 before rows
-        from 0 on are added. span[0] is a multiple of 4; room is float32[PARTS, 4, width].
+        Row r is weighted by shares[r], or by 1 if `shares` is empty. Only upper triangles are computed; they are zeroed
+        if span[0] is 0. span[0] must be a multiple of 4; room is a float32[PARTS, 4, width] work array.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         for part in prange(PARTS):
@@ -54,14 +58,17 @@ def _gram(size, width, parallel, stamp):
 
 @functools.cache
 def correct(shape: Shape) -> Any:
-    """The kernel that adds some rows to a Gram matrix, or takes them away."""
+    """The kernel that adds rows to a Gram matrix, or subtracts them."""
     return _correct(shape.size, shape.width, stamp())
 
 
 def _correct(size, width, stamp):
     @jit(stamp)
     def correct(rows, numbers, shares, sign, room, total):
-        """Total += sign * shares[n] * x x' for each row numbers[n], the upper triangle; room is float32[1, width]."""
+        """Add sign * shares[n] * x x' to `total` for each row x = rows[numbers[n]].
+
+        Only the upper triangle is computed; room is a float32[1, width] work array.
+        """
         stamp  # noqa: B018
         for n in range(numbers.size):
             store(room, 0, 0, load(rows, np.int64(numbers[n]), 0, width, size))
@@ -73,12 +80,15 @@ def _correct(size, width, stamp):
     return correct
 
 
-# --- of a single event ----------------------------------------------------------------------------------------------
+# --- corrections for a single event ----------------------------------------------------------------------------------
 
 
 @njit
 def fill(square, gram, room, shares, moved, size):
-    """Square = gram, mirrored; where it has `moved`, with row 1 of the room for row 0, shares[n] times row n."""
+    """Write `gram`, symmetrised, to `square`.
+
+    With `moved`, row 1 of `room` replaces row 0 in it; row n of `room` is weighted by shares[n].
+    """
     for a in range(size):
         for b in range(a, size):
             change = 0.0
@@ -89,7 +99,7 @@ def fill(square, gram, room, shares, moved, size):
 
 @njit
 def fill_change(gram_change, room, shares, size):
-    """Drift = the change that `fill` has made, mirrored."""
+    """Write the change that `fill` makes if `moved`, symmetrised, to `gram_change`."""
     for a in range(size):
         for b in range(a, size):
             change = shares[1] * room[1, a] * room[1, b] - shares[0] * room[0, a] * room[0, b]
@@ -98,7 +108,7 @@ def fill_change(gram_change, room, shares, size):
 
 @njit
 def replace(gram, room, shares, size):
-    """Gram += shares[1] * row 1 of the room, squared, - shares[0] * row 0, squared; the upper triangle."""
+    """Replace row 0 of `room` by row 1 in `gram`, weighted by shares[0] and shares[1]; upper triangle, in place."""
     for a in range(size):
         gone, come = shares[0] * room[0, a], shares[1] * room[1, a]
         for b in range(a, size):

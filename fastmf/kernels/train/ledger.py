@@ -1,8 +1,8 @@
-"""The ledger: one array of addresses and numbers in place of the many arrays that learning one event needs.
+"""The ledger: one int64 array of addresses and numbers that replaces the many array arguments of single-event kernels.
 
-A call with many arrays costs more than the work. This is safe because rows never move; whoever makes a table move (an
-id table that a larger one took over) writes its entries anew. The NamedTuples are the layout: their fields are written
-in their order, and kernels know the place of each.
+Passing many arrays to a compiled function costs more than learning one event. Raw addresses are safe because tables are
+never moved; a table that is replaced (an id hash table that has grown) has its entries rewritten. The NamedTuples
+define the layout: fields in order of declaration, users first, then items, then the shared entries.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from fastmf.kernels.rows.sharing import read
 
 
 class SideEntries(NamedTuple):
-    """Of the users, or of the items: ids, rows, log, journal, index."""
+    """Entries of one side (users or items): id table, rows, log, journal, index."""
 
-    by_row: Any = 0  # 1 where the caller passes rows instead of int ids
+    by_row: Any = 0  # 1 if the caller passes rows instead of int ids
     slots: Any = 0
     slots_size: Any = 0
     older: Any = 0
     older_size: Any = 0
-    moved: Any = 0  # how often the id table has been replaced, and had been when this was written
+    moved: Any = 0  # the counter of replacements of the id table; next, its value when this was written
     moved_at: Any = 0
     factors: Any = 0
     records: Any = 0
@@ -46,7 +46,7 @@ class SideEntries(NamedTuple):
 
 
 class SharedEntries(NamedTuple):
-    """Of the log as a whole, and of what single events add up to."""
+    """Entries of the log as a whole, and the running sums of single events."""
 
     values: Any = 0
     weights: Any = 0
@@ -76,27 +76,27 @@ JOURNAL_COUNT = int(Entry.JOURNAL_COUNT)
 
 
 def write(ledger: np.ndarray, first: int, entries: SideEntries | SharedEntries) -> None:
-    """Write numbers, and the addresses of arrays, from place `first` on."""
+    """Write numbers, and the data addresses of arrays, to the ledger from index `first` on."""
     for place, one in enumerate(entries, first):
         ledger[place] = one.ctypes.data if isinstance(one, np.ndarray) else int(one)
 
 
 @njit
 def column(ledger, entry, dtype):
-    """The array whose address is at an entry of the ledger."""
+    """The borrowed one-dimensional array whose address is a ledger entry."""
     return borrow_at(ledger[entry], dtype, 1)
 
 
 @njit
 def moved(ledger):
-    """Whether an id table has been replaced since its address was noted: then it may be gone."""
+    """Whether an id table has been replaced since its address was written, which is then invalid."""
     users, items = column(ledger, USERS + _MOVED, np.int64), column(ledger, ITEMS + _MOVED, np.int64)
     return (read(users, 0) != ledger[USERS + _MOVED_AT]) | (read(items, 0) != ledger[ITEMS + _MOVED_AT])
 
 
 @njit
 def row_of(ledger, side, one):
-    """The row of an id of a side, or -1."""
+    """The row of an id of a side; -1 if unknown."""
     if ledger[side + _BY_ROW]:
         return one
     slots, older = column(ledger, side + _SLOTS, np.int64), column(ledger, side + _OLDER, np.int64)

@@ -1,10 +1,11 @@
-"""Gradient descent with one step per batch of events, along the mean gradient at the values before the step.
+"""Mini-batch stochastic gradient descent: one step per batch, along the mean gradient at the values before the step.
 
-    G_u = (1 / n) sum over the batch's n events of  g q_i + r(p_u)  where u is theirs      (likewise items, biases)
+    G_u = (1 / n) sum of  g q_i + r(p_u)  over those of the batch's n events whose user is u
     p_u <- step(p_u, G_u)
 
-A row and its bias share one memory, as in pointwise.py. The sums live in tables shaped like the working set, all zero
-between batches; only rows that a batch names are visited.
+and likewise for items and biases, where g is the weighted slope of the loss and r the gradient of the regularizer. A
+row and its bias share one optimizer memory, as in pointwise.py. Gradients are accumulated in tables shaped like the
+working set, which are all zero between batches; only rows that the batch contains are visited.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from fastmf.kernels.train.row import score, stepped
 
 
 def sum_up(size, width, side, count, row, factors, other, bias, slope, penalty):
-    """Add what an event says of a row to its sums; returns how many rows the batch names. For kernels only.
+    """Add the gradient of one event to the sums of a row; returns the number of distinct rows in the batch so far.
 
-    side = (rows, records, anchors, anchor records, sums, bias sums, marks, named): the last two are room for the rows
-    that a batch names, `count` of them so far.
+    side = (rows, records, anchors, anchor records, sums, bias sums, marks, named): `marks` is 1 for rows already in the
+    batch, and the first `count` entries of `named` are these rows. For kernels only.
     """
 
 
@@ -52,14 +53,18 @@ def _sum_up(size, width, side, count, row, factors, other, bias, slope, penalty)
 
 @functools.cache
 def epoch(shape: Shape, classes: tuple[type, ...]) -> Any:
-    """The kernel of one pass over events, one step per batch."""
+    """The kernel of one pass over events with one step per batch."""
     return _epoch(*shape, stamp(*classes))
 
 
 def _epoch(size, width, memory, biases, stamp):
     @jit(stamp)
     def epoch(events, batch_size, user_side, item_side, movable, mean, loss, solver, penalty):
-        """Train on `events` in their order; returns the loss, each batch measured before its own step."""
+        """Train on `events` in order; returns the summed loss, each batch measured before its own step.
+
+        events = (users, items, values, weights); a side is as in `sum_up`. Rows below movable = (users, items) are
+        written.
+        """
         stamp  # noqa: B018 - the cache key, see bridge
         users, items, values, weights = events
         user_rows, user_records = user_side[:2]

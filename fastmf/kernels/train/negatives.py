@@ -1,12 +1,12 @@
-"""Negatives: what is drawn for an event, and what a user knows already.
+"""Sampling of negatives, and membership tests for items that a user already knows.
 
-A draw is a hash of (key of the pass, place of the event, number of the draw), see rng.py, that the sampler makes a row
-of. Rows that the user knows are recognised by an exact hash set.
+A draw is a hash of (key of the pass, index of the event, number of the draw), see rng.py, which the sampler maps to an
+item row. Known items are recognised exactly, by a hash set or a bitmap.
 
-Rows are those of the model. The *entry* of a row in a list is its place in the working set, ``marks[row] - 1``, or
-``~row`` where it has none; where the working set is the whole table, it is the row itself.
+Rows are those of the model. The *entry* of a row is its index in the working set, ``marks[row] - 1``, or ``~row`` if it
+is outside; where the working set is the whole table, the entry is the row itself.
 
-The `scope` of a draw, a compile-time constant, says which rows there are:
+The `scope`, a compile-time constant, says which rows are drawn from:
 
 =========  ==============================================================================
 ALL        all of the model's, which are the working set
@@ -29,13 +29,13 @@ from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.rng import draw, uniform
 
-ATTEMPTS = 64  # draws for one negative, until a list goes without it
+ATTEMPTS = 64  # maximum number of draws for one negative; then the list is one shorter
 NONE = -(1 << 62)  # the entry of a negative that was not found
-ROOM = 4  # places in a set for every row: few draws then meet a place that is taken
+ROOM = 4  # slots per row of a hash set: a load of at most 1/4, so that collisions are rare
 ALL, EXTERNAL, BLOCK = 0, 1, 2
 LITERAL = {"prefer_literal": True, "jit_options": {"error_model": "numpy", "forceinline": True}}
 
-# --- what a user knows ----------------------------------------------------------------------------------------------
+# --- known items of a user -------------------------------------------------------------------------------------------
 
 
 @njit
@@ -45,7 +45,7 @@ def _home(row, bits):
 
 @njit
 def bits_for(count):
-    """The binary logarithm of the size of a set of `count` rows."""
+    """The base-2 logarithm of the capacity of a hash set for `count` rows."""
     bits = 1
     while (1 << bits) < ROOM * count:
         bits += 1
@@ -54,7 +54,7 @@ def bits_for(count):
 
 @njit
 def fill(slots, base, bits, rows, first, last):
-    """Make slots[base:] a set of rows[first:last]; returns how many are distinct."""
+    """Insert rows[first:last] into the hash set slots[base:]; returns the number of distinct rows."""
     distinct = 0
     for n in range(first, last):
         place = _home(rows[n], bits)
@@ -78,7 +78,11 @@ def _in_set(slots, base, bits, row):
 def _prepare(stamp):
     @jit(stamp)
     def prepare(starts, rows, bases, bits, distinct):
-        """The sets of all users, one behind the other: that of user u is at bases[u]. An empty one ends them."""
+        """Build one hash set of known items per user; returns the slots of all sets, concatenated.
+
+        The known rows of user u are rows[starts[u]:starts[u + 1]]. Writes the offset (`bases`), log2 capacity (`bits`)
+        and size (`distinct`) of each set. An empty set is appended at the end.
+        """
         stamp  # noqa: B018 - the cache key, see bridge
         total = 0
         for user in range(bits.size):
@@ -158,7 +162,7 @@ def _forget(scope, seen, user, run, words):
 
 
 def knows(scope, known, row):
-    """Whether the row is one that the user knows. For kernels only."""
+    """Whether the user knows the item row. For kernels only."""
 
 
 @overload(knows, **LITERAL)
@@ -177,33 +181,33 @@ def _knows(scope, known, row):
 
 @njit
 def _below(bits, count):
-    """A number below `count` from the upper half of 64 random bits."""
+    """A uniform integer in [0, count) from the upper half of 64 random bits."""
     return np.int64(((bits >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
 
 
 @njit
 def _kept(sampler, bits, count):
-    """Whether a sampler keeps what was drawn, by the lower half of the bits."""
+    """Whether the sampler accepts the draw, decided by the lower half of the bits."""
     return uniform(bits << np.uint64(32)) < bridge.acceptance(sampler, max(count, 1))
 
 
 @njit
 def _tabled(bits, first, size, shares, others):
-    """A place from `first` on by an alias table of `size` places, see `tabulate`."""
+    """Draw an index in [first, first + size) from an alias table, see `tabulate`."""
     place = first + _below(bits, size)
     return place if uniform(bits << np.uint64(32)) < shares[place] else first + np.int64(others[place])
 
 
 @njit
 def _place(scope, marks, row):
-    """The entry of a row in a list."""
+    """The entry of a row."""
     if scope != EXTERNAL:
         return row
     return np.int64(marks[row]) - 1 if marks[row] else ~row
 
 
 def pick(sampler, scope, bits, slot, pool):
-    """What 64 random bits stand for: a row, its entry in a list, and its events. For kernels only.
+    """Map 64 random bits to a draw: (row, its entry, its number of events). For kernels only.
 
     The row is -1 where the sampler rejects it. `pool` is a Pool, its arrays borrowed.
     """
@@ -248,10 +252,10 @@ def _pick(sampler, scope, bits, slot, pool):
 
 
 def pick_unseen(sampler, scope, key, slot, drawn, own, known, pool):
-    """Draw on until there is a negative: its entry, its events, and the number of draws so far. For kernels only.
+    """Draw until an unknown item is found: (its entry, its number of events, draws so far). For kernels only.
 
-    The entry is NONE where there is none. `own` is the entry of the positive, known = (sets, place of the user's,
-    binary logarithm of its size).
+    The entry is NONE after `ATTEMPTS` failed draws. `own` is the entry of the positive, `known` as returned by
+    `recall`.
     """
 
 
@@ -271,7 +275,7 @@ def _pick_unseen(sampler, scope, key, slot, drawn, own, known, pool):
 
 
 def chance(sampler, events, count, candidates, mass):
-    """How often a row with so many events was to be expected among `count` negatives. For kernels only."""
+    """The expected number of occurrences of a row with `events` events among `count` negatives. For kernels only."""
 
 
 @overload(chance, **LITERAL)
@@ -288,21 +292,21 @@ def _chance(sampler, events, count, candidates, mass):
     return {"items": of_items, "every": of_all}.get(sampler.instance_class.source, of_events)
 
 
-# --- tables that are made ahead -------------------------------------------------------------------------------------
+# --- alias tables ----------------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def tabulate(sampler: type) -> Any:
-    """The kernel that makes a sampler's alias table."""
+    """The kernel that builds a sampler's alias table."""
     return _tabulate(stamp(sampler))
 
 
 def _tabulate(stamp):
     @jit(stamp)
     def tabulate(sampler, counts, shares, others):
-        """Row r keeps a share of its place and leaves the rest to another: a draw is a place and who it belongs to.
+        """Build an alias table (Walker, Vose): slot r yields row r with probability shares[r], else others[r].
 
-        Returns the sum of ``count * acceptance(count)``; where that is 0, all rows are as likely.
+        Returns the sum of ``count * acceptance(count)`` over all rows; if it is 0, the distribution is uniform.
 
         Reference: Vose (1991), A Linear Algorithm for Generating Random Numbers with a Given Distribution.
         """

@@ -1,6 +1,6 @@
-"""One event at a time: look up, check, step, log, journal, in a single call, with the arrays of a ledger.
+"""Single events for gradient models: look-up, step, log and journal in one call, on the arrays of a ledger.
 
-The journal keeps each row as it was before its first step since the last flush; `marks` tells which rows it has.
+The journal keeps a copy of each row from before its first step since the last flush; `marks` says which rows it has.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _JOURNAL_COUNT = int(Entry.JOURNAL_COUNT)
 
 @njit
 def located(ledger, user, item):
-    """LEARNED, and the rows of an event that can be learned; or why it cannot, and no rows."""
+    """(LEARNED, user row, item row) if the event can be learned, else (status, -1, -1)."""
     if moved(ledger):
         return MOVED, -1, -1
     u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
@@ -61,14 +61,14 @@ def located(ledger, user, item):
 
 @njit
 def rows_of(ledger, side, stored, width, record):
-    """The factors and the records of a side."""
+    """The factors and records of a side."""
     factors = borrow_at(ledger[side + _FACTORS], stored, width)
     return factors, borrow_at(ledger[side + _RECORDS], np.float32, record)
 
 
 @njit
 def remember(ledger, side, row, factors, records, width, record, stored):
-    """Journal a row as it is, unless it is there already."""
+    """Copy a row to the journal, unless it is there already."""
     marks = column(ledger, side + _MARKS, np.int32)
     if marks[row] != 0:
         return
@@ -86,7 +86,7 @@ def remember(ledger, side, row, factors, records, width, record, stored):
 
 @njit
 def link(ledger, side, row, event):
-    """Append the event to the row's tail, as kernels/rows/log.py does."""
+    """Append an event to the tail of a row, as kernels/rows/log.py does."""
     head = column(ledger, side + _HEAD, np.int32)
     column(ledger, side + _LOG, np.int32)[event] = row
     column(ledger, side + _PREVIOUS, np.int32)[event] = head[row]
@@ -97,7 +97,10 @@ def link(ledger, side, row, event):
 
 @njit
 def note(ledger, value):
-    """Write the columns that belong to no side; the event weighs 1, and its time is that of the one before."""
+    """Append an event to the columns of the log that belong to no side; returns its position.
+
+    Its weight is 1, and its time that of the previous event. Also extends the range of values seen.
+    """
     event = column(ledger, EVENTS, np.int64)
     position = event[0]
     column(ledger, VALUES, np.float32)[position] = value
@@ -114,7 +117,7 @@ def note(ledger, value):
 
 @njit
 def full(ledger):
-    """Whether the journal has no room for two more rows."""
+    """Whether the journal has no room for another user and item row."""
     users, items = ledger[USERS + _JOURNAL_COUNT], ledger[ITEMS + _JOURNAL_COUNT]
     return users >= ledger[USERS + _JOURNAL_SIZE] or items >= ledger[ITEMS + _JOURNAL_SIZE]
 
@@ -128,11 +131,11 @@ def learn(shape: Shape, half: bool, classes: tuple[type, ...]) -> Any:
 def _learn(size, width, memory, biases, half, stamp):
     record = record_width(memory)
     stored = np.uint16 if half else np.float32
-    limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
+    limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # on squared norms that the tables can store
 
     @jit(stamp)
     def learn(ledger_array, mean, loss, solver, penalty, user, item, value):
-        """Step the rows of one event; answers LEARNED, or why nothing was done."""
+        """Step the two rows of one event; returns LEARNED, or a status that says why nothing was done."""
         stamp  # noqa: B018 - the cache key, see bridge
         ledger = borrow(ledger_array)
         answer, u, i = located(ledger, user, item)
@@ -158,7 +161,7 @@ def _learn(size, width, memory, biases, half, stamp):
         others = next_p.total() + next_q.total() + new_b.total() + new_c.total()
         if not (sizes <= limit and np.isfinite(others)):
             return NOT_FINITE
-        if full(ledger):  # asked last: an event that is refused empties no journal
+        if full(ledger):  # checked last, so that a refused event does not flush the journal
             return FULL
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
@@ -193,9 +196,10 @@ def _predict(size, width, record, half, stamp):
 
     @jit(stamp)
     def predict(ledger_array, user, item, mean, loss, clip):
-        """The prediction for a pair, within the values seen if `clip`; an unknown side adds nothing.
+        """The prediction for a pair, clipped to the range of values seen if `clip`.
 
-        NaN where the state was changing meanwhile, or an id table has been replaced.
+        An unknown user or item adds nothing to the score. NaN if the state was changed during the call (see gate.py),
+        or an id table has been replaced.
         """
         stamp  # noqa: B018
         ledger = borrow(ledger_array)

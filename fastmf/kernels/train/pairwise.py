@@ -1,23 +1,28 @@
-"""Stochastic gradient descent on events that are compared with sampled negatives.
+"""Stochastic gradient descent for ranking losses: events compared with sampled negatives.
 
-An event and its negatives are a list, entry 0 of which is the event's own item:
+An event and its negatives form a list, whose entry 0 is the event's own item:
 
-    s_m = mean + b_u + c_m + p_u . q_m                        the scores, taken before the first step
-    g_m = w * slope of the loss at s_m
-    q_m <- step(q_m, g_m p_u + r(q_m)),   c_m likewise     entry after entry; negatives share one penalty
+    s_m = mean + b_u + c_m + p_u . q_m                     scores, all taken before the first step
+    g_m = w * derivative of the loss with respect to s_m
+    q_m <- step(q_m, g_m p_u + r(q_m)),   c_m likewise     entry by entry; the negatives share one penalty
     p_u <- step(p_u, sum_m g_m q_m + r(p_u))               each q_m as it was just before its own step
 
-User biases stay, since they cancel. A user's memory takes in ``|g_0| + |g_1| + ...`` in place of their slope.
+where w is the weight of the event and r the gradient of the regularizer. User biases are not trained, since they do not
+change the order of a user's items. The optimizer memory of a user is updated with the gradient ``|g_0| + |g_1| + ...``.
 
-A pairwise loss looks for one negative that has a slope, a listwise loss takes a fixed number of them; all else is one
-body.
+A pairwise loss searches for one negative with a nonzero slope, a listwise loss draws a fixed number of negatives;
+everything else is shared.
 
-Events in flight: events of one user wait for each other's p_u. Of a pairwise loss, up to FLIGHT that follow each other
-in a run take turns: negatives and scores of all are found, then all slopes, then their steps follow one by one. First
-candidates are drawn one group ahead, and their rows fetched. Lists have enough work of their own: each is a group.
+Instruction-level parallelism: consecutive events of one user depend on each other through p_u. For a pairwise loss, up
+to FLIGHT consecutive events of a run are processed as a group: first negatives and scores of all, then all slopes, then
+the steps one by one. The first candidate negatives are drawn one group ahead, and their rows prefetched. A list is
+enough work by itself: for a listwise loss each event is a group.
 
-How negatives are found is in negatives.py. Those that are no rows of the working set are read from the model's
-own table, and never written.
+How negatives are drawn is described in negatives.py. Those outside the working set are read from the model's table and
+never written.
+
+Reference for lock-free updates of item rows: Niu, Recht, Ré, Wright (2011), Hogwild!: A Lock-Free Approach to
+Parallelizing Stochastic Gradient Descent.
 """
 
 from __future__ import annotations
@@ -39,8 +44,8 @@ from fastmf.kernels.train.negatives import BLOCK, LITERAL, forget, recall
 from fastmf.kernels.train.pool import lent
 from fastmf.kernels.train.row import move_row
 
-CHUNK = 32  # runs that a worker takes at once
-FLIGHT = 4  # events of a pairwise loss whose slopes are taken before the first step
+CHUNK = 32  # runs taken by a worker at a time
+FLIGHT = 4  # events in flight: pairwise slopes computed before the first step
 _ONE = np.float32(1)
 
 # --- one run of events, and all of them -----------------------------------------------------------------------------
@@ -49,9 +54,10 @@ _ONE = np.float32(1)
 def train_group(
     listwise, scope, size, width, memory, biases, span, user, p, events, tables, forms, movable, values, room
 ):
-    """Train on the events from span[0] to span[1], of a run that ends at span[2]; returns p and the loss.
+    """Train on events span[0] to span[1] of a run that ends at span[2]; returns the user's factors p and the loss.
 
-    For kernels only. user = (row, what all scores share, candidates, known set), and p are the factors of that row.
+    user = (row, score terms common to all items, number of candidates, known items), and p are the current factors of
+    that row. room = (entries, scores, slopes, expected, found, ahead), see `room_for`. For kernels only.
     """
 
 
@@ -176,7 +182,10 @@ def _train_run(listwise, scope, size, width, memory, biases, span, events, seen,
 
 @njit
 def room_for(listwise, sizes):
-    """What a worker needs: words that mark what a user knows, lists of a group, first candidates of the next."""
+    """Work arrays of a worker: bits that mark known items, the lists of a group, and the first candidates of the next.
+
+    sizes = (number of 64-bit words, maximum length of a list).
+    """
     words, expected = np.zeros(sizes[0], np.int64), np.empty(sizes[1], np.float32)
     form = (1 if listwise else FLIGHT), sizes[1]
     scores, slopes = np.empty(form, np.float32), np.empty(form, np.float32)
@@ -186,7 +195,7 @@ def room_for(listwise, sizes):
 
 @functools.cache
 def epoch(shape: Shape, classes: tuple[type, ...], listwise: bool, scope: int, parallel: bool) -> Any:
-    """The kernel of one pass over runs of events; workers race for the rows of items."""
+    """The kernel of one pass over runs of events; workers update item rows without locks (Hogwild)."""
     key = stamp(*classes, parallel=parallel)
     return _epoch(*shape, int(listwise), scope, parallel, key and f"{key}|{listwise}")
 
@@ -196,7 +205,7 @@ def _epoch(size, width, memory, biases, listwise, scope, parallel, stamp):
     def epoch(
         runs, events, seen, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
     ):
-        """Train on some runs of events; sums[c] becomes the loss of a chunk of them, each before its own step.
+        """Train on some runs of events; writes to sums[c] the loss of chunk c, each event measured before its own step.
 
         runs = (order, bounds, first, last): run order[n], for n from first to last, is events bounds[r] to
         bounds[r + 1], all of one user. events = (users, items, weights); tables is a Tables,
@@ -241,7 +250,7 @@ def _epoch(size, width, memory, biases, listwise, scope, parallel, stamp):
 
 @functools.cache
 def epoch_in_bands(shape: Shape, classes: tuple[type, ...], listwise: bool, parallel: bool) -> Any:
-    """The kernel of one pass over blocks of events; any number of workers gives the same bits."""
+    """The kernel of one pass over blocks of events; results are bitwise equal for any number of workers."""
     key = stamp(*classes, parallel=parallel)
     return _epoch_in_bands(*shape, int(listwise), parallel, key and f"{key}|{listwise}")
 
@@ -251,7 +260,7 @@ def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
     def epoch(
         blocks, events, seen, tables, pool, rules, mean, movable, loss, solver, penalty, sampler, sizes, workers, sums
     ):
-        """Train on some blocks, negatives from the item band of each; sums[b] becomes the loss of block b.
+        """Train on blocks of events, with negatives from the item band of each; writes the loss of block b to sums[b].
 
         blocks are those of sharing.start_blocks, with the events of a user side by side. All else is as in `epoch`.
         """

@@ -1,4 +1,4 @@
-"""One row of a model that solves rows: all that it met, read through a ledger, and its solution from that."""
+"""ALS for one row of a live model: reads its history through the ledger, and solves it with one new event."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _AHEAD = 16  # events between a prefetch and its use
 
 
 class Numbers(NamedTuple):
-    """What a solve of single events depends on besides the event.
+    """Scalars that solves of single events depend on.
 
     Attributes
     ----------
     weight, nu : float
-        What the penalty of a row grows from and with.
+        The L2 penalty of a row is ``weight * evidence**nu``.
     steps, most : int
-        Of the solver; how many events of the past of a row are read.
+        Iterations of the solver; the maximum number of past events read per row.
     users, items : int
-        Rows from these on without events are new: no Gram matrix had them before the event.
+        Rows from these on that have no events are new: the Gram matrices did not include them before the event.
     """
 
     weight: float
@@ -51,20 +51,21 @@ class Numbers(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Arrays that the solves of single events share; few, since each costs a call some time.
+    """Work arrays shared by solves of single events; few, since each array argument adds to the time of a call.
 
     Attributes
     ----------
     lanes : float32[ROOM + 3 * width + 2, width]
-        What the solver wants, then a Gram matrix, its change, and a row and its record as they were before the event.
+        Work rows of the solver and its matrix, then a Gram matrix, its change, and a row and its record before the
+        event.
     matrix : float64[size + 2, size + 1]
-        As the solver wants it; the last row is a column.
+        Work matrix of the solver; the last row is its right-hand side.
     turned : float32 array
-        As the solver wants it.
+        Transposed rows for eALS.
     columns : float32[4, most + 1]
-        Of the events of a row: how many each stands for, values, weights and targets.
+        For each event of a row: its scale (how many events it represents), value, weight and target.
     positions : int64[2, most + 1]
-        Their positions in the log, and the rows that they met.
+        Positions of the events in the log, and their rows of the other side.
     """
 
     lanes: np.ndarray
@@ -87,9 +88,9 @@ def scattered(ledger, side, row, most):
 
 @njit
 def _events_of(ledger, side, row, limit, positions, scales):
-    """Positions of a row's events, oldest first, and what each stands for, as log.sample chooses them; how many.
+    """Write positions and scales of a row's past events, oldest first, as chosen by log.sample; returns their number.
 
-    Of a row whose base lacks events that the sample may name, the newest ones alone.
+    If the base lacks events of the older half, only the newest events are used.
     """
     previous, base = column(ledger, side + _PREVIOUS, np.int32), column(ledger, side + _BASE, np.int32)
     start = column(ledger, side + _START, np.int64)[row]
@@ -110,11 +111,11 @@ def _events_of(ledger, side, row, limit, positions, scales):
     return taken
 
 
-# --- what an event is to the equations ------------------------------------------------------------------------------
+# --- confidences and targets -----------------------------------------------------------------------------------------
 
 
 def weigh(explicit, loss, values, weights, targets):
-    """Weights *= the confidences of a loss in events of these values; targets become its targets. For kernels only."""
+    """Multiply `weights` by the confidences of the loss for these values, and write its targets. For kernels only."""
 
 
 @overload(weigh, prefer_literal=True)
@@ -132,7 +133,7 @@ def _weigh(explicit, loss, values, weights, targets):
 
 
 def _aim(aims, n):
-    """Target n of a loss; 1 where it has none."""
+    """Target n of a loss; 1 where targets is None."""
 
 
 @overload(_aim)
@@ -147,7 +148,7 @@ def _one_aim(aims, n):
 
 @njit
 def _gather(ledger, sides, rows, value, most, room):
-    """The past of row rows[0] of the first of two sides, then the event of a value with row rows[1]; how many."""
+    """Write the past events of rows[0] and then the new event, with rows[1] and `value`; returns their number."""
     positions, others = room.positions[0], room.positions[1]
     scales, values, weights = room.columns[0], room.columns[1], room.columns[2]
     count = _events_of(ledger, sides[0], rows[0], most, positions, scales)
@@ -174,11 +175,11 @@ _scale_of = njit(error_model="numpy")(als.scale_of)
 def solve_row(
     size, width, biased, explicit, method, ledger, sides, rows, value, far, loss, tables, terms, seen, numbers, room
 ):
-    """Solve a row from all that it met and a new event; the confidence in that, and its target. For kernels only.
+    """Solve a row from its history and one new event; returns the event's confidence and target. For kernels only.
 
-    sides = (its own, the other); rows = (the row, that of the other side); terms = (gram, its change, missing, mean);
-    seen as in als.shift. A row of which all is read is FAR off, or solved ANEW; one with more in its past takes a step
-    on the event.
+    sides = (its own, the other); rows = (the row, the event's row of the other side); terms = (gram, its change,
+    missing, mean); `seen` as in als.shift. A row whose whole history is read is solved, from FAR or ANEW; a row with
+    more than `numbers.most` past events takes a step on the new event.
     """
 
 

@@ -1,17 +1,17 @@
-"""Stochastic gradient descent on events that have a value each.
+"""Stochastic gradient descent for pointwise losses: one step per event.
 
-    s   = mean + b_u + c_i + p_u . q_i                the score
-    g   = w * loss.slope(s, y)                         its slope, times the weight of the event
+    s   = mean + b_u + c_i + p_u . q_i                score
+    g   = w * loss.slope(s, y)                        slope times the weight of the event
     p_u <- step(p_u, g q_i + r(p_u)),   b_u <- step(b_u, g + r(b_u))
     q_i <- step(q_i, g p_u + r(q_i)),   c_i <- step(c_i, g + r(c_i))        all at the values before the step
 
-Tables hold factors (padded rows), records hold ``[bias, memory of the row]``. A row and its bias share one memory: a
-step of the bias says what it becomes, and with that the bias and the factors step.
+where r is the gradient of the regularizer. Tables hold factors (padded rows), records hold ``[bias, optimizer memory]``
+of each row. A row and its bias share one memory, see row.py.
 
-Events in flight: the slopes of a whole group are taken before its first step, so that none waits for the dot product of
-the one before it. The steps follow one by one, the last event's first.
+Events in flight: the slopes of a group of `flight` events are computed before the first step, so that their dot
+products do not wait for each other. The steps follow one by one, in reverse order of the events.
 
-Rows below `movable` are written, others are only read. One body serves every loss, optimizer and regularizer: Numba
+Rows below `movable` are written, others are only read. One function serves every loss, optimizer and regularizer: Numba
 specialises it on their classes; `prange` is a plain range in the serial compilation.
 """
 
@@ -32,7 +32,7 @@ from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.sharing import finish_block, start_blocks, take_block
 from fastmf.kernels.train.row import move_row, score
 
-_WHOLE = np.float32(1)  # share of the penalty
+_WHOLE = np.float32(1)  # factor of the penalty
 
 
 # --- one group of events --------------------------------------------------------------------------------------------
@@ -41,7 +41,8 @@ _WHOLE = np.float32(1)  # share of the penalty
 def train_group(flight, size, width, memory, biases, first, events, tables, movable, mean, values):
     """Train on `flight` events from `first` on; returns their loss. For kernels only.
 
-    `flight` and the fields of the shape are compile-time constants; events and tables are borrowed.
+    `flight` and the fields of the shape are compile-time constants; events = (users, items, values, weights) and the
+    two tables, (rows, records, anchors, anchor records) each, are borrowed.
     """
 
 
@@ -79,7 +80,7 @@ def _train_group(flight, size, width, memory, biases, first, events, tables, mov
 
 
 def train_block(flight, size, width, memory, biases, bounds, events, tables, anchors, movable, mean, values):
-    """Train on the events from bounds[0] to bounds[1]; returns their loss. For kernels only."""
+    """Train on events bounds[0] to bounds[1]; returns their loss. For kernels only."""
 
 
 @overload(train_block, prefer_literal=True, jit_options={"error_model": "numpy"})
@@ -107,7 +108,7 @@ def _train_block(flight, size, width, memory, biases, bounds, events, tables, an
 
 @functools.cache
 def epoch(shape: Shape, classes: tuple[type, ...], flight: int, parallel: bool) -> Any:
-    """The kernel of one pass over a plan, one step per event, `flight` events at a time."""
+    """The kernel of one pass over a plan, one step per event, with `flight` events in flight."""
     return _epoch(*shape, flight, parallel, stamp(*classes, parallel=parallel))
 
 
@@ -129,7 +130,7 @@ def _epoch(size, width, memory, biases, flight, parallel, stamp):
         workers,
         sums,
     ):
-        """Train on some blocks; sums[b] becomes the loss of block b, each event measured before its own step.
+        """Train on blocks of events; writes to sums[b] the loss of block b, each event measured before its own step.
 
         blocks = (bounds, order, bands, first, last), see sharing.start_blocks.
         """
@@ -161,7 +162,7 @@ def _epoch(size, width, memory, biases, flight, parallel, stamp):
 
 @functools.cache
 def measure(shape: Shape, classes: tuple[type, ...]) -> Any:
-    """The kernel that sums the loss of events without moving anything."""
+    """The kernel that sums the loss of events without changing any row."""
     return _measure(shape.size, shape.width, stamp(*classes))
 
 

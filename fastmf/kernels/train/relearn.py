@@ -1,8 +1,9 @@
-"""One event at a time for models that solve rows: its user and its item are solved from all that they met, then logged.
+"""Single events for ALS models: solve the event's user and item from their histories, then append it to the log.
 
-The ledger and the journal are those of online.py, the equations those of als.py, and what an event is to them the loss
-says by its own ``quadratic``. The Gram matrices are corrected by the two rows. Nothing is written before both rows are
-known to be finite but the rows themselves, which the second needs of the first: they are put back otherwise.
+Ledger and journal are those of online.py, the equations those of als.py, and the loss maps the event to a confidence
+and a target by its method ``quadratic``. The Gram matrices receive rank-one corrections for the two rows. Until both
+rows are known to be finite nothing is modified except the rows themselves, since the item is solved with the new user;
+they are restored on failure.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ def learn(form: Form, half: bool, loss: type) -> Any:
 
 
 def compiled(form: Form, half: bool, loss: Any, *examples: Any) -> Callable[..., int]:
-    """The code of that kernel for arguments of these types, in which `loss` comes behind the fifth.
+    """The compiled kernel of `learn` for arguments of these types; `loss` is inserted after the fifth.
 
     Raises
     ------
     TypeError
-        Where ``quadratic`` of the loss cannot be compiled.
+        If ``quadratic`` of the loss cannot be compiled by Numba.
     """
     try:
         return entry_point(learn(form, half, type(loss)), *examples[:5], loss, *examples[5:])
@@ -67,7 +68,7 @@ def compiled(form: Form, half: bool, loss: Any, *examples: Any) -> Callable[...,
 def _learn(size, width, memory, biases, method, explicit, half, stamp):
     record, biased = record_width(memory), biases and explicit
     stored = np.uint16 if half else np.float32
-    limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
+    limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # on squared norms that the tables can store
 
     @jit(stamp)
     def learn(ledger_array, user, item, value, mean, loss, compact, missing_pairs, numbers, grams, room):
@@ -99,7 +100,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         begun = begin(changes)
         both = (user_rows, user_records, item_rows, item_records), (item_rows, item_records, user_rows, user_records)
         missing = np.float32(missing_pairs / (item_numbers[0] + shares[1] - shares[0]))
-        if not explicit:  # the item counts as often as it does with the event
+        if not explicit:  # the item's share includes the event
             store(lanes, 0, 0, old_q)
             store(lanes, 1, 0, old_q)
             fill(square, gram_items, lanes, shares, shares[0] != shares[1], size)
@@ -128,7 +129,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             room,
         )
         p, b = load(user_rows, u, 0, width, size), user_records[u, 0]
-        if not explicit:  # the user has moved
+        if not explicit:  # the user's row has changed
             store(lanes, 0, 0, old_p)
             store(lanes, 1, 0, p)
             fill(square, gram_users, lanes, (1.0, 1.0), True, size)
@@ -160,7 +161,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         if not (max((p * p).total(), (q * q).total()) <= limit and np.isfinite(b + c)):
             end(changes, begun)
             return NOT_FINITE
-        if full(ledger):  # asked last: an event that is refused empties no journal
+        if full(ledger):  # checked last, so that a refused event does not flush the journal
             end(changes, begun)
             return FULL
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)

@@ -1,10 +1,10 @@
-"""One row: its score with another, and its step. Every kernel that takes steps takes them here.
+"""The score of two rows and the gradient step of one, shared by all kernels of stochastic gradient descent.
 
-    s = mean + b_u + c_i + p_u . q_i                                          the score
-    memory <- the memory that a step of the bias leaves, and with that
-    b_u <- step(b_u, g + r(b_u)),   p_u <- step(p_u, g q_i + r(p_u))    g being the slope of the loss
+    s = mean + b_u + c_i + p_u . q_i                                     score
+    memory <- the memory returned by a step of the bias; then, with the new memory,
+    b_u <- step(b_u, g + r(b_u)),   p_u <- step(p_u, g q_i + r(p_u))     g: slope of the loss, r: regularizer
 
-A row and its bias share one memory: a step of the bias says what it becomes.
+A row and its bias share one optimizer memory, which only the step of the bias updates.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ def score(mean, bias, other_bias, factors, other):
 
 @register_jitable(error_model="numpy", forceinline=True)
 def stepped(factors, bias, memory, gradient, bias_gradient, solver):
-    """The factors, the bias and the memory of a row after a step."""
+    """The factors, bias and memory of a row after one step."""
     held = bridge.step(solver, bias, bias_gradient, memory)[1]
     return bridge.step(solver, factors, gradient, held)[0], bridge.step(solver, bias, bias_gradient, held)[0], held
 
 
 def move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
-    """Let a row, its bias and its memory take a step: `factors` are its own, `other` those that they met. For kernels.
+    """Step a row, its bias and its memory in place; returns the new factors. For kernels only.
 
-    table = (rows, records, anchors, anchor records), borrowed; the fields of the shape are compile-time constants. The
-    memory takes `evidence` in, the slope that the bias has; a `share` of the penalty acts.
+    `factors` are those of the row and `other` those of its partner; table = (rows, records, anchors, anchor records),
+    all borrowed. `slope` multiplies `other`; `evidence` is the gradient of the bias; the penalty is multiplied by
+    `share`. The fields of the shape are compile-time constants.
     """
 
 
