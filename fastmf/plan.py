@@ -1,4 +1,4 @@
-"""Plan: one batch made concrete, as local rows, an order and blocks."""
+"""Plan: the order of the events of a batch or a fit in training, and the blocks that may be trained in parallel."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from fastmf.log.events import Events
 
 __all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight", "pieces"]
 
-PARALLEL_FROM = 500_000  # events: a pass over fewer takes a core some 10 ms, and compiling for more cores seconds
-_BANDS, _MOST_BANDS = 8, 64  # a side: as many blocks may be worked on at once
-_CACHE = 1 << 20  # bytes of item rows in a band: what a core keeps close
-_FEW_ROWS = 64  # of a side
-_CHUNK = 1 << 28  # factors, events times width, between two chances for Ctrl-C
-_PIECE = 1 << 18  # events of a block where there are no others
+PARALLEL_FROM = 500_000  # events: with fewer, a pass takes a core some 10 ms, and compiling parallel kernels seconds
+_BANDS, _MOST_BANDS = 8, 64  # bands of a side: as many blocks may be trained at once
+_CACHE = 1 << 20  # bytes of item rows in a band, which should fit the cache of a core
+_FEW_ROWS = 64  # rows of a side, below which events in flight would often share rows
+_CHUNK = 1 << 28  # factors (events times width) per launch: Ctrl-C is handled between launches
+_PIECE = 1 << 18  # events per block of a plan without parallel blocks
 
 
 class Plan(NamedTuple):
-    """The order in which events are trained on.
+    """Events in order of execution, cut into blocks and strata.
 
     Attributes
     ----------
     events : Events
-        With rows of the working set in place of rows of the model, in order of execution.
-    bounds : int64[blocks + 1]
+        Events with rows of the working set in place of rows of the model, in order of execution.
+    bounds : ndarray of int64, shape (blocks + 1,)
         Block b is ``events[bounds[b]:bounds[b + 1]]``.
-    strata : int64[strata + 1]
-        Blocks ``strata[s]`` to ``strata[s + 1]``, as many in each, share no row and may run at once; strata follow each
-        other.
+    strata : ndarray of int64, shape (strata + 1,)
+        The blocks ``strata[s]`` to ``strata[s + 1]`` of a stratum share no row and may run in parallel. All strata have
+        the same number of blocks, and run one after the other.
     in_flight : int
-        Events, one of each part of a block, whose slopes are taken before the first of their steps.
+        Number of events, one from each part of a block, whose gradients are computed before the first of their steps.
     """
 
     events: Events
@@ -46,10 +46,10 @@ class Plan(NamedTuple):
 
     @classmethod
     def single(cls, events: Events, users: int, order: str = "user", in_flight: int = 1) -> Plan:
-        """Sorted by user, arrival order kept within a user, or just in order of ``"arrival"``.
+        """Make a plan in order of ``"user"``, in order of arrival within a user, or in order of ``"arrival"``.
 
-        With several in flight the sorted events are cut into as many parts of equal length, which go side by side;
-        what the parts leave over comes last.
+        With several events in flight, the sorted events are cut into as many parts of equal length, which are
+        interleaved; the remaining events come last.
         """
         if order == "user":
             positions = order_by(events.users, users)[0]
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
         return cls(events, bounds, np.arange(bounds.size, dtype=np.int64), in_flight)
 
     def after(self, past: Events) -> Plan:
-        """The same events behind those of the past, which come user by user."""
+        """Return the plan with the events of the past, sorted by user, before its own."""
         first = Plan.single(past, 0, "arrival")
         bounds = np.concatenate([first.bounds, self.bounds[1:] + past.users.size])
         whole = Events.concatenate([past, self.events])
@@ -79,7 +79,7 @@ class Plan(NamedTuple):
         seed: int,
         threads: int = 1,
     ) -> Plan:
-        """The plan of a fit: blocks that depend on the events alone, so any number of threads gives the same bits.
+        """Make the plan of a fit, whose blocks depend only on the events: any number of threads gives the same bits.
 
         Parameters as in :meth:`blocked`.
         """
@@ -98,12 +98,13 @@ class Plan(NamedTuple):
         threads: int = 1,
         room: Events | None = None,
     ) -> Plan:
-        """Block (a, b) holds the events of user band a and item band b, by user, its parts side by side.
+        """Make a plan whose block (a, b) holds the events of user band a and item band b, by user, parts interleaved.
 
-        `by_user` are the order that sorts the events by user, and the start of each user in it. User bands are ranges
-        of rows with equally many events, so that a block walks through memory; items are to be dealt to bands at
-        random, since new items go with new users. Stratum s is the blocks (a, a + s mod bands): no two of them share a
-        row. The events of a plan that is done with are `room` for those of the next.
+        `by_user` is the order that sorts the events by user, and the start of each user in it. User bands are ranges of
+        rows with about the same number of events, so that a block accesses memory in order. Items should be assigned to
+        bands at random, since new items tend to occur with new users. Stratum s consists of the blocks
+        (a, a + s mod bands), no two of which share a row. The events of a finished plan may be passed as `room`, whose
+        memory is reused.
 
         References
         ----------
@@ -129,7 +130,7 @@ class Plan(NamedTuple):
         return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)
 
     def pieces(self, width: int) -> Iterator[tuple[int, int]]:
-        """Places of `order` to launch at once: whole strata, some 50 ms of work. Kernels hear no Ctrl-C."""
+        """Iterate over ranges of blocks to launch at once: whole strata, some 50 ms, since kernels ignore Ctrl-C."""
         ends = self.bounds[self.strata]
         if ends[-1] * width <= _CHUNK:
             return iter([(0, len(self.bounds) - 1)])
@@ -138,7 +139,7 @@ class Plan(NamedTuple):
         return itertools.pairwise(self.strata[np.append(firsts, ends.size - 1)].tolist())
 
     def block_order(self, seed: int, epoch: int) -> np.ndarray:
-        """The blocks in the order of one epoch: strata shuffled, so that no event is always the last word."""
+        """Return the order of the blocks in an epoch: strata are shuffled, so that no event is always the last one."""
         strata = len(self.strata) - 1
         if strata == 1:
             return np.arange(len(self.bounds) - 1)
@@ -147,7 +148,7 @@ class Plan(NamedTuple):
 
 
 def bands_for(events: int, items: int, shape: Shape) -> int:
-    """How many bands of a side a fit has: its blocks run at once, and the items of one stay close to a core."""
+    """Return the number of bands per side of a fit: as many blocks run at once, and the items of one fit a cache."""
     if events < PARALLEL_FROM:
         return 1
     size = 4 * items * (shape.width + record_width(shape.memory))
@@ -155,16 +156,16 @@ def bands_for(events: int, items: int, shape: Shape) -> int:
 
 
 def most_in_flight(shape: Shape, users: int, items: int) -> int:
-    """How many events in flight fill a core: the wider the rows, the fewer; 1 where rows are so few that they meet."""
+    """Return the number of events in flight that keep a core busy; 1 if rows are so few that events share them."""
     if min(users, items) < _FEW_ROWS:
         return 1
     return 8 if shape.width <= 32 else 4 if shape.width <= 64 else 2
 
 
 def pieces(bounds: np.ndarray, most: float, row: float = 0.0) -> list[tuple[int, int]]:
-    """Consecutive rows, each piece with about so many events or a single row; those before the first have none.
+    """Cut consecutive rows into pieces with about `most` events, or of a single row; skip leading rows without events.
 
-    A row is as much work as `row` events, besides its own.
+    A row counts as `row` events in addition to its own.
     """
     work = bounds + row * np.arange(bounds.size) if row else bounds
     ends = np.arange(0, work[-1], max(most, 1))
@@ -173,7 +174,7 @@ def pieces(bounds: np.ndarray, most: float, row: float = 0.0) -> list[tuple[int,
 
 
 def deal(rows: int, bands: int, seed: int | list[int]) -> np.ndarray:
-    """A band for every row: the rows in random order, cut into equal parts."""
+    """Assign rows to bands of equal size at random; return the band of each row."""
     band = np.empty(rows, np.int32)
     band[np.random.default_rng(seed).permutation(rows)] = np.arange(rows) * bands // max(rows, 1)
     return band
