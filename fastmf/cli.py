@@ -58,7 +58,7 @@ def run_compare(options: argparse.Namespace) -> None:
 
 
 def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
-    """Return the data sets and the metric of each: the metric asked for, or else the natural one."""
+    """Return the data sets and the metric of each: the one asked for, or what suits the events."""
     if options.data is not None and options.dataset is not None:
         raise DataError(f"compare takes the log {options.dataset} or --data {options.data}, not both")
     if options.data is not None:
@@ -118,7 +118,7 @@ def _add_warmup(commands: Any) -> None:
 def _add_compare(commands: Any) -> None:
     command = commands.add_parser(
         "compare",
-        help="race updating against full retraining",
+        help="compare updating with full retraining",
         description="Race updating against never updating, warm starts and full retraining.",
     )
     command.set_defaults(run=run_compare)

@@ -17,7 +17,7 @@ from fastmf.state import State
 __all__ = ["Lists"]
 
 _NOTHING = np.empty(0, np.int32)
-_LIVE = ("_state", "_loss", "_touched", "_users", "_places", "_gate")  # attributes that a copy lacks, or makes anew
+_LIVE = ("_state", "_loss", "_touched", "_users", "_positions", "_gate")  # attributes that a copy lacks, or makes anew
 
 
 class Lists:
@@ -49,7 +49,7 @@ class Lists:
     def __init__(self, state: State, loss: Any, k: int, users: np.ndarray | None, unseen: bool, threads: int) -> None:
         self._state, self._loss, self._k, self._unseen, self._threads = state, loss, k, unseen, threads
         self._users = users
-        self._places = None if users is None else {one: place for place, one in enumerate(users.tolist())}
+        self._positions = None if users is None else {one: place for place, one in enumerate(users.tolist())}
         self._at = state.identity
         self._counts = {side: state.side(side).count for side in SIDES}
         self._touched = dict.fromkeys(SIDES, _NOTHING)  # rows, ascending
@@ -73,7 +73,7 @@ class Lists:
         return self._gate.ask(lambda: self._list_of(user), self._finish)
 
     def _list_of(self, user: int | str) -> Ranking:
-        place = self._row_of(user) if self._places is None else self._places.get(one_id(user), -1)
+        place = self._row_of(user) if self._positions is None else self._positions.get(one_id(user), -1)
         if not 0 <= place < len(self) or self.users[place] != user:  # the model may be ahead of the lists
             raise KeyError(user)
         return Ranking(self.ids[place].copy(), self.scores[place].copy())
@@ -262,7 +262,7 @@ class _Copied(Lists):
     def __init__(self, kept: dict[str, Any], users: np.ndarray) -> None:
         vars(self).update(kept)
         users.flags.writeable = False
-        self._users, self._places = users, {one: place for place, one in enumerate(users.tolist())}
+        self._users, self._positions = users, {one: place for place, one in enumerate(users.tolist())}
         self._gate = Gate()
 
     def refresh(self, delta: Delta) -> np.ndarray:

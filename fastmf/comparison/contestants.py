@@ -58,7 +58,7 @@ def regime(metric: Metric) -> Regime:
 
 
 def contestants(metric: Metric) -> tuple[str, ...]:
-    """Who races for a metric: where items are ranked, popularity too."""
+    """The contestants for a metric; popularity only where items are ranked."""
     return (*CONTESTANTS, "popularity") if ranks_items(metric) else CONTESTANTS
 
 

@@ -193,7 +193,7 @@ class Replay(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Who races."""
+        """The contestants."""
         return contestants(self.settings.metric)
 
     def first_models(self) -> dict[str, list[Model]]:

@@ -55,13 +55,13 @@ class Compare(Descent):
         drawn = _negatives_of_batch(job, working, new)
 
         def measure() -> float:
-            with _places_marked(drawn, state, working.rows["items"]):
+            with _positions_marked(drawn, state, working.rows["items"]):
                 return drawn.measure(runs, objective)
 
         def learn() -> None:
             if not objective.solver.rate:
                 return
-            with _places_marked(drawn, state, working.rows["items"]):
+            with _positions_marked(drawn, state, working.rows["items"]):
                 _passes(drawn, runs, past, objective, job)
 
         return Training(working, new, measure, learn)
@@ -99,7 +99,7 @@ def _passes(drawn: Negatives, runs: Runs, past: Events | None, objective: Any, j
 
 
 @contextmanager
-def _places_marked(drawn: Negatives, state: State, rows: np.ndarray) -> Iterator[None]:
+def _positions_marked(drawn: Negatives, state: State, rows: np.ndarray) -> Iterator[None]:
     """While it lasts, ``marks[row] - 1`` is the place of an item row among `rows`."""
     marks = state.scratch.take(state.items.table.capacity)
     marks[rows] = np.arange(1, rows.size + 1, dtype=np.int32)

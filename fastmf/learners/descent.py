@@ -25,7 +25,7 @@ class Descent:
     )
     further = ("rate", "half_life", "loss", "regularizer")
     why = "it takes steps"
-    visits = Update(epochs=10, history_epochs=0, trainable="users")
+    visitors = Update(epochs=10, history_epochs=0, trainable="users")
 
     def reads_history(self, recipe: Update) -> bool:
         """In passes over the users' past."""
@@ -40,4 +40,4 @@ class Descent:
 
     def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """Ten passes over a session."""
-        return objective, self.visits
+        return objective, self.visitors

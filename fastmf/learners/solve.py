@@ -41,7 +41,7 @@ def gram_matrices(state: State, loss: Any, threads: int = 1, asked: bool = False
     return {side: state.grams.of(side, state, powers[side], threads, asked) for side in SIDES}
 
 
-_VISIT = Update(epochs=1, trainable="users")
+_VISITORS = Update(epochs=1, trainable="users")
 
 
 class Solve:
@@ -106,7 +106,7 @@ class Solve:
     def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """One exact solve."""
         exact = objective._replace(solver=objective.solver._replace(method="cholesky"))
-        return exact, _VISIT
+        return exact, _VISITORS
 
 
 def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int, int, float], int]:
@@ -131,7 +131,7 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
     def learn(user: int, item: int, value: float) -> int:
         nonlocal numbers
         answer = call(ledger, user, item, value, mean, loss, True, *given())
-        if answer == online.UNTIDY:
+        if answer == online.SCATTERED:
             for side, one in (("users", user), ("items", item)):
                 ids = state.side(side).ids
                 row = one if ids.kind == "str" else ids.find(np.array([one]))[0]

@@ -31,7 +31,7 @@ class Steps(Descent):
     """A step per event, or per batch of events, on the rows that it names."""
 
     draws = False
-    visits = replace(Descent.visits, order="arrival")
+    visitors = replace(Descent.visitors, order="arrival")
 
     def suits(self, objective: Any) -> bool:
         """Losses of single events, whatever takes the steps."""

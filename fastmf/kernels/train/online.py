@@ -37,7 +37,7 @@ from fastmf.kernels.train.ledger import (
 )
 from fastmf.kernels.train.row import score, stepped
 
-LEARNED, UNKNOWN, FULL, NOT_FINITE, UNTIDY, MOVED = 0, 1, 2, 3, 4, 5  # what `learn` answers
+LEARNED, UNKNOWN, FULL, NOT_FINITE, SCATTERED, MOVED = 0, 1, 2, 3, 4, 5  # what `learn` answers
 
 _FACTORS, _RECORDS, _MARKS = int(Entry.FACTORS), int(Entry.RECORDS), int(Entry.MARKS)
 _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)

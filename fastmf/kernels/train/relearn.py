@@ -27,7 +27,7 @@ from fastmf.kernels.train.online import (
     FULL,
     LEARNED,
     NOT_FINITE,
-    UNTIDY,
+    SCATTERED,
     full,
     link,
     located,
@@ -70,10 +70,10 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
     limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # of a squared length that the tables hold
 
     @jit(stamp)
-    def learn(ledger_array, user, item, value, mean, loss, tidy, missing_pairs, numbers, grams, room):
+    def learn(ledger_array, user, item, value, mean, loss, compact, missing_pairs, numbers, grams, room):
         """Learn one event; answers LEARNED, or why nothing was done.
 
-        UNTIDY is the answer, if `tidy` is asked for, where a row that is sampled must be laid out first.
+        SCATTERED is the answer, if `compact` is asked for, where a row that is sampled must be laid out first.
         `missing_pairs` is the confidence in all pairs of a user together, 0 where pairs unmet do not count; numbers =
         Numbers; grams = (those of users and items, the numbers of that of the items); room = Room.
         """
@@ -83,8 +83,8 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         if answer != LEARNED:
             return answer
         most = numbers.most
-        if tidy and (scattered(ledger, USERS, u, most) or scattered(ledger, ITEMS, i, most)):
-            return UNTIDY
+        if compact and (scattered(ledger, USERS, u, most) or scattered(ledger, ITEMS, i, most)):
+            return SCATTERED
         user_rows, user_records = rows_of(ledger, USERS, stored, width, record)
         item_rows, item_records = rows_of(ledger, ITEMS, stored, width, record)
         old_p, old_q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
