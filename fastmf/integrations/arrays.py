@@ -44,6 +44,7 @@ def from_npz(
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------
@@ -99,6 +100,7 @@ def from_safetensors(
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------

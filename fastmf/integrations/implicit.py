@@ -35,6 +35,7 @@ def from_implicit(model: Any, users: Any = None, items: Any = None, **settings: 
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------

@@ -34,6 +34,7 @@ def from_lightfm(
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------

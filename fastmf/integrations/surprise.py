@@ -24,7 +24,8 @@ def from_surprise(algo: Any, **settings: Any) -> MF:
     Returns
     -------
     fastmf.MF
-        A fitted model whose ids are the raw ids, ``int`` or ``str``; Surprise reads those in files as ``str``.
+        A fitted model without history, whose predictions are not clipped. Its ids are the raw ids, ``int`` or
+        ``str``; Surprise reads those in files as ``str``.
 
     Raises
     ------

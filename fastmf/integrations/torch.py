@@ -42,6 +42,7 @@ def from_torch(
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------
