@@ -1,4 +1,4 @@
-"""Admission: whether a Delta from outside may be taken in, or taken back, checked before anything moves."""
+"""Admission: checks of a Delta from outside, before it is applied or rolled back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check", "inverse_of"]
 
 
 def check(state: State, delta: Delta) -> None:
-    """Raise StaleDelta unless a Delta from outside starts from this state, ValueError unless it fits it."""
+    """Raise StaleDelta unless a Delta from outside starts from this state, ValueError if it does not fit its tables."""
     if not isinstance(delta, Delta):
         raise TypeError(f"expected a Delta, got {type(delta).__name__}")
     if delta.lineage != state.lineage:
@@ -29,7 +29,7 @@ def check(state: State, delta: Delta) -> None:
 
 
 def _require(state: State, delta: Delta) -> None:
-    """Raise StaleDelta or ValueError unless all that a Delta from outside says fits this state."""
+    """Raise StaleDelta or ValueError unless all parts of a Delta from outside fit this state."""
     delta.require_form()
     for name in sorted({*delta.moves, *delta.new_ids} - set(state.groups)):
         raise StaleDelta(f"the Delta names the group {name!r}, which this model has not")
@@ -51,7 +51,7 @@ def _require(state: State, delta: Delta) -> None:
 
 
 def _require_newest(state: State, delta: Delta) -> None:
-    """Raise StaleDelta unless the ids and events that a Delta takes back are the newest."""
+    """Raise StaleDelta unless the ids and events that a Delta removes are the newest."""
     for name, ids in delta.new_ids.items():
         first = state.counts[name] - len(ids)
         if first < 0 or not np.array_equal(state.groups[name].ids_from(first), ids):
@@ -63,9 +63,9 @@ def _require_newest(state: State, delta: Delta) -> None:
 
 
 def inverse_of(state: State, delta: Delta) -> Delta:
-    """The Delta that takes back one from outside; StaleDelta unless that is the newest, ValueError as `require`.
+    """Make the inverse of a Delta from outside; StaleDelta unless it is the newest, ValueError as for :func:`check`.
 
-    Where the trail has kept that Delta, its own counts.
+    If the trail still holds that Delta, its own copy is inverted.
     """
     if not isinstance(delta, Delta):
         raise TypeError(f"expected a Delta, got {type(delta).__name__}")

@@ -1,4 +1,4 @@
-"""The command `fastmf`."""
+"""The command line interface `fastmf`."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the process.
+        Command line arguments; by default those of the process.
 
     Returns
     -------
     int
-        The exit status: 0, or 2 where the input cannot be used, with one line on standard error.
+        Exit status: 0 on success, 2 for an error of the input, which is printed to standard error in one line.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_compare(options: argparse.Namespace) -> None:
-    """`fastmf compare`: compare the contestants on each log, print the tables, write the pages."""
+    """Run `fastmf compare`: compare the contestants on each data set, print the tables and write the report."""
     comparisons = []
     for name, metric in _races(options):
         events = _events(options, name, metric)
@@ -58,7 +58,7 @@ def run_compare(options: argparse.Namespace) -> None:
 
 
 def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
-    """Names of logs, and the metric for each: what is asked for, or what suits the events."""
+    """Return the data sets and the metric of each: the one asked for, or what suits the events."""
     if options.data is not None and options.dataset is not None:
         raise DataError(f"compare takes the log {options.dataset} or --data {options.data}, not both")
     if options.data is not None:
@@ -79,7 +79,7 @@ def _natural(name: str) -> Metric:
 
 
 def run_warmup(options: argparse.Namespace) -> None:
-    """`fastmf warmup`: compile and keep the kernels of common models."""
+    """Run `fastmf warmup`: compile and cache the kernels of common models."""
     for size, loss, solver, storage in warm_up(options.factors, storage=options.storage):
         show(f"{size} factors, {type(loss).__name__}, {type(solver).__name__}, {storage}")
 

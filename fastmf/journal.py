@@ -1,4 +1,4 @@
-"""Journal: learning one event at a time, in place, and turning what happened since into one Delta."""
+"""Journal: learn single events in place, and turn all changes since the last version into one Delta."""
 
 from __future__ import annotations
 
@@ -28,23 +28,21 @@ from fastmf.state import Pending, State
 __all__ = ["Journal"]
 
 _LEARNED = online.LEARNED
-_CAPACITY = 1 << 12  # rows of a side that may move between two flushes, each of which then takes milliseconds
+_CAPACITY = 1 << 12  # rows of a side that may change between two flushes, so that a flush takes milliseconds
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 class Journal:
-    """The rows of a state as they were at its last change of version, for those that moved since.
+    """Single-event learning: keeps the previous values of all rows that changed since the last version.
 
     Parameters
     ----------
     state : State
-        Is changed in place, one event at a time.
-    loss
-        Checks values.
+        The state, which is changed in place, one event at a time.
     learner : Learner
-        Whose ``single`` learns an event.
+        Its ``single`` provides the step of an event.
     objective : Objective
-        What each event's step descends.
+        Loss, solver and regularizer.
     """
 
     def __init__(self, state: State, learner: Any, objective: Any) -> None:
@@ -66,12 +64,12 @@ class Journal:
 
     @property
     def state(self) -> State:
-        """What is being learned."""
+        """The state that is being changed."""
         return self._state
 
     @property
     def events(self) -> int:
-        """Events since the journal was opened."""
+        """Number of events since the journal was opened."""
         return len(self._state.history) - self._events
 
     # --- one event ----------------------------------------------------------------------------------------------------
@@ -101,7 +99,7 @@ class Journal:
         return False
 
     def _learn_new(self, user: Any, item: Any, value: Any) -> bool:
-        """Let the ids of an event in and learn it; where that fails, or must wait for a flush, they are out again."""
+        """Add the new ids of an event and learn it; if that fails, or needs a flush first, remove the ids again."""
         state = self._state
         state.await_event()
         try:
@@ -110,7 +108,7 @@ class Journal:
                 staged = group.stage(columns.ids(side, [one]), side)
                 if staged.fresh.size:
                     group.prepare(staged.fresh)
-                    state.gate.begin()  # until the event is in: nobody sees ids without it
+                    state.gate.begin()  # until the event is learned: no reader sees its ids before
                     group.grow(group.count, staged.fresh)
                     state.grams.admit(side, group.table, staged.rows)
             return self.learn(user, item, value)
@@ -120,7 +118,7 @@ class Journal:
     # --- from flush to flush ------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Start over from the present state."""
+        """Start recording from the present state."""
         state = self._state
         for side, part in PARTS.items():
             journaled = self._rows[side][: self._ledger[part + JOURNAL_COUNT]]
@@ -133,7 +131,7 @@ class Journal:
         self._write_ledger()
 
     def told(self) -> Pending:
-        """All that was learned since :meth:`open`, as one Delta that the state has already been through."""
+        """Return all changes since :meth:`open` as one Delta, which is already part of the state."""
         state = self._state
         log = state.history.between(self._events, len(state.history)).copy()
         count = log.users.size
@@ -155,13 +153,13 @@ class Journal:
         return Pending(delta, self._counts, self._events)
 
     def close(self) -> Delta:
-        """Have the state take note of all that was learned."""
+        """Record all changes since :meth:`open` in the state as one Delta, and return it."""
         flush = self.told()
         self._state.absorb(flush)
         return flush.delta
 
     def _move(self, side: str) -> Move:
-        """The rows that the kernel journaled, and new rows that it never reached."""
+        """Make the move of a side: the rows that the kernel journaled, and new rows that it has not changed."""
         kept, table = self._kept[side], self._state.side(side).table
         kept.count = count = int(self._ledger[PARTS[side] + JOURNAL_COUNT])
         journaled = self._rows[side][:count].copy()
@@ -171,7 +169,7 @@ class Journal:
         return Move(rows, Image.concatenate(before), table.gather(rows))
 
     def _write_ledger(self) -> None:
-        """Tell the kernels where everything is now."""
+        """Write the present addresses of all arrays to the ledger that kernels read."""
         state, ledger = self._state, self._ledger
         self._text = False
         for side, part in PARTS.items():

@@ -1,4 +1,4 @@
-"""Lists: recommendation lists that are kept, and renewed only where a change of the model can have changed them."""
+"""Lists: stored recommendation lists; after an update, only those that it can have changed are recomputed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from fastmf.state import State
 __all__ = ["Lists"]
 
 _NOTHING = np.empty(0, np.int32)
-_LIVE = ("_state", "_loss", "_touched", "_users", "_positions", "_gate")  # what a copy has no use for, or makes anew
+_LIVE = ("_state", "_loss", "_touched", "_users", "_positions", "_gate")  # attributes that a copy lacks, or makes anew
 
 
 class Lists:
-    """The best items of some users or of all, kept from one version of a model to the next.
+    """Recommendation lists of some or all users, kept up to date from one version of a model to the next.
 
-    :meth:`fastmf.MF.lists` makes them; :meth:`refresh` takes them along with a Delta. They are then what
-    :meth:`fastmf.MF.recommend` would answer for the same users, to the bit; what single events have changed since is
-    left to the Delta of the next ``flush``.
+    Create them with :meth:`fastmf.MF.lists` and call :meth:`refresh` with the Delta of each update. The lists are then
+    bit-identical to the answer of :meth:`fastmf.MF.recommend` for the same users. Single events (``learn_one``) are
+    taken into account with the Delta of the next ``flush``.
 
-    A copy (``copy.copy``, ``copy.deepcopy``, a pickle) is of the lists as they are. It answers without the model, which
-    it does not carry, and so it cannot be refreshed.
+    A copy (``copy.copy``, ``copy.deepcopy`` or a pickle) is a snapshot of the lists without the model; it cannot be
+    refreshed.
 
     Examples
     --------
@@ -69,7 +69,7 @@ class Lists:
         return f"<Lists: {len(self)} users, {self._width} items each, version {self.version}>"
 
     def __getitem__(self, user: int | str) -> Ranking:
-        """The list of one user, ``(ids, scores)``, each [k]; KeyError where there is none."""
+        """Return the list of one user, ``(ids, scores)``, each of shape (k,); KeyError for a user without a list."""
         return self._gate.ask(lambda: self._list_of(user), self._finish)
 
     def _list_of(self, user: int | str) -> Ranking:
@@ -83,47 +83,50 @@ class Lists:
 
     @property
     def version(self) -> int:
-        """The version of the model that the lists are at."""
+        """Version of the model that the lists correspond to."""
         return self._at.version
 
     @property
     def users(self) -> np.ndarray:
-        """Whose lists they are, [users]: the ids asked for, or all known ones in row order; a read-only view."""
+        """Users of the lists, shape (users,): the ids asked for, or all known users in row order; a read-only view."""
         return self._view("users") if self._users is None else self._users
 
     @property
     def ids(self) -> np.ndarray:
-        """Ids of items, [users, k], best first, as :class:`fastmf.ranking.Ranking` has them; a read-only view."""
+        """Item ids, shape (users, k), best first, padded as in :class:`fastmf.ranking.Ranking`; a read-only view."""
         return self._view("ids")
 
     @property
     def scores(self) -> np.ndarray:
-        """Scores, float32[users, k]; a read-only view."""
+        """Scores of the items, float32, shape (users, k); a read-only view."""
         return self._view("scores")
 
     def refresh(self, delta: Delta) -> np.ndarray:
-        """Take the lists along with a change that the model has been through.
+        """Bring the lists up to date with a change that was made to the model.
 
-        Renewed are the lists of touched users, and those that hold or should now hold a touched item. That takes a
-        score for each pair of a user and a touched item, and a scan of all items for a touched user, or where a list
-        has lost an item to others that it does not know of.
+        Only some lists are recomputed: those of users whose row changed, and those that contain a changed item or that
+        a changed item now enters. This scores each user against the changed items, and ranks the whole catalogue only
+        for changed users, and for lists that an item has left without a known successor.
 
         Parameters
         ----------
         delta : Delta
-            The next one after the version of the lists; for single events, that of ``flush``. Where the model has gone
-            on since, the lists wait for the Delta that leads to where it is now.
+            The Delta that follows the version of the lists; for single events, the one returned by ``flush``. If the
+            model has changed further since, the Delta is noted and the lists are recomputed with the one that leads to
+            the present state.
 
         Returns
         -------
-        ndarray of ids
-            Whose lists were renewed (which does not mean that they are different).
+        ndarray of ids, shape (m,)
+            Users whose lists were recomputed (they may be equal to the old ones).
 
         Raises
         ------
         StaleDelta
-            Where the Delta belongs to another model, does not follow the version of the lists, or is yet to be applied;
-            or where the lists are a copy, which has no model.
+            If the Delta belongs to another model, does not follow the version of the lists, or was not applied to the
+            model; or if the lists are a copy, which has no model.
+        TypeError
+            If `delta` is not a Delta.
         """
         if not isinstance(delta, Delta):
             raise TypeError(f"expected a Delta, got {type(delta).__name__}")
@@ -139,7 +142,7 @@ class Lists:
             return self._renew()
 
     def _require_next(self, delta: Delta) -> None:
-        """Raise StaleDelta unless the model has been through a Delta that starts where the lists are."""
+        """Raise StaleDelta unless the Delta starts at the version of the lists and was applied to the model."""
         if delta.reached == self._at and not self._whole:
             return
         if delta.parent != self._at.head:
@@ -168,7 +171,7 @@ class Lists:
         return view
 
     def _note(self, delta: Delta) -> None:
-        """Remember what a Delta touched: rows that moved, came or went, and users who have seen more or less."""
+        """Record what a Delta touched: rows that moved, were added or removed, and users whose seen items changed."""
         counts, touched = {}, {}
         for side in SIDES:
             new, known = len(delta.new_ids[side]), self._counts[side]
@@ -177,16 +180,16 @@ class Lists:
             more = [delta.moves[side].rows, np.arange(first, first + new, dtype=np.int32)]
             if side == "users":
                 more.append(delta.log.users)
-            touched[side] = np.union1d(self._touched[side], np.concatenate(more))  # grows with what is there, not asked
+            touched[side] = np.union1d(self._touched[side], np.concatenate(more))  # at most all rows of a side
         self._counts, self._touched, self._at = counts, touched, delta.reached
 
     def _renew(self) -> np.ndarray:
-        """Make the lists those of the state as it is now; returns whose lists were made anew."""
+        """Recompute the lists for the present state where needed; return the users whose lists were recomputed."""
         state = self._state
         users, items = (self._touched[side] for side in SIDES)
         self._gate.begin()
         fates = self._ask(users)
-        self._whole = False  # until done: what is interrupted halfway is made anew as a whole
+        self._whole = False  # until done: after an interrupt halfway all lists are recomputed
         owners = self._queries if self._unseen else np.full(len(self), -1, np.int32)
         rows, raw = self._held["rows"][: len(self)], self._held["raw"][: len(self)]
         if (fates == KEPT).any():
@@ -201,7 +204,7 @@ class Lists:
             self._held["users"][lost] = state.users.ids.take(lost)
         for name in Ranking._fields:
             self._held[name][renewed] = getattr(found, name)
-        if self._padding != state.items.ids.padding:  # what stood for no item is the id of one now, or was
+        if self._padding != state.items.ids.padding:  # the filler has become the id of an item, or is free again
             self._padding = state.items.ids.padding
             self._held["ids"][: len(self)][rows < 0] = self._padding
         self._width = width_of(self._k, state.items.table)
@@ -210,7 +213,7 @@ class Lists:
         return self.users[renewed]
 
     def _finish(self) -> None:
-        """Make the lists anew where an interrupt has left them half done: those of the state as it is now."""
+        """Recompute all lists for the present state if an interrupt has left them unfinished."""
         if not self._whole:
             self._state.finish()
             self._at, self._counts = self._state.identity, {side: self._state.side(side).count for side in SIDES}
@@ -218,7 +221,7 @@ class Lists:
         self._gate.end()
 
     def _ask(self, touched: np.ndarray) -> np.ndarray:
-        """Find the user row of each list; returns fates, LOST where it is another one or touched."""
+        """Look up the user row of each list; return the fates: LOST where the row is new, another one, or touched."""
         known = self._state.users.ids
         if self._users is None:
             queries = np.arange(len(known), dtype=np.int32)
@@ -237,9 +240,9 @@ class Lists:
         return fates
 
     def _make_room(self, count: int) -> None:
-        """Let the arrays hold so many lists, each with a place for every item that it may hold.
+        """Grow the arrays to hold so many lists of full width.
 
-        They grow by a quarter at least, so that a new user costs a constant, and a new item a place in each list.
+        They grow by at least a quarter, so that a new user costs amortised constant time.
         """
         items, held = self._state.items.table, self._held
         if held["rows"].shape[1] < width_of(self._k, items):
@@ -254,7 +257,7 @@ class Lists:
 
 
 class _Copied(Lists):
-    """Lists without their model."""
+    """A snapshot of lists, without their model."""
 
     def __init__(self, kept: dict[str, Any], users: np.ndarray) -> None:
         vars(self).update(kept)
@@ -263,5 +266,16 @@ class _Copied(Lists):
         self._gate = Gate()
 
     def refresh(self, delta: Delta) -> np.ndarray:
-        """Refused."""
+        """Refuse to refresh: a snapshot has no model.
+
+        Parameters
+        ----------
+        delta : Delta
+            Ignored.
+
+        Raises
+        ------
+        StaleDelta
+            Always.
+        """
         raise StaleDelta("these lists are a copy, without a model: refresh those of the model, or make new ones")

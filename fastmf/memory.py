@@ -1,7 +1,7 @@
-"""Arrays that grow without ever moving: address space is reserved, memory comes page by page as rows are written.
+"""Arrays that grow in place: address space is reserved, and memory is allocated page by page as rows are written.
 
-A reserved array is a NumPy array as long as the budget allows. It reads as zero and costs nothing until it is written,
-so that growth copies nothing, pointers stay valid, and the cost of a new row is the cost of writing it.
+A reserved array is a NumPy array of the length that the budget allows. It reads as zero and takes no memory until it is
+written, so that growth copies nothing, pointers stay valid, and a new row costs only the time to write it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from fastmf.errors import CapacityError
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 _HUGE_PAGE = 2 << 20
 _LARGEST_ROW = 2**31 - 2  # rows are numbered by int32
-_BUDGETS = 16  # all arrays of a model together reserve less than so many times its budget
-_MODELS = 4  # that are to find room for copies of themselves where address space is limited
-_NO_RESERVE = 0x4000 if sys.platform.startswith("linux") else 0  # MAP_NORESERVE: address space is no claim on memory
-# What mmap is told, where it can be told anything.
+_BUDGETS = 16  # all arrays of a model together reserve less than 16 times its budget
+_MODELS = 4  # models, such as copies, that should fit a limited address space
+_NO_RESERVE = 0x4000 if sys.platform.startswith("linux") else 0  # MAP_NORESERVE: do not count reserved memory as used
+# Flags for mmap, on systems that have them.
 _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE if hasattr(mmap, "MAP_ANONYMOUS") else None
 
 
 def default_budget() -> int:
-    """Half the physical memory of the machine, in bytes; less where the system grants too little address space."""
+    """Return half of the physical memory of the machine, in bytes; less if the address space is limited."""
     budget = 8 << 30
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         budget = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
@@ -36,17 +36,19 @@ def default_budget() -> int:
 
 
 def row_capacity(budget: int, row_bytes: int) -> int:
-    """How many rows of `row_bytes` bytes a budget allows."""
+    """Return the number of rows of `row_bytes` bytes that a budget allows."""
     return max(1, min(budget // row_bytes, _LARGEST_ROW))
 
 
 def reserve(rows: int, dtype: np.typing.DTypeLike, width: int | None = None) -> np.ndarray:
-    """A zero array of `rows` rows (of `width` elements each), aligned to 64 bytes, that takes memory where written.
+    """Reserve a zeroed array of `rows` rows (of `width` elements each), aligned to 64 bytes.
+
+    It takes memory only where it is written.
 
     Raises
     ------
     CapacityError
-        Where the system does not grant so much address space.
+        If the system does not grant enough address space.
     """
     element = np.dtype(dtype)
     size = rows * element.itemsize * (width or 1)
@@ -60,7 +62,7 @@ def reserve(rows: int, dtype: np.typing.DTypeLike, width: int | None = None) -> 
 
 
 def use_huge_pages(array: np.ndarray, stop: int) -> None:
-    """Ask for large pages under the first `stop` rows of a reserved array that is about to be filled at once."""
+    """Request huge pages for the first `stop` rows of a reserved array that is about to be filled."""
     pages: Any = array.base
     size = stop * array.strides[0] // _HUGE_PAGE * _HUGE_PAGE
     if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_HUGEPAGE") and size:
@@ -68,9 +70,9 @@ def use_huge_pages(array: np.ndarray, stop: int) -> None:
 
 
 def discard(array: np.ndarray, start: int, stop: int) -> None:
-    """Give the memory of elements [start, stop) of a reserved array back to the system; they read as zero again.
+    """Release the memory of elements [start, stop) of a reserved array; they read as zero again.
 
-    Whole pages only: what shares a page with other elements stays as it is.
+    Only whole pages are released: elements that share a page with others keep their values.
     """
     pages: Any = array.base
     if not (isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED")):
@@ -96,7 +98,7 @@ def _anonymous(size: int) -> mmap.mmap:
 
 
 def aligned(rows: int, width: int, dtype: np.typing.DTypeLike = np.float32) -> np.ndarray:
-    """An uninitialised array of shape [rows, width] that starts on 64 bytes."""
+    """Return an uninitialised array of shape (rows, width), aligned to 64 bytes."""
     element = np.dtype(dtype)
     size = rows * width * element.itemsize
     buffer = np.empty(size + ALIGNMENT, np.uint8)

@@ -1,7 +1,7 @@
-"""Pairs: predictions one at a time, beside changes and without a lock.
+"""Pairs: single predictions, lock-free while another thread changes the model.
 
-A call with many arrays costs more than the work, so the kernel gets one array of addresses, the ledger (see
-kernels/train/ledger.py). It answers NaN where the state changes meanwhile; then it is asked again.
+Passing many arrays to a kernel costs more than a prediction, so the kernel gets one array of addresses, the ledger (see
+kernels/train/ledger.py). It returns NaN if the state changes meanwhile; then the prediction is repeated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PARTS = {"users": USERS, "items": ITEMS}
 
 
 class _Now(NamedTuple):
-    """A ledger, whether ids go by row, and the tables that live as long as whoever reads the ledger."""
+    """A ledger, whether kernels look up ids by row, and references that keep the tables of the ledger alive."""
 
     ledger: np.ndarray
     text: bool
@@ -31,13 +31,14 @@ class _Now(NamedTuple):
 
 
 class Pairs:
-    """What predicts pairs of a state.
+    """Single predictions for the pairs of a state.
 
     Parameters
     ----------
     state : State
+        The state of the model.
     objective : Objective
-        Whose link makes predictions of scores.
+        Its loss maps scores to predictions.
     """
 
     def __init__(self, state: State, objective: Any) -> None:
@@ -49,7 +50,7 @@ class Pairs:
         self._call = entry_point(kernel, self._now.ledger, 0, 0, self._mean, self._loss, True)
 
     def predict(self, user: Any, item: Any, clip: bool) -> float:
-        """The prediction for a pair, within the range of values seen if `clip`."""
+        """Predict a pair; clip to the range of values seen if `clip`."""
         ledger, text, _tables = self._now
         if type(user) is int and type(item) is int and not text:
             try:
@@ -66,7 +67,7 @@ class Pairs:
         return self._call(now.ledger, *rows, self._mean, self._loss, clip)  # type: ignore[no-any-return]
 
     def _look(self) -> _Now:
-        """Where everything is now."""
+        """Make a ledger of the present addresses."""
         state, ledger, tables = self._state, np.zeros(LEDGER_SIZE, np.int64), []
         for side, part in PARTS.items():
             table, lookup = state.side(side).table, lookup_of(state, side)
@@ -77,16 +78,16 @@ class Pairs:
 
 
 def key_of(state: State, side: str, one: Any) -> int:
-    """What kernels know an id by: itself where ids are int, else its row."""
+    """Return the key of an id in kernels: the id itself if ids are int, otherwise its row."""
     ids, known = columns.ids(side, [one]), state.side(side).ids
     known.require_kind(ids, side)
     return int(ids[0]) if ids.dtype != object else int(known.find(ids)[0])
 
 
 def lookup_of(state: State, side: str) -> dict[str, Any]:
-    """How ids are found: entries of a side's part of a ledger."""
+    """Return the entries of a side's part of a ledger that kernels need to look up ids."""
     ids = state.side(side).ids
-    moved = int(ids.moved[0])  # before the tables are read: they may be replaced in between
+    moved = int(ids.moved[0])  # read before the tables, which may be replaced in between
     slots, older = ids.tables
     tables = {"slots": slots, "slots_size": slots.size, "older": older, "older_size": older.size}
     return tables | {"by_row": ids.kind == "str", "moved": ids.moved, "moved_at": moved}

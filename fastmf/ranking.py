@@ -1,4 +1,4 @@
-"""Ranking: the best items of a user, and rows alike."""
+"""Ranking: the top items of users, and the most similar rows."""
 
 from __future__ import annotations
 
@@ -38,19 +38,33 @@ __all__ = [
     "width_of",
 ]
 
-_PARALLEL_FROM = 1 << 23  # scores, milliseconds of work: threads that have gone to sleep take as long to wake up
-_CHUNK = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C waits for it
-FEWEST = 16  # queries of a worker at once: with fewer, reading the rows takes longer than scoring them
-_FEW = 8  # queries that are answered by way of an 8-bit copy; more share the reading of the rows
+_PARALLEL_FROM = 1 << 23  # scores, milliseconds of work: waking up idle threads takes as long
+_CHUNK = 1 << 32  # products in one launch, some 50 ms on a core: Ctrl-C is handled between launches
+FEWEST = 16  # queries per worker at once: with fewer, reading the rows takes longer than scoring them
+_FEW = 8  # largest number of queries answered with the 8-bit copy; more queries share the reading of the rows
 _ALL, _NONE_BARRED = np.empty(0, np.int32), np.empty(0, np.int64)
 
 
 class Ranking(NamedTuple):
-    """Lists of ids, best first, and their scores, one line per query; no wider than there are rows to rank.
+    """Recommendation lists: ids, best first, and their scores, one row per query.
 
-    A list that is shorter than the others may be is padded. What pads it has score -inf, by which :attr:`lengths` knows
-    what is real, and an id that is none of the model's: -1 or ``""``; where the model knows that as an id, the least
-    int64 that it does not know, or None.
+    A list with fewer candidates than columns is padded at its end. Padding has the score -inf and an id that the model
+    does not know: -1 or ``""``; if that is an id of the model, the smallest int64 that is not, or None.
+
+    Attributes
+    ----------
+    ids : ndarray, shape (n, k)
+        Item (or user) ids: int64, or object holding str.
+    scores : ndarray of float32, shape (n, k)
+        Scores, descending in each row.
+
+    Examples
+    --------
+    >>> import fastmf
+    >>> model = fastmf.MF.from_factors([[1.0]], [[0.5], [2.0]], items=[10, 20])
+    >>> ranking = model.recommend([0], k=2, exclude=[20])
+    >>> ranking.ids, ranking.scores, ranking.lengths
+    (array([[10, -1]]), array([[ 0.5, -inf]], dtype=float32), array([1]))
     """
 
     ids: np.ndarray
@@ -58,22 +72,22 @@ class Ranking(NamedTuple):
 
     @property
     def lengths(self) -> np.ndarray:
-        """How many entries of each list are real."""
+        """Number of entries of each list that are not padding, shape (n,)."""
         return np.asarray((self.scores > -np.inf).sum(axis=-1))
 
 
 class Pool(NamedTuple):
-    """The rows of a table that a query may return: all but the barred ones, or only the candidates (ascending)."""
+    """Candidate rows of a query: the rows in `candidates` (ascending), or all rows that are not `barred`."""
 
-    candidates: np.ndarray  # or empty
+    candidates: np.ndarray  # empty for all
     size: int
-    barred: np.ndarray = _NONE_BARRED  # 64 rows to a word, the lowest first
+    barred: np.ndarray = _NONE_BARRED  # a bit per row, 64 to a word, the lowest bit first
 
     @classmethod
     def of(cls, count: int, candidates: np.ndarray | None = None, barred: np.ndarray | None = None) -> Pool:
-        """What is left of `count` rows where only `candidates` may be returned, and nothing that is `barred`.
+        """Make the pool of `count` rows, restricted to `candidates` and without the `barred` ones.
 
-        Both are rows in any order, -1 for nothing, and may be None.
+        Both are row numbers in any order, where -1 is ignored, or None.
         """
         if candidates is not None:
             chosen = np.unique(candidates if barred is None else candidates[~np.isin(candidates, barred)])
@@ -87,19 +101,19 @@ class Pool(NamedTuple):
 
 
 def width_of(k: int, table: Table | _Directions) -> int:
-    """How wide lists are of which `k` entries are wanted: more than there are rows would cost time, and say nothing."""
-    return min(k, max(table.count, 1))  # a kernel needs a place to write to
+    """Width of lists of `k` entries: at most the number of rows."""
+    return min(k, max(table.count, 1))  # kernels need room for one entry
 
 
 def in_pieces(state: State, ids: np.ndarray, most: int, rank: Callable[[np.ndarray], Ranking]) -> Ranking:
-    """The lists of many queries, each piece of which is of one state; a piece is some 50 ms of work on a core."""
+    """Rank many queries in pieces of some 50 ms on a core, each of which sees one consistent state."""
     items, size = state.items.table, most
     if ids.size > most:
         size = max(most, _CHUNK // (items.shape.width * max(items.count, 1)))
     if ids.size <= size:
         return state.ask(lambda: rank(ids))
     parts = [state.ask(functools.partial(rank, ids[first : first + size])) for first in range(0, ids.size, size)]
-    width = max(part.ids.shape[1] for part in parts)  # the catalogue may have grown in between
+    width = max(part.ids.shape[1] for part in parts)  # the catalogue may have grown between pieces
     padding = state.items.ids.padding
     return Ranking(
         np.concatenate([widened(part.ids, padding, width) for part in parts]),
@@ -108,7 +122,7 @@ def in_pieces(state: State, ids: np.ndarray, most: int, rank: Callable[[np.ndarr
 
 
 def widened(lists: np.ndarray, filler: Any, width: int) -> np.ndarray:
-    """The lists with so many size each."""
+    """Pad lists with `filler` to a width."""
     if lists.shape[1] == width:
         return lists
     wider = np.full((len(lists), width), filler, lists.dtype)
@@ -117,7 +131,7 @@ def widened(lists: np.ndarray, filler: Any, width: int) -> np.ndarray:
 
 
 def best_items(state: State, loss: Any, users: np.ndarray, k: int, pool: Pool, unseen: bool, threads: int) -> Ranking:
-    """The best items of user rows, what they have seen left out if `unseen`; an unknown user (-1) is a zero vector."""
+    """Rank the items for user rows, without seen items if `unseen`; an unknown user (-1) has a zero vector."""
     owners = users if unseen else np.full(users.size, -1, np.int32)
     return answer(state, loss, users, *best_rows(state, users, k, pool, owners, threads))
 
@@ -125,7 +139,10 @@ def best_items(state: State, loss: Any, users: np.ndarray, k: int, pool: Pool, u
 def best_rows(
     state: State, users: np.ndarray, k: int, pool: Pool, owners: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best item rows of user rows and their scores, less what is the user's own; `owners` have seen theirs."""
+    """Find the best item rows for user rows, and their scores without the user's bias.
+
+    `owners` are the rows of the users whose seen items are excluded, -1 for none.
+    """
     queries, items, past = state.users.table, state.items.table, (state.history.past("users"), owners)
     if users.size <= _FEW and not pool.candidates.size:
         codes = state.scan.codes(items, state.history, state.gate)
@@ -137,9 +154,9 @@ def best_rows(
 def best_for(
     state: State, vectors: Image, session: Events, k: int, pool: Pool, unseen: bool, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best item rows of vectors that are no rows of the model, and scores with the biases of these vectors.
+    """Find the best item rows for vectors that are not rows of the model, and their scores with these vectors' biases.
 
-    `session` has the size of vectors in place of user rows; what they have met is left out if `unseen`.
+    `session` has positions in `vectors` in place of user rows; its items are excluded if `unseen`.
     """
     table, count = state.items.table, len(vectors.factors)
     queries = vectors.factors
@@ -155,7 +172,7 @@ def best_for(
 
 
 def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:
-    """What :func:`best_rows` found, in ids and predictions; `values` are overwritten."""
+    """Convert what :func:`best_rows` found to ids and predictions; `values` are overwritten."""
     known = state.items.ids
     kind: Any = type(loss)
     text = known.kind == "str"
@@ -177,9 +194,9 @@ def renew(
     lists: tuple[np.ndarray, np.ndarray, np.ndarray],
     threads: int,
 ) -> None:
-    """Bring lists of user rows up to date with touched item rows (ascending): rows, scores and fates, in place.
+    """Update lists of user rows for changed item rows (`touched`, ascending): rows, scores and fates, in place.
 
-    Those that come with fate KEPT leave with KEPT, RENEWED, or LOST: to be made anew.
+    A list whose fate is KEPT gets the fate KEPT (unchanged), RENEWED (updated) or LOST (must be ranked again).
     """
     items, queries = state.items.table, state.users.table
     changed = np.zeros(max(items.count, int(touched[-1]) + 1) if touched.size else 0, np.bool_)
@@ -205,7 +222,7 @@ def renew(
 
 
 def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int) -> Ranking:
-    """The rows of a side that have the highest cosine with each given row, itself left out, and the cosines."""
+    """Find the rows of a side with the highest cosine to each given row, without itself, and the cosines."""
     group = state.side(side)
     kept = group.table
     lengths = np.empty(kept.count, np.float32)  # rows added meanwhile are not part of this query
@@ -216,13 +233,13 @@ def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int
     each, nothing = np.arange(rows.size), np.zeros(rows.size, np.int64)
     itself = (each, np.ones(rows.size, np.int32), each, nothing, nothing, rows), each.astype(np.int32)
     best, cosines = _rank((table.factors, rows), table, (scale, None), Pool(_ALL, lengths.size), itself, k, threads)
-    np.minimum(cosines, 1, out=cosines)  # rounded, one may be beyond
+    np.minimum(cosines, 1, out=cosines)  # rounding may exceed the range
     np.maximum(cosines, -1, out=cosines, where=best >= 0)
     return Ranking(_padded_ids(group.ids, best), cosines)
 
 
 def _of_usual_length(table: Table, lengths: np.ndarray) -> bool:
-    """Whether float32 has the products of any two rows: of rows of zeros it has, and of any that float16 keeps."""
+    """Whether products of any two rows fit float32; those of zero rows do, and of any rows stored as float16."""
     low, high = lengths.min(initial=1), lengths.max(initial=1)
     if table.layout.storage == "float16" or (low >= scores.SHORTEST and high <= scores.LONGEST):
         return True
@@ -232,7 +249,7 @@ def _of_usual_length(table: Table, lengths: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class _Directions:
-    """The rows of a table brought to length 1: float32 may not have the products of very short or very long ones."""
+    """The rows of a table scaled to unit length: products of very short or very long rows may not fit float32."""
 
     shape: Any
     factors: np.ndarray
@@ -262,7 +279,7 @@ def _rank_few(
     past: tuple[tuple[np.ndarray, ...], np.ndarray],
     k: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`_rank` finds by ``query . row + bias``, by way of an 8-bit copy of the table."""
+    """Rank by ``query . row + bias`` as :func:`_rank` does, screening the rows with an 8-bit copy of the table."""
     source, rows = queries
     k = width_of(k, table)
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
@@ -280,9 +297,9 @@ def _rank(
     k: int,
     threads: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best rows by ``scale * query . row + added``, with form = (scale, added); queries are rows of factors.
+    """Find the best rows by ``scale * query . row + added``, with form = (scale, added); queries are rows of factors.
 
-    What each query must not return is in a log, `past`, as the past of a row.
+    The rows excluded for each query are given as the past of a row in a log, `past`.
     """
     (source, rows), (log, owners), k = queries, past, width_of(k, table)
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)

@@ -1,4 +1,4 @@
-"""Update: how to update. A recipe is a frozen value; the presets are instances."""
+"""Update: the hyper-parameters of an update, as an immutable recipe, and presets by name."""
 
 from __future__ import annotations
 
@@ -23,47 +23,54 @@ _STRATEGIES = ("both", "users", "items", "new")
 @hinted_methods("__init__")
 @dataclass(frozen=True)
 class Update:
-    """How a batch of new events changes a model.
+    """Recipe of an update: how a batch of new events changes a model.
 
-    A field that is None means what suits the model's loss and solver.
+    A field that is None takes the default for the model's loss and solver.
 
-    Models that take steps: first `epochs` passes over the new events move the user and item rows that they name. Then
-    `history_epochs` passes over the touched users' recent history, new events included, move those users once more,
-    with all items frozen and a smaller rate: new taste is fitted without forgetting the old.
+    With a gradient solver (SGD, AdaGrad), `epochs` passes over the new events first train the user and item rows that
+    they name. Then `history_epochs` passes over the recent history of these users, new events included, train the user
+    rows again, with all items frozen and a smaller learning rate, so that the model adapts to the new events without
+    forgetting the old ones.
 
-    Models whose solver is ALS take no steps: `epochs` times they solve the users and then the items that new events
-    name, from all that these have met. `trainable`, `half_life`, `loss` and `regularizer` hold for them too; whatever
-    else is set is refused by name.
+    With ALS, the rows of the users and then those of the items that the new events name are solved `epochs` times, each
+    from its whole history. `trainable`, `half_life`, `loss` and `regularizer` apply as well; any other field that is
+    set raises ValueError.
 
     Parameters
     ----------
     epochs : int, optional
-        Passes over the new events, 2 by default; or solves, 1 by default.
+        Passes over the new events, 2 by default; with ALS, number of solves, 1 by default.
     rate : float, optional
-        Learning rate in place of the solver's.
+        Learning rate; by default that of the solver.
     batch_size : int, optional
-        1, the default: a step per event. b: a step per b events, along their mean gradient at the values before it.
+        Number of events per step, 1 by default. A step over several events follows their mean gradient.
     trainable : {"both", "users", "items", "new"} or dict, optional
-        What may move: rows that the batch names on both sides (the default), on one, only rows that are new with this
-        batch, or by group of parameters, ``{"users": ids, "items": True}``; a group left out of the dict is frozen.
+        Rows that may change: those of the users and items that the batch names (``"both"``, the default), of only one
+        side, or only the rows that are new in this batch. A dict selects rows by group of parameters, as in
+        ``{"users": ids, "items": True}``; groups that it lacks are frozen.
     history_epochs : int, optional
-        Passes over the touched users' history, 1 by default. 0 learns from the new events alone.
+        Passes over the history of the users in the batch, 1 by default. 0 trains on the new events only.
     max_history : int or "all", optional
-        Of each user, only the newest so many past events, 20 by default. With ``"all"`` an update costs as much as the
-        past of its most active users.
+        Maximum number of past events per user, the newest ones, 20 by default. With ``"all"`` the cost of an update
+        grows with the history of its most active users.
     history_rate : float, optional
-        The rate of those passes, as a multiple of the rate of the others; 0.5 by default.
+        Learning rate of the history passes, as a multiple of the learning rate of the others; 0.5 by default.
     order : {"user", "arrival"}, optional
-        Whether new events are taken user by user (the default; arrival order kept within each) or as they arrived. In
-        place of the first, 4,096 or more are taken several in flight, and half a million or more in blocks, as in a
-        fit.
+        Order of the new events: by user, in order of arrival within a user (the default), or by arrival. With
+        ``"user"``, batches of 4,096 events or more are interleaved, and batches of 500,000 or more are trained in
+        blocks, as in a fit.
     loss, regularizer : optional
-        In place of the model's, for this update.
+        Used in place of the model's, for this update only.
     half_life : float or timedelta, optional
-        The age at which an event counts half: its weight times ``2 ** (-age / half_life)``, its age being its distance
-        from the newest time that the model or the batch knows, both in the unit of the times (microseconds for
-        datetimes, of which it may be a timedelta). Late arrivals and the history pass decay alike; the weights in the
-        history keep their original weights. A few times far ahead of all others do not count as the newest.
+        Age at which the weight of an event has halved: weights are multiplied by ``2 ** (-age / half_life)``. The age
+        is counted from the newest time in the model or the batch, in the unit of the times. If the times are datetimes,
+        that unit is microseconds, and a timedelta is accepted. Late events and the history passes decay alike; weights
+        stored in the history do not change. A few times far ahead of all others are not taken as the newest.
+
+    Raises
+    ------
+    ValueError
+        If a field is out of range. Whether it suits the model is checked by the update.
 
     References
     ----------
@@ -71,8 +78,9 @@ class Update:
 
     Examples
     --------
-    >>> Update(epochs=5, trainable="users").epochs
-    5
+    >>> recipe = Update(epochs=5, trainable="users")
+    >>> recipe.epochs, recipe.rate
+    (5, None)
     """
 
     epochs: int | None = None
@@ -104,7 +112,7 @@ class Update:
 
 
 def microseconds(length: timedelta | np.timedelta64) -> float:
-    """How long a timedelta is; not a number where it has no fixed length."""
+    """Return the length of a timedelta in microseconds; NaN for units without a fixed length, such as months."""
     if isinstance(length, timedelta):
         return length / timedelta(microseconds=1)
     if np.datetime_data(length.dtype)[0] in ("Y", "M", "generic"):

@@ -1,7 +1,7 @@
-"""Scratch: arrays of zeros as long as a table, leased by a call.
+"""Scratch: a pool of zeroed arrays as long as a table, borrowed by a call.
 
-They are given back as they were taken, all zero. A call that fails or is interrupted gives nothing back, so that what
-it has left in an array is seen by nobody; the next call gets another one, which costs memory only where it is written.
+They are returned all zero. A call that fails or is interrupted does not return its array, so that no other call sees
+its content; the next call gets a new array, which takes memory only where it is written.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ __all__ = ["Scratch"]
 
 
 class Scratch:
-    """Leases marks: int32 arrays of zeros with a place for every row that a table may have."""
+    """Pool of marks: int32 arrays of zeros with an element for every row that a table may have."""
 
     def __init__(self) -> None:
         self._free: dict[int, list[np.ndarray]] = {}
 
     def take(self, rows: int) -> np.ndarray:
-        """Marks for so many rows, of which nobody else knows."""
+        """Borrow marks for so many rows."""
         free = self._free.setdefault(rows, [])
         try:
             return free.pop()
@@ -28,5 +28,5 @@ class Scratch:
             return reserve(rows, np.int32)
 
     def give(self, marks: np.ndarray) -> None:
-        """Take marks back, which are zero again."""
+        """Return marks to the pool; they must be zero again."""
         self._free[marks.size].append(marks)

@@ -29,7 +29,7 @@ CHANGING = ("low", "high", "dated")  # the numbers that a Delta may change
 
 
 class Pending(NamedTuple):
-    """A Delta that is being taken in, and the rows and events that there were before."""
+    """A Delta that is being applied, and the numbers of rows and events before it."""
 
     delta: Delta
     counts: dict[str, int]
@@ -37,7 +37,7 @@ class Pending(NamedTuple):
 
 
 class _Awaited(NamedTuple):
-    """What there was before the new ids of an event were added that is yet to be learned."""
+    """The journal, rows, Gram matrices and events before the ids of an unlearned event were added."""
 
     journal: Any
     counts: dict[str, int]
@@ -51,15 +51,15 @@ class State:
     Parameters
     ----------
     groups : dict of str to Group
-        Its parameters. Events name rows of the groups "users" and "items".
+        The parameters. Events name rows of the groups "users" and "items".
     history : History
-        Its events.
+        The events so far.
     gate : Gate
-        Whom the history tells of its changes.
+        Sequence lock of the state, shared with the history.
     seed : int
-        Of everything random.
+        Seed of everything random.
     global_mean, centre : float
-        Added to every score; the score that two new rows start from. Neither moves in an update.
+        Mean that is added to every score, and initial score of two new rows. Updates change neither.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class State:
         self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
         self._means = {"global_mean": global_mean, "centre": centre}
         self.global_mean = np.float32(global_mean)  # added to every score
-        self.range = np.array([math.inf, -math.inf, 0.0])  # of the values seen, which kernels widen; if times are dates
+        self.range = np.array([math.inf, -math.inf, 0.0])  # smallest and largest value seen; whether times are dates
         self.followers: dict[str, Any] = {
             "trail": Trail([[self.identity]]),
             "scan": QuantizedScan(),
@@ -86,19 +86,19 @@ class State:
         self.needed = frozenset(self.followers)
         self.journal: Any = None  # open while single events are learned
         self.closed: Any = None  # a journal that can be opened again
-        self.pairs: Any = None  # what predicts pairs one at a time, once that was asked for
-        self._pending: tuple[Pending, ...] = ()  # what is being taken in
+        self.pairs: Any = None  # single predictions, made at first use
+        self._pending: tuple[Pending, ...] = ()  # Deltas that are being applied
         self._awaited: _Awaited | None = None
 
-    # --- what there is ------------------------------------------------------------------------------------------------
+    # --- content ------------------------------------------------------------------------------------------------------
 
     def side(self, name: str) -> RowGroup:
-        """A group that has a row per id."""
+        """Return the group of users or of items."""
         return self.groups[name]  # type: ignore[return-value]
 
     @property
     def trail(self) -> Trail:
-        """The Deltas that led here."""
+        """The Deltas that led to the present state."""
         return self.followers["trail"]  # type: ignore[no-any-return]
 
     @property
@@ -113,7 +113,7 @@ class State:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows of each group."""
+        """Number of rows of each group."""
         return {name: group.count for name, group in self.groups.items()}
 
     @property
@@ -139,32 +139,32 @@ class State:
 
     @property
     def value(self) -> float | None:
-        """The value of all events so far, where they share one."""
+        """The value of all events so far if they share one, or None."""
         low, high = self.seen
         return low if low == high else None
 
     @property
     def head(self) -> str:
-        """The name of the state as it was at its last change of version."""
+        """The name of the state at its last change of version."""
         return self.identity.head
 
     @property
     def version(self) -> int:
-        """How many changes there have been."""
+        """Number of changes since the fit."""
         return self.identity.version
 
     @property
     def next_version(self) -> int:
-        """The version that the next change leads to: single events that no Delta has told of yet come before it."""
+        """The version after the next change; if there are unflushed single events, their flush comes first."""
         return self.version + 1 + self.unflushed
 
     @property
     def unflushed(self) -> bool:
-        """Whether there are single events that no Delta has told of yet."""
+        """Whether there are single events that are not flushed to a Delta yet."""
         return self.journal is not None and self.journal.events > 0
 
     def rows(self, side: str, ids: np.ndarray, column: str | None = None) -> np.ndarray:
-        """The rows of ids of a side, -1 where they are not known; DataError for ids of another kind."""
+        """Return the rows of ids of a side, -1 for unknown ones; DataError for ids of another kind."""
         known = self.side(side).ids
         known.require_kind(ids, column or side)
         return known.find(ids)
@@ -175,7 +175,7 @@ class State:
             self.range[:2] = min(self.range[0], values.min()), max(self.range[1], values.max())
 
     def restart_trail(self, states: list[list[Identity]]) -> None:
-        """A trail that came through states of these names and has kept no Delta."""
+        """Replace the trail by one through states of these names, without Deltas."""
         self.followers["trail"] = Trail(states)
 
     def rename(self) -> None:
@@ -185,29 +185,29 @@ class State:
         self.grams.kept = {}
 
     def ask(self, question: Callable[[], _T]) -> _T:
-        """What a question finds in one state, beside changes in other threads."""
+        """Evaluate a function so that it sees one consistent state, while other threads may change it."""
         return self.gate.ask(question, self.finish)
 
     # --- change -------------------------------------------------------------------------------------------------------
 
     def counts_after(self, delta: Delta) -> dict[str, int]:
-        """Rows of each group once a Delta is taken in; before, where it takes rows back."""
+        """Return the number of rows of each group after a Delta; for an inverse, before it."""
         counts = self.counts
         if delta.restores is not None:
             return counts
         return counts | {name: counts[name] + len(fresh) for name, fresh in delta.new_ids.items()}
 
     def flush(self) -> Pending | None:
-        """What single events did that no Delta has told of yet, as one that :meth:`advance` takes in first."""
+        """Return the unflushed single events as a Delta, which :meth:`advance` applies first, or None."""
         return self.journal.told() if self.unflushed else None
 
     def advance(self, delta: Delta, flush: Pending | None = None) -> None:
-        """Take in a Delta that starts from this state, or from where a flush leads, all or nothing.
+        """Apply a Delta that starts from this state, or from the one after a flush; all or nothing.
 
         Raises
         ------
         CapacityError
-            Where the memory budget does not allow it; nothing has changed then.
+            If the memory budget is too small; nothing has changed then.
         """
         counts = self.counts_after(delta)
         for name, move in delta.moves.items():
@@ -220,7 +220,7 @@ class State:
         self._take_in((pending,) if flush is None else (flush, pending))
 
     def absorb(self, flush: Pending) -> None:
-        """Give what was done in place the name that a Delta gives it."""
+        """Record changes that were made in place as a Delta."""
         self._take_in((flush,))
 
     def _take_in(self, pending: tuple[Pending, ...]) -> None:
@@ -234,19 +234,19 @@ class State:
             for follower in prepared:
                 follower.abort()
             raise
-        # From here on there is no way back. Nobody may learn single events until all is taken in.
+        # From here on the change will be completed. No single events may be learned until then.
         self.closed, self.journal, self._pending = self.journal or self.closed, None, pending
         self.finish()
 
     @property
     def unfinished(self) -> bool:
-        """Whether something is being taken in, or was when its maker was interrupted."""
+        """Whether a change is in progress, or was interrupted."""
         return bool(self._pending) or self._awaited is not None
 
     def await_event(self) -> None:
         """Ids are about to be added for an event of the journal; :meth:`finish` removes them unless it is learned."""
         awaited = _Awaited(self.journal, self.counts, dict(self.grams.kept), len(self.history))
-        self._awaited, self.journal = awaited, None  # nobody learns other events meanwhile
+        self._awaited, self.journal = awaited, None  # no other event can be learned meanwhile
 
     def _end_wait(self, awaited: _Awaited) -> None:
         if len(self.history) == awaited.events:
@@ -258,7 +258,7 @@ class State:
         self.journal, self._awaited = awaited.journal, None
 
     def finish(self) -> None:
-        """Go on with what is being taken in, if anything is."""
+        """Complete a change that is in progress, if there is one."""
         if self._awaited is not None:
             self._end_wait(self._awaited)
         while self._pending:
@@ -269,7 +269,7 @@ class State:
             self._pending = self._pending[1:]
 
     def _write(self, delta: Delta, counts: dict[str, int], events: int) -> None:
-        """Take in a Delta, or go on where that was interrupted: every step may be taken twice."""
+        """Apply a Delta, or resume after an interrupt: every step is idempotent."""
         for name, fresh in delta.new_ids.items():
             if delta.restores is None:
                 self.groups[name].grow(counts[name], fresh)
@@ -291,7 +291,7 @@ class State:
     # --- copies and files ---------------------------------------------------------------------------------------------
 
     def copy(self, gate: Gate) -> State:
-        """An independent state, of the same name unless single events are part of it that no Delta has told of yet."""
+        """Return an independent copy, of the same name unless there are unflushed single events."""
         history = History(self.history.rows, self.history.budget, gate)
         other = State({name: group.copy() for name, group in self.groups.items()}, history, gate, self.seed)
         other._means, other.range, other.global_mean = dict(self._means), self.range.copy(), self.global_mean
@@ -303,18 +303,18 @@ class State:
         return other
 
     def identity_of_copy(self) -> Identity:
-        """The name that a copy, or a file, of the state as it is goes by."""
+        """Return the identity of a copy or a file of the present state."""
         if self.unflushed:
             return Identity(new_identity(), self.version)
         return self.identity
 
     def states_of_copy(self) -> list[list[Identity]]:
-        """The names of the states that a copy, or a file, of the state as it is came through."""
+        """Return the names of the states on the trail of a copy or a file of the present state."""
         now = self.identity_of_copy()
         return self.trail.names if now == self.identity else [[now]]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything learned, as named arrays for a file."""
+        """Return everything learned as named arrays, for a file."""
         found = {
             f"{name}.{part}": array for name, group in self.groups.items() for part, array in group.arrays().items()
         }
@@ -323,13 +323,13 @@ class State:
         return found | {f"history.{name}": column for name, column in log if column is not None}
 
     def metadata(self) -> dict[str, str]:
-        """The numbers that go with the arrays, as text that keeps every bit (and infinity)."""
+        """Return the numbers of the state as text, which preserves every bit, and infinity."""
         found = {name: repr(number) for name, number in self.numbers.items()}
         history = self.history
         return found | {"untimed": str(history.untimed or 0), "unweighted": str(history.unweighted or 0)}
 
     def load(self, arrays: dict[str, np.ndarray], numbers: dict[str, str]) -> None:
-        """Fill an empty state from a file; ValueError or KeyError where the file is not consistent."""
+        """Fill an empty state from a file; ValueError or KeyError if the file is inconsistent."""
         found = {name: float(numbers.get(name, "0") if name == "dated" else numbers[name]) for name in self.numbers}
         for name, number in found.items():
             if math.isnan(number) or (math.isinf(number) and name in self._means):

@@ -70,7 +70,7 @@ def warm_up(
 
 
 def _use(model: MF) -> None:
-    """Everything that a model is asked in its life."""
+    """Call every method of a model that needs kernels."""
     events = _events(PARALLEL_FROM, labels=model.loss.kind == "pointwise")
     model.fit(events, epochs=1, validation=0.01)
     for recipe in (*presets.values(), presets["default"]):

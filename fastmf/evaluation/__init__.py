@@ -1,7 +1,7 @@
-"""How good a model is on events it has not seen: as a whole, for five groups, and how sure that is.
+"""Evaluation of a model on held-out events: a metric, its value for five groups, and a bootstrap interval.
 
-Everything is kept as sums per user (a `UserSums`), so that blocks and seeds can be pooled, and whole users,
-whose events are not independent, can be resampled.
+Results are kept as sums per user (`UserSums`), so that blocks and seeds can be pooled, and whole users, whose events
+are not independent, can be resampled.
 """
 
 from __future__ import annotations
@@ -35,18 +35,20 @@ __all__ = [
 
 
 class Evaluation(NamedTuple):
-    """The answer of `evaluate`.
+    """Result of `evaluate`.
 
     Attributes
     ----------
     metric : str
+        Name of the metric.
     value : float
+        Its value over all held-out events.
     interval : (float, float)
-        95 % interval of the value, from resampling whole users.
-    by_group : dict
-        Value per group of events, None where there are none; empty when the past was not given.
-    shares : dict
-        Share of the events that each group holds.
+        95 % bootstrap interval of the value, from resampling whole users.
+    by_group : dict of str to (float or None)
+        Value per group of events, None for an empty group; an empty dict if `past` was not given.
+    shares : dict of str to float
+        Share of the events in each group, from 0 to 1; an empty dict if `past` was not given.
     """
 
     metric: str
@@ -59,35 +61,41 @@ class Evaluation(NamedTuple):
 def evaluate(
     model: Model, events: Interactions, metric: Metric = "rmse", past: Interactions | None = None, k: int = 10
 ) -> Evaluation:
-    """How good a model is on events it has not been trained on.
+    """Evaluate a model on held-out events.
 
     Parameters
     ----------
     model : MF
+        A fitted model.
     events : Interactions
-        What happened afterwards.
+        Held-out events, which the model was not trained on.
     metric : str
-        Of predicted values: "rmse", "mae", "logloss" or "calibration". Of the whole catalogue ranked for each user,
-        what is in `past` left out and ties counting against the model: "ndcg" (an event's value is its gain),
-        "recall", "precision", "map", "mrr", "hit_rate" or "auc" (an event of positive value is relevant). Each is
-        the function of that name in `fastmf.metrics`.
+        A metric of predicted values: "rmse", "mae", "logloss" or "calibration". Or a metric of rankings: "ndcg" (the
+        value of an event is its gain), "recall", "precision", "map", "mrr", "hit_rate" or "auc" (an event with a
+        positive value is relevant). For these the whole catalogue is ranked for each user, without the items that the
+        user has in `past`, and ties count against the model. Each metric is the function of that name in
+        `fastmf.metrics`.
     past : Interactions, optional
-        What the model was trained on: needed for the groups and for leaving out what a user has seen.
+        The training events: needed for the groups, and to exclude seen items.
     k : int
-        Places that count in rankings, for all but "auc".
+        Cutoff of the ranking metrics: only the first k positions count. "auc" ignores it.
 
     Returns
     -------
     Evaluation
-        Its groups: "returning-user" and "new-user" (in `past` or not), and "head", "tail" and "new-item": the
-        most popular items that together hold the first half of the past events, the other known items, and
-        unknown ones.
+        Value, interval and groups. Events are grouped by user into "returning-user" and "new-user" (in `past` or
+        not), and by item into "head" (the most popular items that together have the first half of the past events),
+        "tail" (the other items in `past`) and "new-item" (not in `past`).
 
     Raises
     ------
     DataError
-        No events, none that count, ids of another kind than the model's, or an unknown metric; values outside [0, 1]
-        for "logloss".
+        If there are no events or none that the metric counts, ids are of another kind than the model's, the metric is
+        unknown, or a value is outside [0, 1] for "logloss".
+    ValueError
+        If `k` is not an integer from 1.
+    NotFittedError
+        If the model has not learned anything yet.
 
     Examples
     --------
@@ -117,7 +125,7 @@ def evaluate(
 
 
 def _require_ids_of(model: Model, name: str, events: Interactions) -> None:
-    """Raise DataError unless these are events, and their ids of the kinds that a model knows."""
+    """Raise DataError unless these are Interactions with ids of the kinds that the model has."""
     if not isinstance(events, Interactions):
         raise DataError(f"{name} must be fastmf.Interactions, not {type(events).__name__}")
     model.users.require_kind(events.users, f"{name}.users")

@@ -1,4 +1,4 @@
-"""Held-out events as questions to a model: what their values are, or which items each user turned to next."""
+"""Held-out events prepared for evaluation: their values are to be predicted, or their items to be ranked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 
 class Model(Protocol):
-    """What an evaluation asks of a model."""
+    """The part of a model that an evaluation uses."""
 
     @property
     def users(self) -> IdMap | Ids: ...
@@ -39,7 +39,7 @@ class Model(Protocol):
 
 
 class Log(NamedTuple):
-    """Events whose ids are replaced by their positions among the distinct ids, in the order of the rows."""
+    """Events with ids replaced by their positions among the sorted distinct ids, in the original order."""
 
     users: Codes
     items: Codes
@@ -49,28 +49,28 @@ class Log(NamedTuple):
 
     @classmethod
     def of(cls, *parts: Interactions) -> Log:
-        """The log of some interactions, one after the other."""
+        """Make the log of several Interactions, concatenated."""
         user_ids, users = np.unique(np.concatenate([part.users for part in parts]), return_inverse=True)
         item_ids, items = np.unique(np.concatenate([part.items for part in parts]), return_inverse=True)
         values = np.concatenate([part.values for part in parts])
         return cls(users, items, values, user_ids, item_ids)
 
     def part(self, rows: slice | Mask | Codes) -> Log:
-        """Some of the events, under the same numbering."""
+        """Select events; the numbering of the ids is kept."""
         return self._replace(users=self.users[rows], items=self.items[rows], values=self.values[rows])
 
 
 def group_masks(past: Log, events: Log) -> dict[str, Mask]:
-    """Which events fall into each of `GROUPS`, seen from the end of the past.
+    """Return masks of the events in each of `GROUPS`, given the past events.
 
     Parameters
     ----------
     past, events : Log
-        Under one numbering.
+        Past and held-out events, with the same numbering of ids.
 
     Returns
     -------
-    dict of ndarray of bool
+    dict of str to ndarray of bool
         The two groups of users cover all events, as do the three groups of items.
     """
     user_known = np.bincount(past.users, minlength=past.user_ids.size) > 0
@@ -90,26 +90,26 @@ def group_masks(past: Log, events: Log) -> dict[str, Mask]:
 
 
 def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldout | RankingHoldout:
-    """Held-out events as questions to any model; prepared once, put to many.
+    """Prepare held-out events once, to evaluate any number of models on them.
 
     Parameters
     ----------
     past, events : Log
-        Under one numbering.
+        Past and held-out events, with the same numbering of ids.
     metric : str
         One of `METRICS`.
     k : int
-        Places that count in rankings.
+        Cutoff of the ranking metrics: only the first k positions count.
 
     Returns
     -------
     RatingHoldout or RankingHoldout
-        With `sums(model)` and `shares`.
+        Its method `sums(model)` evaluates a model; `shares` are those of the groups.
 
     Raises
     ------
     DataError
-        An unknown metric.
+        If the metric is unknown.
     """
     if not isinstance(metric, str) or metric not in METRICS:
         raise DataError(f"metric: {brief(metric)} is none of {', '.join(METRICS)}")
@@ -130,7 +130,7 @@ def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldou
 
 
 class RatingHoldout(NamedTuple):
-    """Asks for the value of each event."""
+    """Held-out events whose values are to be predicted."""
 
     metric: Metric
     events: Log
@@ -138,7 +138,7 @@ class RatingHoldout(NamedTuple):
 
     @property
     def nothing(self) -> str:
-        """Why there may be no answer."""
+        """The reason for an undefined result, as used in an error message."""
         return f"their values do not add up to anything positive, by which {self.metric} divides"
 
     @property
@@ -147,7 +147,18 @@ class RatingHoldout(NamedTuple):
         return _shares(self.masks)
 
     def sums(self, model: Model) -> UserSums:
-        """The errors of a model."""
+        """Compute the error sums of a model, per group and user.
+
+        Parameters
+        ----------
+        model : Model
+            A fitted model.
+
+        Returns
+        -------
+        UserSums
+            Sums of the terms of the metric.
+        """
         users, items, values, user_ids, item_ids = self.events
         sums = terms(self.metric, values, model.predict(user_ids[users], item_ids[items]))
         masks = [np.ones(users.size, np.bool_), *(self.masks[name] for name in GROUPS)]
@@ -159,7 +170,7 @@ class RatingHoldout(NamedTuple):
 
 
 class RankingHoldout(NamedTuple):
-    """Asks which items each user turned to next, of all that they had not seen."""
+    """Held-out events whose items are to be ranked for their users, among all items that a user has not seen."""
 
     metric: Metric
     events: Log
@@ -171,7 +182,7 @@ class RankingHoldout(NamedTuple):
 
     @property
     def nothing(self) -> str:
-        """Why there may be no answer."""
+        """The reason for an undefined result, as used in an error message."""
         return "every pair is in the past already, or has no positive value, or leaves nothing else to rank"
 
     @property
@@ -180,8 +191,19 @@ class RankingHoldout(NamedTuple):
         return _shares(self.masks)
 
     def sums(self, model: Model) -> UserSums:
-        """What the rankings of a model are worth, one per user and group."""
-        # among relevant items that tie, the least relevant comes first
+        """Compute the ranking metric of a model, per group and user.
+
+        Parameters
+        ----------
+        model : Model
+            A fitted model.
+
+        Returns
+        -------
+        UserSums
+            The value of the metric for each user, with count 1 where it is defined.
+        """
+        # of relevant items with equal scores, the least relevant comes first
         order = np.lexsort((self.events.values, self.rows))
         positions, choice = self._answers(model, self.rows[order], self.events.items[order])
         found = Found.of(positions, self.rows[order], self.events.values[order])
@@ -196,9 +218,9 @@ class RankingHoldout(NamedTuple):
         return sums
 
     def _answers(self, model: Model, rows: Codes, items: Codes) -> tuple[Codes, Codes]:
-        """The positions of items in the rankings of query users, by ascending user, and how many items each ranks.
+        """Compute the positions of items in the rankings of query users, and the number of candidates of each user.
 
-        A user's own bias shifts a whole row and is left out; an unknown user has a zero vector.
+        Rows ascend. The bias of the user does not change the order and is ignored; an unknown user has a zero vector.
         """
         item_rows = model.items.rows(self.events.item_ids).astype(np.int64)  # -1 where the model has none
         user_rows = model.users.rows(self.events.user_ids[self.query_users])
@@ -218,7 +240,7 @@ class RankingHoldout(NamedTuple):
 
 
 def _among(values: Codes, ascending: Codes) -> Mask:
-    """Which values are in an ascending array; searched, which takes a fraction of what hashing takes."""
+    """Return a mask of the values that are in an ascending array; bisection is much faster than hashing here."""
     if not ascending.size:
         return np.zeros(values.size, np.bool_)
     found: Mask = ascending[np.minimum(np.searchsorted(ascending, values), ascending.size - 1)] == values

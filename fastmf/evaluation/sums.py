@@ -1,4 +1,4 @@
-"""Sums of a metric per user: what can be pooled, split into groups, and resampled."""
+"""Sums of a metric per user, which can be pooled, split into groups, and resampled."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ GROUPS = ("returning-user", "new-user", "new-item", "head", "tail")
 
 
 class UserSums(NamedTuple):
-    """Sums of a metric per group (row 0 is all events) and user; the sum of two sums pools their events.
+    """Sums of a metric per group (row 0 is all events) and user; adding two of them pools their events.
 
     Attributes
     ----------
     metric : str
+        Name of the metric.
     totals, counts : ndarray of float64, shape (1 + len(GROUPS), users)
-        The metric is the ratio of their sums (rmse is its root): squared errors and events, say, or NDCG and rankings.
+        The metric is the ratio of their sums over users (rmse is its root): of squared errors and numbers of events,
+        for example, or of NDCG values and numbers of rankings.
     """
 
     metric: Metric
@@ -35,39 +37,64 @@ class UserSums(NamedTuple):
 
     @classmethod
     def empty(cls, metric: Metric, users: int) -> UserSums:
-        """No events: sums of zero."""
+        """Make sums of no events."""
         shape = 1 + len(GROUPS), users
         return cls(metric, np.zeros(shape), np.zeros(shape))
 
     def add(self, other: UserSums) -> UserSums:
-        """The sums of both."""
+        """Add the sums of other events.
+
+        Parameters
+        ----------
+        other : UserSums
+            Sums of the same metric over the same users.
+
+        Returns
+        -------
+        UserSums
+            The pooled sums.
+        """
         return self._replace(totals=self.totals + other.totals, counts=self.counts + other.counts)
 
     def value(self, group: int = 0) -> float | None:
-        """The metric over a group; None where it is empty."""
+        """Compute the metric over a group.
+
+        Parameters
+        ----------
+        group : int
+            0 for all events, n for the n-th of `GROUPS`, counted from 1.
+
+        Returns
+        -------
+        float or None
+            None if the group is empty.
+        """
         count = self.counts[group].sum()
         return float(_finish(self.metric, self.totals[group].sum() / count)) if count > 0 else None
 
     def by_group(self) -> dict[str, float | None]:
-        """The metric over each of `GROUPS`."""
+        """Compute the metric over each of `GROUPS`; None for an empty group."""
         return {name: self.value(row) for row, name in enumerate(GROUPS, 1)}
 
 
 def bootstrap(several: Sequence[UserSums], draws: int = 1000, seed: int = 0) -> NDArray[np.float64]:
-    """Values of several sums over resampled users.
+    """Compute the values of several sums over bootstrap samples of the users.
 
-    A draw takes the same users for all of them, so that their differences are paired.
+    Each draw uses the same users for all sums, so that their differences are paired.
 
     Parameters
     ----------
     several : sequence of UserSums
-        Over the same users.
+        Sums of one metric over the same users.
     draws : int
+        Number of bootstrap samples.
     seed : int
+        Seed of the resampling.
 
     Returns
     -------
     ndarray of float64, shape (draws, len(several))
+        The value of each of the sums in each draw.
 
     References
     ----------
@@ -86,12 +113,12 @@ def bootstrap(several: Sequence[UserSums], draws: int = 1000, seed: int = 0) -> 
 
 
 def ranks_items(metric: str) -> bool:
-    """Whether a metric asks for rankings, not for values."""
+    """Whether a metric is one of rankings, not of predicted values."""
     return metric in RANKINGS
 
 
 def sign(metric: str) -> float:
-    """1 where more is better, -1 where less is, 0 where neither is: calibration is best at 1."""
+    """Return 1 if larger values of a metric are better, -1 if smaller ones are, 0 for calibration (best at 1)."""
     return 1.0 if ranks_items(metric) else 0.0 if metric == "calibration" else -1.0
 
 

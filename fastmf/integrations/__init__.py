@@ -11,8 +11,8 @@ function              takes
 ``from_torch``        ``torch``: two embeddings or tensors
 ====================  =================================================================
 
-No outside tool is imported here: each function reads the learned arrays off the object it is given.
-Arrays that are in memory already need only :meth:`fastmf.MF.from_factors`.
+None of these tools is imported here: each function reads the learned arrays from the object it is given. For arrays in
+memory, use :meth:`fastmf.MF.from_factors`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every import from a live model object needs: its learned attributes, or a clear refusal."""
+"""Access to the learned attributes of a model object of another library, with a clear error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastmf.errors import NotFittedError
 
 
 def learned(model: object, name: str) -> Any:
-    """The attribute ``name`` of a fitted ``model``.
+    """Return the attribute ``name`` of a fitted ``model``.
 
     Raises
     ------

@@ -29,21 +29,22 @@ def from_npz(
 
     Parameters
     ----------
-    path : path
+    path : str or path-like
         A file written by :func:`numpy.savez` or :func:`numpy.savez_compressed`.
     names : mapping of str to str, optional
-        What the arrays are called in the file, as in ``{"user_factors": "P"}``, where that is not
-        ``user_factors``, ``item_factors`` (both [rows, factors]), ``user_biases``, ``item_biases``,
-        ``users``, ``items`` (all [rows]) or ``global_mean`` (one number). Both factor arrays must be in the
-        file, and so must every array named here.
-    users, items : array of int or str, optional
-        The ids of the rows, in order, in place of the file's. Row numbers when neither has them.
+        Names of the arrays in the file, as in ``{"user_factors": "P"}``, if they differ from ``user_factors``,
+        ``item_factors`` (both of shape (rows, factors)), ``user_biases``, ``item_biases``, ``users``, ``items`` (all of
+        shape (rows,)) and ``global_mean`` (one number). The file must hold both factor arrays, and every array named
+        here.
+    users, items : array_like of ids, shape (rows,), optional
+        Ids of the rows; by default those in the file, or else row numbers.
     **settings
         Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
 
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------
@@ -86,19 +87,20 @@ def from_safetensors(
 
     Parameters
     ----------
-    path : path
+    path : str or path-like
         A file written by any ``safetensors`` library.
     names : mapping of str to str, optional
-        What the arrays are called in the file, as in :func:`from_npz`.
-    users, items : array of int or str, optional
-        The ids of the rows, in order, in place of the file's. Row numbers when neither has them. The format
-        holds numbers only, so ``str`` ids are given here.
+        Names of the arrays in the file, as in :func:`from_npz`.
+    users, items : array_like of ids, shape (rows,), optional
+        Ids of the rows; by default those in the file, or else row numbers. The format holds numbers only, so ``str``
+        ids must be given here.
     **settings
         Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
 
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------
@@ -138,7 +140,7 @@ def _read(
     names: Mapping[str, str] | None,
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The parts of a model that the file holds, by part; those ``given`` by the caller are not looked for."""
+    """Read the parts of a model from a file; those ``given`` by the caller are not read."""
     names, stored = names or {}, list(stored)
     if unknown := sorted(set(names) - set(PARTS)):
         raise DataError(f"names: {unknown[0]!r} is no part of a model; the parts are {', '.join(PARTS)}")

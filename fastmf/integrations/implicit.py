@@ -6,7 +6,7 @@
     BPR        user: p  1       item: q  b_i
     logistic   user: p  1  b_u  item: q  b_i  1
 
-Taking those columns apart leaves every score as it was, and keeps later updates from moving the ones.
+Here they become biases: every score is unchanged, and later updates do not train the columns of ones.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def from_implicit(model: Any, users: Any = None, items: Any = None, **settings: 
     ----------
     model : AlternatingLeastSquares, BayesianPersonalizedRanking or LogisticMatrixFactorization
         A fitted model, trained on CPU or GPU.
-    users, items : array of int or str, optional
-        The ids of the rows and columns of the matrix ``model`` was fitted to, in order. Row numbers when not
-        given.
+    users, items : array_like of ids, shape (rows,), optional
+        Ids of the rows and of the columns of the matrix that ``model`` was fitted to; row numbers by default.
     **settings
         Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
 
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def from_implicit(model: Any, users: Any = None, items: Any = None, **settings: 
 
 
 def _host(factors: Any) -> NDArray[Any]:
-    """Factors as a NumPy array, copied from the GPU where they live there."""
+    """Return factors as a NumPy array, copied from the GPU if necessary."""
     return np.asarray(factors.to_numpy() if hasattr(factors, "to_numpy") else factors)
 
 

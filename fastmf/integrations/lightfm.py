@@ -22,19 +22,19 @@ def from_lightfm(
     ----------
     model : lightfm.LightFM
         A fitted model.
-    users, items : array of int or str, optional
-        The ids of the rows and columns of the matrix ``model`` was fitted to, in order. Row numbers when not
-        given.
+    users, items : array_like of ids, shape (rows,), optional
+        Ids of the rows and of the columns of the matrix that ``model`` was fitted to; row numbers by default.
     user_features, item_features : sparse matrix, shape (rows, features), optional
-        The feature matrices ``model`` was fitted with. Each user and item then starts at the sum of its
-        features' vectors and learns on its own from there. A model fitted with features cannot be told from
-        one without: leave these out only if they were left out of ``model.fit``.
+        The feature matrices that ``model`` was fitted with. The vector of each user and item is the sum of the vectors
+        of its features, and later updates train it on its own. Omit them only if they were omitted in ``model.fit``: a
+        model that was fitted with features cannot be recognised.
     **settings
         Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
 
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------

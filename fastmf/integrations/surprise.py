@@ -17,14 +17,15 @@ def from_surprise(algo: Any, **settings: Any) -> MF:
     Parameters
     ----------
     algo : surprise.SVD, surprise.SVDpp or surprise.NMF
-        A fitted model. What SVD++ adds to a user's factors for the items rated so far is folded into them.
+        A fitted model. The implicit-feedback term of SVD++ is added to the factors of the users.
     **settings
         Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
 
     Returns
     -------
     fastmf.MF
-        Its ids are the raw ids, ``int`` or ``str``; Surprise reads those in files as ``str``.
+        A fitted model without history, whose predictions are not clipped. Its ids are the raw ids, ``int`` or
+        ``str``; Surprise reads those in files as ``str``.
 
     Raises
     ------
@@ -70,6 +71,6 @@ def from_surprise(algo: Any, **settings: Any) -> MF:
 
 
 def _implicit_feedback(y: NDArray[Any], ratings: Any, users: int) -> NDArray[Any]:
-    """What SVD++ adds to a user's factors: the sum of y over the n items rated, divided by the root of n."""
+    """The implicit-feedback term of SVD++: the sum of y over the n items that a user rated, divided by sqrt(n)."""
     rated = ([item for item, _ in ratings[user]] for user in range(users))
     return np.stack([y[items].sum(axis=0) / np.sqrt(len(items)) for items in rated])

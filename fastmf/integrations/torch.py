@@ -28,20 +28,21 @@ def from_torch(
     Parameters
     ----------
     user_embedding, item_embedding : torch.nn.Embedding or tensor, shape (rows, factors)
-        On any device, in any float type; training continues in float32. Rows longer than an embedding's
-        ``max_norm`` are scaled down to it, as a look-up in torch does.
+        User and item vectors, on any device and of any float dtype; training continues in float32. Rows longer than
+        the ``max_norm`` of an embedding are scaled down to it, as a look-up in torch does.
     user_biases, item_biases : torch.nn.Embedding or tensor, shape (rows,) or (rows, 1), optional
-        Zeros when not given.
+        Biases of the users and items; zeros by default.
     global_mean : float, default 0.0
-        The constant part of every score.
-    users, items : array of int or str, optional
-        The ids of the rows, in order. Row numbers when not given.
+        Constant that is added to every score.
+    users, items : array_like of ids, shape (rows,), optional
+        Ids of the rows; row numbers by default.
     **settings
         Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
 
     Returns
     -------
     fastmf.MF
+        A fitted model without history, whose predictions are not clipped.
 
     Raises
     ------
@@ -70,11 +71,11 @@ def from_torch(
 
 
 def _rows(name: str, source: Any) -> NDArray[np.float32]:
-    """The rows a look-up in an embedding gives; a tensor's rows as they are."""
+    """Return the rows as a look-up in an embedding gives them, or the rows of a tensor."""
     table = getattr(source, "weight", source)
     if not hasattr(table, "detach"):
         raise DataError(f"{name}: expected a torch tensor or embedding, got {type(source).__name__}")
-    # float() comes before numpy(), which knows no bfloat16.
+    # float() before numpy(), which does not support bfloat16.
     rows: NDArray[np.float32] = table.detach().cpu().float().numpy()
     limit = getattr(source, "max_norm", None)
     if limit is None:

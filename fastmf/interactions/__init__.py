@@ -1,4 +1,4 @@
-"""Interactions: who met what, how it went, and when. Checked once, here; trusted everywhere else."""
+"""Interactions: a table of events, checked once when it is made and trusted everywhere else."""
 
 from __future__ import annotations
 
@@ -23,37 +23,40 @@ __all__ = ["Interactions"]
 @dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
 class Interactions(Cuts):
     """
-    Events: a user, an item, a value, and where known a time and a weight.
+    Table of events: a user, an item, a value, and optionally a time and a weight.
 
-    Every column is checked when the object is made, copied, and read-only from then on. Repeated (user, item)
-    pairs are separate events. A column may be a NumPy array, a list, a pandas or polars series, or an Arrow
-    array.
+    All columns are checked and copied when the object is made, and are read-only. Repeated (user, item) pairs are
+    separate events. A column may be a NumPy array, a list, a pandas or polars Series, or an Arrow array.
 
     Parameters
     ----------
     users, items : array_like, shape (n,)
-        Ids: on each side either integers that fit int64 or strings. Bools, floats and bytes are refused.
+        Ids: either integers that fit int64 or strings, the same kind for all users and for all items. Bools, floats
+        and bytes are refused.
     values : array_like, shape (n,), optional
-        Ratings, labels or counts: finite real numbers; by default all 1.
+        Ratings, labels or counts: finite real numbers; 1 by default.
     times : array_like, shape (n,), optional
-        Integers of any unit, or datetimes, which become microseconds since 1970-01-01 UTC.
+        Integers in any unit, or datetimes, which become microseconds since 1970-01-01 UTC.
     weights : array_like, shape (n,), optional
-        How much each event counts in the loss: finite, not below 0.
+        Weights of the events in the loss: finite and not negative; 1 by default.
 
     Attributes
     ----------
     users, items : ndarray, shape (n,)
-        int64, or object of `str`.
-    values : ndarray, shape (n,), float32
-    times : ndarray, shape (n,), int64, or None
-    weights : ndarray, shape (n,), float32, or None
+        Ids: int64, or object holding str.
+    values : ndarray of float32, shape (n,)
+        Values.
+    times : ndarray of int64, shape (n,), or None
+        Times, if they were given.
+    weights : ndarray of float32, shape (n,), or None
+        Weights, if they were given.
     dated : bool
-        Whether the times were given as dates or datetimes, and so are microseconds.
+        Whether the times were given as dates or datetimes, and so are in microseconds.
 
     Raises
     ------
     DataError
-        For a column that cannot be used: the column, the row (counted from 0) and the value are named.
+        If a column is invalid; the message names the column, the row (counted from 0) and the value.
 
     Examples
     --------
@@ -89,7 +92,7 @@ class Interactions(Cuts):
 
     @classmethod
     def _trusted(cls, *arrays: NDArray[Any] | None, dated: bool = False) -> Interactions:
-        """Interactions of columns that need no check, in the order of the fields, contiguous."""
+        """Make Interactions without checks, of contiguous columns in the order of the fields."""
         events = object.__new__(cls)
         events._set(*arrays, dated=dated)
         return events
@@ -109,22 +112,22 @@ class Interactions(Cuts):
         weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
-        Events from the rows of a data frame.
+        Make Interactions from the rows of a data frame.
 
         Parameters
         ----------
         df : data frame
-            Of pandas, polars (lazy too), pyarrow or duckdb, any other that narwhals reads or that exports an
+            A pandas, polars (eager or lazy), pyarrow or duckdb frame, any other that narwhals reads or that exports an
             Arrow stream, or a dict of arrays. Only the columns named here are read.
-        user, item : str, or whatever names columns in the frame
-            Names of the columns that hold ids, such as 0 and 1 where a file without a header was read.
-        value, time, weight : str or other name, optional
-            Names of the columns that hold these; what is not named is left out.
-        event : str or other name, optional
-            Name of the column that holds the kind of each event, strings or integers.
-        weights : dict, optional
-            What an event of each kind weighs, such as ``{"view": 0.1, "buy": 1}``: finite, not below 0; times the
-            weight in the column `weight` where that is named too.
+        user, item : str or other column label
+            Columns of the ids. Labels need not be strings: a file read without a header may have 0 and 1.
+        value, time, weight : str or other column label, optional
+            Columns of the values, times and weights; by default there are none, and every value is 1.
+        event : str or other column label, optional
+            Column of the kind of each event, strings or integers. Give it together with `weights`.
+        weights : dict of str or int to float, optional
+            Weight of an event of each kind, such as ``{"view": 0.1, "buy": 1}``: finite and not negative. If `weight`
+            is given too, the two weights of an event are multiplied.
 
         Returns
         -------
@@ -134,8 +137,10 @@ class Interactions(Cuts):
         Raises
         ------
         DataError
-            For a column that is not there, is there twice, or cannot be used, a kind that `weights` lacks, or `event`
-            or `weights` without the other.
+            If a column is missing, duplicated or invalid, a kind is not in `weights`, or only one of `event` and
+            `weights` is given.
+        MissingExtraError
+            If reading the frame needs a package that is not installed.
 
         Examples
         --------
@@ -162,27 +167,30 @@ class Interactions(Cuts):
         weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
         """
-        Events from the rows of a Parquet file.
+        Make Interactions from the rows of a Parquet file.
 
         Parameters
         ----------
-        path : path
-            The file.
+        path : str or path-like
+            A Parquet file.
         user, item, value, time, weight, event : str, optional
-            Names of columns, as in `from_frame`.
-        weights : dict, optional
-            What an event of each kind weighs, as in `from_frame`.
+            Names of columns, as in :meth:`from_frame`.
+        weights : dict of str or int to float, optional
+            Weight of an event of each kind, as in :meth:`from_frame`.
 
         Returns
         -------
         Interactions
+            One event per row, in the order of the rows.
 
         Raises
         ------
         DataError
-            For a file that is not Parquet, or a column that is not there or cannot be used.
+            If the file is not Parquet, or as for :meth:`from_frame`.
         MissingExtraError
-            Where none of polars, pyarrow, duckdb and pandas is installed.
+            If none of polars, pyarrow, duckdb and pandas is installed.
+        OSError
+            If the file cannot be opened.
         """
         names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
         return cls._named(names, readers.parquet_columns(path, columns.named(names)), kinds)
@@ -199,39 +207,52 @@ class Interactions(Cuts):
         event: str | None = None,
         weights: Mapping[Any, float] | None = None,
     ) -> Interactions:
-        """
-        Events from the rows of a CSV file with a header.
+        r"""
+        Make Interactions from the rows of a CSV file with a header.
 
-        An empty cell is missing; a blank line is no row. A column whose cells are all integers is one of integers: the
-        id `007` is a number. Times may be written in ISO 8601 too. For other rules read the file yourself, and use
-        `from_frame`.
+        Only empty cells are missing values, and blank lines are skipped. A column whose cells are all integers is read
+        as integers, so the id `007` becomes 7. Times may also be in ISO 8601 format. To apply other rules, read the
+        file with another library and call :meth:`from_frame`.
 
         Parameters
         ----------
-        path : path
-            The file.
+        path : str or path-like
+            A CSV file, with the names of the columns in its first line.
         user, item, value, time, weight, event : str, optional
-            Names of columns, as in `from_frame`.
-        weights : dict, optional
-            What an event of each kind weighs, as in `from_frame`.
+            Names of columns, as in :meth:`from_frame`.
+        weights : dict of str or int to float, optional
+            Weight of an event of each kind, as in :meth:`from_frame`.
 
         Returns
         -------
         Interactions
+            One event per row, in the order of the rows.
 
         Raises
         ------
         DataError
-            For a file that is not CSV, or a column that is not there or cannot be used.
+            If the file is not CSV, a time is not in ISO 8601 format, or as for :meth:`from_frame`.
         MissingExtraError
-            Where none of polars, pyarrow, duckdb and pandas is installed.
+            If none of polars, pyarrow, duckdb and pandas is installed.
+        OSError
+            If the file cannot be opened.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "events.csv")
+        ...     size = path.write_text("user,item,stars\n7,a,5\n9,b,4\n")
+        ...     events = Interactions.from_csv(path, value="stars")
+        >>> events.users, events.values
+        (array([7, 9]), array([5., 4.], dtype=float32))
         """
         names, kinds = (user, item, value, time, weight, event), checked_kinds(event, weights)
         return cls._named(names, readers.csv_columns(path, columns.named(names), time), kinds)
 
     @classmethod
     def _named(cls, names: Sequence[Any], data: dict[Any, Any], kinds: Mapping[Any, float]) -> Interactions:
-        """Events of the columns of these names; the last of them holds the kinds, the one before it the weights."""
+        """Make Interactions of the named columns; the last name is that of the kinds, the one before of the weights."""
         *names, event = names
         labels = [ours if name is None else name for name, ours in zip(names, columns.FIELDS, strict=True)]
         arrays, dated = columns.checked(labels, [None if name is None else data[name] for name in names])
@@ -244,26 +265,28 @@ class Interactions(Cuts):
     @classmethod
     def from_sparse(cls, matrix: Any, users: Any = None, items: Any = None) -> Interactions:
         """
-        Events from the entries of a sparse matrix: one row per user, one column per item.
+        Make Interactions from a sparse matrix with one row per user and one column per item.
 
-        Every stored entry is an event, zeros and repeated positions included; in the format `dia` alone a
-        zero is a filler. Events come in the order in which the entries are stored.
+        Every stored entry is an event, including explicit zeros and duplicates. In the format `dia`, which stores
+        diagonals in full, zeros are not events.
 
         Parameters
         ----------
         matrix : sparse matrix or array of scipy.sparse, shape (n_users, n_items)
-            In any format; its entries are the values.
+            A matrix in any sparse format; its entries are the values.
         users, items : array_like, shapes (n_users,) and (n_items,), optional
             Ids of the rows and of the columns; by default 0, 1, 2, ...
 
         Returns
         -------
         Interactions
+            One event per stored entry, in the order of storage.
 
         Raises
         ------
         DataError
-            For malformed index arrays, ids of a wrong length, or a value that cannot be used.
+            If `matrix` is not a 2-d sparse matrix, its index arrays are malformed, the ids are invalid or of the wrong
+            length, or a value is invalid.
 
         Examples
         --------
@@ -280,21 +303,23 @@ class Interactions(Cuts):
     @classmethod
     def concatenate(cls, parts: Sequence[Interactions]) -> Interactions:
         """
-        Events of several parts, one after the other.
+        Concatenate several Interactions.
 
         Parameters
         ----------
         parts : sequence of Interactions
-            At least one. Empty parts count for nothing. Where only some have weights, the others weigh 1.
+            At least one. If only some have weights, the events of the others get the weight 1.
 
         Returns
         -------
         Interactions
+            The events of all parts, in order.
 
         Raises
         ------
         DataError
-            Where parts have ids of different kinds, or only some have times.
+            If there are no parts, or if parts that are not empty have ids of different kinds, or only some of them
+            have times.
 
         Examples
         --------
@@ -327,7 +352,7 @@ class Interactions(Cuts):
         return f"Interactions({len(self)} events, {kinds}{', with ' if extras else ''}{' and '.join(extras)})"
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any]) -> Interactions:
-        """Events of a slice (which shares memory), or of an array of positions or of bools."""
+        """Select events by a slice (which shares memory), by an array of positions, or by a mask."""
         if not isinstance(rows, slice):
             rows = columns.positions(rows)
         some = (None if a is None else np.ascontiguousarray(a[rows]) for a in self._arrays())
@@ -344,7 +369,7 @@ class Interactions(Cuts):
 
 
 def _unpickled(*columns_and_dated: Any) -> Interactions:
-    """Events through the door again: unpickled columns would be writable, and might be anything."""
+    """Rebuild Interactions with all checks: unpickled columns are writable, and may hold anything."""
     *arrays, dated = columns_and_dated
     events = Interactions(*arrays)
     object.__setattr__(events, "dated", bool(dated))

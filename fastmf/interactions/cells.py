@@ -1,4 +1,4 @@
-"""Cells of a column, whatever holds them, and the refusal of the first that cannot be used."""
+"""Cells of a column from any array library, and the error for the first invalid one."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def _show(value: Any) -> str:
 
 
 def first(bad: NDArray[np.bool_]) -> int:
-    """Row of the first True."""
+    """Return the row of the first True."""
     return int(bad.argmax())
 
 
 def refuse_any(name: str, cells: list[Any], fault: Callable[[Any], str]) -> None:
-    """Raise for the first cell at fault: `fault` says what is wrong with a cell, or nothing."""
+    """Raise DataError for the first invalid cell: `fault` returns what is wrong with a cell, or an empty str."""
     for row, cell in enumerate(cells):
         if why := fault(cell):
             fail(name, row, cell, why)
 
 
 def misfit(cell: object, wanted: str) -> str:
-    """What is wrong with a cell of a type that is not wanted."""
+    """Describe what is wrong with a cell of the wrong type."""
     return f"is {'missing' if is_missing(cell) else f'of type {type(cell).__name__}'}; {wanted}"
 
 
 def is_missing(cell: object) -> bool:
-    """Whether a cell is None, or the not-a-number, not-a-time or NA of any library."""
+    """Whether a cell is None, NaN, NaT, or the NA of any library."""
     if cell is None or type(cell).__name__ in {"NAType", "NaTType"}:
         return True
     return isinstance(cell, float | np.floating | np.datetime64) and bool(cell != cell)
@@ -56,7 +56,7 @@ def is_missing(cell: object) -> bool:
 
 
 def gather(name: str, data: Any) -> Cells:
-    """Cells as a 1-d array of a plain dtype if none is missing, otherwise as a list of Python objects."""
+    """Return a column as a 1-d array of a plain dtype if no cell is missing, otherwise as a list of Python objects."""
     if type(data).__module__.partition(".")[0] in {"narwhals", "pandas", "polars", "pyarrow"}:
         try:
             return _from_series(name, data)

@@ -1,8 +1,8 @@
 """Columns of events, checked once: ids, numbers and times.
 
-`ids`, `numbers` and `times` take what a caller has (an array, a list, a pandas or polars Series, an Arrow
-array) and return a new, read-only, C-contiguous array. What cannot be used is refused by a DataError with the
-column, the first row at fault (counted from 0) and its value.
+`ids`, `numbers` and `times` accept an array, a list, a pandas or polars Series or an Arrow array, and return a new,
+read-only, C-contiguous array. An invalid cell raises a DataError that names the column, the first such row (counted
+from 0) and its value.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ def ids(name: str, data: Any) -> NDArray[Any]:
     Parameters
     ----------
     name : str
-        What errors call the column.
+        Name of the column in errors.
     data : array_like, shape (n,)
         Integers that fit int64, or strings; not both.
 
     Returns
     -------
     ndarray, shape (n,)
-        int64, or object whose every element is a `str`. An empty column is int64, unless its dtype says text.
+        int64, or object holding `str`. An empty column is int64, unless its dtype is a text type.
 
     Raises
     ------
     DataError
-        For a bool, float, bytes, missing or mixed id, an integer beyond int64, or a string that UTF-8 cannot
-        encode.
+        If an id is a bool, a float, bytes or missing, ids are mixed, an integer does not fit int64, or a string
+        cannot be encoded as UTF-8.
 
     Examples
     --------
@@ -124,20 +124,21 @@ def numbers(name: str, data: Any, *, signed: bool = True) -> NDArray[np.float32]
     Parameters
     ----------
     name : str
-        What errors call the column.
+        Name of the column in errors.
     data : array_like, shape (n,)
-        Integers, floats, decimals, fractions, or bools (which count as 0 and 1).
+        Integers, floats, decimals, fractions, or bools (as 0 and 1).
     signed : bool
-        Whether numbers below zero are legal.
+        Whether negative numbers are allowed.
 
     Returns
     -------
-    ndarray, shape (n,), float32
+    ndarray of float32, shape (n,)
+        The numbers, rounded to float32.
 
     Raises
     ------
     DataError
-        For anything else than a real number, a missing number, NaN, an infinity, or a number beyond float32.
+        If a cell is not a real number, is missing or not finite, or does not fit float32.
 
     Examples
     --------
@@ -197,7 +198,7 @@ def _nearest_float(cell: Any) -> float:
 
 
 def checked(labels: Sequence[Any], data: Sequence[Any]) -> tuple[list[NDArray[Any] | None], bool]:
-    """Check the five columns, in the order of `FIELDS`, and are of one length; say whether times are dates."""
+    """Check the five columns, in the order of `FIELDS`, and their lengths; also return whether times are dates."""
     times = None if data[3] is None else gather(labels[3], data[3])
     users, items = ids(labels[0], data[0]), ids(labels[1], data[1])
     arrays = [
@@ -212,7 +213,7 @@ def checked(labels: Sequence[Any], data: Sequence[Any]) -> tuple[list[NDArray[An
 
 
 def require_lengths(labels: Sequence[Any], arrays: Sequence[NDArray[Any] | None]) -> None:
-    """Raise DataError unless all columns there are have as many rows as the first."""
+    """Raise DataError unless all columns that are given have as many rows as the first."""
     rows = len(arrays[0])  # type: ignore[arg-type]
     for label, array in zip(labels, arrays, strict=True):
         if array is not None and len(array) != rows:
@@ -223,12 +224,12 @@ def require_lengths(labels: Sequence[Any], arrays: Sequence[NDArray[Any] | None]
 
 
 def named(names: Sequence[Any]) -> list[Any]:
-    """The names of the columns that there are."""
+    """Return the names that are not None."""
     return [name for name in names if name is not None]
 
 
 def ids_of_axis(name: str, data: Any, count: int) -> NDArray[Any]:
-    """Ids of the rows or the columns of a matrix; by default 0, 1, 2, ..."""
+    """Check the ids of the rows or the columns of a matrix; by default 0, 1, 2, ..."""
     if data is None:
         return np.arange(count, dtype=np.int64)
     if len(found := ids(name, data)) != count:
@@ -237,14 +238,14 @@ def ids_of_axis(name: str, data: Any, count: int) -> NDArray[Any]:
 
 
 def kind(column: NDArray[Any]) -> str:
-    """What a column of ids holds."""
+    """Return the kind of a column of ids, "int" or "str"."""
     return "str" if column.dtype == object else "int"
 
 
 def positions(rows: Any) -> NDArray[Any]:
-    """What picks events, as an array of positions or of bools."""
+    """Check an index of events, and return it as an array of positions or of bools."""
     array = np.asarray(rows)
-    array = array.astype(np.intp) if array.size == 0 else array  # an empty list is of floats to NumPy
+    array = array.astype(np.intp) if array.size == 0 else array  # NumPy makes an empty list a float array
     if array.ndim != 1 or array.dtype.kind not in "iub":
         raise TypeError(f"events are picked by a slice, or an array of positions or bools, not {rows!r}")
     return array
@@ -252,12 +253,12 @@ def positions(rows: Any) -> NDArray[Any]:
 
 def rows(name: str, data: Any, count: int) -> NDArray[Any]:
     """
-    Check a column of row numbers, of which there are `count`.
+    Check a column of row numbers, from 0 to ``count - 1``.
 
     Raises
     ------
     DataError
-        For what is no integer, or outside 0 to ``count - 1``: the position and the value are named.
+        If a row is not an integer or is out of range; the message names the position and the value.
     """
     cells, fault = gather(name, data), partial(_row_fault, count=count)
     if isinstance(cells, list):
@@ -277,6 +278,6 @@ def _row_fault(cell: Any, count: int) -> str:
 
 
 def joined(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-    """Parts of one column, one after the other; None where there is no such column."""
+    """Concatenate the parts of one column; None if the column is not given."""
     present = [array for array in arrays if array is not None]
     return np.concatenate(present) if present else None

@@ -1,4 +1,4 @@
-"""Cuts: events in order of time, in two parts, in pieces."""
+"""Cuts: sorting events by time, splitting them in two, and iterating over batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Cuts"]
 
 
 class Cuts:
-    """What every sequence of events with times can be asked for: :class:`fastmf.Interactions`."""
+    """Sorting, splitting and batching of events; a base of :class:`fastmf.Interactions`."""
 
     __slots__ = ()
     times: NDArray[np.int64] | None
@@ -27,17 +27,17 @@ class Cuts:
 
     def sort_by_time(self) -> Self:
         """
-        Events in the order of their times; those of one time keep their order.
+        Sort the events by time; events with equal times keep their order.
 
         Returns
         -------
         Interactions
-            These very events, where they are in order already.
+            The sorted events; the object itself if it is sorted already.
 
         Raises
         ------
         DataError
-            Where the events have no times.
+            If the events have no times.
 
         Examples
         --------
@@ -53,22 +53,22 @@ class Cuts:
 
     def split_by_time(self, fraction: float) -> tuple[Self, Self]:
         """
-        Split into the past and what came later.
+        Split the events by time into an earlier and a later part.
 
         Parameters
         ----------
         fraction : float
-            Share of the events in the past, 0 to 1. The cut may fall between events of one time.
+            Share of the events in the earlier part, from 0 to 1. Events with equal times may end up in different parts.
 
         Returns
         -------
         past, later : Interactions
-            Both in the order of time.
+            The two parts, each sorted by time.
 
         Raises
         ------
         DataError
-            Where the events have no times, or for a fraction outside 0 to 1.
+            If the events have no times, or `fraction` is not a number from 0 to 1.
 
         Examples
         --------
@@ -83,26 +83,26 @@ class Cuts:
 
     def split_random(self, fraction: float, seed: int = 0) -> tuple[Self, Self]:
         """
-        Split at random.
+        Split the events at random into two parts.
 
         Parameters
         ----------
         fraction : float
-            Share of the events in the first part, 0 to 1.
+            Share of the events in the first part, from 0 to 1.
         seed : int
-            The same seed gives the same split.
+            Seed of the random split, not negative.
 
         Returns
         -------
         first, rest : Interactions
-            Both in the order in which the events stand here.
+            The two parts, each in the original order.
 
         Raises
         ------
         DataError
-            For a fraction outside 0 to 1.
+            If `fraction` is not a number from 0 to 1.
         ValueError
-            For a seed that is no integer, or below 0.
+            If `seed` is not an integer, or is negative.
 
         Examples
         --------
@@ -124,21 +124,22 @@ class Cuts:
 
     def batches(self, size: int) -> Iterator[Self]:
         """
-        Events in pieces, in the order in which they stand.
+        Iterate over the events in consecutive batches.
 
         Parameters
         ----------
         size : int
-            Events per piece, at least 1; the last may be shorter.
+            Number of events per batch, at least 1; the last batch may be smaller.
 
         Returns
         -------
         iterator of Interactions
+            The batches, in order; they share memory with these events.
 
         Raises
         ------
         DataError
-            For a size that is not a positive integer.
+            If `size` is not a positive integer.
 
         Examples
         --------

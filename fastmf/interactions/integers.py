@@ -1,4 +1,4 @@
-"""Integers of columns: those of any integer type that fit int64, and nothing that only looks like one."""
+"""Integer columns: values of any integer type that fit int64; bools and integral floats are refused."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ WANTED_IDS = "ids of one side are all integers or all strings"
 
 
 def owned(array: NDArray[Any]) -> NDArray[Any]:
-    """The array itself, read-only from now on."""
+    """Make an array read-only and return it."""
     array.flags.writeable = False
     return array
 
 
 def is_integer(kind: type) -> bool:
-    """Whether objects of a type are integers."""
+    """Whether a type is an integer type."""
     # bool is an int to Python, and a timedelta a signed integer to NumPy
     return issubclass(kind, int | np.integer) and not issubclass(kind, bool | np.timedelta64)
 
 
 def int64(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
-    """A copy of an integer array as int64; DataError where a value does not fit."""
+    """Copy an integer array as int64; DataError if a value does not fit."""
     if array.dtype.kind == "u" and (beyond := array > INT64.max).any():
         fail(name, first(beyond), array[first(beyond)], "does not fit int64")
     return np.array(array, np.int64)
 
 
 def integers(name: str, cells: list[Any]) -> NDArray[np.int64]:
-    """A list of integers as an array; DataError where a cell is none, or does not fit."""
+    """Convert a list of integers to an array; DataError if a cell is not an integer, or does not fit."""
     if not all(map(is_integer, set(map(type, cells)))):
         refuse_any(name, cells, _integer_fault)
     try:

@@ -1,4 +1,4 @@
-"""Kinds of events (a view, a purchase) and what they weigh."""
+"""Kinds of events (a view, a purchase) and their weights."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 def checked_kinds(event: object, weights: Mapping[Any, Any] | None) -> dict[Any, float]:
     """
-    The weight of each kind as a number; of no kind where neither argument is given.
+    Check the weights of the kinds, and return them as floats; an empty dict if neither argument is given.
 
     Raises
     ------
     DataError
-        Where one argument is given without the other, a kind is neither a string nor an integer, or a weight is
-        no finite float32 number, or below 0.
+        If only one of the arguments is given, a kind is neither a string nor an integer, or a weight is not a finite
+        float32 number, or is negative.
     """
     if (event is None) != (weights is None):
         given, lacking = ("event", "weights") if weights is None else ("weights", "event")
@@ -44,24 +44,26 @@ def checked_kinds(event: object, weights: Mapping[Any, Any] | None) -> dict[Any,
 
 def kind_weights(name: str, data: Any, weights: Mapping[Any, float]) -> NDArray[np.float64]:
     """
-    The weight of every row by its kind.
+    Look up the weight of every row by its kind.
 
     Parameters
     ----------
     name : str
-        What errors call the column.
+        Name of the column in errors.
     data : array_like, shape (n,)
-        The kinds.
+        The kind of each row.
     weights : dict of str or int to float
+        The weight of each kind.
 
     Returns
     -------
-    ndarray, shape (n,), float64
+    ndarray of float64, shape (n,)
+        The weight of each row.
 
     Raises
     ------
     DataError
-        For a kind that `weights` lacks: the column, the first such row and the value are named.
+        If a kind is not in `weights`; the message names the column, the first such row and the value.
 
     Examples
     --------
@@ -89,7 +91,7 @@ def _weight(cell: Any, weights: Mapping[Any, float]) -> float:
 
 
 def weighed(name: str | None, weights: NDArray[np.float32] | None, kinds: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The weights of the kinds, times those of the column `name` where there is one."""
+    """Multiply the weights of the kinds by those of the column `name`, if there is one."""
     if weights is None:
         return kinds.astype(np.float32)
     product = weights * kinds

@@ -1,4 +1,4 @@
-"""CSV files as what reads them may have them: without blank lines, and with one column of each name."""
+"""CSV files made safe for every reader: blank lines are removed, and duplicated column names refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PIECE = 1 << 24  # bytes
 
 @contextmanager
 def without_blank_lines(path: Path) -> Iterator[Path]:
-    """The file, or where it has blank lines a copy that has none: what reads CSV does not agree on what they mean."""
+    """Yield the path of the file, or of a copy without its blank lines, which CSV readers interpret differently."""
     with open(path, "rb") as file:
         kept = _kept(file) if path.stat().st_size else None
         if kept is None:
@@ -40,7 +40,7 @@ def without_blank_lines(path: Path) -> Iterator[Path]:
 
 
 def _kept(file: Any) -> list[tuple[int, int]] | None:
-    """Where what is no blank line begins and ends; None where that is everything, or the file is compressed."""
+    """Find the spans of the file between blank lines; None if there are none, or the file is compressed."""
     with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         if content[:8].startswith(_COMPRESSED):
             return None
@@ -53,18 +53,18 @@ def _kept(file: Any) -> list[tuple[int, int]] | None:
             for first in range(counted, blank.start(), _PIECE):
                 quotes += content[first : min(first + _PIECE, blank.start())].count(b'"')
             counted = blank.start()
-            if quotes % 2 == 0:  # else it is in the middle of a quoted cell
+            if quotes % 2 == 0:  # otherwise the blank line is inside a quoted cell
                 parts.append((start, blank.start()))
                 start = blank.end()
         return [*parts, (start, len(content))] if start else None
 
 
 def refuse_twice(path: Path, names: Sequence[str]) -> None:
-    """Raise DataError where the header has one of these names twice: what reads CSV gives one of them another name."""
+    """Raise DataError if the header has one of these names twice: CSV readers would rename one of the columns."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file), [])
-    except (UnicodeDecodeError, csv.Error):  # compressed, or no CSV: others will say so
+    except (UnicodeDecodeError, csv.Error):  # compressed, or not CSV: the reader raises the error
         return
     for name in names:
         if header.count(name) > 1:

@@ -1,4 +1,4 @@
-"""Where columns come from: data frames, sparse matrices, Parquet and CSV files."""
+"""Readers of columns: data frames, sparse matrices, Parquet and CSV files."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _BACKENDS = ("polars", "pyarrow", "duckdb", "pandas")  # the fastest first
 
 
 def frame_columns(frame: Any, names: Sequence[Any]) -> dict[Any, Any]:
-    """Columns of a data frame by name, as `columns` takes them."""
+    """Read columns of a data frame by name, unchecked."""
     with _readable("this data frame needs", f"the columns {list(names)} of the data frame cannot be read"):
         return _columns(frame, names)
 
 
 @contextmanager
 def _readable(needs: str, failed: str) -> Iterator[None]:
-    """Turn what other libraries raise into errors of fastmf."""
+    """Convert the errors of other libraries into errors of fastmf."""
     try:
         yield
     except (FastMFError, MemoryError):
@@ -61,7 +61,7 @@ def _columns(frame: Any, names: Sequence[Any]) -> dict[Any, Any]:
     import narwhals as nw
 
     frame = nw.to_native(frame, pass_through=True)  # narwhals has several versions of its own frames
-    # Of these, columns may have any names, and several the same; narwhals refuses both, asked for or not.
+    # These frames may have labels of any type, and duplicates; narwhals refuses both, even in columns not asked for.
     if nw.dependencies.is_pandas_like_dataframe(frame):
         _refuse_absent(names, available := list(frame.columns))
         return {name: frame.iloc[:, available.index(name)] for name in names}
@@ -87,7 +87,7 @@ def _require_name(name: Any) -> None:
 
 
 def _relation_columns(relation: Any, names: Sequence[Any]) -> dict[Any, Any]:
-    """Columns of a duckdb relation: NumPy arrays need no pyarrow, as the way through narwhals would."""
+    """Read columns of a duckdb relation as NumPy arrays; unlike narwhals, this does not need pyarrow."""
     _refuse_absent(names, relation.columns)
     quoted = ['"' + name.replace('"', '""') + '"' for name in dict.fromkeys(names)]
     return dict(relation.project(", ".join(quoted)).fetchnumpy())
@@ -108,7 +108,7 @@ def _as_narwhals(frame: Any) -> Any:
 
 
 def _refuse_absent(names: Sequence[Any], available: list[Any]) -> None:
-    """Raise DataError unless there is one column of each name."""
+    """Raise DataError unless each name is that of exactly one column."""
     for name in names:
         if (count := available.count(name)) != 1:
             told = "is no column" if count == 0 else "are two columns"
@@ -126,12 +126,12 @@ def _installed(backends: Sequence[str], what: str) -> Any:
 
 
 def parquet_columns(path: str | PathLike[str], names: Sequence[str]) -> dict[str, Any]:
-    """Columns of a Parquet file."""
+    """Read columns of a Parquet file."""
     return _file_columns(path, names, "Parquet")
 
 
 def csv_columns(path: str | PathLike[str], names: Sequence[str], time: str | None) -> dict[str, Any]:
-    """Columns of a CSV file; times that are text are read as ISO 8601."""
+    """Read columns of a CSV file; times that are text are parsed as ISO 8601."""
     columns = _file_columns(path, names, "CSV")
     if time is not None:
         columns[time] = _parsed_times(time, columns[time])
@@ -140,9 +140,9 @@ def csv_columns(path: str | PathLike[str], names: Sequence[str], time: str | Non
 
 def _file_columns(path: str | PathLike[str], names: Sequence[str], kind: Kind) -> dict[str, Any]:
     backend, path = _installed(_BACKENDS, f"{kind} files"), fsdecode(path)
-    with open(path, "rb"):  # a file that is not there is the system's error, the same for every backend
+    with open(path, "rb"):  # a missing file raises the system's error, the same for every backend
         pass
-    absolute = Path(path).absolute()  # to some, a relative one may be a URL, or start in a home folder
+    absolute = Path(path).absolute()  # some backends take a relative path for a URL, or expand "~"
     with _readable(f"{kind} files need", f"{path} cannot be read as {kind}"):
         if kind == "Parquet":
             return _columns(_scan(absolute, backend, kind), names)
@@ -152,7 +152,7 @@ def _file_columns(path: str | PathLike[str], names: Sequence[str], kind: Kind) -
 
 
 def _scan(path: Path, backend: Any, kind: Kind) -> Any:
-    """The file of this very path, whose name may look like a pattern, and its folder's like a value."""
+    """Scan the file at exactly this path, even if it looks like a glob pattern or a hive partition."""
     import narwhals as nw
 
     name, options = str(path), dict[str, Any]()
@@ -167,7 +167,7 @@ def _scan(path: Path, backend: Any, kind: Kind) -> Any:
     return nw.scan_csv(name, backend=backend, **options, **_CSV_OPTIONS[backend]).to_native()
 
 
-# The backends agree: types from the whole file, only an empty cell is missing.
+# The options make all backends agree: types are inferred from the whole file, and only empty cells are missing.
 _CSV_OPTIONS: dict[str, dict[str, Any]] = {
     "polars": {"infer_schema_length": None},
     "duckdb": {"sample_size": -1},
@@ -176,7 +176,7 @@ _CSV_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def _arrow_table(path: Path, kind: Kind) -> Any:
-    """The file without narwhals, which refuses a column that is there twice, asked for or not."""
+    """Read a file with pyarrow itself: narwhals refuses duplicated columns, even if they are not asked for."""
     if kind == "Parquet":
         from pyarrow import parquet
 
@@ -209,10 +209,10 @@ def _parsed(name: str, row: int, text: str) -> datetime:
 
 def entries(matrix: Any) -> Entries:
     """
-    Rows, columns and values of what a sparse matrix stores.
+    Return the rows, columns and values of the stored entries of a sparse matrix.
 
-    Everything is checked before it is read: SciPy's own conversions trust the index arrays, and a malformed
-    matrix makes them read and write beyond their memory.
+    The index arrays are checked first: SciPy's own conversions trust them, and a malformed matrix would make them read
+    and write out of bounds.
     """
     from scipy.sparse import issparse
 
@@ -271,7 +271,7 @@ def _from_dia(matrix: Any) -> Entries:
     _refuse_lengths(offsets=offsets, data=band)
     columns = np.broadcast_to(np.arange(band.shape[1]), band.shape)
     rows = columns - offsets[:, None]
-    # Bands are stored in full: a zero is a filler, not an event.
+    # Diagonals are stored in full: a zero is a filler, not an event.
     stored = (band != 0) & (rows >= 0) & (rows < matrix.shape[0]) & (columns < matrix.shape[1])
     return rows[stored], columns[stored], band[stored]
 
@@ -288,7 +288,7 @@ _READERS: dict[str, Callable[[Any], Entries]] = {
 
 
 def _expand(matrix: Any, lines: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Line number and index of every entry of a compressed matrix."""
+    """Return the major and the minor index of every entry of a compressed matrix."""
     starts, indices = matrix.indptr, matrix.indices
     _refuse_kind("matrix.indptr", starts)
     if len(starts) != lines + 1:
@@ -301,7 +301,7 @@ def _expand(matrix: Any, lines: int) -> tuple[NDArray[Any], NDArray[Any]]:
     _refuse_lengths(indices=indices, data=matrix.data)
     if starts[-1] > len(indices):
         fail("matrix.indptr", lines, starts[-1], f"is beyond the {len(indices)} entries of the matrix")
-    return np.repeat(np.arange(lines), np.diff(starts)), indices[: starts[-1]]  # what follows is spare room
+    return np.repeat(np.arange(lines), np.diff(starts)), indices[: starts[-1]]  # the rest is spare capacity
 
 
 def _refuse_lengths(**arrays: NDArray[Any]) -> None:

@@ -24,20 +24,20 @@ def times(name: str, data: Any) -> NDArray[np.int64]:
     Parameters
     ----------
     name : str
-        What errors call the column.
+        Name of the column in errors.
     data : array_like, shape (n,)
-        Integers of any unit; floats that are whole numbers; or dates and datetimes, of which those without a
-        time zone are read as UTC. What is finer than a microsecond is cut off.
+        Integers in any unit; integral floats; or dates and datetimes, which are taken as UTC if they have no time zone,
+        and truncated to microseconds.
 
     Returns
     -------
-    ndarray, shape (n,), int64
+    ndarray of int64, shape (n,)
         The integers; for dates and datetimes, microseconds since 1970-01-01 UTC.
 
     Raises
     ------
     DataError
-        For a missing time, a fraction, a bool, a string, or a time beyond int64.
+        If a time is missing, a fraction, a bool or a string, or does not fit int64.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def are_dates(cells: Cells) -> bool:
 
 
 def gathered_times(name: str, cells: Cells) -> NDArray[np.int64]:
-    """As :func:`times`, of cells that are gathered already."""
+    """Check a column of times as :func:`times` does, after :func:`gather`."""
     if len(cells) == 0:
         return owned(np.empty(0, np.int64))
     if isinstance(cells, list):
@@ -70,7 +70,7 @@ def gathered_times(name: str, cells: Cells) -> NDArray[np.int64]:
 
 
 def _listed_times(name: str, cells: list[Any]) -> NDArray[np.int64]:
-    """Times of the one kind that the first of them has."""
+    """Convert a list of times, all of the kind of the first one."""
     if isinstance(cells[0], np.datetime64):
         refuse_any(name, cells, partial(_datetime64_fault, unit=cells[0].dtype))
         return _microseconds(name, np.array(cells))

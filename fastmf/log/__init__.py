@@ -1,1 +1,1 @@
-"""The log: events in row numbers, and the history that a model keeps of them."""
+"""The log: events with row numbers, and the history of a model."""

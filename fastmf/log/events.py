@@ -1,4 +1,4 @@
-"""Events with row numbers in place of ids: the columns of a log."""
+"""Events: the columns of a log, with row numbers in place of ids."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Events(NamedTuple):
     times: np.ndarray | None = None
 
     def take(self, positions: np.ndarray | slice) -> Events:
-        """Some of the events."""
+        """Select events by positions or a slice."""
         return Events(*(None if column is None else column[positions] for column in self))  # type: ignore[arg-type]
 
     def pieces(self, size: int) -> list[Events]:
-        """The events in consecutive parts of so many, as views."""
+        """Split the events into consecutive parts of `size`, as views."""
         count = self.users.size
         return [self] if 0 < count <= size else [self.take(slice(n, n + size)) for n in range(0, count, size)]
 
     def copy(self) -> Events:
-        """The same events in memory of their own."""
+        """Copy the events."""
         return Events(*(None if column is None else column.copy() for column in self))  # type: ignore[arg-type]
 
     @classmethod
     def concatenate(cls, parts: Sequence[Events]) -> Events:
-        """Events that follow each other; where some have times, the time of the others is 0, as it is in the log."""
+        """Concatenate events; if only some have times, the time of the others is 0, as in the log."""
         users, items, values = (np.concatenate(c) for c in zip(*(part[:3] for part in parts), strict=True))
         weights = times = None
         if any(part.weights is not None for part in parts):
@@ -50,17 +50,17 @@ class Events(NamedTuple):
         return cls(users, items, values, weights, times)
 
     def weighed(self) -> Events:
-        """The same with a weight for each event; those that have none get a read-only view of a single 1."""
+        """Return the events with weights; if they have none, with a read-only view of a single 1."""
         if self.weights is not None:
             return self
         return self._replace(weights=np.ndarray(self.users.size, np.float32, _ONE, strides=(0,)))
 
     def contiguous(self) -> Events:
-        """The same columns, each in one piece."""
+        """Return the events with contiguous columns."""
         return Events(*(None if column is None else np.ascontiguousarray(column) for column in self))  # type: ignore[arg-type]
 
     def require(self, users: int, items: int) -> None:
-        """ValueError unless these are columns of a log over so many user and item rows."""
+        """Raise ValueError unless these are valid columns of a log with so many user and item rows."""
         kinds = (np.int32, np.int32, np.float32, np.float32, np.int64)
         for name, column, kind in zip(self._fields, self, kinds, strict=True):
             if column is None and name in ("weights", "times"):

@@ -1,4 +1,4 @@
-"""History: the model's own event log; who has seen what; a row's past."""
+"""History: the event log of a model, indexed by user and by item."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fastmf.memory import reserve, row_capacity, use_huge_pages
 __all__ = ["Batch", "History", "Wanted", "newest_of"]
 
 _NO_LIMIT = np.iinfo(np.int64).max
-_PIECE = 1 << 14  # events, the most that asking for the newest times looks at again
-_FEW = 16  # of them
+_PIECE = 1 << 14  # events per piece; finding the newest times reads at most one piece again
+_FEW = 16  # newest times that are kept
 _NO_ROWS = np.empty(0, np.int32)
 _NO_TIMES = np.empty(0, np.int64)
 _BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two positions
@@ -33,21 +33,21 @@ class Batch(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which columns are asked for: whether times, and the value of all events where they are known to share one."""
+    """Columns to read: whether times, and the value that all events share, or None to read the values."""
 
     timed: bool
     value: float | None
 
 
 class _High(NamedTuple):
-    """The newest times of the first so many events, in ascending order."""
+    """The newest times of the first `events` events, in ascending order."""
 
     events: int
     times: np.ndarray
 
 
 class _Side:
-    """Where the events of each row of one side are: see kernels/rows/log.py."""
+    """Index of the events of each row of one side; see kernels/rows/log.py."""
 
     def __init__(self, rows: int, events: int, gate: Gate) -> None:
         self.start = reserve(rows, np.int64)
@@ -60,7 +60,7 @@ class _Side:
         self.gate = gate
 
     def build(self, rows: np.ndarray, count: int) -> None:
-        """Lay out all events at once."""
+        """Index all events at once."""
         use_huge_pages(self.base, rows.size)
         order, starts = order_by(rows, count, self.base[: rows.size])
         self.used[0] = order.size
@@ -68,7 +68,7 @@ class _Side:
         self.based[:count] = np.diff(starts)
 
     def collect(self, rows: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the newest events of some rows, oldest first, and the bounds of each row in them."""
+        """Find the positions of the newest events of some rows, oldest first, and the bounds of each row in them."""
         bounds = np.empty(rows.size + 1, np.int64)
         events = np.empty(log.count(rows, limit, self.based, self.tailed, bounds), np.int64)
         log.collect(rows, bounds, self.links, events)
@@ -76,24 +76,25 @@ class _Side:
 
     @property
     def links(self) -> tuple[Any, ...]:
-        """Start, based, head, tailed and previous, the base, how many of its positions are used, the gate's count."""
+        """For kernels: start, based, head, tailed, previous, base, its used positions, and the count of the gate."""
         changes = self.gate.changes
         return self.start, self.based, self.head, self.tailed, self.previous, self.base, self.used, changes
 
 
 class History:
-    """One log of events in order of arrival, indexed by user row and by item row.
+    """Log of events in order of arrival, indexed by user row and by item row.
 
-    Appending n events costs O(n); reading a row costs its length. Rolling back takes events off the end.
+    Appending n events costs O(n), reading the events of a row costs O(its length). A rollback removes events from the
+    end.
 
     Parameters
     ----------
     rows : int
-        Rows that a side may grow to.
+        Maximum number of rows of a side.
     budget : int
-        The bytes that the log may grow to.
+        Maximum size of the log in bytes.
     gate : Gate
-        Is told when the index changes.
+        Gate that is notified of changes of the index.
     """
 
     def __init__(self, rows: int, budget: int, gate: Gate) -> None:
@@ -108,9 +109,9 @@ class History:
         )
         self._sides = {side: _Side(rows, capacity, gate) for side in SIDES}
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
-        self.untimed: int | None = None  # how many events came before the first with a time
-        self._highs: list[_High] = []  # up to the end of each whole piece, and of all, as far as it was asked for
-        self.unweighted: int | None = None  # how many came before the first with a weight: no weight of theirs is kept
+        self.untimed: int | None = None  # number of events before the first with a time
+        self._highs: list[_High] = []  # at the end of each piece, and of all events, as far as they were needed
+        self.unweighted: int | None = None  # number of events before the first with a weight, whose weights are unset
 
     def __len__(self) -> int:
         return int(self._size[0])
@@ -125,11 +126,11 @@ class History:
 
     @property
     def events(self) -> Events:
-        """The whole log, as views; see :meth:`between`."""
+        """All events, as views; see :meth:`between`."""
         return self.between(0, len(self))
 
     def between(self, first: int, last: int) -> Events:
-        """Events `first` to `last` of the log, as views; weights are a copy where only the later events have any."""
+        """Return events `first` to `last` as views; the weights are a copy if only the later events have any."""
         found = self._log.take(slice(first, last))
         if not self._timed:
             found = found._replace(times=None)
@@ -141,9 +142,9 @@ class History:
         return found
 
     def shared_arrays(self) -> dict[str, Any]:
-        """For kernels that append: columns, whether those of weights and times count, the length as an array, capacity.
+        """For kernels that append: columns, whether weights and times are in use, the length as an array, the capacity.
 
-        `unweighted` is how many events weigh 1, whatever the column of weights has.
+        The first `unweighted` events have weight 1, whatever the column of weights holds.
         """
         kept, unweighted = self._log, _NO_LIMIT if self.unweighted is None else self.unweighted
         columns = {"values": kept.values, "weights": kept.weights, "times": kept.times}
@@ -151,22 +152,22 @@ class History:
         return columns | counting | {"events": self._size, "events_size": kept.users.size}
 
     def side_arrays(self, side: str) -> dict[str, np.ndarray]:
-        """For kernels that append, or read one row: the rows of a side and its index, see kernels/rows/log.py."""
+        """For kernels that append, or read one row: the column of a side and its index; see kernels/rows/log.py."""
         index = self._sides[side]
         links = {"head": index.head, "tailed": index.tailed, "previous": index.previous}
         return links | {"log": getattr(self._log, side), "start": index.start, "based": index.based, "base": index.base}
 
     def items_since(self, first: int) -> np.ndarray:
-        """The item rows of the events from number `first` on; a view."""
+        """Return the item rows of the events from number `first` on, as a view."""
         return self._log.items[first : len(self)]
 
     def popularity(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The item rows of all events, a view, and the events of every item row, in two parts."""
+        """Return the item rows of all events as a view, and the number of events per item row as two terms."""
         index = self._sides["items"]
         return self._log.items[: len(self)], index.based, index.tailed
 
     def past(self, side: str) -> tuple[np.ndarray, ...]:
-        """For kernels that read rows of the other side: the links of a side and that column (kernels/rows/log.py)."""
+        """For kernels that read the events of a row: the index of a side and the column of the other side."""
         index = self._sides[side]
         other = self._log.items if side == "users" else self._log.users
         return index.start, index.based, index.base, index.head, index.previous, other
@@ -177,7 +178,7 @@ class History:
             raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self.budget} bytes")
 
     def room(self, side: str, count: int) -> np.ndarray:
-        """Where the rows of a side are in an empty log of `count` events: written there, they need not be copied."""
+        """Return the column of a side in an empty log, to write `count` rows in place without a later copy."""
         rows: np.ndarray = getattr(self._log, side)
         use_huge_pages(rows, count)
         return rows[:count]
@@ -185,9 +186,9 @@ class History:
     def build(
         self, events: Events, users: int, items: int, untimed: int = 0, unweighted: int = 0, threads: int = 1
     ) -> None:
-        """Fill an empty history with the events of so many user and item rows.
+        """Fill an empty history with events of `users` user rows and `items` item rows.
 
-        The first `untimed` have no time, and the first `unweighted` no weight, where the events have any.
+        If the events have times or weights, the first `untimed` have no time, and the first `unweighted` no weight.
         """
         for given, column in zip(events, self._log, strict=True):
             if given is not None and column is not None:
@@ -202,7 +203,7 @@ class History:
         parallel_map(lambda side: self._sides[side].build(getattr(events, side), counts[side]), list(counts), threads)
 
     def sorted_by(self, side: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The order that sorts a log just built by the `count` rows of a side, and the start of each row in it."""
+        """Return the order that sorts a log just built by the rows of a side, and the start of each row in it."""
         index = self._sides[side]
         return index.base[: len(self)], np.append(index.start[:count], len(self))
 
@@ -211,7 +212,7 @@ class History:
         self.append_at(len(self), events)
 
     def append_at(self, first: int, events: Events) -> None:
-        """Add events as number `first` and following, unless they are there: whoever was interrupted calls it again."""
+        """Add events from number `first` on; idempotent, so that it can be called again after an interrupt."""
         last = first + events.users.size
         if len(self) == last:
             return
@@ -222,7 +223,7 @@ class History:
         log.append(tuple(sides), first, self._size)
 
     def truncate(self, count: int) -> None:
-        """Take the newest events off, until `count` are left."""
+        """Remove the newest events until `count` are left."""
         gone, sides = self._log.take(slice(count, len(self))), []
         if self.untimed is not None:
             gone.times[:] = 0  # type: ignore[index]
@@ -237,33 +238,34 @@ class History:
             self.unweighted = self.unweighted if count > self.unweighted else None
 
     def counts(self, side: str, rows: np.ndarray | slice) -> np.ndarray:
-        """How many events some rows of a side have."""
+        """Count the events of some rows of a side."""
         index = self._sides[side]
         return np.asarray(index.based[rows] + index.tailed[rows])
 
     def of(self, side: str, rows: np.ndarray, limit: int | None = None) -> tuple[Events, np.ndarray]:
-        """The events of some rows of a side, row after row, oldest first.
+        """Return the events of some rows of a side, row by row, oldest first.
 
         Parameters
         ----------
-        side : str
-        rows : int32 array
+        side : {"users", "items"}
+            Side of the rows.
+        rows : ndarray of int32
+            The rows.
         limit : int, optional
-            Only the newest so many of each row.
+            Maximum number of events per row, the newest ones; all by default.
 
         Returns
         -------
         events : Events
-            With weights, and with times where the log has any; of the side itself, the place in `rows` instead of the
-            row.
-        bounds : int64[len(rows) + 1]
+            With weights, and with times if the log has any. The column of the side itself holds positions in `rows`.
+        bounds : ndarray of int64, shape (len(rows) + 1,)
             Row n has ``events[bounds[n]:bounds[n + 1]]``.
         """
         positions, bounds = self._sides[side].collect(rows, _NO_LIMIT if limit is None else limit)
         return self._fetch(positions, side, bounds), bounds
 
     def _fetch(self, positions: np.ndarray, side: str, bounds: np.ndarray) -> Events:
-        """Events at some positions of the log, with the place in `bounds` in place of rows of the side itself."""
+        """Return the events at some positions of the log; the side itself holds the index of a row in `bounds`."""
         other = "items" if side == "users" else "users"
         found = np.empty(positions.size, np.int32)
         values, weights = np.empty(positions.size, np.float32), np.empty(positions.size, np.float32)
@@ -276,7 +278,7 @@ class History:
         return Events(**{side: positions, other: found}, values=values, weights=weights, times=known)
 
     def compact(self, side: str, rows: np.ndarray, limit: int) -> None:
-        """Lay out what :meth:`recall` would of these rows."""
+        """Make the events of rows contiguous, which :meth:`recall` would do otherwise."""
         log.compact_all(rows, limit, self._sides[side].links)
 
     def recall(
@@ -289,27 +291,32 @@ class History:
         new: Batch,
         wanted: Wanted,
     ) -> Events:
-        """All that some rows have met once a batch is in: at most `limit` events of the past of each, then new ones.
+        """Return all events of some rows including those of a batch: at most `limit` past ones each, then the new ones.
 
-        Of rows with more in their past, the newest half of `limit` and a sample of those before, which weigh as much as
-        all that they stand for.
+        For rows with a longer past: the newest ``limit / 2`` events, and a sample of the older ones whose weights add
+        up to those of all older ones.
 
         Parameters
         ----------
-        side : str
-        rows : int32 array
-        bounds : int64[len(rows) + 1]
-            Row n is to have events ``bounds[n] - bounds[0]`` to ``bounds[n + 1] - bounds[0]``.
+        side : {"users", "items"}
+            Side of the rows.
+        rows : ndarray of int32
+            The rows.
+        bounds : ndarray of int64, shape (len(rows) + 1,)
+            Row n gets events ``bounds[n] - bounds[0]`` to ``bounds[n + 1] - bounds[0]`` of the result.
         limit : int
+            Maximum number of past events per row.
         numbering : Numbering
-            Of the rows of the other side; those that are met for the first time get their numbers.
+            Numbering of the rows of the other side; rows without a number get one.
         new : Batch
+            The new events.
         wanted : Wanted
+            Columns to read.
 
         Returns
         -------
         Events
-            Of the other side, the numbers; none of the side itself.
+            The other side as numbers; the column of the side itself is empty.
         """
         other, size, index = "items" if side == "users" else "users", int(bounds[-1] - bounds[0]), self._sides[side]
         unweighted = len(self) if self.unweighted is None else self.unweighted
@@ -357,19 +364,19 @@ class History:
         return None if self.untimed is None else int(self._log.times[self.untimed])  # type: ignore[index]
 
     def items_of(self, users: np.ndarray, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The item rows of the newest events of some user rows, user after user, and the bounds of each."""
+        """Return the item rows of the newest events of some user rows, user by user, and the bounds of each user."""
         positions, bounds = self._sides["users"].collect(users, _NO_LIMIT if limit is None else limit)
         return self._log.items[positions], bounds
 
     def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:
-        """The times that `count` events to be appended have: their own, else that of the newest, if any has one."""
+        """Return the times of `count` events to append: their own, or else that of the last event, if it has one."""
         if times is not None or not self._timed:
             return times
         assert self._log.times is not None
         return np.full(count, self._log.times[len(self) - 1] if len(self) else 0, np.int64)
 
     def _write(self, first: int, events: Events) -> None:
-        """Write the columns of events; they do not count yet."""
+        """Write the columns of events, without counting them yet."""
         last = first + events.users.size
         for name, column in zip(Events._fields[:3], events[:3], strict=True):
             getattr(self._log, name)[first:last] = column
@@ -386,5 +393,5 @@ class History:
 
 
 def newest_of(times: np.ndarray, count: int) -> np.ndarray:
-    """The newest `count` times, or all where there are no more, in ascending order."""
+    """Return the newest `count` times, or all if there are fewer, in ascending order."""
     return np.sort(times if times.size <= count else np.partition(times, times.size - count)[-count:])

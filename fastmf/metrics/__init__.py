@@ -1,6 +1,6 @@
-"""How wrong a prediction is, how good a ranking is, and how much of a catalogue is shown.
+"""Metrics of predictions (rmse, ...), of rankings (ndcg, ...) and of catalogue coverage.
 
-Ties count against a ranking: an item that scores the same as a relevant one is placed before it. Otherwise a model that
+Ties count against a ranking: an item with the same score as a relevant one is placed before it. Otherwise a model that
 gives every item the same score would be perfect.
 """
 

@@ -1,4 +1,4 @@
-"""How much of a catalogue recommendation lists show, and how far off the beaten track they lead."""
+"""Catalogue metrics: coverage and novelty of recommendation lists."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["coverage", "novelty"]
 
 
 def coverage(recommended: Any, catalogue: ArrayLike) -> float:
-    """Share of a catalogue that occurs in the recommendations of anyone [1]_.
+    """Catalogue coverage: the share of the catalogue that is recommended to at least one user [1]_.
 
     Parameters
     ----------
     recommended : Ranking, or array_like of ids, any shape
-        Such as ``model.recommend(users)``, or its ``ids``. What is not in the catalogue does not count; nor does what
-        pads short lists, which is no id of the model (where the catalogue knows more ids than the model does, hand over
-        the Ranking: its scores tell what is real).
+        Recommendations, such as ``model.recommend(users)`` or its ``ids``. Ids that are not in the catalogue are
+        ignored, and so is the padding of short lists. (If the catalogue has ids that the model does not know, pass the
+        Ranking: its scores tell padding from ids.)
     catalogue : array_like of ids
-        Such as ``model.items.values``.
+        All items, such as ``model.items.values``.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def coverage(recommended: Any, catalogue: ArrayLike) -> float:
     Raises
     ------
     DataError
-        For what is no id, and where one side has int ids and the other str ids.
+        If a value is not an id, or one argument has int ids and the other str ids.
 
     References
     ----------
@@ -50,24 +50,25 @@ def coverage(recommended: Any, catalogue: ArrayLike) -> float:
 
 
 def novelty(recommended: Any, past: ArrayLike) -> float:
-    """Mean self-information of the recommended items: -log2 of the share of the past events that an item holds [1]_.
+    """Novelty: the mean self-information of the recommended items, -log2 of an item's share of the past events [1]_.
 
     Parameters
     ----------
     recommended : Ranking, or array_like of ids, any shape
-        As for `coverage`. What never occurs in the past does not count, nor does what pads short lists.
-    past : array_like of ids
-        The item of each event so far.
+        Recommendations, as for `coverage`. Items without past events and padding are ignored.
+    past : array_like of ids, shape (n,)
+        The item of each past event.
 
     Returns
     -------
     float
-        In bits: what is recommended is on average as rare as one event in 2 to this power. NaN where nothing counts.
+        In bits: a value of b means that recommended items are on average as rare as one event in 2**b. NaN if no
+        recommended item has past events.
 
     Raises
     ------
     DataError
-        As for `coverage`.
+        If a value is not an id, or one argument has int ids and the other str ids.
 
     References
     ----------

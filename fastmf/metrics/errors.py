@@ -1,7 +1,7 @@
-"""How wrong predicted values are.
+"""Error metrics of predicted values.
 
-Each of these is a ratio of two sums over events (of which rmse takes the root), so that it can be summed up in parts:
-per user, per group, per block.
+Each is a ratio of two sums over events (rmse is the root of it), so that it can be accumulated in parts: per user, per
+group, per block.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ Floats = NDArray[np.float64]
 
 
 def rmse(actual: ArrayLike, predicted: ArrayLike) -> float:
-    """Root of the mean squared error.
+    """Root mean squared error.
 
     Parameters
     ----------
     actual, predicted : array_like of float, shape (n,)
+        Observed values and predictions.
 
     Returns
     -------
     float
-        In the unit of `actual`; NaN for no values.
+        In the unit of `actual`; NaN for empty arrays.
 
     Raises
     ------
     DataError
-        Arrays of different shapes, or a NaN, which is named; so do all metrics here.
+        If the arrays differ in shape, are not numeric, or contain NaN.
 
     Examples
     --------
@@ -50,11 +51,17 @@ def mae(actual: ArrayLike, predicted: ArrayLike) -> float:
     Parameters
     ----------
     actual, predicted : array_like of float, shape (n,)
+        Observed values and predictions.
 
     Returns
     -------
     float
-        In the unit of `actual`; NaN for no values.
+        In the unit of `actual`; NaN for empty arrays.
+
+    Raises
+    ------
+    DataError
+        As for `rmse`.
 
     Examples
     --------
@@ -72,17 +79,18 @@ def logloss(actual: ArrayLike, predicted: ArrayLike) -> float:
     actual : array_like of float, shape (n,)
         Labels in [0, 1].
     predicted : array_like of float, shape (n,)
-        Probabilities. 0 and 1 are taken to be off by the rounding of their dtype, so that no answer is infinite.
+        Predicted probabilities. They are clipped to [eps, 1 - eps], with the eps of their dtype, so that the result is
+        finite.
 
     Returns
     -------
     float
-        In nats: log 2 for a coin; NaN for no values.
+        In nats: log 2 if every probability is 0.5; NaN for empty arrays.
 
     Raises
     ------
     DataError
-        A value outside [0, 1].
+        If a value is outside [0, 1], or as for `rmse`.
 
     References
     ----------
@@ -97,19 +105,24 @@ def logloss(actual: ArrayLike, predicted: ArrayLike) -> float:
 
 
 def calibration(actual: ArrayLike, predicted: ArrayLike) -> float:
-    """Mean predicted value over mean observed value: 1 is right on average, 1.1 promises a tenth too much [1]_.
+    """Calibration: mean prediction divided by mean observed value [1]_.
 
-    It says nothing of which events get the high values; the other metrics do.
+    1 is unbiased, and 1.1 is 10 % too high on average. It does not measure how well predictions order the events.
 
     Parameters
     ----------
     actual, predicted : array_like of float, shape (n,)
-        Probabilities and labels, or counts, or any other values that are not negative as a whole.
+        Labels and predicted probabilities, counts, or other values whose mean is positive.
 
     Returns
     -------
     float
-        NaN where the mean observed value is not positive.
+        NaN if the mean observed value is not positive.
+
+    Raises
+    ------
+    DataError
+        As for `rmse`.
 
     References
     ----------
@@ -145,7 +158,7 @@ def _promises(actual: Floats, predicted: Floats, _: float) -> tuple[Floats, Floa
     return predicted, actual
 
 
-# What an event adds to the upper and the lower sum.
+# The terms that each event adds to the numerator and to the denominator.
 ERRORS: dict[str, Callable[[Floats, Floats, float], tuple[Floats, Floats]]] = {
     "rmse": _squares,
     "mae": _distances,
@@ -155,7 +168,7 @@ ERRORS: dict[str, Callable[[Floats, Floats, float], tuple[Floats, Floats]]] = {
 
 
 def terms(metric: str, actual: ArrayLike, predicted: ArrayLike) -> tuple[Floats, Floats]:
-    """What each event adds to the two sums of a metric of `ERRORS`, in float64."""
+    """Return the terms that each event adds to the two sums of a metric of `ERRORS`, in float64."""
     given = require_numbers("predicted", predicted)
     wanted, got = require_numbers("actual", actual).astype(np.float64), given.astype(np.float64)
     if wanted.shape != got.shape:

@@ -1,4 +1,4 @@
-"""The checks of what metrics are handed."""
+"""Checks of the arguments of metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WANTED = "ids are all integers that fit int64, or all strings"
 
 
 def require_numbers(name: str, given: Any) -> NDArray[Any]:
-    """Real numbers as an array of their own type; DataError for anything else."""
+    """Return real numbers as an array of their own dtype; DataError for anything else."""
     found = _array(name, given)
     if found.dtype.kind == "O":
         found = _array(name, found, np.float64)
@@ -34,9 +34,9 @@ def _array(name: str, given: Any, kind: Any = None) -> NDArray[Any]:
 
 
 def require_no_nan(name: str, values: NDArray[np.floating]) -> None:
-    """Raise DataError for the first of `values` that is NaN: it is neither near a value nor before another score.
+    """Raise DataError for the first of `values` that is NaN.
 
-    Infinities are: a score may be -inf, of what is no candidate.
+    Infinities are allowed: an item that is not a candidate has the score -inf.
     """
     bad = np.isnan(values)
     if bad.any():
@@ -46,7 +46,7 @@ def require_no_nan(name: str, values: NDArray[np.floating]) -> None:
 
 
 def require_positions(name: str, given: ArrayLike) -> NDArray[np.int64]:
-    """Integers as int64; DataError for anything else, which a conversion would cut off or let overflow."""
+    """Return integers as int64; DataError for anything else, which a conversion would truncate or overflow."""
     found = _array(name, given)
     if found.size and found.dtype.kind not in "iu":
         raise DataError(f"{name}, row 0: {brief(found.flat[0])} is no integer that fits int64")
@@ -54,12 +54,12 @@ def require_positions(name: str, given: ArrayLike) -> NDArray[np.int64]:
 
 
 def require_ids(name: str, given: Any) -> NDArray[Any]:
-    """Ids of any shape in one row, int64 or an object array of str; None, which pads lists, is left out.
+    """Flatten ids of any shape to int64, or to an object array of str; None, which may be padding, is dropped.
 
     Raises
     ------
     DataError
-        For what is neither an integer that fits int64 nor a string, and where both occur.
+        If a value is neither an integer that fits int64 nor a string, or both kinds occur.
     """
     try:
         found = np.asarray(given)
@@ -85,14 +85,14 @@ def _kind(one: object) -> str | None:
 
 
 def shown_ids(recommended: Any) -> NDArray[Any]:
-    """The ids in what was recommended: an array of them, or a ``Ranking``, whose scores tell what only pads it."""
+    """Return the recommended ids, given an array of them or a ``Ranking``, whose scores tell the padding."""
     if hasattr(recommended, "ids") and hasattr(recommended, "scores"):
         return require_ids("recommended", np.asarray(recommended.ids)[np.asarray(recommended.scores) > -np.inf])
     return require_ids("recommended", recommended)
 
 
 def require_one_kind(**ids: NDArray[Any]) -> None:
-    """Raise DataError where int ids are held against str ids."""
+    """Raise DataError if int ids and str ids are compared."""
     told = [f"{name} holds {'str' if found.dtype == object else 'int'}" for name, found in ids.items() if found.size]
     if len({text.rsplit(" ", 1)[1] for text in told}) > 1:
         raise DataError(f"ids of two kinds cannot be the same: {', '.join(told)}")

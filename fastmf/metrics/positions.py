@@ -1,4 +1,4 @@
-"""The positions that relevant items take in rankings of the whole catalogue."""
+"""Positions of relevant items in rankings of the whole catalogue."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ __all__ = ["UNRANKED", "ranks", "ranks_of_products", "require_k"]
 
 UNRANKED = np.iinfo(np.int64).max
 _PARALLEL_FROM = 1 << 24  # comparisons, a millisecond of work
-_CHUNK = 1 << 32  # products in one launch, some 100 ms on a core: Ctrl-C waits for it
+_CHUNK = 1 << 32  # products in one launch, some 100 ms on a core: Ctrl-C is handled between launches
 
 Codes = NDArray[np.int64]
 
 
 def require_k(k: int) -> int:
-    """How many positions count: an integer from 1 on, of which no more are told apart than an int64 can."""
+    """Check a cutoff, an integer from 1, and bound it so that kernels can count beyond it in int64."""
     return min(require_integer("k", k, 1), UNRANKED // 2)
 
 
 def ranks(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, threads: int | None = None) -> Codes:
-    """Place of each relevant (row, column) pair when its row of scores is sorted downwards.
+    """Rank of each relevant (row, column) pair among the scores of its row, sorted in descending order.
 
-    Ties count against it: of two items with one score the relevant one comes second.
+    Ties count against the relevant item: it is placed after all items with the same score.
 
     Parameters
     ----------
     scores : array_like of float, shape (queries, items)
-        The whole catalogue, not a sample of it. An item whose score is -inf is no candidate: so are items left out that
-        a user has seen.
+        Scores of the whole catalogue, not of a sample. An item with the score -inf is not a candidate: use it to
+        exclude seen items.
     rows, columns : array_like of int, shape (n,)
         The relevant pairs, each once.
     threads : int, optional
-        The most to use; all cores by default.
+        Maximum number of threads; all cores by default.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        1 is the best place; pairs that are no candidates get the largest int64. Relevant pairs that tie with
-        one another follow in the order given.
+        Ranks, 1 for the best; `UNRANKED`, the largest int64, for pairs that are not candidates. Relevant pairs with
+        equal scores are ranked in the order given.
 
     Raises
     ------
     DataError
-        Scores that are no table, a score that is NaN, or a pair outside the table.
+        If `scores` is not 2-d or contains NaN, or a pair is outside of it.
 
     References
     ----------
@@ -87,25 +87,27 @@ def ranks_of_products(
     most: int | None = None,
     threads: int | None = None,
 ) -> Codes:
-    """What `ranks` says of the scores ``points @ vectors.T + biases``, which are never held, nor all of them made.
+    """Compute `ranks` for the scores ``points @ vectors.T + biases`` without storing them or computing all of them.
 
-    Nobody has looked at them either: one that is NaN is taken for -inf.
+    The scores are not checked: NaN counts as -inf.
 
     Parameters
     ----------
     points : ndarray, shape (queries, factors)
+        Query vectors.
     items : (ndarray, shape (items, factors); ndarray, shape (items,))
-        Vectors and biases.
+        Item vectors and biases.
     pairs, excluded : (ndarray of int64, ndarray of int64)
-        Row and column of each relevant pair, and of each that is no candidate; rows ascend, a pair comes once.
+        Row and column of each relevant pair, and of each pair that is not a candidate; distinct, rows ascending.
     most : int, optional
-        Places beyond this are not told apart: they are UNRANKED.
+        Ranks beyond this are returned as UNRANKED.
     threads : int, optional
-        The most to use; all cores by default.
+        Maximum number of threads; all cores by default.
 
     Returns
     -------
     ndarray of int64
+        The rank of each relevant pair.
     """
     rows, size = pairs[0], len(points)
     table, biases = _tiles(*items)
@@ -136,7 +138,7 @@ def ranks_of_products(
 
 
 def candidates(scores: ArrayLike) -> Codes:
-    """How many candidates each row of scores has."""
+    """Count the candidates of each row of scores."""
     counts: Codes = np.count_nonzero(_table(scores) > -np.inf, axis=1)
     return counts
 
@@ -152,7 +154,7 @@ def _table(scores: ArrayLike) -> NDArray[np.floating]:
 
 
 def _padded(vectors: NDArray[np.floating], count: int) -> NDArray[np.float32]:
-    """So many rows, zero beyond the vectors, of whole lanes."""
+    """Copy vectors to an aligned table of `count` rows, padded with zeros to whole tiles of factors."""
     table = aligned(count, max(1, -(-vectors.shape[1] // TILE)) * TILE)
     table[: len(vectors), : vectors.shape[1]] = vectors
     table[: len(vectors), vectors.shape[1] :] = 0
@@ -163,7 +165,7 @@ def _padded(vectors: NDArray[np.floating], count: int) -> NDArray[np.float32]:
 def _tiles(
     vectors: NDArray[np.floating], biases: NDArray[np.floating]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Items in whole tiles, filled up with ones that come last."""
+    """Arrange item vectors and biases in whole tiles, padded with items that are ranked last."""
     count = -(-len(vectors) // TILE)
     addends = aligned(count, TILE)
     addends.ravel()[: len(vectors)] = biases
@@ -172,13 +174,13 @@ def _tiles(
 
 
 def _part(rows: Codes, columns: Codes, first: int, stop: int) -> tuple[Codes, Codes]:
-    """Where each of some rows begins, and the columns of all of them."""
+    """Return the start of each row from `first` to `stop`, and the columns of these rows."""
     starts = np.searchsorted(rows, np.arange(first, stop + 1))
     return starts - starts[0], columns[starts[0] : starts[-1]]
 
 
 def _tied_later(rows: Codes, own: NDArray[np.floating]) -> Codes:
-    """For each pair, how many later ones have its row and score."""
+    """Count, for each pair, the later pairs with the same row and score."""
     order = np.lexsort((own, rows))  # stable: pairs that tie keep their order
     new = np.ones(order.size + 1, np.bool_)
     new[1:-1] = (np.diff(rows[order]) != 0) | (own[order[1:]] != own[order[:-1]])

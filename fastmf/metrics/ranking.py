@@ -1,6 +1,6 @@
-"""How good rankings are, from the positions that their relevant items take.
+"""Ranking metrics, computed from the positions of relevant items.
 
-Every metric is defined per row (one ranking) and its mean is over the rows that have a relevant item. With m relevant
+Every metric is defined per row (one ranking) and averaged over the rows that have a relevant item. With m relevant
 items of a row at positions r_1 < r_2 < ... < r_m, of which h are at k or better:
 
 =============  =========================================================================================
@@ -33,16 +33,16 @@ Floats = NDArray[np.float64]
 
 
 class Found(NamedTuple):
-    """The relevant items of some rankings, row by row and the best place first.
+    """Relevant items of rankings, by row, and by position within a row.
 
     Attributes
     ----------
     names : ndarray of int64, shape (m,)
-        The rows, ascending; each has a relevant item.
+        The rows that have a relevant item, ascending.
     line, positions, gains : ndarray, shape (n,)
-        For each item the index of its row in `names`, its place (see `ranks`), and how relevant it is.
+        For each item the index of its row in `names`, its position (see `ranks`), and its gain.
     order : ndarray of int64, shape (n,)
-        Which of the items given each one is.
+        Index of each item among the items given to :meth:`of`.
     """
 
     names: Codes
@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
     @classmethod
     def of(cls, positions: ArrayLike, rows: ArrayLike, gains: ArrayLike | None = None) -> Found:
-        """From positions and rows in any order; what has a gain that is not positive is not relevant."""
+        """Make it from positions and rows in any order; items whose gain is not positive are not relevant."""
         positions, rows = np.asarray(positions, np.int64), np.asarray(rows, np.int64)
         worth = np.ones(rows.size) if gains is None else np.asarray(gains, np.float64)
         order = np.lexsort((positions, rows))
@@ -61,14 +61,14 @@ class Found(NamedTuple):
         return cls(*_numbered(rows[order]), positions[order], worth[order], order)
 
     def part(self, given: NDArray[np.bool_]) -> Found:
-        """Some of the items, by a mask over those given; the others count as not relevant."""
+        """Select items by a mask over the items given; the others count as not relevant."""
         mask = given[self.order]
         rows = self.names[self.line[mask]]
         return Found(*_numbered(rows), self.positions[mask], self.gains[mask], self.order[mask])
 
     @property
     def sizes(self) -> Codes:
-        """Relevant items of each row."""
+        """Number of relevant items of each row."""
         return np.bincount(self.line, minlength=self.names.size)
 
     @property
@@ -77,12 +77,12 @@ class Found(NamedTuple):
         return np.arange(1, self.line.size + 1) - np.searchsorted(self.line, self.line)
 
     def total(self, amounts: NDArray[np.generic]) -> Floats:
-        """Sums of an amount per item over the items of each row."""
+        """Sum an amount per item over the items of each row."""
         return np.bincount(self.line, amounts, minlength=self.names.size).astype(np.float64)
 
 
 def _numbered(rows: Codes) -> tuple[Codes, Codes]:
-    """The distinct ones among ascending rows, and the number of each."""
+    """Return the distinct values of ascending rows, and the index of each row among them."""
     new = np.diff(rows, prepend=rows[:1] - 1) != 0
     return rows[new], np.cumsum(new) - 1
 
@@ -132,8 +132,8 @@ def _auc(found: Found, _: int, candidates: Codes) -> Floats:
     return share
 
 
-# Values of the rows of `found`, at k, where row r has candidates[r] candidates; NaN where a row has none. Only auc
-# asks for the candidates.
+# Each function returns the value at k of every row of `found`, where row r has candidates[r] candidates; NaN where it
+# is not defined. Only auc uses the candidates.
 RANKINGS: dict[str, Callable[[Found, int, Codes], Floats]] = {
     "ndcg": _ndcg,
     "recall": _recall,
@@ -146,29 +146,33 @@ RANKINGS: dict[str, Callable[[Found, int, Codes], Floats]] = {
 
 
 def ndcg_by_row(positions: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int = 10) -> tuple[Codes, Floats]:
-    """Normalised discounted cumulative gain of each row, from the positions of its relevant items.
+    """Normalised discounted cumulative gain (NDCG) at k of each row, from the positions of its relevant items.
 
-    The gain of an item at place r <= k is divided by log2(1 + r); the sum is divided by the sum of the best
-    order [1]_.
+    The gain of an item at position r <= k is divided by log2(1 + r), and the sum over the items is divided by that of
+    the ideal order [1]_.
 
     Parameters
     ----------
     positions, rows : array_like of int, shape (n,)
-        Place (see `ranks`) and row of each relevant item.
+        Position (see `ranks`) and row of each relevant item.
     gains : array_like of float, shape (n,)
-        How relevant it is; what is not positive is not relevant.
+        Gain of each item; items whose gain is not positive are not relevant.
     k : int
-        Positions that count.
+        Cutoff: only the first k positions count.
 
     Returns
     -------
-    (ndarray of int64, ndarray of float64), shape (m,)
-        The rows that have a relevant item, ascending, and their values between 0 and 1.
+    rows : ndarray of int64, shape (m,)
+        The rows that have a relevant item, ascending.
+    values : ndarray of float64, shape (m,)
+        Their NDCG, between 0 and 1.
 
     Raises
     ------
     DataError
-        A gain that is NaN.
+        If a position or a row is not an integer, or a gain is not a number.
+    ValueError
+        If `k` is not an integer from 1.
 
     References
     ----------
@@ -187,28 +191,30 @@ def ndcg_by_row(positions: ArrayLike, rows: ArrayLike, gains: ArrayLike, k: int 
 
 
 def ndcg(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
-    """Mean NDCG at k of full-catalogue scores over the rows that have a relevant item; ties count against it.
+    """Mean NDCG at k of full-catalogue scores, over the rows that have a relevant item; ties count against it.
 
     Parameters
     ----------
     scores : array_like of float, shape (queries, items)
-        See `ranks`.
+        Scores of the whole catalogue; -inf excludes an item, as in `ranks`.
     rows, columns : array_like of int, shape (n,)
         The relevant pairs, each once.
     gains : array_like of float, shape (n,), optional
-        How relevant each pair is; 1 when not given. What is not positive is not relevant.
+        Gain of each pair, 1 by default; pairs whose gain is not positive are not relevant.
     k : int
-        Positions that count.
+        Cutoff: only the first k positions count.
 
     Returns
     -------
     float
-        Between 0 and 1; NaN without relevant pairs, as for all metrics here.
+        Between 0 and 1; NaN without relevant pairs.
 
     Raises
     ------
     DataError
-        See `ranks`; and a gain that is NaN.
+        If `scores` is not 2-d or contains NaN, a pair is outside of it, a gain is NaN, or the arrays differ in length.
+    ValueError
+        If `k` is not an integer from 1.
 
     Examples
     --------
@@ -223,7 +229,7 @@ def ndcg(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLik
 def recall(
     scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
 ) -> float:
-    """Mean share of a row's relevant items that are among the first k.
+    """Mean recall at k: the share of a row's relevant items that are among the first k.
 
     Parameters
     ----------
@@ -234,6 +240,11 @@ def recall(
     -------
     float
         Between 0 and 1; NaN without relevant pairs.
+
+    Raises
+    ------
+    DataError, ValueError
+        As for `ndcg`.
 
     References
     ----------
@@ -250,7 +261,7 @@ def recall(
 def precision(
     scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
 ) -> float:
-    """Mean share of the first k positions that hold relevant items, even where a row has fewer of them.
+    """Mean precision at k: the share of the first k positions that hold relevant items, even if a row has fewer.
 
     Parameters
     ----------
@@ -262,6 +273,11 @@ def precision(
     float
         Between 0 and 1; NaN without relevant pairs.
 
+    Raises
+    ------
+    DataError, ValueError
+        As for `ndcg`.
+
     Examples
     --------
     >>> precision([[0.4, 0.3, 0.2, 0.1]], rows=[0], columns=[1], k=4)
@@ -271,7 +287,7 @@ def precision(
 
 
 def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
-    """Mean average precision: the precision at each relevant item among the first k, 0 for the others.
+    """Mean average precision at k: per row, the mean of the precision at each relevant item, 0 beyond k.
 
     The mean is over all relevant items of a row, as in trec_eval: a row with more than k of them cannot reach 1.
 
@@ -285,6 +301,11 @@ def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
     float
         Between 0 and 1; NaN without relevant pairs.
 
+    Raises
+    ------
+    DataError, ValueError
+        As for `ndcg`.
+
     Examples
     --------
     >>> map([[0.4, 0.3, 0.2, 0.1]], rows=[0, 0], columns=[0, 3])
@@ -294,7 +315,7 @@ def map(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
 
 
 def mrr(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10) -> float:
-    """Mean reciprocal rank: one over the position of the first relevant item, 0 where it is beyond k.
+    """Mean reciprocal rank at k: one over the position of the first relevant item, 0 if it is beyond k.
 
     Parameters
     ----------
@@ -305,6 +326,11 @@ def mrr(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
     -------
     float
         Between 0 and 1; NaN without relevant pairs.
+
+    Raises
+    ------
+    DataError, ValueError
+        As for `ndcg`.
 
     References
     ----------
@@ -321,7 +347,7 @@ def mrr(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
 def hit_rate(
     scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
 ) -> float:
-    """Share of the rows that have a relevant item among the first k.
+    """Hit rate at k: the share of the rows that have a relevant item among the first k.
 
     Parameters
     ----------
@@ -333,6 +359,11 @@ def hit_rate(
     float
         Between 0 and 1; NaN without relevant pairs.
 
+    Raises
+    ------
+    DataError, ValueError
+        As for `ndcg`.
+
     Examples
     --------
     >>> hit_rate([[0.4, 0.3], [0.3, 0.4]], rows=[0, 1], columns=[0, 0], k=1)
@@ -342,10 +373,10 @@ def hit_rate(
 
 
 def auc(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None) -> float:
-    """Mean area under the ROC curve of each row: how often a relevant item is placed before another candidate.
+    """Mean area under the ROC curve of each row: the share of (relevant, other) pairs in the right order.
 
-    Random scores give 0.5, but scores that are all equal give 0, since ties count against it. Relevant items that are
-    no candidates come last. Rows whose candidates are all relevant are left out.
+    Random scores give 0.5, but equal scores give 0, since ties count against it. Relevant items that are not candidates
+    are placed last. Rows whose candidates are all relevant are skipped.
 
     Parameters
     ----------
@@ -356,6 +387,11 @@ def auc(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
     -------
     float
         Between 0 and 1; NaN without relevant pairs.
+
+    Raises
+    ------
+    DataError
+        As for `ndcg`.
 
     References
     ----------
@@ -373,14 +409,14 @@ def auc(scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike
 def _mean(
     metric: str, scores: ArrayLike, rows: ArrayLike, columns: ArrayLike, gains: ArrayLike | None = None, k: int = 10
 ) -> float:
-    """The mean of a metric of `RANKINGS` over the rows that have a value."""
+    """Compute the mean of a metric of `RANKINGS` over the rows where it is defined."""
     rows, columns = require_positions("rows", rows), require_positions("columns", columns)
     worth = np.ones(rows.shape) if gains is None else require_numbers("gains", gains).astype(np.float64)
     k = require_k(k)
     if not rows.shape == columns.shape == worth.shape:
         raise DataError(f"rows has shape {rows.shape}, columns {columns.shape}, gains {worth.shape}")
-    require_no_nan("gains", worth)  # before they are put in order
-    order = np.argsort(worth, kind="stable")  # among relevant ties the least relevant comes first
+    require_no_nan("gains", worth)  # before sorting
+    order = np.argsort(worth, kind="stable")  # of relevant items with equal scores the least relevant comes first
     rows, columns, worth = rows[order], columns[order], worth[order]
     found = Found.of(ranks(scores, rows, columns), rows, worth)
     choice = candidates(scores) if metric == "auc" else found.names

@@ -1,4 +1,4 @@
-"""MF: the door."""
+"""The model class MF, its run-time Options, and loading from a file."""
 
 from fastmf.model.mf import MF, load
 from fastmf.model.options import Options

@@ -1,4 +1,4 @@
-"""Ids: what a model shows of its IdMaps."""
+"""Ids: the read-only view of a model's user ids or item ids."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ def _at_once(question: Callable[[], Any]) -> Any:
 
 
 class Ids:
-    """The ids of one side of a model, in row order: a read-only view that keeps up with the model until its next fit.
+    """The user ids or item ids of a model, in row order: a read-only view that follows the model until its next fit.
 
-    Copies and pickles of it are of the ids as they are, and belong to no model.
+    ``model.users`` and ``model.items`` are of this class. A copy or a pickle is a snapshot, independent of the model.
 
     Parameters
     ----------
     ids : IdMap
+        The map to show.
     ask : callable, optional
-        ``ask(question)``: what the question finds in one state, where the map may change meanwhile.
+        ``ask(question)`` evaluates a function without arguments so that it sees one consistent state, in case the map
+        changes in another thread.
 
     Examples
     --------
@@ -57,7 +59,7 @@ class Ids:
 
     @property
     def kind(self) -> str | None:
-        """``"int"``, ``"str"``, or None while there is no id."""
+        """Type of the ids: ``"int"``, ``"str"``, or None if there are no ids yet."""
         return self._map.kind
 
     @property
@@ -67,19 +69,64 @@ class Ids:
 
     @property
     def padding(self) -> int | str | None:
-        """What stands for no id in lists of them, as :attr:`IdMap.padding`."""
+        """The filler of short recommendation lists, as :attr:`IdMap.padding`."""
         return self._ask(lambda: self._map.padding)  # type: ignore[no-any-return]
 
     def require_kind(self, ids: np.ndarray, column: str = "ids") -> None:
-        """Raise DataError where ids of one kind are put to a map of the other."""
+        """Check that ids are of the kind of the model's.
+
+        Parameters
+        ----------
+        ids : ndarray of int64, or of object (str)
+            Ids to check.
+        column : str
+            Name of the ids in the error message.
+
+        Raises
+        ------
+        DataError
+            If the model has int ids and these are str, or the reverse.
+        """
         self._map.require_kind(ids, column)
 
     def rows(self, ids: Any) -> np.ndarray:
-        """The row of each id, as :meth:`IdMap.rows`."""
+        """Return the row number of each id.
+
+        Parameters
+        ----------
+        ids : array_like of ids, shape (n,)
+            Known or unknown ids.
+
+        Returns
+        -------
+        ndarray of int32, shape (n,)
+            The rows in ``user_factors`` or ``item_factors``; -1 for an unknown id.
+
+        Raises
+        ------
+        DataError
+            If a value is not an id, or the ids are of another kind than the model's.
+        """
         return self._ask(lambda: self._map.rows(ids))  # type: ignore[no-any-return]
 
     def ids(self, rows: Any) -> np.ndarray:
-        """The ids of some rows, as :meth:`IdMap.ids`."""
+        """Return the ids of rows.
+
+        Parameters
+        ----------
+        rows : array_like of int, shape (n,)
+            Row numbers, from 0 to ``len(ids) - 1``.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            int64, or object holding str.
+
+        Raises
+        ------
+        DataError
+            If a row is not an integer, or out of range.
+        """
         return self._ask(lambda: self._map.ids(rows))  # type: ignore[no-any-return]
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
@@ -87,6 +134,6 @@ class Ids:
 
 
 def _frozen(arrays: dict[str, np.ndarray]) -> Ids:
-    """Ids that will not grow: room for more need not be reserved, whatever the machine they come from."""
+    """Rebuild ids that do not grow: only the memory that they need is reserved, on any machine."""
     size = max(len(arrays["text"]), len(arrays["bounds"]) * 8) if "text" in arrays else len(arrays["ids"]) * 8
     return Ids(IdMap.from_arrays(arrays, max(size, 1)))

@@ -1,4 +1,4 @@
-"""Vectors that were trained elsewhere, checked and put into tables."""
+"""Import of vectors that were trained elsewhere: checks, and the copy into tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIECE = 1 << 16  # rows
 
 
 class ImportedFactors(NamedTuple):
-    """What ``MF.from_factors`` was handed; of users and of items, where there are two."""
+    """The arguments of ``MF.from_factors``; pairs are those of (users, items)."""
 
     factors: tuple[Any, Any]
     biases: tuple[Any, Any]
@@ -29,7 +29,7 @@ class ImportedFactors(NamedTuple):
     ids: tuple[Any, Any]
 
     def tables(self, options: Any) -> dict[str, np.ndarray]:
-        """The factors of both sides, checked."""
+        """Check the factors of both sides and return them as float32."""
         half = isinstance(options, Options) and options.storage == "float16"
         largest = float(np.finfo(np.float16 if half else np.float32).max)
         users, items = (
@@ -40,7 +40,7 @@ class ImportedFactors(NamedTuple):
         return {"users": users, "items": items}
 
     def fill(self, state: State, tables: dict[str, np.ndarray]) -> State:
-        """Put everything into an empty state."""
+        """Fill an empty state with the checked factors, the biases and the ids."""
         state.range[:2] = -np.inf, np.inf
         for side, outside, biases in zip(SIDES, self.ids, self.biases, strict=True):
             count = len(tables[side])
@@ -51,7 +51,7 @@ class ImportedFactors(NamedTuple):
 
 
 def _matrix(name: str, given: Any, largest: float) -> np.ndarray:
-    """float32 factors, [rows, k], none beyond `largest`; the array itself where it is already float32."""
+    """Check factors, [rows, k], none beyond `largest`; return them as float32, without a copy if they are float32."""
     try:
         found = np.asarray(given)
     except MemoryError:
@@ -76,7 +76,7 @@ def _matrix(name: str, given: Any, largest: float) -> np.ndarray:
 
 
 def _vector(name: str, given: Any, count: int) -> np.ndarray:
-    """float32[count], zero where not given."""
+    """Check a vector of `count` numbers and return it as float32; zeros if not given."""
     if given is None:
         return np.zeros(count, np.float32)
     numbers = columns.numbers(name, given)
@@ -86,7 +86,7 @@ def _vector(name: str, given: Any, count: int) -> np.ndarray:
 
 
 def _distinct_ids(side: str, given: Any, count: int) -> np.ndarray:
-    """Ids of a side, 0, 1, 2, ... where not given."""
+    """Check the ids of a side, which must be distinct; 0, 1, 2, ... if not given."""
     if given is None:
         return np.arange(count)
     ids = columns.ids(side, given)
@@ -100,7 +100,7 @@ def _distinct_ids(side: str, given: Any, count: int) -> np.ndarray:
 
 
 def _fill(table: Table, factors: np.ndarray, biases: np.ndarray) -> None:
-    """Put given vectors and biases into an empty table, piece by piece."""
+    """Copy vectors and biases into an empty table, in pieces that bound the memory of the copy."""
     count = len(factors)
     table.require_room(count)
     for first in range(0, count, _PIECE):

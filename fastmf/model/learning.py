@@ -32,7 +32,7 @@ _PLAIN = Update()
 
 @hinted_methods("fit", "partial_fit")
 class Learning(Versions):
-    """Training of a model; one call at a time, whatever the thread."""
+    """Methods that train a model. Calls from several threads run one after the other."""
 
     __slots__ = ("_learner", "_lock", "_objective", "_state", "history_")
     history_: list[dict[str, Any]]
@@ -52,9 +52,9 @@ class Learning(Versions):
         Parameters
         ----------
         events : Interactions
-            At least one event.
+            Training events, at least one.
         epochs : int
-            Maximum number of passes over the events.
+            Maximum number of passes over the events, from 0.
         validation : float
             Share of the events held out, in [0, 1). Training stops when their loss has not improved for two epochs, and
             the rows of the best epoch are kept.
@@ -77,6 +77,9 @@ class Learning(Versions):
         DataError
             If there are no events, a value is outside the domain of the loss, or `half_life` is given and the events
             have no times.
+        ValueError
+            If `epochs`, `validation`, `batch_size`, `progress`, `callbacks` or `half_life` is invalid, or the solver or
+            the loss does not support a `batch_size` other than 1.
         DivergenceError
             If the loss or a row becomes infinite or NaN.
         CapacityError
@@ -85,6 +88,14 @@ class Learning(Versions):
         Notes
         -----
         On any error the model stays as it was.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> events = fastmf.Interactions(users=[1, 1, 2], items=[10, 20, 10], values=[5, 3, 4])
+        >>> model = fastmf.MF(factors=4).fit(events, epochs=3)
+        >>> len(model.users), len(model.items), len(model.history_)
+        (2, 2, 3)
         """
         self._require_events(events)
         if not len(events):
@@ -135,6 +146,8 @@ class Learning(Versions):
             If the model has not learned anything yet.
         DataError
             If the model has no history (it was made from factors), or `half_life` is given and there are no times.
+        ValueError
+            If an argument is invalid, as for :meth:`fit`, or `warm` is not a bool.
         DivergenceError
             If the loss or a row becomes infinite or NaN. The model stays as it was, as on any other error.
 
@@ -158,7 +171,7 @@ class Learning(Versions):
         return self
 
     def _again(self, warm: bool, timed: bool) -> State:
-        """A new state with the history of the present one, and its rows too if `warm`."""
+        """Make a new state with the history of the present one, and with its rows if `warm`."""
         old = self._fitted()
         log, known = old.history.events, old.history
         if not log.users.size:
@@ -202,8 +215,10 @@ class Learning(Versions):
         ------
         DataError
             If an id or a value is invalid, or a half-life is set and events have no times.
+        TypeError
+            If `recipe` is not an :class:`fastmf.Update`, or an override is not one of its fields.
         ValueError
-            If a field of the recipe is invalid, or means nothing to the model's solver.
+            If a field of the recipe is invalid, or does not apply to the model's solver or loss.
         DivergenceError
             If a row would become infinite or NaN.
         CapacityError
@@ -212,6 +227,14 @@ class Learning(Versions):
         Notes
         -----
         On any error the model stays as it was.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF(factors=4).fit(fastmf.Interactions([1, 2], [10, 20], values=[5, 3]), epochs=1)
+        >>> delta = model.update(fastmf.Interactions([1, 3], [20, 20], values=[4, 2]), epochs=1)
+        >>> delta.events, delta.new_users, model.version
+        (2, array([3]), 1)
         """
         self._require_events(batch)
         recipe = _PLAIN if recipe is None else recipe
@@ -250,7 +273,7 @@ class Learning(Versions):
         Raises
         ------
         DataError, DivergenceError, CapacityError
-            As :meth:`update`.
+            As for :meth:`update`.
         """
         self.update(batch)
         return self
@@ -270,7 +293,7 @@ class Learning(Versions):
         user, item : int or str
             Ids of the kind that the model has. Unknown ones get new rows.
         value : float
-            In the domain of the loss.
+            Rating, label or count, in the domain of the loss.
 
         Raises
         ------
@@ -279,7 +302,9 @@ class Learning(Versions):
         DivergenceError
             If a row would become infinite or NaN.
         ValueError
-            If the loss compares events with sampled negatives.
+            If the loss compares events with negatives: use :meth:`update` with one event instead.
+        CapacityError
+            If the memory budget is too small.
 
         Notes
         -----
@@ -297,7 +322,7 @@ class Learning(Versions):
                 lock.release()
 
     def _learn_one(self, user: int | str, item: int | str, value: float) -> None:
-        """The same where there is no journal yet, or one that is full."""
+        """Learn an event where there is no journal yet, or the journal is full."""
         if self._state is not None and self._state.journal is not None:
             self.flush()
         journal = self._open_journal(value)
@@ -313,17 +338,17 @@ class Learning(Versions):
         self._objective.loss.check(events.values)
 
     def _threads_for(self, events: int) -> int:
-        """What a fit of so many events runs on."""
+        """The number of threads of a fit of so many events."""
         return usable_threads(self.options.threads) if events >= PARALLEL_FROM else 1
 
     def _train(self, state: State, schedule: Schedule, threads: int) -> None:
-        """Train a state, which becomes that of the model once all went well."""
+        """Train a state; it replaces that of the model if training succeeds."""
         records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
         self._state, self.history_ = state, records
 
 
 def _start_rows(state: State, side: str, ids: np.ndarray) -> np.ndarray:
-    """Let the first ids of a side in; returns the row of each, where the history will keep it."""
+    """Add the first ids of a side to an empty group; the rows of the events are written to the history's own column."""
     group = state.side(side)
     staged = group.ids.stage(ids, side, state.history.room(side, len(ids)))
     group.start(staged.fresh)

@@ -1,4 +1,4 @@
-"""MF: the door."""
+"""MF: the model class, its construction, copies, files and parameters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with
 
 @hinted_methods("__init__")
 class MF(Learning):
-    """Matrix factorisation that is fitted once and then kept current.
+    """Matrix factorisation model that is fitted once and then updated with new events.
 
     The score of a user and an item is ``global_mean + b_u + c_i + p_u . q_i``; the loss's inverse link maps it to a
     prediction. Any method may be called from any thread.
@@ -42,11 +42,14 @@ class MF(Learning):
     ----------
     factors : int
         Length of the vectors p and q, from 1 to 1,024.
-    loss
-        A value of :mod:`fastmf.losses`, or your own.
-    solver, regularizer : optional
-        Values of :mod:`fastmf.optimizers` and :mod:`fastmf.regularizers`, or your own; by default those that suit the
-        loss, its ``solver`` and ``regularizer``, or ``AdaGrad()`` and ``L2()`` where it names none.
+    loss : fastmf.protocols.Loss
+        An instance of one of :mod:`fastmf.losses`, or of your own class.
+    solver : fastmf.protocols.Optimizer or ALS, optional
+        An instance of one of :mod:`fastmf.optimizers`, or of your own class; by default the loss's own ``solver``, or
+        ``AdaGrad()`` if it has none.
+    regularizer : fastmf.protocols.Regularizer, optional
+        An instance of one of :mod:`fastmf.regularizers`, or of your own class; by default the loss's own
+        ``regularizer``, or ``L2()`` if it has none.
     biases : bool
         False drops b, c and the global mean: predictions are exactly ``inverse_link(p_u . q_i)``.
     seed : int
@@ -57,7 +60,17 @@ class MF(Learning):
     Attributes
     ----------
     history_ : list of dict
-        A record per epoch of the last fit: epoch, loss (mean, each event before its step), validation, seconds.
+        One record per epoch of the last fit, with keys ``epoch`` (from 1), ``loss`` (mean training loss, each event
+        measured before its step), ``validation`` (mean loss on the held-out events, or None) and ``seconds``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, or the loss, solver and regularizer do not go together.
+    TypeError
+        If the loss, the solver or the regularizer does not follow its protocol.
+    DeviceError
+        If ``options.device`` is not available.
 
     Examples
     --------
@@ -78,7 +91,7 @@ class MF(Learning):
     Koren, Bell, Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
     """
 
-    # A typo raises.
+    # Assigning to a misspelled attribute raises AttributeError.
     __slots__ = ("__weakref__", "_settings")
 
     factors = Setting[int]()
@@ -129,7 +142,7 @@ class MF(Learning):
         items: Any = None,
         **settings: Unpack[Settings],
     ) -> MF:
-        """Make a model of vectors that were trained elsewhere.
+        """Create a model from vectors that were trained elsewhere.
 
         Parameters
         ----------
@@ -147,12 +160,23 @@ class MF(Learning):
         Returns
         -------
         MF
-            A fitted model without history, whose predictions are not clipped.
+            A fitted model without history. Its predictions are never clipped: the range of the values is not known.
 
         Raises
         ------
         DataError
             If an array is invalid; the message names the array, the row and the value.
+        ValueError, TypeError
+            If a setting is invalid, as for :class:`MF`.
+        CapacityError
+            If the memory budget is too small.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF.from_factors([[1.0, 2.0]], [[3.0, 4.0]], users=["ann"], items=[7])
+        >>> model.predict(["ann"], [7])
+        array([11.], dtype=float32)
         """
         given = ImportedFactors((user_factors, item_factors), (user_biases, item_biases), global_mean, (users, items))
         tables = given.tables(settings.get("options", Options()))
@@ -165,7 +189,7 @@ class MF(Learning):
         return model
 
     def copy(self) -> MF:
-        """Make an independent copy at the same version, to which the same Deltas apply.
+        """Return an independent copy at the same version, to which the same Deltas apply.
 
         Returns
         -------
@@ -193,14 +217,14 @@ class MF(Learning):
 
         Parameters
         ----------
-        path : path-like
-            Its folder must exist and allow new files.
+        path : str or path-like
+            The file to write, usually ``*.safetensors``. Its folder must exist and be writable.
 
         Raises
         ------
         FileFormatError
-            If the file could not be loaded again: a number is not finite, or ``history_`` holds something that JSON
-            cannot. An existing file stays as it was, as on any other error.
+            If the file could not be loaded again: a number is not finite, or ``history_`` holds a value that JSON
+            cannot represent. An existing file is left unchanged, as on any other error.
         OSError
             If the system refuses, the existing file is read-only, or `path` is a folder, a disk, a socket, or a pipe
             that nobody reads.
@@ -213,12 +237,13 @@ class MF(Learning):
             return _unpickled, (saving.packed(self, self._state and self._fitted()), saving.own_classes(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Get the parameters of the model, which make an unfitted model like it.
+        """Return the parameters of the model; ``MF(**model.get_params())`` is an unfitted model like it.
 
         Parameters
         ----------
         deep : bool
-            Ignored; accepted for scikit-learn. Losses, solvers and regularizers are parameters as a whole.
+            Ignored; present for compatibility with scikit-learn. Losses, solvers and regularizers have no
+            sub-parameters.
 
         Returns
         -------
@@ -229,16 +254,17 @@ class MF(Learning):
         return dict(self._settings)
 
     def set_params(self, **params: Any) -> MF:
-        """Set parameters, all or none.
+        """Set parameters; on an error none is changed.
 
-        An unfitted model accepts any. A fitted one accepts the regularizer, fields of the solver, and ``threads`` and
-        ``deterministic`` of the options; for anything else make a new model, or load a saved one with other options.
+        On an unfitted model any parameter may be set. On a fitted one: the regularizer, the fields of the solver, and
+        ``threads`` and ``deterministic`` of the options. To change anything else, create a new model, or load a saved
+        one with other options.
 
         Parameters
         ----------
         **params
-            Parameters of :class:`MF`. A new loss brings its own solver and regularizer, unless they are given too or
-            were set explicitly before.
+            Parameters of :class:`MF`. A new loss also sets its default solver and regularizer, unless they are given
+            too, or the present ones differ from the defaults of the old loss.
 
         Returns
         -------
@@ -311,7 +337,7 @@ class MF(Learning):
         return model
 
     def _fill(self, arrays: dict[str, np.ndarray], metadata: dict[str, Any], name: str) -> None:
-        """Take up what a file has of a state, if anything."""
+        """Restore the state from the content of a file, if it has one."""
         if arrays or "lineage" in metadata:
             with saving.consistent(name):
                 centre = float(metadata["numbers"]["centre"])  # where rows that are new later start
@@ -319,7 +345,7 @@ class MF(Learning):
 
 
 def _suited(loss: Any) -> dict[str, Any]:
-    """The solver and the regularizer that a loss brings."""
+    """The default solver and regularizer of a loss."""
     return {
         "solver": getattr(loss, "solver", optimizers.AdaGrad()),
         "regularizer": getattr(loss, "regularizer", regularizers.L2()),
@@ -331,8 +357,8 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = (), options: Op
 
     Parameters
     ----------
-    path : path-like
-        The file.
+    path : str or path-like
+        A file written by :meth:`MF.save`.
     classes : sequence of types
         Your own loss, solver, regularizer and sampler classes that the model uses, if any: a file cannot name code to
         run.
@@ -366,5 +392,5 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = (), options: Op
 
 
 def _unpickled(content: bytes, classes: Sequence[type]) -> MF:
-    """The model in the bytes that a pickle carries: the same safe format, and the classes of your own by name."""
+    """Rebuild a model from a pickle: the content has the file format, and own classes are pickled by reference."""
     return MF._restored(files.unpack(content), classes, "the pickle")

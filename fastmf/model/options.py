@@ -1,4 +1,4 @@
-"""Options: how a model runs."""
+"""Options: run-time settings of a model."""
 
 from __future__ import annotations
 
@@ -14,22 +14,30 @@ __all__ = ["Options", "Settings", "require_options"]
 
 @hinted_methods("__new__")
 class Options(NamedTuple):
-    """How a model runs, none of which changes what it means.
+    """Run-time settings of a model: threads, determinism, storage, device and memory.
+
+    The options are checked by :class:`fastmf.MF` and :func:`fastmf.load`, and by :meth:`check`.
 
     Parameters
     ----------
     threads : int, optional
-        Threads of bulk ranking, and of fits and updates of half a million events or more; all cores by default. All
-        else uses one.
+        Maximum number of threads for bulk ranking, and for fits and updates of 500,000 events or more; all cores by
+        default. Everything else runs in one thread.
     deterministic : bool
-        Same seed, same bits, whatever the number of threads. Losses of single events keep to this anyway; those that
-        compare events with negatives then draw them from a part of the items, another one in every epoch.
+        Give bit-identical results for the same seed, whatever the number of threads. Pointwise losses do so in any
+        case. Losses with negatives then draw them from a subset of the items, a different one in every epoch.
     storage : {"float32", "float16"}
-        How factors are kept; training is always float32.
+        Dtype in which factors are stored; training always uses float32.
     device : {"cpu"}
-        Where to train.
+        Device to train on.
     memory : int, optional
-        The bytes that a table may grow to; half the machine's memory by default.
+        Memory budget in bytes: the size that each table may grow to; half of the machine's memory by default.
+
+    Examples
+    --------
+    >>> import fastmf
+    >>> fastmf.MF(options=fastmf.Options(threads=1)).options.threads
+    1
     """
 
     threads: int | None = None
@@ -39,7 +47,15 @@ class Options(NamedTuple):
     memory: int | None = None
 
     def check(self) -> None:
-        """Raise ValueError or DeviceError for an option that cannot be honoured."""
+        """Check the options.
+
+        Raises
+        ------
+        ValueError
+            If an option is out of range.
+        DeviceError
+            If `device` is not available.
+        """
         if self.threads is not None:
             require_integer("Options.threads", self.threads, 1)
         require_flag("Options.deterministic", self.deterministic)
@@ -53,7 +69,7 @@ class Options(NamedTuple):
 
 
 def require_options(options: Any) -> Options:
-    """The options; ValueError or DeviceError unless they are some that can be honoured."""
+    """Return the options after a check; ValueError or DeviceError if they are invalid."""
     if not isinstance(options, Options):
         raise ValueError(f"options must be fastmf.Options, got {brief(options)} ({type(options).__name__})")
     options.check()
@@ -61,7 +77,7 @@ def require_options(options: Any) -> Options:
 
 
 class Settings(TypedDict, total=False):
-    """Those of a model that its vectors do not settle, for type checkers."""
+    """The parameters of a model that ``from_factors`` accepts, for type checkers."""
 
     loss: Loss
     solver: Optimizer | ALS | None

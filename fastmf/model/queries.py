@@ -1,4 +1,4 @@
-"""Queries: what a model that has learned something can be asked. Nothing here changes it."""
+"""Queries: predictions, recommendations, similar rows and learned parameters. Nothing here changes the model."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ __all__ = ["Queries", "require_events"]
 
 
 def require_events(name: str, given: Any) -> None:
-    """Raise DataError, with what to write instead, unless these are Interactions."""
+    """Raise DataError, with a hint at the right call, unless `given` is Interactions."""
     if not isinstance(given, Interactions):
         raise DataError(f"{name} must be fastmf.Interactions, got {type(given).__name__}{of_events(given)}")
 
 
 @hinted_methods("predict", "recommend", "fold_in", "lists", "similar_items", "similar_users")
 class Queries:
-    """Queries of a fitted model; every one raises NotFittedError before the first fit or update."""
+    """Queries of a fitted model; each raises NotFittedError before the first fit or update."""
 
     __slots__ = ()
     options: Setting[Options]
@@ -66,7 +66,16 @@ class Queries:
         NotFittedError
             If the model has not learned anything yet.
         DataError
-            If `users` and `items` differ in length, or hold ids of another kind than the model's.
+            If `users` and `items` differ in length, or hold invalid ids or ids of another kind than the model's.
+        ValueError
+            If `clip` is not a bool.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF.from_factors([[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]], users=["ann"], items=[7, 8])
+        >>> model.predict(["ann", "ann"], [7, 8])
+        array([11., 17.], dtype=float32)
         """
         state = self._fitted()
         asked = columns.ids("users", users), columns.ids("items", items)
@@ -90,21 +99,23 @@ class Queries:
         Parameters
         ----------
         user, item : int or str
-            As in :meth:`predict`.
+            A user id and an item id; unknown ones are handled as in :meth:`predict`.
         clip : bool
-            As in :meth:`predict`.
+            Clip the prediction to the range of values seen so far, as in :meth:`predict`.
 
         Returns
         -------
         float
-            As :meth:`predict` gives it.
+            The prediction that :meth:`predict` makes for the pair.
 
         Raises
         ------
         NotFittedError
             If the model has not learned anything yet.
         DataError
-            If an id is of another kind than the model's.
+            If an id is invalid, or of another kind than the model's.
+        ValueError
+            If `clip` is not a bool.
         """
         if clip is not True:
             clip = require_flag("clip", clip)
@@ -147,7 +158,15 @@ class Queries:
         DataError
             If ids are of another kind than the model's.
         ValueError
-            If `k` is no integer from 1 on.
+            If `k` is not an integer from 1, or `exclude_seen` is not a bool.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF.from_factors([[1.0, 0.0]], [[0.1, 0.0], [0.3, 0.0], [0.2, 0.0]], items=["a", "b", "c"])
+        >>> best = model.recommend([0], k=2)
+        >>> best.ids, best.scores
+        (array([['b', 'c']], dtype=object), array([[0.3, 0.2]], dtype=float32))
         """
         state, asked, loss = self._fitted(), columns.ids("users", users), self._objective.loss
         chosen, barred = _checked("items", items), _checked("exclude", exclude)
@@ -190,8 +209,12 @@ class Queries:
         DataError
             If `session` is not Interactions, a value is outside the domain of the loss, or ids are of another kind than
             the model's.
+        ValueError
+            If `k` is not an integer from 1, or `exclude_seen` is not a bool.
         DivergenceError
             If the vector of a visitor would not be finite.
+        CapacityError
+            If the memory budget is too small.
 
         Examples
         --------
@@ -240,6 +263,8 @@ class Queries:
             If the model has not learned anything yet.
         DataError
             If ids are of another kind than the model's.
+        ValueError
+            If `k` is not an integer from 1, or `exclude_seen` is not a bool.
         """
         state = self._fitted()
         asked = None if users is None else columns.ids("users", users)
@@ -258,12 +283,13 @@ class Queries:
         items : array_like of ids, shape (n,)
             Known items.
         k : int
-            Length of the lists, at least 1.
+            Length of the lists, at least 1. They are never longer than the catalogue.
 
         Returns
         -------
         Ranking
-            ``(ids, scores)``, most similar first, without the item itself; scores are cosines, from -1 to 1.
+            ``(ids, scores)``, each of shape (n, min(k, number of items)), most similar first, without the item itself;
+            scores are cosines, from -1 to 1.
 
         Raises
         ------
@@ -271,6 +297,8 @@ class Queries:
             If the model has not learned anything yet.
         DataError
             If an id is not known.
+        ValueError
+            If `k` is not an integer from 1.
 
         Examples
         --------
@@ -302,6 +330,8 @@ class Queries:
             If the model has not learned anything yet.
         DataError
             If an id is not known.
+        ValueError
+            If `k` is not an integer from 1.
         """
         return self._similar("users", users, k)
 
@@ -385,12 +415,12 @@ class Queries:
 
 
 def _checked(column: str, ids: Any) -> np.ndarray | None:
-    """Ids as an array, if any were given."""
+    """Check ids and return them as an array; None if none were given."""
     return None if ids is None else columns.ids(column, ids)
 
 
 def _pool(state: State, chosen: np.ndarray | None, barred: np.ndarray | None) -> Pool:
-    """What may be recommended."""
+    """The candidate items: the `chosen` ones, or all, without the `barred` ones."""
     among = None if chosen is None else state.rows("items", chosen)
     without = None if barred is None else state.rows("items", barred, "exclude")
     return Pool.of(state.items.count, among, without)

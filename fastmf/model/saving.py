@@ -1,4 +1,4 @@
-"""Models as files: settings as JSON, everything learned as arrays, in one safetensors file."""
+"""Model files: settings as JSON and everything learned as arrays, in one safetensors file."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fastmf.state import State
 __all__ = ["consistent", "converted", "filled", "own_classes", "packed", "records", "settings"]
 
 _FORMAT = 1
-_VERSIONS_KEPT = 100  # of the trail: whoever kept the newest Deltas can still undo them
-_NUMBER = "__float__"  # the key of a number that is not finite, which JSON has no form for
+_VERSIONS_KEPT = 100  # newest states of the trail that are saved, so that their Deltas can be undone after loading
+_NUMBER = "__float__"  # key of a number that is not finite, which JSON cannot represent
 _VALUES: dict[str, Any] = {"loss": losses, "solver": optimizers, "regularizer": regularizers}
 
 
 def packed(model: Any, state: State | None) -> bytes:
-    """A model as the bytes of its file.
+    """Serialise a model to the bytes of its file.
 
     Raises
     ------
     FileFormatError
-        Where the file could not be loaded again: it names the value that cannot be kept, or is not allowed.
+        If the file could not be loaded again; the message names the value that cannot be saved.
     """
     try:
         metadata, arrays = _metadata(model, state), {} if state is None else state.arrays()
@@ -42,7 +42,7 @@ def packed(model: Any, state: State | None) -> bytes:
 
 
 def _metadata(model: Any, state: State | None) -> dict[str, Any]:
-    """All that a file says besides arrays."""
+    """The metadata of a file: everything that is not an array."""
     values = {role: _described(getattr(model, role), room) for role, room in _VALUES.items()}
     numbers = {name: getattr(model, name) for name in ("factors", "biases", "seed")}
     found = {
@@ -58,7 +58,7 @@ def _metadata(model: Any, state: State | None) -> dict[str, Any]:
 
 
 def _require_loadable(metadata: dict[str, Any], arrays: dict[str, np.ndarray], own: Sequence[type]) -> None:
-    """Raise one of the errors of :func:`consistent` for what loading would refuse."""
+    """Raise one of the errors that :func:`consistent` converts, if loading would fail."""
     found = settings(metadata, own)
     Objective.of(*(found[role] for role in _VALUES))
     found["options"].check()
@@ -70,16 +70,16 @@ def _require_loadable(metadata: dict[str, Any], arrays: dict[str, np.ndarray], o
 
 
 def own_classes(model: Any) -> tuple[type, ...]:
-    """The classes of a model's values, and of values within them, that are not fastmf's."""
+    """The classes of a model's loss, solver, regularizer and their samplers that are not part of fastmf."""
     pairs = [(room, getattr(model, role)) for role, room in _VALUES.items()]
     pairs += [(samplers, field) for _, value in pairs for field in value if _is_value(field)]
     return tuple(dict.fromkeys(type(value) for room, value in pairs if not _is_built_in(room, type(value))))
 
 
 def settings(metadata: dict[str, Any], classes: Sequence[type], options: Options | None = None) -> dict[str, Any]:
-    """The arguments of the model that was packed, with these options in place of its own, if given.
+    """Read the constructor arguments of a packed model; `options`, if given, replace the saved ones.
 
-    KeyError, TypeError or ValueError where there are none.
+    Raises KeyError, TypeError or ValueError if the metadata are not consistent.
     """
     if metadata["format"] != _FORMAT:
         raise ValueError(f"format {metadata['format']} is not {_FORMAT}, the one that this version reads")
@@ -92,7 +92,7 @@ def settings(metadata: dict[str, Any], classes: Sequence[type], options: Options
 
 @contextmanager
 def consistent(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong with what a file says into FileFormatError."""
+    """Convert the errors that inconsistent file content causes into FileFormatError."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -102,12 +102,12 @@ def consistent(name: str) -> Iterator[None]:
 def converted(
     content: tuple[dict[str, np.ndarray], dict[str, Any]], storage: str
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What was packed, with factors as they are to be stored; where that differs, it is another model from there on.
+    """Convert packed factors to the dtype `storage`; if that changes them, the result is a model of a new lineage.
 
     Raises
     ------
     DataError
-        Names the factor that is too large to be stored so.
+        If a factor is too large for the dtype; the message names it.
     """
     arrays, metadata = content
     halves = [np.dtype(np.float16), np.dtype(np.float32)]
@@ -136,7 +136,7 @@ def _stored(name: str, factors: np.ndarray, storage: str) -> np.ndarray:
 
 
 def filled(state: State, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> State:
-    """An empty state, with what was packed in it."""
+    """Fill an empty state with packed arrays and metadata."""
     version = metadata["version"]
     states = [_names(one) for one in metadata["trail"]]
     versions = [name.version for names in states for name in names]
@@ -163,7 +163,7 @@ def _names(told: Any) -> list[Identity]:
 
 
 def records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
-    """The epochs of the last fit; ValueError where they are no records."""
+    """Read the records of the epochs of the last fit; ValueError if they are not a list of dicts."""
     found = _from_plain(metadata["history_"])
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise ValueError("history_ is no list of records")
@@ -174,9 +174,9 @@ def records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any, name: str) -> Any:
-    """What a record holds, in terms of JSON; FileFormatError, by `name`, for what JSON has no form for.
+    """Convert a value to what JSON can represent; FileFormatError, naming `name`, if that is not possible.
 
-    NumPy's numbers become Python's, its arrays and tuples become lists; numbers that are not finite are kept as text.
+    NumPy numbers become Python numbers, arrays and tuples become lists, numbers that are not finite become text.
     """
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
@@ -192,7 +192,7 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def _from_plain(value: Any) -> Any:
-    """What :func:`_plain` was given."""
+    """Invert :func:`_plain`, except that arrays and tuples stay lists."""
     if isinstance(value, list):
         return [_from_plain(one) for one in value]
     if isinstance(value, dict):
@@ -205,7 +205,7 @@ def _is_value(field: Any) -> bool:
 
 
 def _built_in(room: Any, name: str) -> Any:
-    """The class of fastmf that is called so, among the losses, optimizers, regularizers or samplers; or None."""
+    """The class of that name in a module of losses, optimizers, regularizers or samplers; None if there is none."""
     found = getattr(room, name, None)
     return found if isinstance(found, type) and found.__module__.startswith("fastmf.") else None
 
@@ -219,7 +219,7 @@ def _full_name(kind: type) -> str:
 
 
 def _described(value: Any, room: Any) -> dict[str, Any]:
-    """A value as its class and its fields; with the full name of a class that is the caller's own."""
+    """Describe a value by its class and its fields, and by the full name of the class if it is the caller's own."""
     kind = type(value)
     fields = {
         name: _described(field, samplers) if _is_value(field) else _number(field, f"{kind.__name__}.{name}")
@@ -230,7 +230,7 @@ def _described(value: Any, room: Any) -> dict[str, Any]:
 
 
 def _number(field: Any, name: str) -> Any:
-    """A field: text, whole numbers and flags stay what they are, all else is a float."""
+    """Convert a field: text, integers and bools are kept, everything else becomes a float."""
     if isinstance(field, np.generic):
         field = field.item()
     return _plain(field if isinstance(field, (str, int)) else float(field), name)
@@ -244,7 +244,7 @@ def _revived(described: dict[str, Any], room: Any, classes: Sequence[type]) -> A
 
 
 def _own_class(name: str, own: str | None, classes: Sequence[type]) -> type:
-    """The class of that name among the caller's; of several, the one with the same full name."""
+    """Find the class of that name among the caller's own; of several, the one with the same full name."""
     found = [kind for kind in dict.fromkeys(classes) if kind.__name__ == name]
     if not found:
         whose = f", which is {own}, not a class of fastmf" if own else ""

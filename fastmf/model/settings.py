@@ -1,4 +1,4 @@
-"""Settings: what a model was made with. They are read as attributes and changed by ``set_params`` alone."""
+"""Settings: the parameters of a model, which are read as attributes and changed only by ``set_params``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIXED_OPTIONS = ("storage", "memory")
 
 
 class Setting(Generic[T]):
-    """An attribute that can be read and not be set: tables, kernels and files go by its value."""
+    """A read-only attribute of a model: its tables, kernels and files depend on the value."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -37,9 +37,10 @@ class Setting(Generic[T]):
 
 
 def following(settings: dict[str, Any], params: dict[str, Any], suited: dict[str, Any]) -> dict[str, Any]:
-    """The settings with these in place of some; ValueError for a name that is none.
+    """Return the settings with `params` applied; ValueError for an unknown name.
 
-    A new loss brings its own solver and regularizer in place of those that were `suited` to the old one.
+    A new loss resets the solver and the regularizer to its own defaults, if they are the defaults of the old loss
+    (`suited`).
     """
     for name in params:
         if name not in NAMES:
@@ -51,12 +52,12 @@ def following(settings: dict[str, Any], params: dict[str, Any], suited: dict[str
 
 
 def differing(old: dict[str, Any], new: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """Which of these settings differ."""
+    """Return those of the names whose settings differ."""
     return [name for name in names if not _same(old[name], new[name])]
 
 
 def require_changeable(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Raise ValueError for a change of settings that does not go with what a model has learned."""
+    """Raise ValueError for a change of settings that a fitted model does not allow."""
     for name in differing(old, new, _FIXED):
         raise ValueError(
             f"{name} of a fitted model cannot change from {old[name]!r} to {new[name]!r}; "

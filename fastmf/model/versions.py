@@ -1,4 +1,4 @@
-"""Versions: single events become one change, and a change is a value that can be repeated and taken back."""
+"""Versions: flush single events into one Delta, apply Deltas, and roll them back."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Versions"]
 
 @hinted_methods("rollback")
 class Versions(Queries):
-    """Changes of the state of a model by Deltas; one at a time, whatever the thread."""
+    """Methods that change a model by Deltas. Calls from several threads run one after the other."""
 
     __slots__ = ()
     factors: Setting[int]
@@ -45,12 +45,20 @@ class Versions(Queries):
         Returns
         -------
         Delta
-            Of no events where there were none.
+            The change that the single events made; with 0 events if there were none.
 
         Raises
         ------
         NotFittedError
             If the model has not learned anything yet.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF(factors=4).fit(fastmf.Interactions([1, 2], [10, 20], values=[5, 3]), epochs=1)
+        >>> model.learn_one(1, 20, 4.0)
+        >>> model.flush().events, model.version
+        (1, 1)
         """
         with self._lock:
             journal = self._fitted().journal or self._open_journal(None)
@@ -64,7 +72,7 @@ class Versions(Queries):
         Parameters
         ----------
         delta : Delta
-            Starts from the state that this model is in (``delta.parent == model.head``).
+            A change that starts from the present state of this model: ``delta.parent == model.head``.
 
         Returns
         -------
@@ -73,11 +81,27 @@ class Versions(Queries):
 
         Raises
         ------
+        NotFittedError
+            If the model has not learned anything yet.
         StaleDelta
             If the Delta starts from another state, belongs to another model, or the model has single events that are
             not flushed yet.
         ValueError
-            If the Delta does not fit the model.
+            If the Delta is malformed or does not fit the tables of the model.
+        TypeError
+            If `delta` is not a Delta.
+        CapacityError
+            If the memory budget is too small.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF(factors=4).fit(fastmf.Interactions([1, 2], [10, 20], values=[5, 3]), epochs=1)
+        >>> replica = model.copy()
+        >>> replica.apply(model.update(fastmf.Interactions([1], [20], values=[4]))).version
+        1
+        >>> bool((replica.user_factors == model.user_factors).all())
+        True
         """
         with self._lock:
             state = self._fitted()
@@ -93,7 +117,7 @@ class Versions(Queries):
         delta : Delta, optional
             The newest update that has not been undone.
         to : int, optional
-            A version that the present state came from. Give either `delta` or `to`.
+            The version to return to, one that the present state came from. Give either `delta` or `to`.
 
         Returns
         -------
@@ -102,10 +126,25 @@ class Versions(Queries):
 
         Raises
         ------
+        NotFittedError
+            If the model has not learned anything yet.
         StaleDelta
-            If `delta` is not the newest, or Deltas are needed that the model no longer keeps.
+            If `delta` is not the newest update, `to` is not a version that the present state came from, there is
+            nothing to undo, or Deltas are needed that the model no longer keeps.
         ValueError
-            Unless exactly one of `delta` and `to` is given.
+            Unless exactly one of `delta` and `to` is given, and `to` is an integer.
+        TypeError
+            If `delta` is not a Delta.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF(factors=4).fit(fastmf.Interactions([1, 2], [10, 20], values=[5, 3]), epochs=1)
+        >>> before = model.predict_one(1, 20)
+        >>> delta = model.update(fastmf.Interactions([1], [20], values=[4]))
+        >>> inverse = model.rollback(delta)
+        >>> model.predict_one(1, 20) == before, model.version
+        (True, 2)
         """
         if (delta is None) == (to is None):
             raise ValueError("rollback takes a Delta or to=version")
@@ -133,7 +172,7 @@ class Versions(Queries):
         name : str
             Name of the follower; one that is attached under the same name is replaced.
         follower : fastmf.protocols.Follower
-            Its ``prepare``, ``abort`` and ``follow`` are called as the protocol says.
+            Its ``prepare``, ``abort`` and ``follow`` are called as the protocol describes.
 
         Returns
         -------
@@ -142,8 +181,10 @@ class Versions(Queries):
 
         Raises
         ------
+        NotFittedError
+            If the model has not learned anything yet.
         ValueError
-            If the model itself needs the follower of this name.
+            If the name is that of a follower which the model itself needs.
         TypeError
             If `name` is not a str.
         """
@@ -159,7 +200,7 @@ class Versions(Queries):
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _open_journal(self, value: Any) -> Journal:
-        """A journal for single events; of a new state, with the mean of this value, where the model is unfitted."""
+        """Open a journal for single events; an unfitted model gets a new state, initialised with this value."""
         with self._lock:
             if self._state is None and value is not None:
                 values = columns.numbers("value", [value])
@@ -177,7 +218,7 @@ class Versions(Queries):
             return state.journal  # type: ignore[no-any-return]
 
     def _begin(self, values: np.ndarray) -> State:
-        """An empty state for a model whose first values these are."""
+        """Make an empty state for a model that starts with these values."""
         prior = float(self._objective.loss.prior(values))
         return self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
 

@@ -1,1 +1,1 @@
-"""Parameters: named groups of rows, their ids and where they start."""
+"""Parameters: named groups of rows, their ids and their initial values."""

@@ -1,7 +1,7 @@
-"""Groups: named parameters, of which a model may have any number.
+"""Groups: named parameters of a model.
 
-A state, its Deltas, copies and files know a group by its name and by what :class:`Group` says, nothing else. There are
-two kinds: :class:`RowGroup` has a row per id, :class:`DenseGroup` a few arrays.
+A state, its Deltas, copies and files use a group only through its name and the protocol :class:`Group`. There are two
+kinds: :class:`RowGroup` has one row per id, :class:`DenseGroup` has a few arrays.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from fastmf.parameters.table import Table
 __all__ = ["DenseGroup", "Group", "RowGroup", "named"]
 
 _NO_IDS = np.empty(0, np.int64)
-_TAKEN = {"users", "items", "history", "gram"}  # what files have arrays of besides
+_TAKEN = {"users", "items", "history", "gram"}  # names of other arrays in files
 
 
 def named(groups: dict[str, Group]) -> dict[str, Group]:
-    """The groups of a learner, whose names files and `trainable` can tell apart.
+    """Check the names of a learner's groups, which must be unambiguous in files and in `trainable`; return the groups.
 
     Raises
     ------
     ValueError
-        Where a name is no identifier, or one that every model uses.
+        If a name is not an identifier, or is one that every model uses.
     """
     for name in groups:
         if not name.isidentifier() or name in _TAKEN:
@@ -37,53 +37,54 @@ def named(groups: dict[str, Group]) -> dict[str, Group]:
 class Group(Protocol):
     """Named parameters of a state.
 
-    What a commit calls after ``require`` and ``prepare`` (``grow``, ``shrink``, ``write``) may not fail, and may be
-    called again with the same arguments: whoever was interrupted starts over.
+    The methods that a commit calls after ``require`` and ``prepare`` (``grow``, ``shrink``, ``write``) must not fail,
+    and must be idempotent: after an interrupt they are called again with the same arguments.
     """
 
     @property
     def count(self) -> int:
-        """Rows, or 0 where there are none."""
+        """Number of rows; 0 for a group without rows."""
 
     def lacks(self, fresh: np.ndarray) -> bool:
-        """Whether all of some ids are distinct and new."""
+        """Whether the ids are distinct and all unknown."""
 
     def require(self, move: Any, count: int) -> None:
         """Raise ValueError unless a move fits this group once it has `count` rows."""
 
     def prepare(self, fresh: np.ndarray) -> None:
-        """Do all that can fail of letting ids in; CapacityError where there is no room."""
+        """Do everything about adding ids that can fail; CapacityError if there is no room."""
 
     def grow(self, first: int, fresh: np.ndarray) -> None:
-        """Let ids in as rows `first`, `first` + 1, ..., each as it starts."""
+        """Add ids as rows `first`, `first` + 1, ..., with their initial values."""
 
     def shrink(self, count: int) -> None:
-        """Let go of the rows from `count` on."""
+        """Remove the rows from `count` on."""
 
     def write(self, move: Any) -> None:
-        """Write what a move leads to."""
+        """Write the new values of a move."""
 
     def ids_from(self, first: int) -> np.ndarray:
-        """The ids of the rows from `first` on."""
+        """Return the ids of the rows from `first` on."""
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything as named arrays for a file."""
+        """Return everything as named arrays, for a file."""
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
-        """Become what :meth:`arrays` gave; ValueError or KeyError where they are not consistent."""
+        """Restore the group from what :meth:`arrays` returned; ValueError or KeyError if that is inconsistent."""
 
     def copy(self) -> Group:
-        """An independent group, equal to this one."""
+        """Return an independent copy."""
 
 
 class RowGroup:
-    """A row per id: users, items.
+    """Group with one row per id: users, items.
 
     Parameters
     ----------
     table : Table
+        The rows.
     ids : IdMap, optional
-        An empty one by default.
+        The ids of the rows; an empty map by default.
     """
 
     def __init__(self, table: Table, ids: IdMap | None = None) -> None:
@@ -92,22 +93,22 @@ class RowGroup:
 
     @property
     def count(self) -> int:
-        """How many ids are known."""
+        """Number of known ids."""
         return len(self.ids)
 
     def stage(self, ids: np.ndarray, column: str, rows: np.ndarray | None = None) -> Staged:
-        """See :meth:`IdMap.stage`; CapacityError where there is no room for new ones."""
+        """Stage ids as :meth:`IdMap.stage` does; CapacityError if there is no room for the new ones."""
         staged = self.ids.stage(ids, column, rows)
         self.table.require_room(self.count + len(staged.fresh))
         return staged
 
     def start(self, fresh: np.ndarray) -> None:
-        """Let the first ids in, into an empty group."""
+        """Add the first ids to an empty group."""
         self.ids.extend(fresh, checked=True)
         self.table.fill(len(fresh))
 
     def lacks(self, fresh: np.ndarray) -> bool:
-        """Whether all of some ids are distinct and new."""
+        """Whether the ids are distinct and all unknown."""
         return not len(fresh) or len(self.ids.stage(fresh).fresh) == len(fresh)
 
     def require(self, move: Move, count: int) -> None:
@@ -117,17 +118,17 @@ class RowGroup:
         self.table.require_rows(move.rows, move.after, count)
 
     def prepare(self, fresh: np.ndarray) -> None:
-        """Do all that can fail of letting ids in."""
+        """Do everything about adding ids that can fail."""
         self.table.require_room(self.count + len(fresh))
         self.ids.prepare(fresh)
 
     def grow(self, first: int, fresh: np.ndarray) -> None:
-        """Let ids in."""
+        """Add ids with their initial rows."""
         self.ids.insert(first, fresh)
         self.table.grow(first, first + len(fresh))
 
     def shrink(self, count: int) -> None:
-        """Let go of the newest rows."""
+        """Remove the newest rows."""
         self.ids.truncate(count)
         self.table.count = count
 
@@ -140,15 +141,15 @@ class RowGroup:
             self.table.scatter(move.rows[kept], move.after.take(kept))
 
     def ids_from(self, first: int) -> np.ndarray:
-        """The newest ids."""
+        """Return the ids of the rows from `first` on."""
         return self.ids.take(np.arange(first, self.count))
 
     def gather(self, rows: np.ndarray) -> Image:
-        """Copies of some rows, or of what they would start as."""
+        """Copy some rows; rows beyond the table have their initial values."""
         return self.table.gather(rows)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Rows and ids."""
+        """Return the rows and the ids as arrays, for a file."""
         return self.table.arrays() | self.ids.arrays()
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
@@ -157,17 +158,17 @@ class RowGroup:
         self.table.load(arrays, len(self.ids))
 
     def copy(self) -> RowGroup:
-        """An independent group, equal to this one."""
+        """Return an independent copy."""
         return RowGroup(self.table.copy(), self.ids.copy())
 
 
 class DenseGroup:
-    """A few named arrays that belong to no id: a map, layers of a head, hyper-parameters.
+    """Group of a few named arrays without ids: a linear map, layers of a network, hyper-parameters.
 
     Parameters
     ----------
     values : dict of str to ndarray
-        Names, shapes and dtypes never change.
+        The arrays. Their names, shapes and dtypes never change.
     """
 
     count = 0
@@ -176,15 +177,15 @@ class DenseGroup:
         self.values = {name: np.array(value) for name, value in values.items()}
 
     def move(self, after: dict[str, np.ndarray]) -> DenseMove:
-        """What sets some of the arrays."""
+        """Make the move that sets some of the arrays."""
         return DenseMove({name: self.values[name].copy() for name in after}, after)
 
     def lacks(self, fresh: np.ndarray) -> bool:
-        """Whether there are none: no id can be added."""
+        """Whether there are no ids to add: the group has none."""
         return not len(fresh)
 
     def require(self, move: DenseMove, count: int) -> None:
-        """Raise ValueError unless a move names arrays of this group, in their form and finite."""
+        """Raise ValueError unless a move sets arrays of this group to finite values of the right shape and dtype."""
         if not isinstance(move, DenseMove):
             raise ValueError(f"{type(move).__name__} moves rows, of which there are none")
         for name, value in move.after.items():
@@ -199,22 +200,22 @@ class DenseGroup:
             raise ValueError(f"{self!r} has no ids")
 
     def grow(self, first: int, fresh: np.ndarray) -> None:
-        """Nothing grows."""
+        """Do nothing: the group has no rows."""
 
     def shrink(self, count: int) -> None:
-        """Nothing shrinks."""
+        """Do nothing: the group has no rows."""
 
     def write(self, move: DenseMove) -> None:
-        """Set the arrays of a move."""
+        """Write the new values of a move."""
         for name, value in move.after.items():
             self.values[name][...] = value
 
     def ids_from(self, first: int) -> np.ndarray:
-        """None."""
+        """Return an empty array: the group has no ids."""
         return _NO_IDS
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays themselves."""
+        """Return the arrays themselves."""
         return self.values
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
@@ -224,7 +225,7 @@ class DenseGroup:
         self.write(move)
 
     def copy(self) -> DenseGroup:
-        """An independent group, equal to this one."""
+        """Return an independent copy."""
         return DenseGroup(self.values)
 
     def __repr__(self) -> str:

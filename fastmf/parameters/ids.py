@@ -1,4 +1,4 @@
-"""IdMap: from the ids of the outside world to row numbers, and back."""
+"""IdMap: a map from user or item ids to row numbers, and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RELEASED_AT_ONCE = 1 << 15  # pairs: half a megabyte
 
 
 def one_id(one: object) -> int | str | None:
-    """What may be an id as the id that it is; None for anything else."""
+    """Return a value as a valid id, int or str; None if it is not one."""
     try:
         return columns.ids("ids", [one]).tolist()[0]  # type: ignore[no-any-return]
     except DataError:
@@ -29,9 +29,10 @@ def one_id(one: object) -> int | str | None:
 
 
 class _Tables(NamedTuple):
-    """A hash table, the one that it is taking over from (or an empty array), and how far: see kernels/rows/hashing.py.
+    """A hash table, the older table that it replaces step by step (or an empty array), and the progress of that.
 
-    Replaced as a whole, so that whoever reads it, or is interrupted, has tables that belong together.
+    The tuple is replaced as a whole, so that concurrent readers always see tables that belong together. See
+    kernels/rows/hashing.py.
     """
 
     slots: np.ndarray
@@ -40,28 +41,29 @@ class _Tables(NamedTuple):
 
     @classmethod
     def of(cls, size: int, older: np.ndarray = NO_BOUNDS, count: int = 0) -> _Tables:
-        """An empty table of `size` pairs, which takes over from one with so many ids."""
+        """Make an empty table of `size` pairs, which replaces an older one with `count` ids."""
         return cls(reserve(2 * size, np.int64), older, np.array([count, 0, count]))
 
 
 class Staged(NamedTuple):
-    """A batch of ids as rows, before anything is added: row ``len(ids) + n`` stands for the new id ``fresh[n]``."""
+    """Rows of a batch of ids before new ones are added: row ``len(ids) + n`` stands for the new id ``fresh[n]``."""
 
     rows: np.ndarray
     fresh: np.ndarray
 
 
 class IdMap:
-    """The ids of one side, in row order: int64 or str, decided by the first ids added.
+    """Map from ids to consecutive row numbers. All ids are int64, or all are str; the first ids added decide.
 
-    It only grows (and shrinks from its end when a Delta is rolled back). Adding n ids costs O(n), whatever its size.
+    The map only grows, except that a rollback removes ids from its end. Adding n ids takes O(n) time, whatever the size
+    of the map.
 
     Parameters
     ----------
     budget : int, optional
-        The bytes that keys, and text, may grow to; half the machine's memory by default.
+        Maximum size in bytes of the keys, and of the text; by default half of the machine's memory.
     rows : int, optional
-        The ids that the map may grow to, where that is less than the budget allows.
+        Maximum number of ids, if that is less than the budget allows.
 
     Examples
     --------
@@ -79,9 +81,9 @@ class IdMap:
         self._blob, self._offsets = NO_TEXT, NO_BOUNDS
         self._kind: str | None = None
         self._count = 0
-        self._released = 0  # pairs of the older table whose memory has been given back
+        self._released = 0  # pairs of the older table whose memory has been released
         self._tables = _Tables.of(SMALLEST_TABLE)
-        self.moved = np.zeros(1, np.int64)  # how often kernels that know the tables by address have had to look again
+        self.moved = np.zeros(1, np.int64)  # counts replacements of the tables, for kernels that hold their addresses
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -90,17 +92,17 @@ class IdMap:
 
     @property
     def kind(self) -> str | None:
-        """``"int"``, ``"str"``, or None while there is no id."""
+        """Type of the ids: ``"int"``, ``"str"``, or None if there are no ids yet."""
         return self._kind
 
     @property
     def keys(self) -> np.ndarray:
-        """For kernels: what the hash table holds of each row, which is the id itself where ids are int."""
+        """For kernels: the hash table's key of each row; for int ids, the id itself."""
         return self._keys
 
     @property
     def tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """For kernels: the hash table and the one that it is taking over from, or an empty array."""
+        """For kernels: the hash table, and the older one that it replaces, or an empty array."""
         return self._tables[:2]
 
     @property
@@ -110,7 +112,7 @@ class IdMap:
 
     @property
     def padding(self) -> int | str | None:
-        """What stands for no id in lists of them: -1 or ``""``; where that is an id, the least free integer or None."""
+        """Filler of short lists: -1 or ``""``; if that is an id, the smallest int64 that is not, or None."""
         if self._kind == "str":
             return "" if self.find(_EMPTY)[0] < 0 else None
         if self.find(_MINUS_ONE)[0] < 0:
@@ -118,22 +120,22 @@ class IdMap:
         return next(one for one in range(-(1 << 63), 0) if self.row_of(one) < 0)
 
     def ids(self, rows: Any) -> np.ndarray:
-        """The ids of some rows, in their order.
+        """Return the ids of rows.
 
         Parameters
         ----------
-        rows : array_like of int, [n]
+        rows : array_like of int, shape (n,)
+            Row numbers, from 0 to ``len(self) - 1``.
 
         Returns
         -------
-        ndarray, [n]
-            int64, or object of `str`.
+        ndarray, shape (n,)
+            int64, or object holding `str`.
 
         Raises
         ------
         DataError
-            For a row that is no integer, or that is not there, such as the -1 that :meth:`rows` has for an id that is
-            not known.
+            If a row is not an integer, or is out of range, such as the -1 of :meth:`rows` for an unknown id.
 
         Examples
         --------
@@ -145,21 +147,22 @@ class IdMap:
         return self.take(columns.rows("rows", rows, self._count))
 
     def rows(self, ids: Any) -> np.ndarray:
-        """The row of each id.
+        """Return the row number of each id.
 
         Parameters
         ----------
-        ids : array_like of ids, [n]
+        ids : array_like of ids, shape (n,)
+            Known or unknown ids.
 
         Returns
         -------
-        int32[n]
-            -1 for an id that is not known.
+        ndarray of int32, shape (n,)
+            Row numbers; -1 for an unknown id.
 
         Raises
         ------
         DataError
-            For what is no id, and for ids of another kind than the known ones.
+            If a value is not an id, or the ids are of another kind than those of the map.
 
         Examples
         --------
@@ -173,7 +176,7 @@ class IdMap:
         return self.find(checked)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """:meth:`ids` of rows that need no check."""
+        """Return the ids of rows as :meth:`ids` does, without checks."""
         if self._kind != "str":
             return np.asarray(self._keys[: self._count][rows])
         start, end = self._offsets[rows], self._offsets[np.asarray(rows) + 1]
@@ -183,11 +186,11 @@ class IdMap:
         return found
 
     def find(self, ids: np.ndarray) -> np.ndarray:
-        """:meth:`rows` of ids that have passed :func:`fastmf.interactions.columns.ids`, and are of the known kind."""
+        """Return the rows of ids as :meth:`rows` does, without checks."""
         return self._look_up(encode(ids))[0]
 
     def row_of(self, one: object) -> int:
-        """The row of one id; -1 where it is not known, be it an id at all or not."""
+        """Return the row of one id; -1 if it is unknown, or not a valid id."""
         key = one_id(one)
         if key is None or self._kind != ("str" if isinstance(key, str) else "int"):
             return -1
@@ -206,7 +209,7 @@ class IdMap:
         return f"IdMap({self._count} {self._kind or 'no'} ids)"
 
     def require_kind(self, ids: np.ndarray, column: str = "ids") -> None:
-        """Raise DataError where ids of one kind are put to a map of the other."""
+        """Raise DataError, naming `column`, if ids are of another kind than those of the map."""
         kind = "str" if ids.dtype == object else "int"
         if self._kind not in (None, kind) and ids.size:
             raise DataError(f"{column}, row 0: {ids[:1].tolist()[0]!r} is {kind}, but the known ids are {self._kind}")
@@ -214,9 +217,9 @@ class IdMap:
     # --- growing --------------------------------------------------------------------------------------------------
 
     def stage(self, ids: np.ndarray, column: str = "ids", rows: np.ndarray | None = None) -> Staged:
-        """Rows of a batch of ids; new ones count on from ``len(self)`` in order of appearance. Changes nothing.
+        """Return the rows of a batch of ids, without adding any; new ids are numbered from ``len(self)`` on.
 
-        The rows are written to the int32 array given, if any.
+        The rows are written to the int32 array `rows`, if it is given.
         """
         self.require_kind(ids, column)
         batch = encode(ids)
@@ -225,17 +228,17 @@ class IdMap:
         return Staged(rows, fresh)
 
     def prepare(self, fresh: np.ndarray) -> None:
-        """Do all that can fail of adding these ids; the map still means what it did.
+        """Do everything about adding these ids that can fail; the content of the map does not change.
 
         Raises
         ------
         CapacityError
-            Where the memory budget does not allow them.
+            If the memory budget is too small.
         """
         if self._count + len(fresh) > self._capacity:
             raise CapacityError(f"{self._count + len(fresh)} ids exceed the memory budget of {self._budget} bytes")
         if len(fresh) and fresh.dtype == object:
-            if not self._offsets.size:  # once and for all: others may be reading
+            if not self._offsets.size:  # allocated once and never moved: other threads may be reading
                 blob, offsets = reserve(self._budget, np.uint8), reserve(self._capacity + 1, np.int64)
                 self._blob, self._offsets = blob, offsets
             text = int(self._offsets[self._count]) + sum(len(one.encode()) for one in fresh)
@@ -244,20 +247,21 @@ class IdMap:
         self._make_room(len(fresh))
 
     def extend(self, fresh: np.ndarray, checked: bool = False) -> None:
-        """Append ids that are distinct and not yet known.
+        """Append new ids.
 
         Parameters
         ----------
-        fresh : int64 array, or object array of str
+        fresh : ndarray of int64, or of object (str)
+            Distinct ids that are not in the map.
         checked : bool
-            That they are new is known already, as of what :meth:`stage` returned.
+            Skip the check that they are new, as for the ids that :meth:`stage` returned.
 
         Raises
         ------
         DataError
-            For an id that is known, or is there twice.
+            If an id is in the map already, occurs twice, or is of another kind.
         CapacityError
-            Where the memory budget does not allow them. The map is as it was before, then too.
+            If the memory budget is too small. On any error the map is unchanged.
         """
         if not len(fresh):
             return
@@ -267,9 +271,9 @@ class IdMap:
         self.insert(self._count, fresh)
 
     def insert(self, first: int, fresh: np.ndarray) -> None:
-        """Add ids that are prepared as rows from `first` on, the next.
+        """Add prepared ids as rows from `first` on, the next free row.
 
-        Whoever was interrupted calls it again with the same `first`.
+        It is idempotent: after an interrupt it is called again with the same `first`.
         """
         if not len(fresh):
             return
@@ -284,9 +288,9 @@ class IdMap:
         self._release_carried()
 
     def truncate(self, count: int) -> None:
-        """Forget the rows from `count` on."""
+        """Remove the ids of the rows from `count` on."""
         count = require_integer("count", count, 0, max(self._count, 0))
-        # Whoever was interrupted in `insert` may have more in the tables than are counted.
+        # After an interrupt in `insert` the tables may hold more ids than are counted.
         hashing.remove(*self._tables, self._keys[count : int(self._tables.progress[0])], count)
         self._count = count
         if not count:
@@ -294,24 +298,25 @@ class IdMap:
             self._replace(_Tables.of(SMALLEST_TABLE))
 
     def copy(self) -> IdMap:
-        """Make an independent map with the same ids.
+        """Return an independent copy.
 
         Returns
         -------
         IdMap
+            A map with the same ids and the same limits.
         """
         other = IdMap(self._budget, self._capacity)
         other.extend(self.values, checked=True)
         return other
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        """Pickles and deep copies carry the ids, not the room that is reserved for more."""
+        """Pickle the ids, without the memory that is reserved for more of them."""
         return IdMap.from_arrays, ({name: array.copy() for name, array in self.arrays().items()}, *self._asked)
 
     # --- files ----------------------------------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The ids as arrays for a file: int64 ``ids``, or UTF-8 ``text`` and its ``bounds``."""
+        """Return the ids as arrays for a file: int64 ``ids``, or UTF-8 ``text`` and its ``bounds``."""
         if self._kind != "str":
             return {"ids": self._keys[: self._count]}
         bounds = self._offsets[: self._count + 1]
@@ -319,7 +324,7 @@ class IdMap:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], budget: int | None = None, rows: int | None = None) -> IdMap:
-        """The map that :meth:`arrays` came from; ValueError where they are not consistent."""
+        """Make a map from what :meth:`arrays` returned; ValueError if the arrays are inconsistent."""
         ids = decode(arrays)
         made = cls(budget, rows)
         if len(made.stage(ids).fresh) != len(ids):
@@ -351,9 +356,9 @@ class IdMap:
         self._offsets[first + 1 : first + 1 + len(batch.keys)] = end + batch.bounds[1:]
 
     def _release_carried(self) -> None:
-        """Free the old table piece by piece: freeing it at once takes as long as the table is large.
+        """Free the old table piece by piece, since the time to free it at once grows with its size.
 
-        A piece ends at a pair that was always free, since no search for a key behind it starts before it.
+        A piece ends at a pair that was never used, so that no search for a key beyond it starts before it.
         """
         older, cursor = self._tables.older, int(self._tables.progress[1])
         if not older.size:
@@ -368,15 +373,15 @@ class IdMap:
                 self._released = border
 
     def _make_room(self, new: int) -> None:
-        """Let a larger table take over before the present one is more than half full."""
+        """Start to replace the table by a larger one before it is more than half full."""
         present, older, progress = self._tables
         if 4 * (int(progress[2]) + new) <= present.size:
             return
-        if older.size or 2 * new > self._count:  # a bulk load: the batch pays for the whole table at once
+        if older.size or 2 * new > self._count:  # a bulk load: the whole table is rebuilt at once
             tables = _Tables.of(_table_size(self._count + new))
             use_huge_pages(tables.slots, tables.slots.size)
             hashing.insert(*tables, self._keys[: self._count], 0)
-        else:  # what was taken back fills a table too: it is twice as large only where that is needed
+        else:  # removed ids occupy the table too: double its size only if the present ids require it
             size = present.size if 8 * self._count > present.size else present.size // 2
             tables = _Tables.of(size, present, self._count)
         self._released = 0
@@ -388,5 +393,5 @@ class IdMap:
 
 
 def _table_size(count: int) -> int:
-    """The power of two that keeps a table of `count` ids between a quarter and half full."""
+    """Return the power of two that keeps a table of `count` ids between a quarter and half full."""
     return max(SMALLEST_TABLE, 1 << (2 * count - 1).bit_length())

@@ -1,4 +1,4 @@
-"""Keys: ids as kernels see them, 64-bit numbers and UTF-8 text."""
+"""Keys: the form of ids in kernels, 64-bit numbers and UTF-8 text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALLEST_TABLE = 1 << 10  # pairs of a hash table
 
 
 class Keys(NamedTuple):
-    """A batch of ids as the kernels see them: 64-bit keys, and the UTF-8 bytes of text ids end to end."""
+    """A batch of ids for kernels: 64-bit keys, and for text ids their concatenated UTF-8 bytes and bounds."""
 
     keys: np.ndarray
     text: np.ndarray
@@ -25,7 +25,7 @@ class Keys(NamedTuple):
 
 
 def encode(ids: np.ndarray) -> Keys:
-    """Ids that have been checked as kernels see them."""
+    """Encode checked ids for kernels."""
     if ids.dtype != object:
         return Keys(ids, NO_TEXT, NO_BOUNDS)
     pieces = [text.encode() for text in ids]
@@ -38,9 +38,9 @@ def encode(ids: np.ndarray) -> Keys:
 
 
 def number(batch: Keys, rows: np.ndarray, known: int) -> np.ndarray:
-    """Give unknown ids (rows -1) numbers from `known` on, in order of appearance; returns where each is first seen.
+    """Number unknown ids (rows -1) from `known` on, in order of appearance; return the first position of each.
 
-    The table for it grows with the ids that are distinct: one for as many as there are events would miss every cache.
+    The hash table grows with the number of distinct ids: one for as many ids as events would miss every cache.
     """
     size, first = SMALLEST_TABLE, np.empty(0, np.int64)
     new = position = 0
@@ -54,13 +54,13 @@ def number(batch: Keys, rows: np.ndarray, known: int) -> np.ndarray:
 
 
 def numbered_alone(ids: np.ndarray) -> tuple[np.ndarray, int]:
-    """Row numbers of ids that no map knows, in order of appearance, and how many are distinct."""
+    """Number ids without a map, in order of appearance; return the numbers, and how many ids are distinct."""
     rows = np.full(len(ids), -1, np.int32)
     return rows, number(encode(ids), rows, 0).size
 
 
 def decode(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """The ids in the arrays of a file: int64 ``ids``, or UTF-8 ``text`` and its ``bounds``; ValueError otherwise."""
+    """Read ids from the arrays of a file: int64 ``ids``, or UTF-8 ``text`` and ``bounds``; ValueError otherwise."""
     if "ids" in arrays:
         ids = arrays["ids"]
         if ids.dtype != np.int64 or ids.ndim != 1:

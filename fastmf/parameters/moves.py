@@ -1,4 +1,4 @@
-"""Images and moves: parameters on their way between a group and a working set."""
+"""Images and moves: copies of rows, and changes of parameters with the values before and after."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ __all__ = ["DenseMove", "Image", "Move", "require_move"]
 
 
 class Image(tuple[np.ndarray, ...]):
-    """Rows as a tuple of float32 parts, each with one line per row: factors, records, and whatever else a row has.
+    """Rows as a tuple of float32 arrays with one line per row: factors, records, and further parts of a row, if any.
 
-    Factors are padded, and aligned as kernels demand: make them with :func:`fastmf.memory.aligned` or :meth:`copy`.
+    Factors are padded and aligned for kernels: make them with :func:`fastmf.memory.aligned` or :meth:`copy`.
     """
 
     __slots__ = ()
 
     @property
     def factors(self) -> np.ndarray:
-        """The first part, float32[rows, width]."""
+        """The first part, float32, shape (rows, width)."""
         return self[0]
 
     @property
     def records(self) -> np.ndarray:
-        """The second part, float32[rows, fields]: bias and optimizer memory."""
+        """The second part, float32, shape (rows, fields): bias and optimizer state."""
         return self[1]
 
     def copy(self) -> Image:
-        """The same rows in memory of their own."""
+        """Copy the rows to aligned memory."""
         factors = aligned(*self[0].shape)
         factors[:] = self[0]
         return Image((factors, *(part.copy() for part in self[1:])))
 
     def placed(self) -> Image:
-        """These rows, or a copy of them where they are not aligned: they came through a pickle."""
+        """Return the rows, copied if they are not aligned, as after unpickling."""
         return self if self[0].__array_interface__["data"][0] % ALIGNMENT == 0 else self.copy()
 
     def take(self, positions: np.ndarray) -> Image:
-        """Some of the rows, in memory of their own."""
+        """Copy some of the rows."""
         return Image(part[positions] for part in self).copy()
 
     def head(self, count: int) -> Image:
-        """The first `count` rows, as views."""
+        """Return the first `count` rows as views."""
         return Image(part[:count] for part in self)
 
     def within(self, largest: float) -> bool:
@@ -58,12 +58,12 @@ class Image(tuple[np.ndarray, ...]):
 
     @classmethod
     def concatenate(cls, images: Sequence[Image]) -> Image:
-        """Rows that follow each other."""
+        """Concatenate images."""
         return cls(np.concatenate(parts) for parts in zip(*images, strict=True)).copy()
 
 
 class Move(NamedTuple):
-    """The rows of one group that moved (int32, ascending order not implied), before and after."""
+    """Rows of one group that changed (int32, in any order), with their values before and after."""
 
     rows: np.ndarray
     before: Image
@@ -80,7 +80,7 @@ class Move(NamedTuple):
 
     @staticmethod
     def merge(moves: Sequence[Move]) -> Move:
-        """Moves that follow each other as one: each row as it was before its first, and after its last."""
+        """Merge consecutive moves: each row with its values before its first and after its last change."""
         rows = np.concatenate([move.rows for move in moves])
         unique, first = np.unique(rows, return_index=True)
         last = rows.size - 1 - np.unique(rows[::-1], return_index=True)[1]
@@ -89,14 +89,14 @@ class Move(NamedTuple):
 
 
 class DenseMove(NamedTuple):
-    """The arrays of a dense group that changed, by name, before and after."""
+    """Arrays of a dense group that changed, by name, with their values before and after."""
 
     before: dict[str, np.ndarray]
     after: dict[str, np.ndarray]
 
     @property
     def rows(self) -> np.ndarray:
-        """None: no row moved."""
+        """An empty array: the group has no rows."""
         return np.empty(0, np.int32)
 
     @property
@@ -110,7 +110,7 @@ class DenseMove(NamedTuple):
 
     @staticmethod
     def merge(moves: Sequence[DenseMove]) -> DenseMove:
-        """Moves that follow each other as one."""
+        """Merge consecutive moves."""
         before: dict[str, np.ndarray] = {}
         after: dict[str, np.ndarray] = {}
         for move in moves:
@@ -120,7 +120,7 @@ class DenseMove(NamedTuple):
 
 
 def require_move(name: str, move: object) -> None:
-    """Raise ValueError unless this is a move of distinct rows, or of arrays, to finite numbers from finite ones."""
+    """Raise ValueError unless this is a move of distinct rows, or of arrays, with finite values before and after."""
     if isinstance(move, Move):
         rows = move.rows
         if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype == np.int32):

@@ -1,4 +1,4 @@
-"""Start: where a new row comes from."""
+"""Start: the initial values of new rows."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import numpy as np
 
 __all__ = ["SPREAD", "HashedStart"]
 
-SPREAD = 0.2  # of a start vector, relative to a row of unit length
+SPREAD = 0.2  # scale of an initial vector, relative to unit length
 
 
 class HashedStart(NamedTuple):
-    """Factors drawn by a hash of (seed, stream, row), uniformly around a centre; everything else is zero.
+    """Initial factors that a hash of (seed, stream, row) draws uniformly around a centre; everything else is zero.
 
-    A row has the same start whenever and wherever it is added; any two rows differ, so both can learn.
+    The initial values of a row do not depend on when and where it is added. Any two rows differ, so that they can be
+    trained apart.
 
     Parameters
     ----------
     seed : int
+        Seed of the model.
     stream : int
-        Tells groups apart.
+        Number of the group, so that groups differ.
     centre, spread : float
         Factors are within ``spread / 2`` of the centre.
     """
@@ -33,7 +35,7 @@ class HashedStart(NamedTuple):
 
     @classmethod
     def of(cls, seed: int, stream: int, factors: int, score: float = 0.0) -> HashedStart:
-        """The start of rows of so many factors, a pair of which scores about `score`."""
+        """Make the start of rows with so many factors, such that pairs of new rows score about `score`."""
         centre = math.sqrt(abs(score) / factors)
         if stream:  # one side carries the sign
             centre = math.copysign(centre, score)
@@ -41,5 +43,5 @@ class HashedStart(NamedTuple):
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """As kernels/rows/tables.py takes it."""
+        """The arguments for kernels/rows/tables.py."""
         return np.uint64(self.seed), self.stream, np.float32(self.centre), np.float32(self.spread)

@@ -1,4 +1,4 @@
-"""Table: rows of parameters. Rows never move in memory."""
+"""Table: rows of parameters, which never move in memory."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from fastmf.parameters.start import HashedStart
 
 __all__ = ["Layout", "Table"]
 
-_PIECE = 1 << 16  # rows that are started at once
+_PIECE = 1 << 16  # rows initialised at once
 
 
 class Layout(NamedTuple):
-    """The parts of a row, each of which a table keeps as an array: factors, a small record, and whatever else.
+    """Layout of a row, whose parts a table stores as separate arrays: factors, a small record, and further parts.
 
     Attributes
     ----------
     shape : Shape
-        Of the factors, padded to a multiple of 16, and of the record ``[bias, memory...]``.
+        Shape of the factors, padded to a multiple of 16, and of the record ``[bias, memory...]``.
     storage : {"float32", "float16"}
-        How factors are kept.
+        Dtype of the stored factors.
     further : tuple of int
-        Floats of each further part.
+        Number of floats of each further part.
     """
 
     shape: Shape
@@ -37,18 +37,18 @@ class Layout(NamedTuple):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Floats of each part, padding included."""
+        """Number of floats of each part, including padding."""
         return (self.shape.width, record_width(self.shape.memory), *self.further)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row."""
+        """Size of a row in bytes."""
         factors, *others = self.widths
         return factors * (2 if self.storage == "float16" else 4) + 4 * sum(others)
 
     @property
     def largest(self) -> float:
-        """The largest factor that can be kept."""
+        """The largest factor that can be stored."""
         return float(np.finfo(np.float16).max) if self.storage == "float16" else np.inf
 
 
@@ -58,23 +58,24 @@ class Table:
     Parameters
     ----------
     layout : Layout
+        Layout of the rows.
     start : HashedStart
-        Where rows come from that the table does not have yet.
+        Initial values of new rows.
     budget : int
-        Bytes that the table may grow to.
+        Maximum size in bytes.
     capacity : int, optional
-        Rows that it may grow to, where that is less than the budget allows.
+        Maximum number of rows, if that is less than the budget allows.
 
     Attributes
     ----------
     parts : tuple of ndarray
-        What rows are made of, each [capacity, width].
+        The parts of the rows, each of shape (capacity, width).
     shape : Shape
-        Of factors and record.
+        Shape of factors and record.
     factors, records : ndarray
-        The first two parts: float32, or the bits of float16; float32.
+        The first two parts: factors as float32 or as the bits of float16, records as float32.
     count : int
-        Rows that there are.
+        Number of rows.
     """
 
     def __init__(self, layout: Layout, start: HashedStart, budget: int, capacity: int | None = None) -> None:
@@ -93,7 +94,7 @@ class Table:
             raise CapacityError(f"{count} rows of {self.shape.size} factors exceed the memory budget of the model")
 
     def require_rows(self, rows: np.ndarray, values: Image, count: int) -> None:
-        """Raise ValueError unless `values` are rows of this table's form, numbered below `count`."""
+        """Raise ValueError unless `values` are rows of this layout, and `rows` are below `count`."""
         shapes = [(rows.size, part.shape[1]) for part in self.parts]
         if [part.shape for part in values] != shapes or any(part.dtype != np.float32 for part in values):
             raise ValueError(f"rows of shape {values[0].shape} do not fit a table of {self.shape.size} factors")
@@ -103,7 +104,7 @@ class Table:
             raise ValueError(f"rows {rows.min()} to {rows.max()} are not all among the {count} rows of the table")
 
     def gather(self, rows: np.ndarray) -> Image:
-        """Copies of some rows; one that the table does not have is as it starts."""
+        """Copy some rows; rows from `count` on have their initial values."""
         found = aligned(rows.size, self.shape.width), np.empty((rows.size, self.records.shape[1]), np.float32)
         gather(self.shape.width, self.shape.size)(*self.parts[:2], rows, self.count, self.start.form, *found)
         if not self.layout.further:
@@ -113,20 +114,20 @@ class Table:
         return Image((*found, *more))
 
     def scatter(self, rows: np.ndarray, values: Image) -> None:
-        """Write rows; those from `count` on are new and must leave no gap."""
+        """Write rows; new ones, from `count` on, must leave no gap."""
         values = values.placed()
         scatter(self.shape.width, self.shape.size)(*self.parts[:2], rows, *values[:2])
         for part, value in zip(self.parts[2:], values[2:], strict=True):
             part[rows] = value
 
     def fill(self, count: int) -> None:
-        """Start `count` rows in an empty table."""
+        """Initialise `count` rows of an empty table."""
         self.require_room(count)
         use_huge_pages(self.factors, count)
         self.grow(0, count)
 
     def grow(self, first: int, count: int) -> None:
-        """Start the rows from `first` on, until there are `count`; there must be room."""
+        """Initialise the rows from `first` on, until there are `count`; there must be room."""
         self.count = first
         for begin in range(first, count, _PIECE):
             rows = np.arange(begin, min(begin + _PIECE, count), dtype=np.int32)
@@ -134,20 +135,20 @@ class Table:
         self.count = count
 
     def whole(self) -> Image:
-        """All rows as float32: the table itself, or a copy of a half-precision one."""
+        """Return all rows as float32: views, or a copy if they are stored in half precision."""
         if self.layout.storage == "float16":
             return self.gather(np.arange(self.count, dtype=np.int32))
         return Image(part[: self.count] for part in self.parts)
 
     def values(self) -> np.ndarray:
-        """The factors, [count, size], float32 or float16; a read-only view."""
+        """Return the factors, float32 or float16, shape (count, size), as a read-only view."""
         stored = self.factors[: self.count, : self.shape.size]
         view = stored.view(np.float16) if self.layout.storage == "float16" else stored.view()
         view.flags.writeable = False
         return view
 
     def biases(self) -> np.ndarray:
-        """The biases, float32[count]; a read-only view."""
+        """Return the biases, float32, shape (count,), as a read-only view."""
         view = self.records[: self.count, 0]
         view.flags.writeable = False
         return view
@@ -155,12 +156,12 @@ class Table:
     # --- files --------------------------------------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The rows as named arrays for a file: no padding of factors."""
+        """Return the rows as named arrays for a file, factors without padding."""
         further = {f"part{number}": part[: self.count] for number, part in enumerate(self.parts[2:], 2)}
         return {"factors": self.values(), "records": self.records[: self.count]} | further
 
     def load(self, arrays: dict[str, np.ndarray], count: int) -> None:
-        """Fill an empty table with the rows of a file; ValueError where they do not fit."""
+        """Fill an empty table with the rows of a file; ValueError if they do not fit."""
         kind, widths = np.float16 if self.layout.storage == "float16" else np.float32, list(self.layout.widths)
         widths[0] = self.shape.size
         self.require_room(count)
@@ -177,7 +178,7 @@ class Table:
         self.count = count
 
     def copy(self) -> Table:
-        """An independent table with the same rows."""
+        """Return an independent copy."""
         other = Table(self.layout, self.start, self.budget, self.capacity)
         for mine, theirs in zip(self.parts, other.parts, strict=True):
             theirs[: self.count] = mine[: self.count]
