@@ -1,8 +1,8 @@
-"""Warm-up: compile ahead what a process would otherwise compile when it is first asked.
+"""Warm-up: compile kernels ahead of time, which a process would otherwise compile at first use.
 
-Kernels are compiled for a number of factors (rounded up to 16 lanes), a class of loss and one of optimizer, and kept on
-disk. Warming up trains and asks throwaway models, large enough that every kernel is needed, those for several threads
-included.
+Kernels are compiled per number of factors (rounded up to 16 lanes), class of loss and class of solver, and cached on
+disk. The warm-up trains and queries throwaway models that are large enough to use every kernel, including those for
+several threads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["COMMON", "warm_up"]
 
 _USERS, _ITEMS, _FEW = 8_000, 4_200, 20
 
-# Losses with the default optimizer, plain gradient descent with the default loss, and what is solved.
+# Losses with the default optimizer, plain gradient descent with the default loss, and ALS.
 _LOSSES: tuple[Any, ...] = (losses.Squared, losses.Huber, losses.Logistic, losses.Poisson, losses.BPR, losses.WARP)
 COMMON: tuple[tuple[Any, Any], ...] = (
     *((loss(), optimizers.AdaGrad()) for loss in _LOSSES),
@@ -37,20 +37,26 @@ def warm_up(
     pairs: Sequence[tuple[Any, Any]] = COMMON,
     storage: Sequence[str] = ("float32",),
 ) -> Iterator[tuple[int, Any, Any, str]]:
-    """Compile the kernels of every combination; yields each when it is done.
+    """Compile the kernels of every combination of settings; a generator, which must be iterated over.
 
     Parameters
     ----------
     factors : sequence of int
+        Numbers of factors.
     pairs : sequence of (loss, solver)
-        Their classes matter, not their fields.
+        Losses and solvers; only their classes matter, not their fields.
     storage : sequence of {"float32", "float16"}
-        As in Options.
+        Dtypes of the factors, as in :class:`fastmf.Options`.
+
+    Yields
+    ------
+    (int, loss, solver, str)
+        Each combination, when its kernels are compiled.
 
     Raises
     ------
     DataError
-        A setting that :class:`fastmf.MF` refuses; nothing has been compiled then.
+        If :class:`fastmf.MF` refuses a setting; nothing is compiled then.
 
     Examples
     --------
@@ -85,7 +91,7 @@ def _use(model: MF) -> None:
         model.rollback(model.flush())
     model.predict(events.users[:_FEW], events.items[:_FEW])
     everyone = np.arange(_USERS)
-    for users in [[one]] * _FEW:  # few queries are answered in a way of their own once there have been some
+    for users in [[one]] * _FEW:  # after some small queries they are answered with the 8-bit copy of the items
         model.recommend(users)
     model.recommend([one], items=events.items[:_FEW])
     model.recommend(everyone)
@@ -97,7 +103,7 @@ def _use(model: MF) -> None:
 
 
 def _events(count: int, labels: bool) -> Interactions:
-    """Random events with values that the loss takes: labels 0 and 1, or all 1."""
+    """Make random events with values that the loss accepts: labels 0 and 1, or all 1."""
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, _USERS, count), rng.integers(0, _ITEMS, count)
     return Interactions(users, items, rng.integers(0, 2, count) if labels else None)

@@ -21,6 +21,7 @@ from fastmf.learners.updating import make_delta
 from fastmf.log.events import SIDES
 from fastmf.model.queries import require_events
 from fastmf.model.versions import Versions
+from fastmf.pairs import Pairs
 from fastmf.plan import PARALLEL_FROM
 from fastmf.recipes import HalfLife, Overrides, Update
 from fastmf.state import State
@@ -330,6 +331,39 @@ class Learning(Versions):
             self.flush()
             self._open_journal(value).learn(user, item, value)
         self._state = journal.state
+
+    def predict_one(self, user: int | str, item: int | str, clip: bool = True) -> float:
+        """Predict the value of one (user, item) pair.
+
+        Parameters
+        ----------
+        user, item : int or str
+            A user id and an item id; unknown ones are handled as in :meth:`predict`.
+        clip : bool
+            Clip the prediction to the range of values seen so far, as in :meth:`predict`.
+
+        Returns
+        -------
+        float
+            The prediction that :meth:`predict` makes for the pair.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        DataError
+            If an id is invalid, or of another kind than the model's.
+        ValueError
+            If `clip` is not a bool.
+        """
+        if clip is not True:
+            clip = require_flag("clip", clip)
+        state = self._state
+        pairs = None if state is None else state.pairs
+        if pairs is None:
+            state = self._fitted()
+            state.pairs = pairs = Pairs(state, self._objective)
+        return pairs.predict(user, item, clip)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

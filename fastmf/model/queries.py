@@ -18,7 +18,6 @@ from fastmf.lists import Lists
 from fastmf.model.ids import Ids
 from fastmf.model.options import Options
 from fastmf.model.settings import Setting
-from fastmf.pairs import Pairs
 from fastmf.parameters.keys import numbered_alone
 from fastmf.protocols import Objective
 from fastmf.ranking import FEWEST, Pool, Ranking, answer, best_for, best_items, in_pieces, most_similar
@@ -92,39 +91,6 @@ class Queries:
         kernel = scores.predict(state.users.table.shape, self._objective.classes[0])
         kernel(user_rows, item_rows, *tables, state.global_mean, limits, self._objective.loss, out)
         return out
-
-    def predict_one(self, user: int | str, item: int | str, clip: bool = True) -> float:
-        """Predict the value of one (user, item) pair.
-
-        Parameters
-        ----------
-        user, item : int or str
-            A user id and an item id; unknown ones are handled as in :meth:`predict`.
-        clip : bool
-            Clip the prediction to the range of values seen so far, as in :meth:`predict`.
-
-        Returns
-        -------
-        float
-            The prediction that :meth:`predict` makes for the pair.
-
-        Raises
-        ------
-        NotFittedError
-            If the model has not learned anything yet.
-        DataError
-            If an id is invalid, or of another kind than the model's.
-        ValueError
-            If `clip` is not a bool.
-        """
-        if clip is not True:
-            clip = require_flag("clip", clip)
-        state = self._state
-        pairs = None if state is None else state.pairs
-        if pairs is None:
-            state = self._fitted()
-            state.pairs = pairs = Pairs(state, self._objective)
-        return pairs.predict(user, item, clip)
 
     def recommend(
         self, users: Any, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
