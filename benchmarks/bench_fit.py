@@ -26,7 +26,7 @@ def ratings() -> Interactions:
 
 
 @pytest.mark.parametrize("threads", [1, None], ids=["one-core", "all-cores"])
-@pytest.mark.parametrize("factors", [16, 32, 64, 128])
+@pytest.mark.parametrize("factors", [8, 16, 20, 32, 50, 64, 100, 128, 200, 300])
 def test_fit(benchmark, ratings, factors, threads):
     model = MF(factors=factors, options=Options(threads=threads))
     benchmark.pedantic(model.fit, (ratings, EPOCHS), {"progress": False}, rounds=3, warmup_rounds=1)

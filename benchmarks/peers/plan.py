@@ -52,7 +52,7 @@ class Scope(NamedTuple):
     """Which logs, numbers of factors, threads and rounds are measured."""
 
     shapes: Sequence[str] = ("ml1m", LARGE)
-    factors: Sequence[int] = (16, 32, 64, 128)
+    factors: Sequence[int] = (16, 32, 64, 100, 128)
     threads: Sequence[int] = (1, 2)
     rounds: int = 3
     quick: bool = False

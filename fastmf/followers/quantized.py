@@ -120,11 +120,13 @@ class QuantizedScan:
 
     def _up_to_date(self, table: Table, history: History, gate: Gate) -> Codes | None:
         before, changes = int(gate.changes[0]), list(self._changes)
-        held = self._copy or _Copy(_reserve(table), len(history), 0)
-        known = min(held.known, *(change.known for change in changes), table.count)
-        events = changes[-1].events if changes else held.events
-        fresh = np.arange(known, table.count, dtype=np.int32)
         count, seen = table.count, len(history)
+        held = self._copy or _Copy(_reserve(table), seen, 0)
+        if not changes and held[1:] == (seen, count):
+            return None if before & 1 or int(gate.changes[0]) != before else held.codes
+        known = min(held.known, *(change.known for change in changes), count)
+        events = changes[-1].events if changes else held.events
+        fresh = np.arange(known, count, dtype=np.int32)
         rows = np.concatenate([*(change.rows for change in changes), history.items_since(events), fresh])
         rows = rows[rows < count] if rows.size < count else np.arange(count, dtype=np.int32)
         for first in range(0, rows.size, _PIECE):

@@ -28,7 +28,7 @@ from fastmf.state import State
 
 __all__ = ["MF", "load"]
 
-_LARGEST_ROW = 1024  # factors: a row is one vector, and compile time grows with it
+_LARGEST_ROW = 1024  # factors: compile time grows with them
 
 
 @hinted_methods("__init__")

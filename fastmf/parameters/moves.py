@@ -51,9 +51,8 @@ class Image(tuple[np.ndarray, ...]):
 
     def within(self, largest: float) -> bool:
         """Whether every number has a finite square, and no factor is beyond `largest`."""
-        parts = (part.ravel() for part in self)  # a sum of squares is finite only where every term is
-        with np.errstate(over="ignore"):
-            finite = all(math.isfinite(np.dot(part, part)) for part in parts)
+        parts = [part.ravel() for part in self]  # a sum of squares is finite only where every term is
+        finite = all(math.isfinite(np.vdot(part, part)) for part in parts)
         return finite and (largest == np.inf or bool((np.abs(self[0]) <= largest).all()))
 
     @classmethod

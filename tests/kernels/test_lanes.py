@@ -12,7 +12,7 @@ from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.core.lanes import Row, fma, load, single, store
 from fastmf.memory import aligned
 
-SIZES = [1, 8, 9, 16, 17, 48]
+SIZES = [1, 8, 9, 16, 17, 48, 100, 128, 200, 300]
 ODD = [3, 5, 6, 12]
 
 

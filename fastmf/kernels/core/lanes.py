@@ -1,7 +1,7 @@
-"""Lanes: a row of factors as one SIMD vector.
+"""Lanes: a row of factors as SIMD vectors.
 
-``Lanes(width, size)`` is a Numba type of `width` float32 numbers in one LLVM vector. The first `size` lanes are in use;
-the others are padding, which is and stays zero. Usage in kernels and value methods:
+``Lanes(width, size)`` is a Numba type of `width` float32 numbers. The first `size` lanes are in use; the others are
+padding, which is and stays zero. Usage in kernels and value methods:
 
     p = load(table, u, 0, width, size)        # row u of a table
     score = (p * q).total()                   # dot product
@@ -10,10 +10,14 @@ the others are padding, which is and stays zero. Usage in kernels and value meth
 
 Fast-math flags are not used: sums are evaluated as a fixed tree, so that serial and parallel code give bitwise equal
 results. :class:`Row` implements the same operations in plain Python.
+
+A row is kept in LLVM vectors whose lengths are powers of two: 112 lanes are 64 + 32 + 16. A vector of any other length
+is not a legal type, and the compiler takes it apart lane by lane, which is several times slower.
 """
 
 from __future__ import annotations
 
+import functools
 import operator
 from typing import Any
 
@@ -27,6 +31,7 @@ from fastmf.kernels.core.borrowed import address
 
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
+_LONGEST = 128  # lanes of a vector
 
 
 class Lanes(types.Type):
@@ -41,22 +46,88 @@ class Lanes(types.Type):
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, lanes: Lanes) -> None:
-        super().__init__(manager, lanes, ir.VectorType(_FLOAT, lanes.width))
+        vectors = [ir.VectorType(_FLOAT, count) for _, count in _parts(lanes.width)]
+        super().__init__(manager, lanes, vectors[0] if len(vectors) == 1 else ir.LiteralStructType(vectors))
+
+
+# --- vectors of a row ----------------------------------------------------------------------------------------------
+
+
+def _parts(width: int) -> list[tuple[int, int]]:
+    """The first lane and the length of each vector of a row."""
+    found, start = [], 0
+    while start < width:
+        found.append((start, min(_LONGEST, 1 << (width - start).bit_length() - 1)))
+        start = sum(found[-1])
+    return found
+
+
+def _vectors(builder: Any, row: Any) -> list[Any]:
+    if isinstance(row.type, ir.VectorType):
+        return [row]
+    return [builder.extract_value(row, part) for part in range(len(row.type.elements))]
+
+
+def _row_of(builder: Any, vectors: list[Any]) -> Any:
+    if len(vectors) == 1:
+        return vectors[0]
+    row = ir.Constant(ir.LiteralStructType([vector.type for vector in vectors]), ir.Undefined)
+    for part, vector in enumerate(vectors):
+        row = builder.insert_value(row, vector, part)
+    return row
+
+
+def broadcast(builder: Any, number: Any, width: int) -> Any:
+    """A row of equal lanes."""
+    vectors = []
+    for _, count in _parts(width):
+        undefined = ir.Constant(ir.VectorType(_FLOAT, count), ir.Undefined)
+        single = builder.insert_element(undefined, number, _INT(0))
+        mask = ir.Constant(ir.VectorType(_INT, count), [0] * count)
+        vectors.append(builder.shuffle_vector(single, single, mask))
+    return _row_of(builder, vectors)
+
+
+def lanes_of(builder: Any, row: Any, start: int, count: int) -> Any:
+    """Some lanes of a row as one vector; those past its end are zero."""
+    vectors, width = _vectors(builder, row), 0
+    for vector in vectors:
+        first = start - width
+        width += vector.type.count
+        if first >= 0 and start + count <= width:
+            mask = ir.Constant(ir.VectorType(_INT, count), list(range(first, first + count)))
+            return vector if count == vector.type.count else builder.shuffle_vector(vector, vector, mask)
+    found = ir.Constant(ir.VectorType(_FLOAT, count), [0.0] * count)
+    for vector, (first, length) in zip(vectors, _parts(width), strict=True):
+        for lane in range(max(start, first), min(start + count, first + length)):
+            number = builder.extract_element(vector, _INT(lane - first))
+            found = builder.insert_element(found, number, _INT(lane - start))
+    return found
 
 
 # --- arithmetic ----------------------------------------------------------------------------------------------------
 
 
-def broadcast(builder: Any, number: Any, width: int) -> Any:
-    vector = ir.VectorType(_FLOAT, width)
-    single = builder.insert_element(ir.Constant(vector, ir.Undefined), number, _INT(0))
-    return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(_INT, width), [0] * width))
+def _as_vectors(context: Any, builder: Any, kind: Any, value: Any, width: int) -> list[Any]:
+    if not isinstance(kind, Lanes):
+        value = broadcast(builder, context.cast(builder, value, kind, types.float32), width)
+    return _vectors(builder, value)
 
 
-def _as_vector(context: Any, builder: Any, kind: Any, value: Any, width: int) -> Any:
-    if isinstance(kind, Lanes):
-        return value
-    return broadcast(builder, context.cast(builder, value, kind, types.float32), width)
+def _by_vector(context: Any, builder: Any, signature: Any, arguments: Any, width: int, apply: Any) -> Any:
+    """The row of ``apply(vectors)`` for each part of the arguments, lanes or scalars."""
+    rows = [
+        _as_vectors(context, builder, kind, value, width) for kind, value in zip(signature.args, arguments, strict=True)
+    ]
+    return _row_of(builder, [apply(*vectors) for vectors in zip(*rows, strict=True)])
+
+
+def _llvm(builder: Any, name: str, *vectors: Any) -> Any:
+    """Call an LLVM intrinsic on vectors."""
+    kind = vectors[0].type
+    form = ir.FunctionType(kind, [kind] * len(vectors))
+    function = cgutils.get_or_insert_function(builder.module, form, f"llvm.{name}.v{kind.count}f32")
+    return builder.call(function, vectors)
 
 
 def _elementwise(instruction: str) -> Any:
@@ -65,11 +136,7 @@ def _elementwise(instruction: str) -> Any:
         lanes = left if isinstance(left, Lanes) else right
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            vectors = [
-                _as_vector(context, builder, kind, value, lanes.width)
-                for kind, value in zip(signature.args, arguments, strict=True)
-            ]
-            return getattr(builder, instruction)(*vectors)
+            return _by_vector(context, builder, signature, arguments, lanes.width, getattr(builder, instruction))
 
         return lanes(left, right), generate
 
@@ -102,14 +169,8 @@ def fma(typing: Any, lanes: Any, factor: Any, added: Any) -> Any:
     """Fused multiply-add ``lanes * factor + added``, element-wise; `factor` and `added` are lanes or scalars."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(_FLOAT, lanes.width)
-        name = f"llvm.fma.v{lanes.width}f32"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
-        vectors = [
-            _as_vector(context, builder, kind, value, lanes.width)
-            for kind, value in zip(signature.args, arguments, strict=True)
-        ]
-        return builder.call(function, vectors)
+        fused = functools.partial(_llvm, builder, "fma")
+        return _by_vector(context, builder, signature, arguments, lanes.width, fused)
 
     return lanes(lanes, factor, added), generate
 
@@ -117,11 +178,10 @@ def fma(typing: Any, lanes: Any, factor: Any, added: Any) -> Any:
 @intrinsic
 def _rsqrt(typing: Any, lanes: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(_FLOAT, lanes.width)
-        name = f"llvm.sqrt.v{lanes.width}f32"
-        sqrt = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), name)
-        one = ir.Constant(vector, [1.0] * lanes.width)
-        return builder.fdiv(one, builder.call(sqrt, [arguments[0]]))
+        def inverted(vector: Any) -> Any:
+            return builder.fdiv(ir.Constant(vector.type, [1.0] * vector.type.count), _llvm(builder, "sqrt", vector))
+
+        return _by_vector(context, builder, signature, arguments, lanes.width, inverted)
 
     return lanes(lanes), generate
 
@@ -144,25 +204,15 @@ def single(typing: Any, number: Any) -> Any:
 # --- sums ----------------------------------------------------------------------------------------------------------
 
 
-def part_of(builder: Any, vector: Any, start: int, count: int) -> Any:
-    mask = ir.Constant(ir.VectorType(_INT, count), list(range(start, start + count)))
-    return builder.shuffle_vector(vector, vector, mask)
-
-
-def _tree_sum(builder: Any, vector: Any, width: int) -> Any:
+def _tree_sum(builder: Any, row: Any, width: int) -> Any:
     """The sum of all lanes: chunks of 16 are added left to right, the remaining 16 (or fewer) by recursive halving."""
-    whole = -(-width // 16) * 16 if width > 16 else 1 << (width - 1).bit_length()
-    if whole > width:
-        zero = ir.Constant(vector.type, [0.0] * width)
-        mask = [min(lane, width) for lane in range(whole)]
-        vector, width = builder.shuffle_vector(vector, zero, ir.Constant(ir.VectorType(_INT, whole), mask)), whole
-    chunk = min(width, 16)
-    total = part_of(builder, vector, 0, chunk) if width > chunk else vector
+    chunk = min(16, 1 << (width - 1).bit_length())
+    total = lanes_of(builder, row, 0, chunk)
     for start in range(chunk, width, chunk):
-        total = builder.fadd(total, part_of(builder, vector, start, chunk))
+        total = builder.fadd(total, lanes_of(builder, row, start, chunk))
     while chunk > 1:
         chunk //= 2
-        total = builder.fadd(part_of(builder, total, 0, chunk), part_of(builder, total, chunk, chunk))
+        total = builder.fadd(lanes_of(builder, total, 0, chunk), lanes_of(builder, total, chunk, chunk))
     return builder.extract_element(total, _INT(0))
 
 
@@ -192,7 +242,8 @@ def _mean(typing: Any, lanes: Any, memory: Any) -> Any:
 @intrinsic
 def _spread(typing: Any, memory: Any, lanes: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return broadcast(builder, builder.extract_element(arguments[0], _INT(0)), lanes.width)
+        first = builder.extract_element(_vectors(builder, arguments[0])[0], _INT(0))
+        return broadcast(builder, first, lanes.width)
 
     return lanes(memory, lanes), generate
 
@@ -210,10 +261,6 @@ def _spread_method(self, row):
 # --- memory --------------------------------------------------------------------------------------------------------
 
 
-def _row_pointer(context: Any, builder: Any, kind: Any, table: Any, row: Any, start: int) -> Any:
-    return address(context, builder, kind, table, row, ir.IntType(64)(start))
-
-
 def _half(table_type: Any) -> bool:
     """Whether the table stores float16 numbers (as bit patterns, uint16) rather than float32."""
     if table_type.dtype not in (types.float32, types.uint16):
@@ -221,9 +268,19 @@ def _half(table_type: Any) -> bool:
     return bool(table_type.dtype == types.uint16)
 
 
-def _alignment(width: int, start: int, itemsize: int) -> int:
-    """The alignment of a load in bytes: tables are 64-byte aligned, and so are rows to their largest power of two."""
-    return min(64, (width * itemsize) & -(width * itemsize)) if start == 0 else itemsize
+def _pointers(context: Any, builder: Any, table: Any, arguments: Any, start: int, width: int) -> list[Any]:
+    """A pointer to each vector of a row in memory, and its alignment in bytes.
+
+    Tables are 64-byte aligned, and so are rows to their largest power of two.
+    """
+    element, itemsize = (ir.HalfType(), 2) if _half(table) else (_FLOAT, 4)
+    found = []
+    for first, count in _parts(width):
+        pointer = address(context, builder, table, *arguments, ir.IntType(64)(start + first))
+        aligned = (width | first | 64) * itemsize if start == 0 else itemsize
+        vector = ir.VectorType(element, count)
+        found.append((builder.bitcast(pointer, vector.as_pointer()), min(64, aligned & -aligned)))
+    return found
 
 
 @intrinsic(prefer_literal=True)
@@ -231,15 +288,14 @@ def load(typing: Any, table: Any, row: Any, start: Any, width: Any, size: Any) -
     """Lanes from ``table[row, start:start + width]``; `start`, `width` and `size` are compile-time constants."""
     if not all(isinstance(number, types.IntegerLiteral) for number in (start, width, size)):
         return None
-    half = _half(table)
-    first, lanes = start.literal_value, Lanes(width.literal_value, size.literal_value)
+    first, lanes, half = start.literal_value, Lanes(width.literal_value, size.literal_value), _half(table)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        element = ir.HalfType() if half else _FLOAT
-        pointer = _row_pointer(context, builder, table, arguments[0], arguments[1], first)
-        pointer = builder.bitcast(pointer, ir.VectorType(element, lanes.width).as_pointer())
-        vector = builder.load(pointer, align=_alignment(lanes.width, first, 2 if half else 4))
-        return builder.fpext(vector, ir.VectorType(_FLOAT, lanes.width)) if half else vector
+        pointers = _pointers(context, builder, table, arguments[:2], first, lanes.width)
+        vectors = [builder.load(pointer, align=alignment) for pointer, alignment in pointers]
+        if half:
+            vectors = [builder.fpext(vector, ir.VectorType(_FLOAT, vector.type.count)) for vector in vectors]
+        return _row_of(builder, vectors)
 
     return lanes(table, types.int64, start, width, size), generate
 
@@ -249,15 +305,13 @@ def store(typing: Any, table: Any, row: Any, start: Any, lanes: Any) -> Any:
     """Write `lanes` to ``table[row, start:start + width]``, rounded if the table is float16; `start` is a constant."""
     if not isinstance(start, types.IntegerLiteral):
         return None
-    half = _half(table)
-    first = start.literal_value
+    first, half = start.literal_value, _half(table)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector_type = ir.VectorType(ir.HalfType() if half else _FLOAT, lanes.width)
-        vector = builder.fptrunc(arguments[3], vector_type) if half else arguments[3]
-        pointer = _row_pointer(context, builder, table, arguments[0], arguments[1], first)
-        pointer = builder.bitcast(pointer, vector_type.as_pointer())
-        builder.store(vector, pointer, align=_alignment(lanes.width, first, 2 if half else 4))
+        pointers = _pointers(context, builder, table, arguments[:2], first, lanes.width)
+        for vector, (pointer, alignment) in zip(_vectors(builder, arguments[3]), pointers, strict=True):
+            stored = builder.fptrunc(vector, pointer.type.pointee) if half else vector
+            builder.store(stored, pointer, align=alignment)
         return context.get_dummy_value()
 
     return types.void(table, types.int64, start, lanes), generate

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastmf.kernels.core.lanes import Lanes, broadcast, part_of
+from fastmf.kernels.core.lanes import Lanes, broadcast, lanes_of
 
 TILE = 16
 
@@ -51,7 +51,7 @@ def strip(typing: Any, query: Any, address: Any) -> Any:
         point, start = arguments[0], builder.inttoptr(arguments[1], _FLOAT.as_pointer())
         sums: list[Any] = [None] * TILE
         for chunk in range(0, width, TILE):
-            part = point if width == TILE else part_of(builder, point, chunk, TILE)
+            part = lanes_of(builder, point, chunk, TILE)
             for row in range(TILE):
                 pointer = builder.gep(start, [LONG(row * width + chunk)])
                 product = builder.fmul(part, builder.load(builder.bitcast(pointer, VECTOR.as_pointer()), align=64))
