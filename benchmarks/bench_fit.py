@@ -11,7 +11,6 @@ from benchmarks.measuring import note
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
 from fastmf.datasets import synthetic
 from fastmf.devices import runner
-from fastmf.kernels.rows.grouping import order_by
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.plan import Plan
@@ -44,7 +43,7 @@ def test_order(benchmark, ratings, strata, threads):
     working = WorkingSet.over(model._state)
     rows = model.users.rows(ratings.users), model.items.rows(ratings.items)
     events = Events(*rows, ratings.values, np.ones(len(ratings), np.float32))
-    plan = Plan.whole(events, order_by(events.users, len(model.users)), len(model.items), working.shape, seed=0)
+    plan = Plan.whole(events, len(model.users), len(model.items), working.shape, seed=0)
     if strata == "none":
         plan = plan._replace(strata=plan.strata[[0, -1]])
     objective = Objective(

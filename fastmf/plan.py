@@ -11,6 +11,7 @@ from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.grouping import arrange, count_blocks, order_by
 from fastmf.log.events import Events
+from fastmf.log.sorting import room_for, sort_by_user
 
 __all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight", "pieces"]
 
@@ -69,28 +70,18 @@ class Plan(NamedTuple):
         return Plan(whole, bounds, np.arange(bounds.size, dtype=np.int64))
 
     @classmethod
-    def whole(
-        cls,
-        events: Events,
-        by_user: tuple[np.ndarray, np.ndarray],
-        items: int,
-        shape: Shape,
-        seed: int,
-        threads: int = 1,
-    ) -> Plan:
-        """The plan of a fit: blocks that depend on the events alone, so any number of threads gives the same bits.
-
-        Parameters as in :meth:`blocked`.
-        """
-        bands = bands_for(events.users.size, items, shape)
-        in_flight = most_in_flight(shape, by_user[1].size - 1, items)
-        return cls.blocked(events, by_user, deal(items, bands, seed), bands, in_flight, threads)
+    def whole(cls, events: Events, users: int, items: int, shape: Shape, seed: int, threads: int = 1) -> Plan:
+        """The plan of a fit: blocks that depend on the events alone, so any number of threads gives the same bits."""
+        bands, in_flight = bands_for(events.users.size, items, shape), most_in_flight(shape, users, items)
+        room = room_for(events.users.size)  # first for sorting, then for the plan: new memory costs as much as a pass
+        by_user, starts = sort_by_user(events, users, threads, room)
+        return cls.blocked(by_user, starts, deal(items, bands, seed), bands, in_flight, threads, room)
 
     @classmethod
     def blocked(
         cls,
         events: Events,
-        by_user: tuple[np.ndarray, np.ndarray],
+        starts: np.ndarray,
         item_band: np.ndarray,
         bands: int,
         in_flight: int,
@@ -99,32 +90,29 @@ class Plan(NamedTuple):
     ) -> Plan:
         """Block (a, b) holds the events of user band a and item band b, by user, its parts side by side.
 
-        `by_user` are the order that sorts the events by user, and the start of each user in it. User bands are ranges
-        of rows with equally many events, so that a block walks through memory; items are to be dealt to bands at
-        random, since new items go with new users. Stratum s is the blocks (a, a + s mod bands): no two of them share a
-        row. The events of a plan that is done with are `room` for those of the next.
+        The events are sorted by user, and those of user u begin at ``starts[u]``. User bands are ranges of rows with
+        equally many events, so that a block walks through memory; items are to be dealt to bands at random, since new
+        items go with new users. Stratum s is the blocks (a, a + s mod bands): no two of them share a row. The events
+        of a plan that is done with are `room` for those of the next.
 
         References
         ----------
         Gemulla, Nijkamp, Haas, Sismanis (2011), Large-scale Matrix Factorization with Distributed SGD.
         """
-        order, starts = by_user
-        events = events.weighed()
-        user_band = np.minimum(starts[:-1] * bands // max(order.size, 1), bands - 1).astype(np.int32)
-        edges = np.searchsorted(user_band, np.linspace(0, bands, min(threads, bands) + 1).round())  # a part per thread
-        positions = np.linspace(0, order.size, edges.size).astype(np.int64)
-        counts = np.zeros((edges.size - 1, bands * bands), np.int64)
+        size, columns = events.items.size, events.weighed()[1:4]
+        user_band = np.minimum(starts[:-1] * bands // max(size, 1), bands - 1).astype(np.int32)
+        edges = np.searchsorted(user_band, np.linspace(0, bands, min(threads, bands) + 1).round())
+        parts = list(itertools.pairwise(edges))  # a part per thread
+        counts = np.zeros((len(parts), bands * bands), np.int64)
 
         def count(part: int) -> None:
-            span = slice(positions[part], positions[part + 1])
-            count_blocks(events.users[span], events.items[span], user_band, item_band, bands, counts[part])
+            count_blocks(starts, parts[part], events.items, user_band, item_band, bands, counts[part])
 
-        parallel_map(count, range(len(counts)), threads)
+        parallel_map(count, range(len(parts)), threads)
         bounds = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
-        columns = (np.empty(order.size, column.dtype) for column in events[:4])  # type: ignore[union-attr]
-        arranged = Events(*columns) if room is None else room
-        form = events[:4], user_band, item_band, bands, in_flight, bounds, arranged[:4]
-        parallel_map(lambda users: arrange(order, starts, users, *form), list(itertools.pairwise(edges)), threads)
+        arranged = room_for(size) if room is None else room
+        form = columns, user_band, item_band, bands, in_flight, bounds, arranged[:4]
+        parallel_map(lambda users: arrange(starts, users, *form), parts, threads)
         return cls(arranged, bounds, np.arange(0, bands * bands + 1, bands, dtype=np.int64), in_flight)
 
     def pieces(self, width: int) -> list[tuple[int, int]]:

@@ -25,10 +25,10 @@ from fastmf import losses, optimizers, regularizers
 from fastmf.devices import runner
 from fastmf.gate import Gate
 from fastmf.kernels.core.shape import Shape, shape_of
-from fastmf.kernels.rows.grouping import order_by
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.log.history import History
+from fastmf.log.sorting import sort_by_user
 from fastmf.memory import default_budget
 from fastmf.parameters.groups import RowGroup
 from fastmf.parameters.start import HashedStart
@@ -126,12 +126,12 @@ class Pass(NamedTuple):
 def make_plans(train: data.Ratings, counts: tuple[int, int], shape: Shape) -> tuple[Plan, dict[int, Plan]]:
     """The plan of a fit on these ratings, and plans with every other number of events in flight, by that number."""
     events = Events(*train, np.ones(train.users.size, np.float32))
-    by_user = order_by(events.users, counts[0])
-    own = Plan.whole(events, by_user, counts[1], shape, seed=0)
+    by_user, starts = sort_by_user(events, counts[0])
+    own = Plan.whole(events, *counts, shape, seed=0)
     others = [flight for flight in FLIGHTS if flight != own.in_flight]
     bands = len(own.strata) - 1
     return own, {own.in_flight: own} | {
-        n: Plan.blocked(events, by_user, deal(counts[1], bands, 0), bands, n) for n in others
+        n: Plan.blocked(by_user, starts, deal(counts[1], bands, 0), bands, n) for n in others
     }
 
 

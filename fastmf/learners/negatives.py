@@ -162,7 +162,6 @@ class Negatives:
         Items are assigned to `bands` bands at random in every pass, and the negatives of an event are drawn from the
         band of its item. Events must be sorted by user: user u has those from starts[u] to starts[u + 1].
         """
-        by_user = np.arange(events.users.size, dtype=np.int32), starts
         weights = np.asarray(events.weights)
         events = events._replace(values=weights)  # a plan needs values, which ranking events do not have
         arranged = np.empty_like(weights)
@@ -170,7 +169,7 @@ class Negatives:
 
         def run(epoch: int) -> float:
             item_band = deal(self._items, bands, [self._seed, epoch, bands])
-            plan = Plan.blocked(events, by_user, item_band, bands, 1, threads, room)
+            plan = Plan.blocked(events, starts, item_band, bands, 1, threads, room)
             return self._run_blocks(plan, item_band, objective, epoch, threads)
 
         return run

@@ -11,9 +11,8 @@ import numpy as np
 
 from fastmf.devices import runner
 from fastmf.kernels.core.bridge import entry_point
-from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import online, pointwise
-from fastmf.learners.decay import fade_of, sorted_by
+from fastmf.learners.decay import fade_of
 from fastmf.learners.descent import Descent
 from fastmf.learners.gathering import gather
 from fastmf.learners.job import FitJob, Single, Training, UpdateJob
@@ -46,8 +45,8 @@ class Steps(Descent):
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Passes over all events, block by block."""
         state, working, objective, threads = job.state, job.working, job.objective, job.threads
-        by_user = sorted_by("users", state, job.kept)
-        plan = Plan.whole(job.kept, by_user, state.items.count, working.shape, state.seed, threads)
+        counts = state.users.count, state.items.count
+        plan = Plan.whole(job.kept, *counts, working.shape, state.seed, threads)
 
         def learn(epoch: int) -> float:
             if (job.batch_size or 1) != 1:
@@ -91,7 +90,7 @@ def _learn(working: WorkingSet, new: Events, past: Events | None, job: UpdateJob
     users, items = (rows.size for rows in working.rows.values())
     by_event = recipe.order == "user" and recipe.batch_size == 1
     if by_event and new.users.size >= PARALLEL_FROM:  # as large as a fit: train in blocks, as a fit does
-        plan = Plan.whole(new, order_by(new.users, users), items, working.shape, 0, job.threads)
+        plan = Plan.whole(new, users, items, working.shape, 0, job.threads)
     else:
         several = by_event and new.users.size >= _SEVERAL_FROM
         plan = Plan.single(new, users, recipe.order, most_in_flight(working.shape, users, items) if several else 1)

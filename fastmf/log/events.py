@@ -53,7 +53,7 @@ class Events(NamedTuple):
         """Return the events with weights; if they have none, with a read-only view of a single 1."""
         if self.weights is not None:
             return self
-        return self._replace(weights=np.ndarray(self.users.size, np.float32, _ONE, strides=(0,)))
+        return self._replace(weights=np.ndarray(self.items.size, np.float32, _ONE, strides=(0,)))
 
     def contiguous(self) -> Events:
         """Return the events with contiguous columns."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from fastmf.errors import CapacityError
 from fastmf.gate import Gate
-from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.rows import log
-from fastmf.kernels.rows.grouping import Numbering, order_by
+from fastmf.kernels.rows.grouping import Numbering
 from fastmf.log.events import SIDES, Events
+from fastmf.log.side import Side
 from fastmf.memory import reserve, row_capacity, use_huge_pages
 
 __all__ = ["Batch", "History", "Wanted", "newest_of"]
@@ -46,41 +46,6 @@ class _High(NamedTuple):
     times: np.ndarray
 
 
-class _Side:
-    """Index of the events of each row of one side; see kernels/rows/log.py."""
-
-    def __init__(self, rows: int, events: int, gate: Gate) -> None:
-        self.start = reserve(rows, np.int64)
-        self.based = reserve(rows, np.int32)
-        self.tailed = reserve(rows, np.int32)
-        self.head = reserve(rows, np.int32)  # row_capacity leaves events that int32 can number
-        self.previous = reserve(events, np.int32)
-        self.base = reserve(2 * events, np.int32)
-        self.used = np.zeros(1, np.int64)  # an array, so that kernels can count on
-        self.gate = gate
-
-    def build(self, rows: np.ndarray, count: int) -> None:
-        """Index all events at once."""
-        use_huge_pages(self.base, rows.size)
-        order, starts = order_by(rows, count, self.base[: rows.size])
-        self.used[0] = order.size
-        self.start[:count] = starts[:-1]
-        self.based[:count] = np.diff(starts)
-
-    def collect(self, rows: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the positions of the newest events of some rows, oldest first, and the bounds of each row in them."""
-        bounds = np.empty(rows.size + 1, np.int64)
-        events = np.empty(log.count(rows, limit, self.based, self.tailed, bounds), np.int64)
-        log.collect(rows, bounds, self.links, events)
-        return events, bounds
-
-    @property
-    def links(self) -> tuple[Any, ...]:
-        """For kernels: start, based, head, tailed, previous, base, its used positions, and the count of the gate."""
-        changes = self.gate.changes
-        return self.start, self.based, self.head, self.tailed, self.previous, self.base, self.used, changes
-
-
 class History:
     """Log of events in order of arrival, indexed by user row and by item row.
 
@@ -107,7 +72,7 @@ class History:
             reserve(capacity, np.float32),
             reserve(capacity, np.int64),
         )
-        self._sides = {side: _Side(rows, capacity, gate) for side in SIDES}
+        self._sides = {side: Side(rows, capacity, gate) for side in SIDES}
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
         self.untimed: int | None = None  # number of events before the first with a time
         self._highs: list[_High] = []  # at the end of each piece, and of all events, as far as they were needed
@@ -153,7 +118,7 @@ class History:
 
     def side_arrays(self, side: str) -> dict[str, np.ndarray]:
         """For kernels that append, or read one row: the column of a side and its index; see kernels/rows/log.py."""
-        index = self._sides[side]
+        index = self._sides[side].built()
         links = {"head": index.head, "tailed": index.tailed, "previous": index.previous}
         return links | {"log": getattr(self._log, side), "start": index.start, "based": index.based, "base": index.base}
 
@@ -163,12 +128,12 @@ class History:
 
     def popularity(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the item rows of all events as a view, and the number of events per item row as two terms."""
-        index = self._sides["items"]
+        index = self._sides["items"].built()
         return self._log.items[: len(self)], index.based, index.tailed
 
     def past(self, side: str) -> tuple[np.ndarray, ...]:
         """For kernels that read the events of a row: the index of a side and the column of the other side."""
-        index = self._sides[side]
+        index = self._sides[side].built()
         other = self._log.items if side == "users" else self._log.users
         return index.start, index.based, index.base, index.head, index.previous, other
 
@@ -183,9 +148,7 @@ class History:
         use_huge_pages(rows, count)
         return rows[:count]
 
-    def build(
-        self, events: Events, users: int, items: int, untimed: int = 0, unweighted: int = 0, threads: int = 1
-    ) -> None:
+    def build(self, events: Events, users: int, items: int, untimed: int = 0, unweighted: int = 0) -> None:
         """Fill an empty history with events of `users` user rows and `items` item rows.
 
         If the events have times or weights, the first `untimed` have no time, and the first `unweighted` no weight.
@@ -199,12 +162,12 @@ class History:
             self.untimed = untimed
         if events.weights is not None:
             self.unweighted = unweighted
-        counts = {"users": users, "items": items}
-        parallel_map(lambda side: self._sides[side].build(getattr(events, side), counts[side]), list(counts), threads)
+        for side, count in (("users", users), ("items", items)):
+            self._sides[side].put_off(getattr(self._log, side)[: len(self)], count)
 
     def sorted_by(self, side: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the order that sorts a log just built by the rows of a side, and the start of each row in it."""
-        index = self._sides[side]
+        index = self._sides[side].built()
         return index.base[: len(self)], np.append(index.start[:count], len(self))
 
     def append(self, events: Events) -> None:
@@ -228,6 +191,7 @@ class History:
         if self.untimed is not None:
             gone.times[:] = 0  # type: ignore[index]
         for side, index in self._sides.items():
+            index.built()
             sides.append((getattr(gone, side), index.based, index.head, index.tailed, index.previous))
         log.retract(tuple(sides), count, self._size)
         while self._highs and self._highs[-1].events > count:
@@ -239,7 +203,7 @@ class History:
 
     def counts(self, side: str, rows: np.ndarray | slice) -> np.ndarray:
         """Count the events of some rows of a side."""
-        index = self._sides[side]
+        index = self._sides[side].built()
         return np.asarray(index.based[rows] + index.tailed[rows])
 
     def of(self, side: str, rows: np.ndarray, limit: int | None = None) -> tuple[Events, np.ndarray]:
@@ -261,7 +225,7 @@ class History:
         bounds : ndarray of int64, shape (len(rows) + 1,)
             Row n has ``events[bounds[n]:bounds[n + 1]]``.
         """
-        positions, bounds = self._sides[side].collect(rows, _NO_LIMIT if limit is None else limit)
+        positions, bounds = self._sides[side].built().collect(rows, _NO_LIMIT if limit is None else limit)
         return self._fetch(positions, side, bounds), bounds
 
     def _fetch(self, positions: np.ndarray, side: str, bounds: np.ndarray) -> Events:
@@ -279,7 +243,7 @@ class History:
 
     def compact(self, side: str, rows: np.ndarray, limit: int) -> None:
         """Make the events of rows contiguous, which :meth:`recall` would do otherwise."""
-        log.compact_all(rows, limit, self._sides[side].links)
+        log.compact_all(rows, limit, self._sides[side].built().links)
 
     def recall(
         self,
@@ -318,7 +282,11 @@ class History:
         Events
             The other side as numbers; the column of the side itself is empty.
         """
-        other, size, index = "items" if side == "users" else "users", int(bounds[-1] - bounds[0]), self._sides[side]
+        other, size, index = (
+            "items" if side == "users" else "users",
+            int(bounds[-1] - bounds[0]),
+            self._sides[side].built(),
+        )
         unweighted = len(self) if self.unweighted is None else self.unweighted
         timed, value = wanted
         values = self._log.values if value is None else np.array([value], np.float32)
@@ -365,7 +333,7 @@ class History:
 
     def items_of(self, users: np.ndarray, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the item rows of the newest events of some user rows, user by user, and the bounds of each user."""
-        positions, bounds = self._sides["users"].collect(users, _NO_LIMIT if limit is None else limit)
+        positions, bounds = self._sides["users"].built().collect(users, _NO_LIMIT if limit is None else limit)
         return self._log.items[positions], bounds
 
     def times_of(self, times: np.ndarray | None, count: int) -> np.ndarray | None:

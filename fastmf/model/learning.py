@@ -109,7 +109,7 @@ class Learning(Versions):
             state = self._begin(events.values)
             state.history.require_room(len(events))
             rows = parallel_map(lambda side: _start_rows(state, side, getattr(events, side)), SIDES, threads)
-            state.history.build(numbered(events, *rows), state.users.count, state.items.count, threads=threads)
+            state.history.build(numbered(events, *rows), state.users.count, state.items.count)
             del rows
             state.see(events.values)
             state.range[2] = float(events.dated)

@@ -14,6 +14,7 @@ __all__ = ["NO_BOUNDS", "NO_TEXT", "SMALLEST_TABLE", "Keys", "decode", "encode",
 NO_TEXT = np.empty(0, np.uint8)
 NO_BOUNDS = np.empty(0, np.int64)
 SMALLEST_TABLE = 1 << 10  # pairs of a hash table
+_MANY = 1 << 12  # ids of a batch from which a table of marks pays off
 
 
 class Keys(NamedTuple):
@@ -42,6 +43,11 @@ def number(batch: Keys, rows: np.ndarray, known: int) -> np.ndarray:
 
     The hash table grows with the number of distinct ids: one for as many ids as events would miss every cache.
     """
+    if rows.size >= _MANY and not batch.bounds.size:
+        low, high = int(batch.keys.min()), int(batch.keys.max())
+        if high - low < rows.size:  # a table of marks needs no hash, and misses fewer caches
+            marks, first = np.zeros(high - low + 1, np.int32), np.empty(high - low + 1, np.int64)
+            return first[: hashing.number_close(batch.keys, low, rows, known, marks, first)]
     size, first = SMALLEST_TABLE, np.empty(0, np.int64)
     new = position = 0
     while position < rows.size:

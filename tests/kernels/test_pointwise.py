@@ -13,9 +13,9 @@ from twins import COUNTS, Twins
 
 from fastmf import losses, optimizers, regularizers
 from fastmf.devices import runner
-from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import pointwise
 from fastmf.log.events import Events
+from fastmf.log.sorting import sort_by_user
 from fastmf.plan import Plan, deal
 
 ROUNDED = {"Logistic", "Poisson"}  # they go through exp and tanh, which no standard rounds the same everywhere
@@ -90,8 +90,8 @@ def test_origin_is_the_row_before_the_update() -> None:
 
 
 def blocked(events: Events, bands: int, in_flight: int = 4) -> Plan:
-    by_user = order_by(events.users, COUNTS["users"])
-    return Plan.blocked(events, by_user, deal(COUNTS["items"], bands, seed=1), bands, in_flight)
+    by_user, starts = sort_by_user(events, COUNTS["users"])
+    return Plan.blocked(by_user, starts, deal(COUNTS["items"], bands, seed=1), bands, in_flight)
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -312,3 +313,26 @@ def test_a_value_that_all_share_is_not_read() -> None:
     for found in recalled(log, "users", new, 1_000, value=2.5):
         past = found.users.size - np.count_nonzero(new.users == (found.users[0] if found.users.size else -1))
         assert (found.values[:past] == 2.5).all()
+
+
+def test_an_index_made_late_is_that_made_at_once() -> None:
+    """The events of a fit are indexed when first asked for, perhaps after others came or went, perhaps by threads."""
+    first, later = random_events(400, 1), random_events(60, 2)
+    for gone in (0, 30, 200):
+        early, late = (History(5, 40 * 1_000, Gate()) for _ in range(2))
+        for one in (early, late):
+            one.build(first, *COUNTS.values())
+        for side in COUNTS:
+            early.of(side, np.arange(COUNTS[side], dtype=np.int32))
+        for one in (early, late):
+            one.append(later)
+            one.truncate(len(one) - gone)  # 200: some of the first too
+        for side, count in COUNTS.items():
+            rows = np.arange(count, dtype=np.int32)
+            with ThreadPoolExecutor(4) as pool:
+                found = list(pool.map(late.of, [side] * 4, [rows] * 4))
+            for events, bounds in found:
+                expected, expected_bounds = early.of(side, rows)
+                np.testing.assert_array_equal(bounds, expected_bounds)
+                for column, wanted in zip(events[:4], expected[:4], strict=True):
+                    np.testing.assert_array_equal(column, wanted)

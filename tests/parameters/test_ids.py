@@ -142,3 +142,19 @@ def test_known_ids_can_be_asked_about() -> None:
         assert list(model.users) == model.users.values.tolist() == users
         assert model.lists(k=1, users=model.users).users.tolist() == users
         assert model.recommend(users[:1], items=model.items, exclude=model.items).lengths.tolist() == [0]
+
+
+@pytest.mark.parametrize("apart", [1, 1_000_003])
+@pytest.mark.parametrize("low", [-3_000, 0, -(1 << 63), (1 << 63) - 5_000])
+def test_many_new_ids_are_numbered_by_appearance(low: int, apart: int) -> None:
+    """Ids close together are numbered without a hash table, with the same result; known ones keep their rows."""
+    rng = np.random.default_rng(0)
+    steps = rng.integers(0, 5_000, 12_000)
+    ids = (low + apart * steps.astype(object)).clip(-(1 << 63), (1 << 63) - 1).astype(np.int64)
+    known = IdMap()
+    known.extend(np.array([5, *dict.fromkeys(ids[:100].tolist())]))
+    staged = known.stage(ids)
+    rows = {one: row for row, one in enumerate(known)}
+    expected = [rows.setdefault(one, len(rows)) for one in ids.tolist()]
+    assert staged.rows.tolist() == expected
+    assert staged.fresh.tolist() == list(rows)[len(known) :]

@@ -7,10 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from fastmf.kernels.core.borrowed import borrow, prefetch
+from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.core.bridge import jit, stamp
-
-_AHEAD = 16  # events between a prefetch and its use
 
 
 def _localize(stamp):
@@ -83,42 +81,95 @@ def _block(user_band, item_band, bands):
     return (apart if apart >= 0 else apart + bands) * bands + user_band
 
 
+def _count_rows(stamp):
+    @jit(stamp)
+    def count_rows(rows, counts):
+        """Add the number of events of each row r to counts[r]."""
+        stamp  # noqa: B018
+        for event in range(rows.size):
+            counts[rows[event]] += 1
+
+    return count_rows
+
+
+def _to_bands(stamp):
+    @jit(stamp)
+    def to_bands(events, band, places, sorted_events):
+        """Copy events to the bands of their users, in order: the next event of band b goes to places[b].
+
+        Both tables are (users, items, values, weights); the weights of both may be empty.
+        """
+        stamp  # noqa: B018
+        users, items, values, weights = events
+        new_users, new_items = borrow(sorted_events[0]), borrow(sorted_events[1])
+        new_values, new_weights = borrow(sorted_events[2]), borrow(sorted_events[3])
+        for event in range(users.size):
+            at = places[band[users[event]]]
+            places[band[users[event]]] = at + 1
+            new_users[at], new_items[at], new_values[at] = users[event], items[event], values[event]
+            if weights.size > 0:
+                new_weights[at] = weights[event]
+
+    return to_bands
+
+
+def _to_rows(stamp):
+    @jit(stamp)
+    def to_rows(first, last, events, places, sorted_events):
+        """Copy events `first` to `last` to the places of their users: the next event of user u goes to places[u].
+
+        events = (users, items, values, weights), sorted_events the same without users; the weights may be empty.
+        """
+        stamp  # noqa: B018
+        users, items, values, weights = events
+        new_items, new_values, new_weights = (
+            borrow(sorted_events[0]),
+            borrow(sorted_events[1]),
+            borrow(sorted_events[2]),
+        )
+        next_of = borrow(places)
+        for event in range(first, last):
+            user = np.int64(users[event])
+            at = next_of[user]
+            next_of[user] = at + 1
+            new_items[at], new_values[at] = items[event], values[event]
+            if weights.size > 0:
+                new_weights[at] = weights[event]
+
+    return to_rows
+
+
 def _count_blocks(stamp):
     @jit(stamp)
-    def count_blocks(users, items, user_band, item_band, bands, counts):
-        """Add the number of these events in each block b to counts[b]."""
+    def count_blocks(starts, users, items, user_band, item_band, bands, counts):
+        """Add the number of events of users[0] to users[1] in each block b to counts[b]; see `arrange`."""
         stamp  # noqa: B018
-        for event in range(users.size):
-            counts[_block(user_band[users[event]], item_band[items[event]], bands)] += 1
+        for user in range(users[0], users[1]):
+            for event in range(starts[user], starts[user + 1]):
+                counts[_block(user_band[user], item_band[items[event]], bands)] += 1
 
     return count_blocks
 
 
 def _arrange(stamp):
     @jit(stamp)
-    def arrange(order, starts, users, events, user_band, item_band, bands, in_flight, bounds, arranged):
+    def arrange(starts, users, events, user_band, item_band, bands, in_flight, bounds, arranged):
         """Write the events of users[0] to users[1] (whole user bands) block by block, sorted by user within a block.
 
-        The events of user u are ``order[starts[u]:starts[u + 1]]``; the output `arranged`, (users, items, values,
-        weights), has block b from ``bounds[b]`` on. With ``in_flight > 1`` a block is cut into `in_flight` parts of
-        equal length, which are interleaved: the first event of each part, then the second of each, and so on; the
-        remainder follows at the end.
+        events = (items, values, weights) are sorted by user: those of user u begin at starts[u]. The output
+        `arranged`, (users, items, values, weights), has block b from ``bounds[b]`` on. With ``in_flight > 1`` a block
+        is cut into `in_flight` parts of equal length, which are interleaved: the first event of each part, then the
+        second of each, and so on; the remainder follows at the end.
         """
         stamp  # noqa: B018
-        _, items, values, weights = events
+        items, values, weights = events
         new_users, new_items = borrow(arranged[0]), borrow(arranged[1])
         new_values, new_weights = borrow(arranged[2]), borrow(arranged[3])
-        user_bands, item_bands, positions = borrow(user_band), borrow(item_band), borrow(order)
+        user_bands, item_bands = borrow(user_band), borrow(item_band)
         part, stride = np.zeros(bands * bands, np.int64), np.full(bands * bands, in_flight)
         place, left = bounds[:-1].copy(), (bounds[1:] - bounds[:-1]) // in_flight  # of the current part
         for user in range(users[0], users[1]):
-            for n in range(starts[user], starts[user + 1]):
-                if n + _AHEAD < order.size:
-                    ahead = np.int64(positions[n + _AHEAD])
-                    prefetch(items, ahead)
-                    prefetch(values, ahead)
-                    prefetch(weights, ahead)
-                event = np.int64(positions[n])
+            for event in range(starts[user], starts[user + 1]):
                 item = items[event]
                 block = _block(user_bands[user], item_bands[item], bands)
                 if left[block] == 0:  # the part is full: continue with the next part, or with the remainder
@@ -140,6 +191,7 @@ def _arrange(stamp):
 
 
 _localize_kernel, _order_kernel = _localize(stamp()), _order_by(stamp())
+count_rows, to_bands, to_rows = _count_rows(stamp()), _to_bands(stamp()), _to_rows(stamp())
 count_blocks, arrange = _count_blocks(stamp()), _arrange(stamp())
 sum_up = _sum_up(stamp())
 

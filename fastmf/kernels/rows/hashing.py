@@ -192,6 +192,26 @@ def _number(stamp):
     return number
 
 
+def _number_close(stamp):
+    @jit(stamp)
+    def number_close(keys, low, rows, known, marks, first):
+        """As `number`, for int ids close together: marks[id - low] is 1 + the number of a new id; zero before."""
+        stamp  # noqa: B018
+        given, found, seen, new = borrow(keys), borrow(rows), borrow(marks), 0
+        for position in range(keys.size):
+            if found[position] < 0:
+                n = seen[given[position] - low]
+                if n == 0:
+                    first[new] = position
+                    new += 1
+                    n = np.int32(new)
+                    seen[given[position] - low] = n
+                found[position] = known + n - 1
+        return new
+
+    return number_close
+
+
 def _insert(stamp):
     @jit(stamp)
     def insert(slots, older, progress, keys, row):
@@ -247,4 +267,5 @@ def _hash_text(stamp):
 
 
 lookup, lookup_text, hash_text = _lookup(stamp()), _lookup_text(stamp()), _hash_text(stamp())
-number, insert, remove = _number(stamp()), _insert(stamp()), _remove(stamp())
+number, number_close = _number(stamp()), _number_close(stamp())
+insert, remove = _insert(stamp()), _remove(stamp())
