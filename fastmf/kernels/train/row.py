@@ -22,10 +22,17 @@ def score(mean, bias, other_bias, factors, other):
 
 
 @register_jitable(error_model="numpy", forceinline=True)
+def stepped_bias(bias, memory, gradient, solver):
+    """The bias and the memory of a row after one step."""
+    held = bridge.step(solver, bias, gradient, memory)[1]
+    return bridge.step(solver, bias, gradient, held)[0], held
+
+
+@register_jitable(error_model="numpy", forceinline=True)
 def stepped(factors, bias, memory, gradient, bias_gradient, solver):
     """The factors, bias and memory of a row after one step."""
-    held = bridge.step(solver, bias, bias_gradient, memory)[1]
-    return bridge.step(solver, factors, gradient, held)[0], bridge.step(solver, bias, bias_gradient, held)[0], held
+    moved_bias, held = stepped_bias(bias, memory, bias_gradient, solver)
+    return bridge.step(solver, factors, gradient, held)[0], moved_bias, held
 
 
 def move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
@@ -46,11 +53,13 @@ def _move_row(size, width, memory, biases, table, row, factors, other, slope, ev
         rows, records, anchors, anchor_records = table
         bias, held = load(records, row, 0, 1, 1), load(records, row, 1, memory, memory)
         bias_gradient = single(evidence) + share * bridge.gradient(penalty, bias, load(anchor_records, row, 0, 1, 1))
-        shrinking = share * bridge.gradient(penalty, factors, load(anchors, row, 0, width, size))
-        moved, moved_bias, held = stepped(factors, bias, held, fma(other, slope, shrinking), bias_gradient, solver)
+        moved_bias, held = stepped_bias(bias, held, bias_gradient, solver)
         store(records, row, 1, held)
         if biases:
             store(records, row, 0, moved_bias)
+        # Loaded after these stores, which the compiler may not change: so few vectors are in use at once.
+        shrinking = share * bridge.gradient(penalty, factors, load(anchors, row, 0, width, size))
+        moved = bridge.step(solver, factors, fma(other, slope, shrinking), held)[0]
         store(rows, row, 0, moved)
         return moved
 
