@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.measuring import Figure, random_model, show
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers
 from fastmf.datasets import synthetic
+from fastmf.kernels.core.shape import shape_of
 
 FACTORS = (8, 16, 20, 32, 50, 64, 100, 128, 200, 256, 300, 500, 512)
 EPOCHS, ITEMS, QUERIES = 3, 26_744, 512
@@ -33,7 +34,7 @@ METHODS = (*SOLVERS, "top-10")
 
 def padded(factors: int) -> int:
     """The number of factors of a stored row."""
-    return -(-factors // 16) * 16
+    return shape_of(factors, optimizers.SGD(), True).width
 
 
 def events_of(method: str) -> Interactions:

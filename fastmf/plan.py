@@ -11,7 +11,7 @@ from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.grouping import arrange, count_blocks, order_by
 from fastmf.log.events import Events
-from fastmf.log.sorting import room_for, sort_by_user
+from fastmf.log.sorting import bands_of_users, room_for, sort_by_user
 
 __all__ = ["PARALLEL_FROM", "Plan", "bands_for", "deal", "most_in_flight", "pieces"]
 
@@ -100,7 +100,7 @@ class Plan(NamedTuple):
         Gemulla, Nijkamp, Haas, Sismanis (2011), Large-scale Matrix Factorization with Distributed SGD.
         """
         size, columns = events.items.size, events.weighed()[1:4]
-        user_band = np.minimum(starts[:-1] * bands // max(size, 1), bands - 1).astype(np.int32)
+        user_band = bands_of_users(starts, bands).astype(np.int32)
         edges = np.searchsorted(user_band, np.linspace(0, bands, min(threads, bands) + 1).round())
         parts = list(itertools.pairwise(edges))  # a part per thread
         counts = np.zeros((len(parts), bands * bands), np.int64)

@@ -14,7 +14,7 @@ from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.rows.grouping import count_rows, to_bands, to_rows
 from fastmf.log.events import Events
 
-__all__ = ["room_for", "sort_by_user"]
+__all__ = ["bands_of_users", "room_for", "sort_by_user"]
 
 _AT_ONCE = 1 << 18  # events whose places fit a cache
 _MOST_BANDS = 64
@@ -27,6 +27,11 @@ def room_for(size: int) -> Events:
     """Uninitialised events."""
     users, items, values, weights = (np.empty(size, kind) for kind in (np.int32, np.int32, np.float32, np.float32))
     return Events(users, items, values, weights)
+
+
+def bands_of_users(starts: np.ndarray, bands: int) -> np.ndarray:
+    """The band of each user: ranges of rows with about equally many events; those of user u begin at starts[u]."""
+    return (starts[:-1] * bands // max(int(starts[-1]), 1)).clip(max=bands - 1)
 
 
 def sort_by_user(events: Events, users: int, threads: int = 1, room: Events | None = None) -> tuple[Events, np.ndarray]:
@@ -72,7 +77,7 @@ def _in_bands(
     """
     size, threads, weighed = columns[0].size, len(cuts), columns[3].size > 0
     bands = min(-(-size // _AT_ONCE), _MOST_BANDS)
-    band = (starts[:-1] * bands // size).clip(max=bands - 1).astype(np.uint8)
+    band = bands_of_users(starts, bands).astype(np.uint8)
     firsts = np.searchsorted(band, np.arange(bands + 1))  # users
     sums = np.concatenate([np.zeros((threads, 1), np.int64), counts.cumsum(axis=1, dtype=np.int64)], axis=1)
     of_thread = np.diff(sums[:, firsts], axis=1)
