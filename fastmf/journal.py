@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from fastmf.kernels.train.ledger import (
     SideEntries,
     write,
 )
-from fastmf.memory import reserve
+from fastmf.memory import grown, zeros
 from fastmf.pairs import PARTS, key_of, lookup_of
 from fastmf.parameters.moves import Image, Move
 from fastmf.parameters.table import Table
@@ -28,8 +28,33 @@ from fastmf.state import Pending, State
 __all__ = ["Journal"]
 
 _LEARNED = online.LEARNED
+_FIRST = 16  # rows of a side that a new journal has room for
 _CAPACITY = 1 << 12  # rows of a side that may change between two flushes, so that a flush takes milliseconds
 _LARGEST = float(np.finfo(np.float32).max)
+
+
+class _Kept(NamedTuple):
+    """Rows of a side that have changed, and a table of what they were before."""
+
+    rows: np.ndarray
+    table: Table
+
+    @classmethod
+    def of(cls, table: Table, room: int) -> _Kept:
+        """Make room for rows of another table."""
+        return cls(zeros(room, np.int32), Table(table.layout, table.start, table.budget, room=room))
+
+    @property
+    def room(self) -> int:
+        """Number of rows that there is room for."""
+        return min(self.rows.size, self.table.room, _CAPACITY)
+
+    def larger(self, count: int) -> _Kept:
+        """Return a copy of `count` rows with four times the room."""
+        found = _Kept.of(self.table, min(4 * self.room, _CAPACITY))
+        for mine, theirs in zip((self.rows, *self.table.parts), (found.rows, *found.table.parts), strict=True):
+            theirs[:count] = mine[:count]
+        return found
 
 
 class Journal:
@@ -48,13 +73,8 @@ class Journal:
     def __init__(self, state: State, learner: Any, objective: Any) -> None:
         self._state, self._loss = state, objective.loss
         self._mean = state.global_mean
-        tables = {side: state.side(side).table for side in PARTS}
-        self._kept = {
-            side: Table(table.layout, table.start, table.budget, min(_CAPACITY, table.capacity))
-            for side, table in tables.items()
-        }
-        self._rows = {side: reserve(kept.capacity, np.int32) for side, kept in self._kept.items()}
-        self._marks = {side: reserve(table.capacity, np.int32) for side, table in tables.items()}
+        self._kept = {side: _Kept.of(state.side(side).table, _FIRST) for side in PARTS}
+        self._marks = {side: zeros(0, np.int32) for side in PARTS}
         self._low, self._high = np.clip(objective.loss.domain, -_LARGEST, _LARGEST).tolist()
         self._lost = np.zeros(1)
         self._ledger = np.zeros(LEDGER_SIZE, np.int64)
@@ -95,25 +115,39 @@ class Journal:
             return self._learn_new(user, item, value)
         if answer == online.NOT_FINITE:
             raise DivergenceError(f"learning ({user!r}, {item!r}, {value!r}) gives rows that are not finite")
-        self._state.history.require_room(1)
-        return False
+        return self._make_room() and self.learn(user, item, value)
 
     def _learn_new(self, user: Any, item: Any, value: Any) -> bool:
         """Add the new ids of an event and learn it; if that fails, or needs a flush first, remove the ids again."""
-        state = self._state
+        state, given = self._state, zip(PARTS, (user, item), strict=True)
+        staged = {side: state.side(side).stage(columns.ids(side, [one]), side) for side, one in given}
+        state.make_room({side: len(new.fresh) for side, new in staged.items()}, 1)
         state.await_event()
         try:
-            for side, one in (("users", user), ("items", item)):
+            for side, new in staged.items():
                 group = state.side(side)
-                staged = group.stage(columns.ids(side, [one]), side)
-                if staged.fresh.size:
-                    group.prepare(staged.fresh)
+                if new.fresh.size:
+                    group.prepare(new.fresh)
                     state.gate.begin()  # until the event is learned: no reader sees its ids before
-                    group.grow(group.count, staged.fresh)
-                    state.grams.admit(side, group.table, staged.rows)
+                    group.grow(group.count, new.fresh)
+                    state.grams.admit(side, group.table, new.rows)
             return self.learn(user, item, value)
         finally:
             state.finish()
+
+    def _make_room(self) -> bool:
+        """Make room for another event; False where the journal is as large as it may be: a flush must come first."""
+        state = self._state
+        if not state.history.has_room(0, 0, 1):
+            state.make_room({}, 1)
+            return True
+        small = {side: kept for side, kept in self._kept.items() if kept.room < _CAPACITY}
+        if not small:
+            return False
+        state.users.ids.moved[0] += 1  # the ledger is out of date until it is written
+        self._kept = self._kept | {side: kept.larger(self._count(side)) for side, kept in small.items()}
+        self._write_ledger()
+        return True
 
     # --- from flush to flush ------------------------------------------------------------------------------------------
 
@@ -121,7 +155,7 @@ class Journal:
         """Start recording from the present state."""
         state = self._state
         for side, part in PARTS.items():
-            journaled = self._rows[side][: self._ledger[part + JOURNAL_COUNT]]
+            journaled = self._kept[side].rows[: self._ledger[part + JOURNAL_COUNT]]
             self._marks[side][journaled] = 0
             self._ledger[part + JOURNAL_COUNT] = 0
         self._counts, self._events = state.counts, len(state.history)
@@ -161,12 +195,16 @@ class Journal:
     def _move(self, side: str) -> Move:
         """Make the move of a side: the rows that the kernel journaled, and new rows that it has not changed."""
         kept, table = self._kept[side], self._state.side(side).table
-        kept.count = count = int(self._ledger[PARTS[side] + JOURNAL_COUNT])
-        journaled = self._rows[side][:count].copy()
+        kept.table.count = count = self._count(side)
+        journaled = kept.rows[:count].copy()
         unmoved = np.setdiff1d(np.arange(self._counts[side], table.count, dtype=np.int32), journaled)
-        before = kept.gather(np.arange(count, dtype=np.int32)), table.gather(unmoved)
+        before = kept.table.gather(np.arange(count, dtype=np.int32)), table.gather(unmoved)
         rows = np.concatenate([journaled, unmoved])
         return Move(rows, Image.concatenate(before), table.gather(rows))
+
+    def _count(self, side: str) -> int:
+        """Number of rows of a side in the journal."""
+        return int(self._ledger[PARTS[side] + JOURNAL_COUNT])
 
     def _write_ledger(self) -> None:
         """Write the present addresses of all arrays to the ledger that kernels read."""
@@ -176,14 +214,15 @@ class Journal:
             group, kept = state.side(side), self._kept[side]
             table, lookup = group.table, lookup_of(state, side)
             self._text = self._text or lookup["by_row"]
+            self._marks[side] = grown(self._marks[side], table.room)
             entries = SideEntries(
                 factors=table.factors,
                 records=table.records,
                 marks=self._marks[side],
-                journal_rows=self._rows[side],
-                journal_factors=kept.factors,
-                journal_records=kept.records,
-                journal_size=kept.capacity,
+                journal_rows=kept.rows,
+                journal_factors=kept.table.factors,
+                journal_records=kept.table.records,
+                journal_size=kept.room,
                 journal_count=ledger[part + JOURNAL_COUNT],
                 **lookup,
                 **state.history.side_arrays(side),

@@ -29,6 +29,11 @@ class _Now(NamedTuple):
     text: bool
     tables: tuple[Any, ...]
 
+    @property
+    def outdated(self) -> bool:
+        """Whether arrays may have been replaced since."""
+        return any(lookup["moved"][0] != lookup["moved_at"] for lookup in self.tables)
+
 
 class Pairs:
     """Single predictions for the pairs of a state.
@@ -62,17 +67,21 @@ class Pairs:
         return self._state.ask(lambda: self._predict(user, item, clip and self._on_scale))
 
     def _predict(self, user: Any, item: Any, clip: bool) -> float:
-        self._now = now = self._look()
-        rows = (key_of(self._state, side, one) for side, one in (("users", user), ("items", item)))
-        return self._call(now.ledger, *rows, self._mean, self._loss, clip)  # type: ignore[no-any-return]
+        while True:
+            self._now = now = self._look()
+            rows = (key_of(self._state, side, one) for side, one in (("users", user), ("items", item)))
+            found = self._call(now.ledger, *rows, self._mean, self._loss, clip)
+            if found == found or not now.outdated:
+                return found  # type: ignore[no-any-return]
 
     def _look(self) -> _Now:
         """Make a ledger of the present addresses."""
         state, ledger, tables = self._state, np.zeros(LEDGER_SIZE, np.int64), []
         for side, part in PARTS.items():
             table, lookup = state.side(side).table, lookup_of(state, side)
-            tables.append(lookup)
-            write(ledger, part, SideEntries(factors=table.factors, records=table.records, **lookup))
+            factors, records = table.parts[:2]
+            tables.append(lookup | {"parts": (factors, records)})
+            write(ledger, part, SideEntries(factors=factors, records=records, **lookup))
         write(ledger, SHARED, SharedEntries(changes=state.gate.changes, range=state.range))
         return _Now(ledger, any(lookup["by_row"] for lookup in tables), tuple(tables))
 

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmf.memory import reserve
+from fastmf.memory import grown, zeros
 
 __all__ = ["Scratch"]
 
 
 class Scratch:
-    """Pool of marks: int32 arrays of zeros with an element for every row that a table may have."""
+    """Pool of marks: int32 arrays of zeros with an element for every row of a table."""
 
     def __init__(self) -> None:
-        self._free: dict[int, list[np.ndarray]] = {}
+        self._free: list[np.ndarray] = []
 
     def take(self, rows: int) -> np.ndarray:
-        """Borrow marks for so many rows."""
-        free = self._free.setdefault(rows, [])
+        """Borrow marks for rows below `rows`; the array may be longer."""
         try:
-            return free.pop()
+            return grown(self._free.pop(), rows)
         except IndexError:
-            return reserve(rows, np.int32)
+            return zeros(rows, np.int32)
 
     def give(self, marks: np.ndarray) -> None:
         """Return marks to the pool; they must be zero again."""
-        self._free[marks.size].append(marks)
+        self._free.append(marks)

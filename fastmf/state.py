@@ -7,7 +7,7 @@ be taken twice, so that where an interrupt or a MemoryError stops it, the next c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -197,6 +197,24 @@ class State:
             return counts
         return counts | {name: counts[name] + len(fresh) for name, fresh in delta.new_ids.items()}
 
+    def make_room(self, new: Mapping[str, int], events: int) -> None:
+        """Make room for new users, items and events, or raise CapacityError; what was learned stays as it is.
+
+        Only the thread that holds the lock may call it. Arrays may be replaced by longer ones: a question takes arrays
+        after the rows that it reads in them.
+        """
+        users, items = self.users.count + new.get("users", 0), self.items.count + new.get("items", 0)
+        room = self.users.table.room, self.items.table.room
+        if users <= room[0] and items <= room[1] and self.history.has_room(users, items, events):
+            return
+        self.users.ids.moved[0] += 1  # kernels look for the addresses again, now and after the change
+        try:
+            self.users.table.make_room(users)
+            self.items.table.make_room(items)
+            self.history.make_room(users, items, events)
+        finally:
+            self.users.ids.moved[0] += 1
+
     def flush(self) -> Pending | None:
         """Return the unflushed single events as a Delta, which :meth:`advance` applies first, or None."""
         return self.journal.told() if self.unflushed else None
@@ -213,9 +231,9 @@ class State:
         for name, move in delta.moves.items():
             self.groups[name].require(move, counts[name])
         if delta.restores is None:
+            self.make_room({name: len(fresh) for name, fresh in delta.new_ids.items()}, delta.events)
             for name, fresh in delta.new_ids.items():
                 self.groups[name].prepare(fresh)
-            self.history.require_room(delta.events)
         pending = Pending(delta, self.counts, len(self.history))
         self._take_in((pending,) if flush is None else (flush, pending))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,7 @@ def bits(model: MF) -> dict[str, Any]:
     if state is None:
         return found
     found |= {"lineage": state.lineage, "version": state.version, **state.metadata()}
-    for marks in itertools.chain(*state.scratch._free.values()):
+    for marks in state.scratch._free:
         assert not marks[: 1 << 12].any()  # given back as they were
     for side in SIDES:
         table, ids = state.side(side).table, state.side(side).ids

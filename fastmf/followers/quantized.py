@@ -11,7 +11,7 @@ from fastmf.errors import CapacityError
 from fastmf.gate import Gate
 from fastmf.kernels.rank import quantized
 from fastmf.log.history import History
-from fastmf.memory import reserve
+from fastmf.memory import grown, zeros
 from fastmf.parameters.table import Table
 
 __all__ = ["QuantizedScan"]
@@ -121,7 +121,7 @@ class QuantizedScan:
     def _up_to_date(self, table: Table, history: History, gate: Gate) -> Codes | None:
         before, changes = int(gate.changes[0]), list(self._changes)
         count, seen = table.count, len(history)
-        held = self._copy or _Copy(_reserve(table), seen, 0)
+        held = self._copy or _Copy(_empty(table), seen, 0)
         if not changes and held[1:] == (seen, count):
             return None if before & 1 or int(gate.changes[0]) != before else held.codes
         known = min(held.known, *(change.known for change in changes), count)
@@ -129,17 +129,18 @@ class QuantizedScan:
         fresh = np.arange(known, count, dtype=np.int32)
         rows = np.concatenate([*(change.rows for change in changes), history.items_since(events), fresh])
         rows = rows[rows < count] if rows.size < count else np.arange(count, dtype=np.int32)
+        codes = grown(held.codes[0], count), grown(held.codes[1], count), grown(held.codes[2], count)
         for first in range(0, rows.size, _PIECE):
-            quantized.encode(table.shape)(rows[first : first + _PIECE], table.factors, *held.codes)
+            quantized.encode(table.shape)(rows[first : first + _PIECE], table.factors, *codes)
         if before & 1 or int(gate.changes[0]) != before:  # rows may have changed while they were read
             return None
-        self._copy, self._changes, self._moved = _Copy(held.codes, seen, count), [], 0
+        self._copy, self._changes, self._moved = _Copy(codes, seen, count), [], 0
         if int(gate.changes[0]) != before:  # the assignment may have discarded a change that `follow` had recorded
             self._let_go()
             return None
-        return held.codes
+        return codes
 
 
-def _reserve(table: Table) -> Codes:
-    capacity, width = table.capacity, quantized.code_width(table.shape.width)
-    return reserve(capacity, np.int8, width), reserve(capacity, np.float32), reserve(capacity, np.float32)
+def _empty(table: Table) -> Codes:
+    count, width = table.count, quantized.code_width(table.shape.width)
+    return zeros(count, np.int8, width), zeros(count, np.float32), zeros(count, np.float32)

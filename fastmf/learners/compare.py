@@ -101,7 +101,7 @@ def _passes(drawn: Negatives, runs: Runs, past: Events | None, objective: Any, j
 @contextmanager
 def _positions_marked(drawn: Negatives, state: State, rows: np.ndarray) -> Iterator[None]:
     """While it lasts, ``marks[row] - 1`` is the place of an item row among `rows`."""
-    marks = state.scratch.take(state.items.table.capacity)
+    marks = state.scratch.take(max(state.items.count, int(rows.max(initial=-1)) + 1))
     marks[rows] = np.arange(1, rows.size + 1, dtype=np.int32)
     drawn.marks = marks
     yield

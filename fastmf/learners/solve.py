@@ -299,6 +299,7 @@ class Shares(NamedTuple):
     @classmethod
     def of(cls, side: str, state: State, named: Named, power: float, counted: bool) -> Shares:
         """The shares by the history, and by the batch if `counted`."""
-        counts = state.history.counts(side, named.rows)
+        known = named.rows < state.side(side).count
+        counts = np.where(known, state.history.counts(side, np.where(known, named.rows, 0)), 0)
         after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size) * counted, power)
-        return cls(np.where(named.rows < state.side(side).count, shares_of(counts, power), 0.0), after)
+        return cls(np.where(known, shares_of(counts, power), 0.0), after)

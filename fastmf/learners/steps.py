@@ -122,11 +122,12 @@ def _passes(
 
 def measure_single(state: State, objective: Any) -> Callable[[Events], float]:
     """A function that returns the summed loss of events given in row numbers of the model."""
-    parts = [part for side in (state.users, state.items) for part in side.table.parts[:2]]
+    sides = state.users, state.items
     kernel = pointwise.measure(state.users.table.shape, objective.classes[:1])
     mean, loss = state.global_mean, objective.loss
 
     def measure(events: Events) -> float:
+        parts = (part for side in sides for part in side.table.parts[:2])  # the present ones: tables grow
         return float(kernel(events.weighed().contiguous()[:4], *parts, mean, loss))
 
     measure(state.history.between(0, 0))  # compile now rather than in the middle of a stream

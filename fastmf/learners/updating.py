@@ -77,6 +77,8 @@ def make_delta(
         require_times(batch, state.history if learner.reads_history(recipe) else None)
     dated = _dated(state, batch)
     staged = {side: state.side(side).stage(getattr(batch, side), side) for side in SIDES}
+    new = {side: len(staged[side].fresh) for side in SIDES}
+    state.make_room(new, len(batch))  # before training, which reads the history of new rows too
     arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
     arrived = arrived._replace(times=state.history.times_of(batch.times, len(batch))).copy()
     judge_batch(state, batch, objective)

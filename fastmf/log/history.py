@@ -12,7 +12,7 @@ from fastmf.kernels.rows import log
 from fastmf.kernels.rows.grouping import Numbering
 from fastmf.log.events import SIDES, Events
 from fastmf.log.side import Side
-from fastmf.memory import reserve, row_capacity, use_huge_pages
+from fastmf.memory import grown, row_capacity, use_huge_pages, zeros
 
 __all__ = ["Batch", "History", "Wanted", "newest_of"]
 
@@ -64,15 +64,10 @@ class History:
 
     def __init__(self, rows: int, budget: int, gate: Gate) -> None:
         self.rows, self.budget = rows, budget
-        capacity = row_capacity(budget, _BYTES_PER_EVENT)
-        self._log = Events(
-            reserve(capacity, np.int32),
-            reserve(capacity, np.int32),
-            reserve(capacity, np.float32),
-            reserve(capacity, np.float32),
-            reserve(capacity, np.int64),
-        )
-        self._sides = {side: Side(rows, capacity, gate) for side in SIDES}
+        self._capacity = row_capacity(budget, _BYTES_PER_EVENT)
+        self._log = Events(*(zeros(0, kind) for kind in (np.int32, np.int32, np.float32, np.float32, np.int64)))
+        self._sides = {side: Side(gate) for side in SIDES}
+        self._room = 0  # number of events that there is room for
         self._size = np.zeros(1, np.int64)  # an array, so that a kernel can append
         self.untimed: int | None = None  # number of events before the first with a time
         self._highs: list[_High] = []  # at the end of each piece, and of all events, as far as they were needed
@@ -114,7 +109,7 @@ class History:
         kept, unweighted = self._log, _NO_LIMIT if self.unweighted is None else self.unweighted
         columns = {"values": kept.values, "weights": kept.weights, "times": kept.times}
         counting = {"weighted": self._weighted, "timed": self._timed, "unweighted": unweighted}
-        return columns | counting | {"events": self._size, "events_size": kept.users.size}
+        return columns | counting | {"events": self._size, "events_size": self._room}
 
     def side_arrays(self, side: str) -> dict[str, np.ndarray]:
         """For kernels that append, or read one row: the column of a side and its index; see kernels/rows/log.py."""
@@ -137,13 +132,28 @@ class History:
         other = self._log.items if side == "users" else self._log.users
         return index.start, index.based, index.base, index.head, index.previous, other
 
+    def has_room(self, users: int, items: int, events: int) -> bool:
+        """Whether there is room for so many user rows, item rows, and events more."""
+        rows = self._sides["users"].rows, self._sides["items"].rows
+        return users <= rows[0] and items <= rows[1] and len(self) + events <= self._room
+
     def require_room(self, events: int) -> None:
-        """Raise CapacityError unless so many events can be appended."""
-        if len(self) + events > self._log.users.size:
+        """Raise CapacityError unless so many events may be appended."""
+        if len(self) + events > self._capacity:
             raise CapacityError(f"{len(self) + events} events exceed the memory budget of {self.budget} bytes")
 
+    def make_room(self, users: int, items: int, events: int) -> None:
+        """Make room for so many user rows, item rows, and events more, or raise CapacityError."""
+        self.require_room(events)
+        total = len(self) + events
+        self._log = Events(*(grown(column, total) for column in self._log if column is not None))
+        for side, rows in (("users", users), ("items", items)):
+            self._sides[side].make_room(rows, total)
+        columns = (len(column) for column in self._log if column is not None)
+        self._room = min(*columns, *(index.room for index in self._sides.values()))
+
     def room(self, side: str, count: int) -> np.ndarray:
-        """Return the column of a side in an empty log, to write `count` rows in place without a later copy."""
+        """Return the column of a side in an empty log with room, to write `count` rows in place, without a copy."""
         rows: np.ndarray = getattr(self._log, side)
         use_huge_pages(rows, count)
         return rows[:count]
@@ -153,6 +163,7 @@ class History:
 
         If the events have times or weights, the first `untimed` have no time, and the first `unweighted` no weight.
         """
+        self.make_room(users, items, events.users.size)
         for given, column in zip(events, self._log, strict=True):
             if given is not None and column is not None:
                 use_huge_pages(column, given.size)
@@ -170,12 +181,11 @@ class History:
         index = self._sides[side].built()
         return index.base[: len(self)], np.append(index.start[:count], len(self))
 
-    def append(self, events: Events) -> None:
-        """Add events at the end; there must be room."""
-        self.append_at(len(self), events)
-
     def append_at(self, first: int, events: Events) -> None:
-        """Add events from number `first` on; idempotent, so that it can be called again after an interrupt."""
+        """Add events from number `first` on, the end; there must be room.
+
+        It is idempotent: after an interrupt it is called again.
+        """
         last = first + events.users.size
         if len(self) == last:
             return
@@ -287,6 +297,7 @@ class History:
             int(bounds[-1] - bounds[0]),
             self._sides[side].built(),
         )
+        rows = rows if limit else np.zeros_like(rows)  # those of visitors are not there
         unweighted = len(self) if self.unweighted is None else self.unweighted
         timed, value = wanted
         values = self._log.values if value is None else np.array([value], np.float32)

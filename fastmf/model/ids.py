@@ -134,6 +134,5 @@ class Ids:
 
 
 def _frozen(arrays: dict[str, np.ndarray]) -> Ids:
-    """Rebuild ids that do not grow: only the memory that they need is reserved, on any machine."""
-    size = max(len(arrays["text"]), len(arrays["bounds"]) * 8) if "text" in arrays else len(arrays["ids"]) * 8
-    return Ids(IdMap.from_arrays(arrays, max(size, 1)))
+    """Rebuild ids from a pickle."""
+    return Ids(IdMap.from_arrays(arrays))

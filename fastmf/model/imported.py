@@ -47,6 +47,7 @@ class ImportedFactors(NamedTuple):
             group = state.side(side)
             group.ids.extend(_distinct_ids(side, outside, count), checked=True)
             _fill(group.table, tables[side], _vector(f"{side[:-1]}_biases", biases, count))
+        state.make_room({}, 0)
         return state
 
 
@@ -102,7 +103,7 @@ def _distinct_ids(side: str, given: Any, count: int) -> np.ndarray:
 def _fill(table: Table, factors: np.ndarray, biases: np.ndarray) -> None:
     """Copy vectors and biases into an empty table, in pieces that bound the memory of the copy."""
     count = len(factors)
-    table.require_room(count)
+    table.make_room(count)
     for first in range(0, count, _PIECE):
         last = min(first + _PIECE, count)
         rows = Image(np.zeros((last - first, width), np.float32) for width in table.layout.widths).copy()

@@ -107,7 +107,7 @@ class Learning(Versions):
         with self._lock:
             threads = self._threads_for(len(events))
             state = self._begin(events.values)
-            state.history.require_room(len(events))
+            state.history.make_room(0, 0, len(events))
             rows = parallel_map(lambda side: _start_rows(state, side, getattr(events, side)), SIDES, threads)
             state.history.build(numbered(events, *rows), state.users.count, state.items.count)
             del rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Unpack
@@ -12,12 +11,11 @@ from typing import Any, Unpack
 import numpy as np
 
 from fastmf import files, losses, optimizers, regularizers
-from fastmf.errors import CapacityError, DataError, require_flag, require_integer
+from fastmf.errors import DataError, require_flag, require_integer
 from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
 from fastmf.interactions import columns
 from fastmf.learners import learner_of
-from fastmf.memory import default_budget
 from fastmf.model import saving
 from fastmf.model.imported import ImportedFactors
 from fastmf.model.learning import Learning
@@ -319,20 +317,6 @@ class MF(Learning):
             model.history_ = saving.records(content[1])
         if options is not None:
             content = saving.converted(content, options.storage)
-        try:
-            model._fill(*content, name)
-        except CapacityError:
-            if options is not None or (model.options.memory or 0) <= default_budget():
-                raise
-        else:
-            return model
-        warnings.warn(
-            f"{name}: this machine does not grant its Options.memory of {model.options.memory} bytes; the default "
-            "takes the place of that, and load(path, options=...) sets another",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        model.set_params(options=model.options._replace(memory=None))
         model._fill(*content, name)
         return model
 
@@ -375,8 +359,7 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = (), options: Op
     FileFormatError
         If the file is damaged or inconsistent, or a class is missing.
     CapacityError
-        If the memory budget is too small for the model. (If the budget is that of the file and this machine does not
-        grant it, a warning is issued and the default budget is used.)
+        If the memory budget is too small for the model, or this machine does not have the memory.
     DataError
         If a factor is too large for the ``storage`` asked for.
     OSError

@@ -97,7 +97,7 @@ class RowGroup:
         return len(self.ids)
 
     def stage(self, ids: np.ndarray, column: str, rows: np.ndarray | None = None) -> Staged:
-        """Stage ids as :meth:`IdMap.stage` does; CapacityError if there is no room for the new ones."""
+        """Stage ids as :meth:`IdMap.stage` does; CapacityError if there may be no room for the new ones."""
         staged = self.ids.stage(ids, column, rows)
         self.table.require_room(self.count + len(staged.fresh))
         return staged
@@ -119,7 +119,7 @@ class RowGroup:
 
     def prepare(self, fresh: np.ndarray) -> None:
         """Do everything about adding ids that can fail."""
-        self.table.require_room(self.count + len(fresh))
+        self.table.make_room(self.count + len(fresh))
         self.ids.prepare(fresh)
 
     def grow(self, first: int, fresh: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from fastmf.errors import CapacityError, DataError, require_integer
 from fastmf.interactions import columns
 from fastmf.kernels.rows import hashing
-from fastmf.memory import default_budget, discard, reserve, row_capacity, use_huge_pages
+from fastmf.memory import default_budget, discard, grown, row_capacity, use_huge_pages, zeros
 from fastmf.parameters.keys import NO_BOUNDS, NO_TEXT, SMALLEST_TABLE, Keys, decode, encode, number
 
 __all__ = ["IdMap", "one_id"]
@@ -42,7 +42,7 @@ class _Tables(NamedTuple):
     @classmethod
     def of(cls, size: int, older: np.ndarray = NO_BOUNDS, count: int = 0) -> _Tables:
         """Make an empty table of `size` pairs, which replaces an older one with `count` ids."""
-        return cls(reserve(2 * size, np.int64), older, np.array([count, 0, count]))
+        return cls(zeros(2 * size, np.int64), older, np.array([count, 0, count]))  # a power of two: exactly as long
 
 
 class Staged(NamedTuple):
@@ -77,13 +77,13 @@ class IdMap:
         self._asked = (budget, rows)
         self._budget = default_budget() if budget is None else budget
         self._capacity = min(row_capacity(self._budget, 8), rows or _LARGEST)
-        self._keys = reserve(self._capacity, np.int64)
+        self._keys = zeros(0, np.int64)
         self._blob, self._offsets = NO_TEXT, NO_BOUNDS
         self._kind: str | None = None
         self._count = 0
         self._released = 0  # pairs of the older table whose memory has been released
         self._tables = _Tables.of(SMALLEST_TABLE)
-        self.moved = np.zeros(1, np.int64)  # counts replacements of the tables, for kernels that hold their addresses
+        self.moved = np.zeros(1, np.int64)  # counts replacements of arrays, for kernels that hold addresses
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -235,15 +235,16 @@ class IdMap:
         CapacityError
             If the memory budget is too small.
         """
-        if self._count + len(fresh) > self._capacity:
-            raise CapacityError(f"{self._count + len(fresh)} ids exceed the memory budget of {self._budget} bytes")
+        end = self._count + len(fresh)
+        if end > self._capacity:
+            raise CapacityError(f"{end} ids exceed the memory budget of {self._budget} bytes")
         if len(fresh) and fresh.dtype == object:
-            if not self._offsets.size:  # allocated once and never moved: other threads may be reading
-                blob, offsets = reserve(self._budget, np.uint8), reserve(self._capacity + 1, np.int64)
-                self._blob, self._offsets = blob, offsets
-            text = int(self._offsets[self._count]) + sum(len(one.encode()) for one in fresh)
-            if text > self._blob.size:
+            text = int(self._offsets[self._count]) if self._count else 0
+            text += sum(len(one.encode()) for one in fresh)
+            if text > self._budget:
                 raise CapacityError(f"{text} bytes of ids exceed the memory budget of {self._budget} bytes")
+            self._blob, self._offsets = grown(self._blob, text), grown(self._offsets, end + 1)
+        self._keys = grown(self._keys, end)
         self._make_room(len(fresh))
 
     def extend(self, fresh: np.ndarray, checked: bool = False) -> None:
@@ -348,7 +349,8 @@ class IdMap:
             return rows, rows.size
         if not batch.bounds.size:
             return rows, hashing.lookup(*self.tables, batch.keys, rows)
-        return rows, hashing.lookup_text(*self.tables, *batch, self._blob, self._offsets, rows)
+        known = self._count, self._blob, self._offsets  # in this order: another thread may add ids in between
+        return rows, hashing.lookup_text(*self.tables, *batch, known[1], known[2], known[0], rows)
 
     def _append_text(self, batch: Keys, first: int) -> None:
         end = int(self._offsets[first])

@@ -13,7 +13,7 @@ __all__ = ["NO_BOUNDS", "NO_TEXT", "SMALLEST_TABLE", "Keys", "decode", "encode",
 
 NO_TEXT = np.empty(0, np.uint8)
 NO_BOUNDS = np.empty(0, np.int64)
-SMALLEST_TABLE = 1 << 10  # pairs of a hash table
+SMALLEST_TABLE = 1 << 7  # pairs of a hash table
 _MANY = 1 << 12  # ids of a batch from which a table of marks pays off
 
 

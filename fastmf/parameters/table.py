@@ -1,4 +1,4 @@
-"""Table: rows of parameters, which never move in memory."""
+"""Table: rows of parameters, in arrays of which views are handed out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from fastmf.errors import CapacityError
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.tables import gather, scatter
-from fastmf.memory import aligned, reserve, row_capacity, use_huge_pages
+from fastmf.memory import aligned, grown, row_capacity, use_huge_pages, zeros
 from fastmf.parameters.moves import Image
 from fastmf.parameters.start import HashedStart
 
@@ -41,6 +41,11 @@ class Layout(NamedTuple):
         return (self.shape.width, record_width(self.shape.memory), *self.further)
 
     @property
+    def kinds(self) -> tuple[type, ...]:
+        """Dtype of each part."""
+        return (np.uint16 if self.storage == "float16" else np.float32, *(np.float32 for _ in self.widths[1:]))
+
+    @property
     def row_bytes(self) -> int:
         """Size of a row in bytes."""
         factors, *others = self.widths
@@ -53,7 +58,7 @@ class Layout(NamedTuple):
 
 
 class Table:
-    """Rows of one layout, in arrays that grow without moving.
+    """Rows of one layout, in arrays that grow in place (see fastmf/memory.py).
 
     Parameters
     ----------
@@ -65,33 +70,57 @@ class Table:
         Maximum size in bytes.
     capacity : int, optional
         Maximum number of rows, if that is less than the budget allows.
+    room : int, optional
+        If given, the table has room for so many rows from the start, and never grows: no view of it is handed out.
 
     Attributes
     ----------
     parts : tuple of ndarray
-        The parts of the rows, each of shape (capacity, width).
+        The parts of the rows, each of shape (at least `room`, width).
     shape : Shape
         Shape of factors and record.
-    factors, records : ndarray
-        The first two parts: factors as float32 or as the bits of float16, records as float32.
-    count : int
-        Number of rows.
+    room, count : int
+        Number of rows that there is room for, and of rows.
     """
 
-    def __init__(self, layout: Layout, start: HashedStart, budget: int, capacity: int | None = None) -> None:
-        self.layout, self.start, self.budget = layout, start, budget
+    def __init__(
+        self,
+        layout: Layout,
+        start: HashedStart,
+        budget: int,
+        capacity: int | None = None,
+        room: int | None = None,
+    ) -> None:
+        self.layout, self.start, self.budget, self.shape = layout, start, budget, layout.shape
         allowed = row_capacity(budget, layout.row_bytes)
         self.capacity = allowed if capacity is None else min(capacity, allowed)
-        factors, *others = layout.widths
-        kept = reserve(self.capacity, np.uint16 if layout.storage == "float16" else np.float32, factors)
-        self.parts = (kept, *(reserve(self.capacity, np.float32, width) for width in others))
-        self.shape, (self.factors, self.records) = layout.shape, self.parts[:2]
-        self.count = 0
+        self.parts = tuple(
+            zeros(room or 1, kind, width, viewed=room is None)
+            for kind, width in zip(layout.kinds, layout.widths, strict=True)
+        )
+        self.room, self.count = min(map(len, self.parts)), 0
+
+    @property
+    def factors(self) -> np.ndarray:
+        """The factors, as float32 or as the bits of float16."""
+        return self.parts[0]
+
+    @property
+    def records(self) -> np.ndarray:
+        """The records, float32."""
+        return self.parts[1]
 
     def require_room(self, count: int) -> None:
-        """Raise CapacityError unless the table can hold `count` rows."""
+        """Raise CapacityError unless the table may have `count` rows."""
         if count > self.capacity:
             raise CapacityError(f"{count} rows of {self.shape.size} factors exceed the memory budget of the model")
+
+    def make_room(self, count: int) -> None:
+        """Make room for `count` rows, or raise CapacityError."""
+        self.require_room(count)
+        if count > self.room:
+            self.parts = tuple(grown(part, count) for part in self.parts)
+            self.room = min(map(len, self.parts))
 
     def require_rows(self, rows: np.ndarray, values: Image, count: int) -> None:
         """Raise ValueError unless `values` are rows of this layout, and `rows` are below `count`."""
@@ -122,7 +151,7 @@ class Table:
 
     def fill(self, count: int) -> None:
         """Initialise `count` rows of an empty table."""
-        self.require_room(count)
+        self.make_room(count)
         use_huge_pages(self.factors, count)
         self.grow(0, count)
 
@@ -164,7 +193,7 @@ class Table:
         """Fill an empty table with the rows of a file; ValueError if they do not fit."""
         kind, widths = np.float16 if self.layout.storage == "float16" else np.float32, list(self.layout.widths)
         widths[0] = self.shape.size
-        self.require_room(count)
+        self.make_room(count)
         for number, (part, width) in enumerate(zip(self.parts, widths, strict=True)):
             name = ("factors", "records")[number] if number < 2 else f"part{number}"
             array, wanted = arrays[name], np.float32 if number else kind
@@ -180,6 +209,7 @@ class Table:
     def copy(self) -> Table:
         """Return an independent copy."""
         other = Table(self.layout, self.start, self.budget, self.capacity)
+        other.make_room(self.count)
         for mine, theirs in zip(self.parts, other.parts, strict=True):
             theirs[: self.count] = mine[: self.count]
         other.count = self.count

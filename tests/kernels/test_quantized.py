@@ -144,7 +144,7 @@ def test_lists_do_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     model = fitted()
     wanted = model.recommend(range(USERS))
-    monkeypatch.setattr(scan, "reserve", refused)
+    monkeypatch.setattr(scan, "zeros", refused)
     for user in range(USERS):
         assert model.recommend([user]).ids[0].tolist() == wanted.ids[user].tolist()
     assert model._state.scan._copy is None

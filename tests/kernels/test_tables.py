@@ -1,17 +1,13 @@
-"""Gathering rows, starting new ones and writing them back, in float32 and float16; and the memory they are kept in."""
+"""Gathering rows, starting new ones and writing them back, in float32 and float16."""
 
 from __future__ import annotations
-
-import mmap
-import sys
 
 import naive
 import numpy as np
 import pytest
 from twins import COUNTS, SIDES, random_state
 
-from fastmf import memory, optimizers
-from fastmf.errors import CapacityError
+from fastmf import optimizers
 from fastmf.kernels.core.shape import Shape, shape_of
 from fastmf.parameters.moves import Image
 from fastmf.parameters.start import HashedStart
@@ -92,36 +88,3 @@ def test_fill_starts_every_row(storage: str) -> None:
     np.testing.assert_array_equal(table.values()[rows], expected.astype(storage))
     assert not table.factors[:70_001, 17:].any()
     assert not table.records[:70_000].any()
-
-
-# --- the memory below -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands released pages back as zeros")
-def test_reserved_memory_is_zero_aligned_and_given_back() -> None:
-    array = memory.reserve(1 << 20, np.int64, 2)
-    assert array.ctypes.data % memory.ALIGNMENT == 0
-    assert array.shape == (1 << 20, 2)
-    assert not array[:: 1 << 16].any()
-    column = memory.reserve(1 << 16, np.int64)
-    column[:] = 7
-    memory.discard(column, 1000, 9000)
-    kept = np.flatnonzero(column)
-    page = mmap.PAGESIZE // 8
-    given_back = range(-(-1000 // page) * page, 9000 // page * page)
-    assert kept.tolist() == [one for one in range(1 << 16) if one not in given_back]
-
-
-def test_a_system_that_grants_little_address_space(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default budget leaves room for all arrays of a model; what is asked for by name is refused in words."""
-    grant, limit = memory._anonymous, 1 << 30
-
-    def stingy(size: int) -> mmap.mmap:
-        if size > limit:
-            raise OSError(12, "Cannot allocate memory")
-        return grant(size)
-
-    monkeypatch.setattr(memory, "_anonymous", stingy)
-    assert limit >> 8 < memory.default_budget() <= limit >> 4
-    with pytest.raises(CapacityError, match=r"does not grant 2147483648 bytes of address space; Options\(memory="):
-        memory.reserve(1 << 28, np.int64)

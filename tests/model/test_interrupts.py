@@ -55,7 +55,7 @@ def snapshot(model: MF, origin: dict[str, str] | None = None) -> dict[str, Any]:
     found["trail"] = [one.version for one in state.trail.states]
     assert state.gate.changes[0] % 2 == 0
     assert not state.unfinished
-    assert not any(marks[:10_000].any() for free in state.scratch._free.values() for marks in free)
+    assert not any(marks[:10_000].any() for marks in state.scratch._free)
     users, items = model.users.values[:3].tolist(), model.items.values[:3].tolist()
     found["one"] = [model.predict_one(user, item) for user, item in zip(users, items, strict=True)]
     assert found["one"] == model.predict(users, items).tolist()

@@ -27,11 +27,11 @@ KEPT, RENEWED, LOST = 0, 1, 2  # outcome for a list
 def _has(past, one, row):
     """Whether row `one` of a log has an event with `row`; `past` as in topk.bar_past."""
     start, based, base, head, previous, column = past
-    for place in range(start[one], start[one] + based[one]):
-        if column[base[place]] == row:
+    for place in range(start[one], min(start[one] + based[one], base.size)):
+        if base[place] < column.size and column[base[place]] == row:
             return True
-    event = head[one]
-    while event > 0:
+    event, events = head[one], min(previous.size, column.size)
+    while 0 < event <= events:
         if column[event - 1] == row:
             return True
         event = previous[event - 1]

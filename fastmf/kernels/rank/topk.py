@@ -54,13 +54,14 @@ def _bar(mask, row, candidates):
 def bar_past(mask, one, past, candidates):
     """Exclude the rows that row `one` of the log has events with; past = (start, based, base, head, previous, column).
 
-    See kernels/rows/log.py; `column` has the rows of the other side.
+    `column` has the rows of the other side. See kernels/rows/log.py, also for events beyond the arrays.
     """
     start, based, base, head, previous, column = past
-    for place in range(start[one], start[one] + based[one]):
-        _bar(mask, np.int64(column[base[place]]), candidates)
-    event = head[one]
-    while event > 0:
+    for place in range(start[one], min(start[one] + based[one], base.size)):
+        if base[place] < column.size:
+            _bar(mask, np.int64(column[base[place]]), candidates)
+    event, events = head[one], min(previous.size, column.size)
+    while 0 < event <= events:
         _bar(mask, np.int64(column[event - 1]), candidates)
         event = previous[event - 1]
 

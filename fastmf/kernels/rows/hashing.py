@@ -71,11 +71,12 @@ def find(slots, mask, older, older_mask, key):
 
 
 @njit
-def _find_text(slots, mask, key, blob, offsets, text, bounds, position):
+def _find_text(slots, mask, key, blob, offsets, known, text, bounds, position):
     slot = seek(slots, mask, home(mask, key), key)
     while slots[2 * slot + 1] > 0:
         row = slots[2 * slot + 1] - 1
-        if _same_text(blob, offsets, row, text, bounds, position):
+        # Another thread may have added ids, beyond the text that this call was given, see log.read.
+        if row < known and _same_text(blob, offsets, row, text, bounds, position):
             return row
         slot = seek(slots, mask, (slot + 1) & mask, key)
     return np.int64(-1)
@@ -130,16 +131,19 @@ def _lookup(stamp):
 
 def _lookup_text(stamp):
     @jit(stamp)
-    def lookup_text(slots, older, keys, text, bounds, blob, offsets, rows):
-        """As `lookup`, for text ids with hashes `keys` and bytes ``text[bounds[p]:bounds[p + 1]]``."""
+    def lookup_text(slots, older, keys, text, bounds, blob, offsets, known, rows):
+        """As `lookup`, for text ids with hashes `keys` and bytes ``text[bounds[p]:bounds[p + 1]]``.
+
+        Rows from `known` on are ignored.
+        """
         stamp  # noqa: B018
         table, mask, old, old_mask = borrow(slots), last_slot(slots), borrow(older), last_slot(older)
-        known, starts, given, cuts = borrow(blob), borrow(offsets), borrow(text), borrow(bounds)
+        texts, starts, given, cuts = borrow(blob), borrow(offsets), borrow(text), borrow(bounds)
         unknown = 0
         for position in range(keys.size):
-            row = _find_text(table, mask, keys[position], known, starts, given, cuts, position)
+            row = _find_text(table, mask, keys[position], texts, starts, known, given, cuts, position)
             if row < 0 and old_mask >= 0:
-                row = _find_text(old, old_mask, keys[position], known, starts, given, cuts, position)
+                row = _find_text(old, old_mask, keys[position], texts, starts, known, given, cuts, position)
             rows[position] = row
             unknown += row < 0
         return unknown

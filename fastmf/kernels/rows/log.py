@@ -3,6 +3,10 @@
 The events of row r, oldest first, are ``base[start[r]:start[r] + based[r]]``, followed by its tail, a linked list:
 ``head[r] - 1`` is its newest event, ``previous[e] - 1`` the one before event e, and 0 ends the list. `tailed[r]` is the
 length of the tail. Events are identified by their position in the log.
+
+A question may be given the links of a moment, and meet events that another thread appended after it: arrays that have
+grown meanwhile were replaced by longer ones. Kernels of questions therefore stop at events beyond their arrays; their
+answer is discarded, since the gate has changed (see gate.py).
 """
 
 from __future__ import annotations
@@ -83,7 +87,7 @@ def _count(stamp):
 def read(row, first, last, start, based, head, previous, base, events):
     """Write the newest ``last - first`` events of a row to events[first:last], oldest first."""
     event, place = head[row], last
-    while place > first and event > 0:
+    while place > first and 0 < event <= previous.size:
         place -= 1
         events[place] = event - 1
         event = previous[event - 1]

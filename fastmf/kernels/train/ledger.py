@@ -1,7 +1,7 @@
 """The ledger: one int64 array of addresses and numbers that replaces the many array arguments of single-event kernels.
 
-Passing many arrays to a compiled function costs more than learning one event. Raw addresses are safe because tables are
-never moved; a table that is replaced (an id hash table that has grown) has its entries rewritten. The NamedTuples
+Passing many arrays to a compiled function costs more than learning one event. Raw addresses are safe because a counter,
+`moved`, tells when an array may have been replaced by a longer one: all entries are written again then. The NamedTuples
 define the layout: fields in order of declaration, users first, then items, then the shared entries.
 """
 
@@ -26,7 +26,7 @@ class SideEntries(NamedTuple):
     slots_size: Any = 0
     older: Any = 0
     older_size: Any = 0
-    moved: Any = 0  # the counter of replacements of the id table; next, its value when this was written
+    moved: Any = 0  # the counter of replacements; next, its value when this was written
     moved_at: Any = 0
     factors: Any = 0
     records: Any = 0
@@ -89,7 +89,7 @@ def column(ledger, entry, dtype):
 
 @njit
 def moved(ledger):
-    """Whether an id table has been replaced since its address was written, which is then invalid."""
+    """Whether an array may have been replaced since its address was written, which is then invalid."""
     users, items = column(ledger, USERS + _MOVED, np.int64), column(ledger, ITEMS + _MOVED, np.int64)
     return (read(users, 0) != ledger[USERS + _MOVED_AT]) | (read(items, 0) != ledger[ITEMS + _MOVED_AT])
 
