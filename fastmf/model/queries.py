@@ -88,8 +88,9 @@ class Queries:
         out, (low, high) = np.empty(user_rows.size, np.float32), state.seen
         limits = (low, high) if clip and low <= high else (-np.inf, np.inf)
         tables = (*state.users.table.parts[:2], *state.items.table.parts[:2])
+        unknown = (*state.users.table.unknown[:2], *state.items.table.unknown[:2])
         kernel = scores.predict(state.users.table.shape, self._objective.classes[0])
-        kernel(user_rows, item_rows, *tables, state.global_mean, limits, self._objective.loss, out)
+        kernel(user_rows, item_rows, *tables, unknown, state.global_mean, limits, self._objective.loss, out)
         return out
 
     def recommend(

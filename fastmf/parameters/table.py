@@ -11,7 +11,7 @@ from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.tables import gather, scatter
 from fastmf.memory import aligned, reserve, row_capacity, use_huge_pages
 from fastmf.parameters.moves import Image
-from fastmf.parameters.start import HashedStart
+from fastmf.parameters.start import Start
 
 __all__ = ["Layout", "Table"]
 
@@ -59,7 +59,7 @@ class Table:
     ----------
     layout : Layout
         Layout of the rows.
-    start : HashedStart
+    start : Start
         Initial values of new rows.
     budget : int
         Maximum size in bytes.
@@ -78,7 +78,7 @@ class Table:
         Number of rows.
     """
 
-    def __init__(self, layout: Layout, start: HashedStart, budget: int, capacity: int | None = None) -> None:
+    def __init__(self, layout: Layout, start: Start, budget: int, capacity: int | None = None) -> None:
         self.layout, self.start, self.budget = layout, start, budget
         allowed = row_capacity(budget, layout.row_bytes)
         self.capacity = allowed if capacity is None else min(capacity, allowed)
@@ -87,6 +87,13 @@ class Table:
         self.parts = (kept, *(reserve(self.capacity, np.float32, width) for width in others))
         self.shape, (self.factors, self.records) = layout.shape, self.parts[:2]
         self.count = 0
+        self._zeros = Image((aligned(1, factors), *(np.zeros((1, width), np.float32) for width in others)))
+        self._zeros.factors[:] = 0
+
+    @property
+    def unknown(self) -> Image:
+        """The row, float32, that stands for an unknown id: that of the prior, or zeros."""
+        return self._zeros if self.start.row is None else self.start.row
 
     def require_room(self, count: int) -> None:
         """Raise CapacityError unless the table can hold `count` rows."""
@@ -109,9 +116,14 @@ class Table:
         gather(self.shape.width, self.shape.size)(*self.parts[:2], rows, self.count, self.start.form, *found)
         if not self.layout.further:
             return Image(found)
-        known = np.minimum(rows, max(self.count - 1, 0))
-        more = (np.where((rows < self.count)[:, None], part[known], np.float32(0)) for part in self.parts[2:])
-        return Image((*found, *more))
+        known, fresh = np.minimum(rows, max(self.count - 1, 0)), np.flatnonzero(rows >= self.count)
+        image = Image((*found, *(part[known] for part in self.parts[2:]))).placed()
+        for part in image[2:]:
+            part[fresh] = 0
+        if fresh.size and self.start.row is not None:
+            for part, begin in zip(image, self.start.row, strict=True):
+                part[fresh] += begin
+        return image
 
     def scatter(self, rows: np.ndarray, values: Image) -> None:
         """Write rows; new ones, from `count` on, must leave no gap."""
