@@ -450,11 +450,83 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         fitted().update(Interactions([1], [1], [2]), half_life=3)
 
 
-@given(st.integers(0, 2**32), st.integers(1, 6), st.floats(1e-3, 1e3))
+@given(st.integers(0, 2**32), st.floats(1e-3, 1e3))
 @settings(max_examples=15)
-def test_a_fit_scales_with_its_values(seed: int, factors: int, scale: float) -> None:
+def test_a_fit_scales_with_its_values(seed: int, scale: float) -> None:
     events = ratings(200, 12, 9, seed)
     larger = Interactions(events.users, events.items, events.values * scale, weights=events.weights)
-    one, other = believer(factors).fit(events, epochs=6), believer(factors).fit(larger, epochs=6)
+    one, other = believer().fit(events, epochs=6), believer().fit(larger, epochs=6)
     asked = events.users[:40], events.items[:40]
     np.testing.assert_allclose(other.predict(*asked) / scale, one.predict(*asked), atol=0.02)
+
+
+# --- how sure ------------------------------------------------------------------------------------------------------
+
+
+@each_form
+def test_an_interval_is_the_normal_one_of_plain_numpy(biases: bool) -> None:
+    model = fitted(biases=biases)
+    rng = np.random.default_rng(0)
+    asked = rng.integers(-2, 40, 50), rng.integers(-2, 30, 50)
+    mean, low, high = model.predict(*asked, clip=False, interval=0.9)
+    sides = []
+    for name, ids in zip(("users", "items"), asked, strict=True):
+        side, table = side_of(model, name), getattr(model, name)
+        rows = table.rows(ids)
+        variance = np.diag(side.prior) * (np.arange(6) < 5 + biases)
+        sides.append(
+            (
+                np.where(rows[:, None] >= 0, side.means[rows], side.prior_mean),
+                np.where(rows[:, None] >= 0, side.variances[rows], variance),
+            )
+        )
+    (p, s), (q, t) = sides
+    doubt = (s * q**2 + t * p**2 + s * t)[:, :-1].sum(axis=1) + s[:, -1] + t[:, -1]
+    doubt += float(model._state.groups["priors"].noise)
+    np.testing.assert_array_equal(mean, model.predict(*asked, clip=False))
+    np.testing.assert_allclose(high - mean, 1.6448536 * np.sqrt(doubt), rtol=1e-4)
+    np.testing.assert_allclose(mean - low, high - mean, rtol=1e-4)
+    clipped = model.predict(*asked, interval=0.9)
+    assert all(one.min() >= model._state.seen[0] and one.max() <= model._state.seen[1] for one in clipped)
+
+
+def test_intervals_cover_what_they_say() -> None:
+    events = ratings(4000)
+    model = believer().fit(events[:3000])
+    _, low, high = model.predict(events[3000:].users, events[3000:].items, clip=False, interval=0.8)
+    weights = events[3000:].weights
+    assert weights is not None
+    inside = (low <= events[3000:].values) & (events[3000:].values <= high)
+    assert 0.76 < inside.mean() < 0.86
+
+
+@pytest.mark.parametrize("interval", [0, 1, 1.5, -0.1, "0.9", np.nan, True])
+def test_an_interval_that_is_no_probability_is_refused(interval: Any) -> None:
+    with pytest.raises(ValueError, match="interval must be"):
+        fitted().predict([1], [2], interval=interval)
+
+
+def test_an_interval_needs_beliefs() -> None:
+    model = MF(5).fit(ratings(200), epochs=1)
+    with pytest.raises(ValueError, match="interval needs solver"):
+        model.predict([1], [2], interval=0.9)
+
+
+def test_a_warm_refit_goes_on_from_what_was_learned() -> None:
+    model = believer().fit(ratings())
+    settled = model.history_[-1]["loss"]
+    cold = model.copy().refit(epochs=1).history_[-1]["loss"]
+    model.update(batch())
+    warm = model.refit(epochs=1, warm=True).history_[-1]["loss"]
+    assert abs(warm - settled) < 0.3 * abs(cold - settled)
+
+
+def test_order_by_user_is_a_pass_in_that_order() -> None:
+    one, other = fitted(), fitted()
+    new = batch()
+    met = {user: place for place, user in reversed(list(enumerate(new.users.tolist())))}  # users by first events
+    by_user = np.argsort([met[user] for user in new.users.tolist()], kind="stable")
+    one.update(new, order="user")
+    other.update(new[by_user])
+    asked = new.users, new.items
+    np.testing.assert_array_equal(one.predict(*asked), other.predict(*asked))
