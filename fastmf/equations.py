@@ -1,4 +1,4 @@
-"""Least-squares problems of alternating least squares: the rows of one side to solve, and the data each depends on."""
+"""The problems of solvers of whole rows: alternating least squares, and variational Bayes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastmf.kernels.train.past_of_row import Room
 from fastmf.memory import aligned
 from fastmf.parameters.moves import Image
 
-__all__ = ["Equations", "Run", "columns_for", "equations_of", "form_of", "mirrored", "room_of"]
+__all__ = ["Equations", "Prior", "Run", "Sums", "columns_for", "equations_of", "form_of", "mirrored", "room_of"]
 
 _METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
 _BALANCED = ("weights", "missing", "penalties", "fresh")
@@ -153,6 +153,42 @@ class Run(NamedTuple):
     threads: int = 1
     gram_change: np.ndarray | None = None
     seen: Image | None = None
+
+
+class Prior(NamedTuple):
+    """The normal prior of rows [factors, bias]: mean float64[d], precision float64[d, d]; d is without a bias, if none.
+
+    Attributes
+    ----------
+    mean, precision : ndarray
+    """
+
+    mean: np.ndarray
+    precision: np.ndarray
+
+
+class Sums(NamedTuple):
+    """Sums over the solved rows, which are [factors, bias].
+
+    Attributes
+    ----------
+    rows : float
+        The number of rows with some weight.
+    means : float64[d]
+    second : float64[d, d]
+        Of the outer products of means, and of covariances.
+    expected, plain : float
+        Weighted squared errors: expected under the posterior, and of the means.
+    weight : float
+        Of all events.
+    """
+
+    rows: float
+    means: np.ndarray
+    second: np.ndarray
+    expected: float
+    plain: float
+    weight: float
 
 
 def mirrored(shape: Shape, matrix: np.ndarray | None) -> np.ndarray:

@@ -20,7 +20,7 @@ from fastmf.kernels.train.ledger import (
     write,
 )
 from fastmf.memory import grown, zeros
-from fastmf.pairs import PARTS, key_of, lookup_of
+from fastmf.pairs import PARTS, key_of, lookup_of, unknown_of
 from fastmf.parameters.moves import Image, Move
 from fastmf.parameters.table import Table
 from fastmf.state import Pending, State
@@ -218,10 +218,13 @@ class Journal:
             entries = SideEntries(
                 factors=table.factors,
                 records=table.records,
+                **unknown_of(table),
+                further=table.parts[2] if table.layout.further else 0,
                 marks=self._marks[side],
                 journal_rows=kept.rows,
                 journal_factors=kept.table.factors,
                 journal_records=kept.table.records,
+                journal_further=kept.table.parts[2] if table.layout.further else 0,
                 journal_size=kept.room,
                 journal_count=ledger[part + JOURNAL_COUNT],
                 **lookup,

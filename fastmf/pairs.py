@@ -15,9 +15,10 @@ from fastmf.interactions import columns
 from fastmf.kernels.core.bridge import entry_point
 from fastmf.kernels.train import online
 from fastmf.kernels.train.ledger import ITEMS, LEDGER_SIZE, SHARED, USERS, SharedEntries, SideEntries, write
+from fastmf.parameters.table import Table
 from fastmf.state import State
 
-__all__ = ["PARTS", "Pairs", "key_of", "lookup_of"]
+__all__ = ["PARTS", "Pairs", "key_of", "lookup_of", "unknown_of"]
 
 PARTS = {"users": USERS, "items": ITEMS}
 
@@ -79,11 +80,11 @@ class Pairs:
         state, ledger, tables = self._state, np.zeros(LEDGER_SIZE, np.int64), []
         for side, part in PARTS.items():
             table, lookup = state.side(side).table, lookup_of(state, side)
-            factors, records = table.parts[:2]
-            tables.append(lookup | {"parts": (factors, records)})
-            write(ledger, part, SideEntries(factors=factors, records=records, **lookup))
+            unknown, (factors, records) = unknown_of(table), table.parts[:2]
+            tables.append(lookup | unknown | {"parts": (factors, records)})
+            write(ledger, part, SideEntries(factors=factors, records=records, **lookup, **unknown))
         write(ledger, SHARED, SharedEntries(changes=state.gate.changes, range=state.range))
-        return _Now(ledger, any(lookup["by_row"] for lookup in tables), tuple(tables))
+        return _Now(ledger, any(found["by_row"] for found in tables), tuple(tables))
 
 
 def key_of(state: State, side: str, one: Any) -> int:
@@ -91,6 +92,12 @@ def key_of(state: State, side: str, one: Any) -> int:
     ids, known = columns.ids(side, [one]), state.side(side).ids
     known.require_kind(ids, side)
     return int(ids[0]) if ids.dtype != object else int(known.find(ids)[0])
+
+
+def unknown_of(table: Table) -> dict[str, Any]:
+    """Return the entries of a side's part of a ledger for the row that stands for an unknown id."""
+    names = ("unknown", "unknown_record", "unknown_further")
+    return dict(zip(names, table.unknown[:3], strict=False))
 
 
 def lookup_of(state: State, side: str) -> dict[str, Any]:

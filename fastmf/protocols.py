@@ -19,7 +19,7 @@ import numpy as np
 
 from fastmf.errors import require_flag
 from fastmf.hints import of_method, of_value
-from fastmf.optimizers import ALS
+from fastmf.optimizers import ALS, Variational
 from fastmf.regularizers import L2
 
 __all__ = [
@@ -225,7 +225,7 @@ def freeze(value: Any, role: str) -> Any:
     Returns
     -------
     NamedTuple
-        An instance of the same class with float32 fields; an ``ALS`` solver is returned as it is.
+        An instance of the same class with float32 fields; an ``ALS`` or ``Variational`` solver is returned as it is.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def freeze(value: Any, role: str) -> Any:
         ``check`` fails.
     """
     kind: Any = type(value)
-    if kind is ALS and role == "solver":  # not passed to kernels
+    if kind in (ALS, Variational) and role == "solver":  # not passed to kernels
         value.check()
         return value
     if not (issubclass(kind, tuple) and hasattr(kind, "_fields")):
@@ -332,6 +332,8 @@ class Objective(NamedTuple):
 
     def _checked(self) -> Objective:
         solver, loss = (type(value).__name__ for value in (self.solver, self.loss))
+        if self.variational:
+            return self._checked_variational(solver, loss)
         if not self.alternating:
             if self.loss.kind == "all-pairs":
                 raise ValueError(f"{loss} needs solver=optimizers.ALS(): {solver} would have to visit every pair")
@@ -340,6 +342,17 @@ class Objective(NamedTuple):
             raise ValueError(f"{solver} solves losses that are quadratic, Squared and Confidence, not {loss}")
         if not isinstance(self.regularizer, L2) or not self.regularizer.weight:
             raise ValueError(f"{solver} needs a regularizer L2 with a weight > 0, got {self.regularizer!r}")
+        return self
+
+    def _checked_variational(self, solver: str, loss: str) -> Objective:
+        if not hasattr(self.loss, "quadratic") or self.loss.kind != "pointwise":
+            raise ValueError(f"{solver} is for Squared, not {loss}; use solver=optimizers.AdaGrad()")
+        usual = freeze(getattr(self.loss, "regularizer", L2()), "regularizer")
+        if (type(self.regularizer), self.regularizer) != (type(usual), usual):
+            raise ValueError(
+                f"{solver} learns priors and has no use for a regularizer, got {self.regularizer!r}; leave it out, or "
+                "use solver=optimizers.AdaGrad()"
+            )
         return self
 
     @property
@@ -351,6 +364,11 @@ class Objective(NamedTuple):
     def alternating(self) -> bool:
         """Whether rows are solved by alternating least squares; if not, they take gradient steps."""
         return isinstance(self.solver, ALS)
+
+    @property
+    def variational(self) -> bool:
+        """Whether rows are normal distributions, by variational Bayes."""
+        return isinstance(self.solver, Variational)
 
     @property
     def classes(self) -> tuple[Any, ...]:

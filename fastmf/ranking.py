@@ -131,9 +131,12 @@ def widened(lists: np.ndarray, filler: Any, width: int) -> np.ndarray:
 
 
 def best_items(state: State, loss: Any, users: np.ndarray, k: int, pool: Pool, unseen: bool, threads: int) -> Ranking:
-    """Rank the items for user rows, without seen items if `unseen`; an unknown user (-1) has a zero vector."""
+    """Rank the items for user rows, without seen items if `unseen`; an unknown user (-1) stands at the prior."""
     owners = users if unseen else np.full(users.size, -1, np.int32)
-    return answer(state, loss, users, *best_rows(state, users, k, pool, owners, threads))
+    rows, values = best_rows(state, users, k, pool, owners, threads)
+    if (bias := state.users.table.unknown.records[0, 0]) != 0:
+        values[users < 0] += bias
+    return answer(state, loss, users, rows, values)
 
 
 def best_rows(
@@ -144,6 +147,11 @@ def best_rows(
     `owners` are the rows of the users whose seen items are excluded, -1 for none.
     """
     queries, items, past = state.users.table, state.items.table, (state.history.past("users"), owners)
+    if queries.start.row is not None and users.size and users.min() < 0:
+        vectors = queries.gather(users).factors
+        vectors[users < 0] = queries.unknown.factors
+        asked = _as_stored(vectors, items), np.arange(users.size, dtype=np.int32)
+        return _rank(asked, items, (None, items.records), pool, past, k, threads)
     if users.size <= _FEW and not pool.candidates.size:
         codes = state.scan.codes(items, state.history, state.gate)
         if codes is not None:
@@ -159,16 +167,22 @@ def best_for(
     `session` has positions in `vectors` in place of user rows; its items are excluded if `unseen`.
     """
     table, count = state.items.table, len(vectors.factors)
-    queries = vectors.factors
-    if table.layout.storage == "float16":
-        queries = aligned(count, table.shape.width, np.uint16)
-        queries[:] = vectors.factors.astype(np.float16).view(np.uint16)
+    queries = _as_stored(vectors.factors, table)
     order, starts = order_by(session.users, count)
     nothing, owners = np.zeros(count, np.int64), np.arange(count, dtype=np.int32)
     past = (starts[:-1].copy(), np.diff(starts).astype(np.int32), order, nothing, nothing, session.items)
     who = owners if unseen else np.full(count, -1, np.int32)
     rows, values = _rank((queries, owners), table, (None, table.records), pool, (past, who), k, threads)
     return rows, values + vectors.records[:, :1]
+
+
+def _as_stored(vectors: np.ndarray, table: Table) -> np.ndarray:
+    """Vectors in the precision of a table, as the bits of float16 where that is its."""
+    if table.layout.storage != "float16":
+        return vectors
+    stored = aligned(len(vectors), table.shape.width, np.uint16)
+    stored[:] = vectors.astype(np.float16).view(np.uint16)
+    return stored
 
 
 def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:

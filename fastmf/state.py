@@ -73,6 +73,8 @@ class State:
     ) -> None:
         self.groups, self.history, self.gate, self.seed = groups, history, gate, seed
         self.users, self.items = self.side("users"), self.side("items")
+        for group in groups.values():
+            group.join(groups)
         self.scratch = Scratch()
         self.lineage, self.identity = new_identity(), Identity(new_identity(), 0)
         self._means = {"global_mean": global_mean, "centre": centre}

@@ -83,10 +83,10 @@ def _use(model: MF) -> None:
         model.update(events[:_FEW], recipe)
     one, other = int(events.users[0]), int(events.items[0])
     model.predict_one(one, other)
-    steps = not isinstance(model.solver, optimizers.ALS)
-    if steps and model.loss.kind == "pointwise":
+    solves = isinstance(model.solver, (optimizers.ALS, optimizers.Variational))
+    if not solves and model.loss.kind == "pointwise":
         model.update(events[:_FEW], batch_size=2)
-    if not steps or model.loss.kind == "pointwise":
+    if solves or model.loss.kind == "pointwise":
         model.learn_one(one, other)
         model.rollback(model.flush())
     model.predict(events.users[:_FEW], events.items[:_FEW])

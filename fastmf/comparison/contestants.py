@@ -25,6 +25,7 @@ __all__ = [
     "ready_to_go_over",
     "regime",
     "solves",
+    "stops_by_itself",
     "warm_recipe",
 ]
 
@@ -75,6 +76,11 @@ def default_build(factors: int, metric: Metric) -> Build:
 def solves(model: MF) -> bool:
     """Whether a model is trained by ALS; callers may compare models of their own."""
     return isinstance(getattr(model, "solver", None), optimizers.ALS)
+
+
+def stops_by_itself(model: MF) -> bool:
+    """Whether a fit of the model ends by a rule of its own, so that no number of epochs has to be chosen."""
+    return isinstance(getattr(model, "solver", None), optimizers.Variational)
 
 
 def warm_recipe(model: MF) -> Update:

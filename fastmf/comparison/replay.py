@@ -16,6 +16,7 @@ from fastmf.comparison.contestants import (
     default_build,
     ready_to_go_over,
     regime,
+    stops_by_itself,
     warm_recipe,
 )
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
@@ -29,6 +30,7 @@ from fastmf.recipes import Update, presets
 __all__ = ["COMPARED", "Settings", "Stream", "choose_epochs", "compare"]
 
 COMPARED = tuple(metric for metric in METRICS if sign(metric))  # metrics whose values are ordered
+_MOST_EPOCHS = 20  # of a fit that stops by itself
 TOLERANCE = 0.002  # relative loss of quality accepted for fewer epochs
 
 Model = MF | Popularity
@@ -183,6 +185,9 @@ class Replay(NamedTuple):
             rows = model.update(block)
         elif name == "update":
             rows = model.update(block, self.recipe).rows_moved
+        elif name == "warm" and stops_by_itself(model):
+            rows = model.update(block).rows_moved + len(model.users) + len(model.items)
+            model.refit(epochs=1, warm=True, progress=False)
         elif name == "warm":
             model = ready_to_go_over(model)
             rows = model.update(past, warm_recipe(model)).rows_moved
@@ -239,6 +244,8 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
     -------
     int
     """
+    if stops_by_itself(build(0)):
+        return _MOST_EPOCHS
     cut = len(events) - len(events) // 10
     log = Log.of(events)
     held_out = holdout(log.part(slice(0, cut)), log.part(slice(cut, None)), metric)

@@ -1,4 +1,6 @@
-"""Learners: training algorithms, one per family of objectives (gradient steps, sampled negatives, ALS).
+"""Learners: training algorithms, one per family of objectives.
+
+These are gradient steps, sampled negatives, alternating least squares, and variational Bayes.
 
 To add one, implement :class:`fastmf.learners.job.Learner` and register it.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastmf.learners.beliefs import Beliefs
 from fastmf.learners.compare import Compare
 from fastmf.learners.job import Learner
 from fastmf.learners.solve import Solve
@@ -14,7 +17,7 @@ from fastmf.learners.steps import Steps
 
 __all__ = ["LEARNERS", "learner_of", "register"]
 
-LEARNERS: list[Learner] = [Solve(), Compare(), Steps()]
+LEARNERS: list[Learner] = [Solve(), Beliefs(), Compare(), Steps()]
 """All that are known, in the order in which they are asked whether they suit an objective."""
 
 

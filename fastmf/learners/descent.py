@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from fastmf.kernels.core.shape import Shape
 from fastmf.parameters.groups import Group
 from fastmf.recipes import Update
 from fastmf.state import State
@@ -34,6 +37,13 @@ class Descent:
     def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
         """None besides users and items."""
         return {}
+
+    def further_widths(self, shape: Shape) -> tuple[int, ...]:
+        """None: what a step needs is in the record."""
+        return ()
+
+    def begin(self, state: State, values: np.ndarray) -> None:
+        """Nothing to do: initial rows do not depend on the values."""
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
         """Nothing to do after a fit."""

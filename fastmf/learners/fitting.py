@@ -11,7 +11,7 @@ import numpy as np
 from fastmf.console import progress_bar
 from fastmf.errors import DivergenceError, brief, require_count, require_flag, require_number
 from fastmf.learners.decay import clock, decayed, half_life_in, mean_loss, total_weight
-from fastmf.learners.job import FitJob, Learner
+from fastmf.learners.job import FitJob, Fitting, Learner
 from fastmf.learners.nonsense import judge_fit
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
@@ -100,16 +100,17 @@ def train(
         events = decayed(events, clock(state.history, half_life), half_life)
     kept, held = _hold_out(learner.weighed(events), schedule.validation, state.seed)
     job = FitJob(state, working, kept, held, objective, schedule.batch_size, threads, deterministic)
-    learn, measure = learner.fit(job)
-    best = _Best(working) if held.users.size else None
+    run = Fitting(*learner.fit(job))
+    best = _Best(working, run.further) if held.users.size else None
     weight, held_weight = total_weight(kept), total_weight(held)
     records: list[dict[str, Any]] = []
     with _bar(schedule) as bar:
         for epoch in range(schedule.epochs):
             began = time.perf_counter()
-            record: dict[str, Any] = {"epoch": epoch + 1, "loss": mean_loss(learn(epoch), weight), "validation": None}
+            loss = mean_loss(run.learn(epoch), weight)
+            record: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "validation": None}
             if best is not None:
-                record["validation"] = mean_loss(measure(), held_weight)
+                record["validation"] = mean_loss(run.measure(), held_weight)
             record["seconds"] = time.perf_counter() - began
             records.append(record)
             _require_finite(record)
@@ -117,7 +118,7 @@ def train(
             bar.update()
             for callback in schedule.callbacks:
                 callback(record)
-            if best is not None and best.settled(record["validation"]):
+            if (best is not None and best.settled(record["validation"])) or run.settled():
                 break
     if best is not None:
         best.restore()
@@ -127,18 +128,20 @@ def train(
 
 
 class _Best:
-    """Early stopping: keeps a copy of the rows of the epoch with the smallest held-out loss."""
+    """Early stopping: keeps a copy of the rows, and of `further`, of the epoch with the smallest held-out loss."""
 
-    def __init__(self, working: WorkingSet) -> None:
-        self._working = working
+    def __init__(self, working: WorkingSet, further: tuple[np.ndarray, ...]) -> None:
+        self._working, self._further = working, further
         self._loss, self._waited = np.inf, 0
         self._rows: dict[str, Image] = {}
+        self._kept: list[np.ndarray] = []
 
     def settled(self, loss: float) -> bool:
         """Record the held-out loss of an epoch; returns whether to stop."""
         if loss < self._loss:
             self._loss, self._waited = loss, 0
             self._rows = {side: rows.copy() for side, rows in self._working.now.items()}
+            self._kept = [array.copy() for array in self._further]
         else:
             self._waited += 1
         return self._waited >= _PATIENCE
@@ -147,6 +150,8 @@ class _Best:
         for side, rows in self._rows.items():
             for now, best in zip(self._working.now[side], rows, strict=True):
                 now[:] = best
+        for array, kept in zip(self._further, self._kept, strict=False):  # nothing is kept where no loss is a number
+            array[:] = kept
 
 
 def _hold_out(events: Events, share: float, seed: int) -> tuple[Events, Events]:

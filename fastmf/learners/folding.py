@@ -36,7 +36,7 @@ def fold_in(state: State, session: Events, visitors: int, learner: Learner, obje
     Returns
     -------
     Image
-        One row per visitor; zeros for a visitor without events.
+        One row per visitor; that of an unknown user for a visitor without events.
 
     References
     ----------
@@ -45,8 +45,8 @@ def fold_in(state: State, session: Events, visitors: int, learner: Learner, obje
     """
     table = state.users.table
     factors = aligned(visitors, table.shape.width)
-    factors[:] = 0
-    found = Image((factors, *(np.zeros((visitors, width), np.float32) for width in table.layout.widths[1:])))
+    factors[:] = table.unknown.factors
+    found = Image((factors, *(np.repeat(part, visitors, axis=0) for part in table.unknown[1:])))
     if not session.users.size:
         return found
     if not learner.draws:

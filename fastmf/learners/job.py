@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from fastmf.kernels.core.shape import Shape
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.parameters.groups import Group
@@ -12,7 +15,11 @@ from fastmf.parameters.ids import Staged
 from fastmf.recipes import Update
 from fastmf.state import State
 
-__all__ = ["FitJob", "Learner", "Single", "Training", "UpdateJob"]
+__all__ = ["FitJob", "Fitting", "Learner", "Single", "Training", "UpdateJob"]
+
+
+def _never() -> bool:
+    return False
 
 
 class FitJob(NamedTuple):
@@ -39,6 +46,27 @@ class FitJob(NamedTuple):
     batch_size: int | None
     threads: int
     deterministic: bool
+
+
+class Fitting(NamedTuple):
+    """A fit prepared by a learner.
+
+    Attributes
+    ----------
+    learn : callable
+        ``learn(epoch)`` trains one epoch, given its number from 0, and returns the summed loss.
+    measure : callable
+        Returns the summed loss of the held-out events.
+    settled : callable
+        Returns whether more epochs would change little.
+    further : tuple of ndarray
+        What is trained besides the working set: if the rows of an earlier epoch are brought back, so are these.
+    """
+
+    learn: Callable[[int], float]
+    measure: Callable[[], float]
+    settled: Callable[[], bool] = _never
+    further: tuple[np.ndarray, ...] = ()
 
 
 class UpdateJob(NamedTuple):
@@ -138,8 +166,14 @@ class Learner(Protocol):
         are identifiers.
         """
 
-    def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
-        """Two functions: train one epoch, given its number, and measure the held-out loss; both return sums."""
+    def further_widths(self, shape: Shape) -> tuple[int, ...]:
+        """Numbers of floats of the parts that rows have besides factors and record, given the shape of these."""
+
+    def begin(self, state: State, values: np.ndarray) -> None:
+        """Called for a new state, which has no rows yet, with the values of its first events."""
+
+    def fit(self, job: FitJob) -> tuple[Any, ...]:
+        """A Fitting, or only its first two functions."""
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
         """Prepare what updates will need, after a fit."""

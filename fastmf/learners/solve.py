@@ -12,6 +12,7 @@ from fastmf.devices import runner
 from fastmf.equations import Equations, Run, equations_of, form_of, room_of
 from fastmf.followers.grams import NO_GRAM, Gram, shares_of
 from fastmf.kernels.core.launch import parallel_map
+from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows import log
 from fastmf.kernels.train import online, relearn
 from fastmf.kernels.train.past_of_row import Numbers
@@ -28,7 +29,7 @@ from fastmf.protocols import Objective
 from fastmf.recipes import Update
 from fastmf.state import State
 
-__all__ = ["Solve", "System", "alternate"]
+__all__ = ["Solve", "System", "alternate", "sorted_columns"]
 
 _NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
 
@@ -70,6 +71,13 @@ class Solve:
     def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
         """None besides users and items."""
         return {}
+
+    def further_widths(self, shape: Shape) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    def begin(self, state: State, values: np.ndarray) -> None:
+        """Nothing to do: initial rows do not depend on the values."""
 
     def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
         """Sweeps over all users, then all items."""
@@ -191,14 +199,20 @@ def _item_shares(state: State, objective: Objective) -> np.ndarray | None:
     return shares_of(state.history.counts("items", slice(state.items.count)), power) if power else None
 
 
-def _all_of(side: str, state: State, events: Events, objective: Objective) -> Equations:
-    """The least-squares problems of all rows of a side."""
+def sorted_columns(side: str, state: State, events: Events) -> tuple[np.ndarray, ...]:
+    """A fit's events sorted by row of a side: the start of each row, and rows of the other side, values and weights."""
     order, starts = sorted_by(side, state, events)
     others = np.empty(order.size, np.int32)
     values, weights = np.empty(order.size, np.float32), np.empty(order.size, np.float32)
     logged = (_NO_WEIGHTS, order.size) if events.weights is None else (events.weights, 0)
     columns = (getattr(events, OTHER[side]), events.values, *logged, _NO_TIMES)
     log.fetch(order, *columns, others, values, weights, _NO_TIMES)
+    return starts, others, values, weights
+
+
+def _all_of(side: str, state: State, events: Events, objective: Objective) -> Equations:
+    """The least-squares problems of all rows of a side."""
+    starts, others, values, weights = sorted_columns(side, state, events)
     confidences, targets = objective.loss.quadratic(values)
     if events.weights is not None:
         confidences = confidences * weights

@@ -42,7 +42,7 @@ class MF(Learning):
         Length of the vectors p and q, from 1 to 1,024.
     loss : fastmf.protocols.Loss
         An instance of one of :mod:`fastmf.losses`, or of your own class.
-    solver : fastmf.protocols.Optimizer or ALS, optional
+    solver : fastmf.protocols.Optimizer, ALS or Variational, optional
         An instance of one of :mod:`fastmf.optimizers`, or of your own class; by default the loss's own ``solver``, or
         ``AdaGrad()`` if it has none.
     regularizer : fastmf.protocols.Regularizer, optional
@@ -104,7 +104,7 @@ class MF(Learning):
         self,
         factors: int = 64,
         loss: Loss = losses.Squared(),
-        solver: Optimizer | optimizers.ALS | None = None,
+        solver: Optimizer | optimizers.ALS | optimizers.Variational | None = None,
         regularizer: Regularizer | None = None,
         biases: bool = True,
         seed: int = 0,
@@ -180,6 +180,8 @@ class MF(Learning):
         tables = given.tables(settings.get("options", Options()))
         settings.setdefault("biases", user_biases is not None or item_biases is not None)
         model = cls(factors=tables["users"].shape[1], **settings)
+        if model._objective.variational:
+            raise ValueError("Variational has to know how sure rows are, which vectors do not tell: choose AdaGrad()")
         mean = columns.numbers("global_mean", [global_mean])[0]
         if model._objective.loss.kind == "all-pairs" and (mean or user_biases is not None or item_biases is not None):
             raise DataError(f"{type(model.loss).__name__} has no biases and no global_mean: leave them out")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from fastmf.errors import DeviceError, brief, require_choice, require_flag, require_integer
 from fastmf.hints import hinted_methods
-from fastmf.optimizers import ALS
+from fastmf.optimizers import ALS, Variational
 from fastmf.protocols import Loss, Optimizer, Regularizer
 
 __all__ = ["Options", "Settings", "require_options"]
@@ -80,7 +80,7 @@ class Settings(TypedDict, total=False):
     """The parameters of a model that ``from_factors`` accepts, for type checkers."""
 
     loss: Loss
-    solver: Optimizer | ALS | None
+    solver: Optimizer | ALS | Variational | None
     regularizer: Regularizer | None
     biases: bool
     seed: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -10,17 +10,18 @@ from fastmf.errors import DataError, NotFittedError, require_flag, require_integ
 from fastmf.hints import hinted_methods, of_events
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.core.launch import usable_threads
-from fastmf.kernels.rank import scores
 from fastmf.learners.decay import numbered
 from fastmf.learners.folding import fold_in
 from fastmf.learners.job import Learner
 from fastmf.lists import Lists
+from fastmf.model.asked import checked_ids, pool_of
 from fastmf.model.ids import Ids
 from fastmf.model.options import Options
+from fastmf.model.predictions import Prediction, predicted, require_share
 from fastmf.model.settings import Setting
 from fastmf.parameters.keys import numbered_alone
 from fastmf.protocols import Objective
-from fastmf.ranking import FEWEST, Pool, Ranking, answer, best_for, best_items, in_pieces, most_similar
+from fastmf.ranking import FEWEST, Ranking, answer, best_for, best_items, in_pieces, most_similar
 from fastmf.state import State
 
 __all__ = ["Queries", "require_events"]
@@ -43,22 +44,31 @@ class Queries:
     _objective: Objective
     _state: State | None
 
-    def predict(self, users: Any, items: Any, clip: bool = True) -> np.ndarray:
+    @overload
+    def predict(self, users: Any, items: Any, clip: bool = True, interval: None = None) -> np.ndarray: ...
+    @overload
+    def predict(self, users: Any, items: Any, clip: bool = True, *, interval: float) -> Prediction: ...
+    def predict(
+        self, users: Any, items: Any, clip: bool = True, interval: float | None = None
+    ) -> np.ndarray | Prediction:
         """Predict the value of (user, item) pairs.
 
         Parameters
         ----------
         users, items : array_like of ids, shape (n,)
             An unknown user or item contributes nothing: the prediction falls back to the global mean and the bias of
-            the other side.
+            the other side. With ``Variational`` it stands at the prior.
         clip : bool
             Clip predictions to the range of values seen so far. Predictions of ranking losses are scores, and are
             never clipped.
+        interval : float, optional
+            A probability, such as 0.9, with which a new value lies between two bounds; needs ``Variational``.
 
         Returns
         -------
-        ndarray of float32, shape (n,)
-            On the scale of the values: the scores, passed through the loss's inverse link.
+        ndarray of float32, shape (n,), or Prediction
+            On the scale of the values: the scores, passed through the loss's inverse link. With `interval` (mean, low,
+            high), three such arrays.
 
         Raises
         ------
@@ -67,7 +77,7 @@ class Queries:
         DataError
             If `users` and `items` differ in length, or hold invalid ids or ids of another kind than the model's.
         ValueError
-            If `clip` is not a bool.
+            If `clip` is not a bool, or `interval` no number between 0 and 1, or the solver is not ``Variational``.
 
         Examples
         --------
@@ -81,16 +91,8 @@ class Queries:
         if asked[0].size != asked[1].size:
             raise DataError(f"items: {asked[1].size} rows, but users has {asked[0].size}")
         clip = require_flag("clip", clip) and self._objective.on_scale
-        return state.ask(lambda: self._predicted(state, asked, clip))
-
-    def _predicted(self, state: State, asked: tuple[np.ndarray, np.ndarray], clip: bool) -> np.ndarray:
-        user_rows, item_rows = state.rows("users", asked[0]), state.rows("items", asked[1])
-        out, (low, high) = np.empty(user_rows.size, np.float32), state.seen
-        limits = (low, high) if clip and low <= high else (-np.inf, np.inf)
-        tables = (*state.users.table.parts[:2], *state.items.table.parts[:2])
-        kernel = scores.predict(state.users.table.shape, self._objective.classes[0])
-        kernel(user_rows, item_rows, *tables, state.global_mean, limits, self._objective.loss, out)
-        return out
+        share = None if interval is None else require_share(interval, self._objective)
+        return state.ask(lambda: predicted(state, asked, clip, self._objective.loss, share))
 
     def recommend(
         self, users: Any, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
@@ -135,12 +137,12 @@ class Queries:
         (array([['b', 'c']], dtype=object), array([[0.3, 0.2]], dtype=float32))
         """
         state, asked, loss = self._fitted(), columns.ids("users", users), self._objective.loss
-        chosen, barred = _checked("items", items), _checked("exclude", exclude)
+        chosen, barred = checked_ids("items", items), checked_ids("exclude", exclude)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
         exclude_seen = require_flag("exclude_seen", exclude_seen)
 
         def rank(some: np.ndarray) -> Ranking:
-            pool = _pool(state, chosen, barred)
+            pool = pool_of(state, chosen, barred)
             return best_items(state, loss, state.rows("users", some), k, pool, exclude_seen, threads)
 
         return in_pieces(state, asked, FEWEST * threads, rank)
@@ -193,7 +195,7 @@ class Queries:
         state = self._fitted()
         self._objective.loss.check(session.values)
         lines, visitors = numbered_alone(session.users)
-        chosen, barred = _checked("items", items), _checked("exclude", exclude)
+        chosen, barred = checked_ids("items", items), checked_ids("exclude", exclude)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
         exclude_seen = require_flag("exclude_seen", exclude_seen)
 
@@ -201,7 +203,7 @@ class Queries:
             rows = state.rows("items", session.items)
             events = numbered(session, lines, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
             vectors = fold_in(state, events.contiguous(), visitors, self._learner, self._objective)
-            best = best_for(state, vectors, events, k, _pool(state, chosen, barred), exclude_seen, threads)
+            best = best_for(state, vectors, events, k, pool_of(state, chosen, barred), exclude_seen, threads)
             return answer(state, self._objective.loss, np.full(visitors, -1, np.int32), *best)
 
         return state.ask(rank)
@@ -378,15 +380,3 @@ class Queries:
             with self._lock:
                 state.finish()
         return state
-
-
-def _checked(column: str, ids: Any) -> np.ndarray | None:
-    """Check ids and return them as an array; None if none were given."""
-    return None if ids is None else columns.ids(column, ids)
-
-
-def _pool(state: State, chosen: np.ndarray | None, barred: np.ndarray | None) -> Pool:
-    """The candidate items: the `chosen` ones, or all, without the `barred` ones."""
-    among = None if chosen is None else state.rows("items", chosen)
-    without = None if barred is None else state.rows("items", barred, "exclude")
-    return Pool.of(state.items.count, among, without)

@@ -220,11 +220,13 @@ class Versions(Queries):
     def _begin(self, values: np.ndarray) -> State:
         """Make an empty state for a model that starts with these values."""
         prior = float(self._objective.loss.prior(values))
-        return self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
+        state = self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
+        self._learner.begin(state, values)
+        return state
 
     def _empty(self, mean: float, centre: float) -> State:
         shape, budget = shape_of(self.factors, self.solver, self.biases), self.options.memory or default_budget()
-        layout, gate = Layout(shape, self.options.storage), Gate(self._lock)
+        layout, gate = Layout(shape, self.options.storage, self._learner.further_widths(shape)), Gate(self._lock)
         groups: dict[str, Group] = {}
         for stream, side in enumerate(SIDES):
             start = HashedStart.of(self.seed, stream, self.factors, centre)

@@ -75,6 +75,9 @@ class Group(Protocol):
     def copy(self) -> Group:
         """Return an independent copy."""
 
+    def join(self, groups: dict[str, Any]) -> None:
+        """Called once, when the group becomes part of a state, with all groups of that state."""
+
 
 class RowGroup:
     """Group with one row per id: users, items.
@@ -161,6 +164,9 @@ class RowGroup:
         """Return an independent copy."""
         return RowGroup(self.table.copy(), self.ids.copy())
 
+    def join(self, groups: dict[str, Any]) -> None:
+        """Do nothing: the rows depend on no other group."""
+
 
 class DenseGroup:
     """Group of a few named arrays without ids: a linear map, layers of a network, hyper-parameters.
@@ -227,6 +233,9 @@ class DenseGroup:
     def copy(self) -> DenseGroup:
         """Return an independent copy."""
         return DenseGroup(self.values)
+
+    def join(self, groups: dict[str, Any]) -> None:
+        """Do nothing: no other group depends on this one."""
 
     def __repr__(self) -> str:
         return f"DenseGroup({', '.join(f'{name}{list(value.shape)}' for name, value in self.values.items())})"

@@ -16,7 +16,8 @@ __all__ = ["DenseMove", "Image", "Move", "require_move"]
 class Image(tuple[np.ndarray, ...]):
     """Rows as a tuple of float32 arrays with one line per row: factors, records, and further parts of a row, if any.
 
-    Factors are padded and aligned for kernels: make them with :func:`fastmf.memory.aligned` or :meth:`copy`.
+    Factors, and further parts as wide as these, are padded and aligned for kernels: make them with
+    :func:`fastmf.memory.aligned` or :meth:`copy`.
     """
 
     __slots__ = ()
@@ -33,13 +34,17 @@ class Image(tuple[np.ndarray, ...]):
 
     def copy(self) -> Image:
         """Copy the rows to aligned memory."""
-        factors = aligned(*self[0].shape)
-        factors[:] = self[0]
-        return Image((factors, *(part.copy() for part in self[1:])))
+        return Image(_placed(part) if self._padded(part) else part.copy() for part in self)
 
     def placed(self) -> Image:
-        """Return the rows, copied if they are not aligned, as after unpickling."""
-        return self if self[0].__array_interface__["data"][0] % ALIGNMENT == 0 else self.copy()
+        """Return the rows, with copies of parts that are not aligned, as after unpickling."""
+        if all(_is_placed(part) for part in self if self._padded(part)):
+            return self
+        return Image(_placed(part) if self._padded(part) and not _is_placed(part) else part for part in self)
+
+    def _padded(self, part: np.ndarray) -> bool:
+        """Whether kernels may load the lines of a part as lanes, which have to be aligned."""
+        return bool(part.shape[1] == self[0].shape[1])
 
     def take(self, positions: np.ndarray) -> Image:
         """Copy some of the rows."""
@@ -59,6 +64,18 @@ class Image(tuple[np.ndarray, ...]):
     def concatenate(cls, images: Sequence[Image]) -> Image:
         """Concatenate images."""
         return cls(np.concatenate(parts) for parts in zip(*images, strict=True)).copy()
+
+
+def _is_placed(part: np.ndarray) -> bool:
+    """Whether an array is aligned for kernels."""
+    return bool(part.__array_interface__["data"][0] % ALIGNMENT == 0)
+
+
+def _placed(part: np.ndarray) -> np.ndarray:
+    """Copy an array to aligned memory."""
+    copy = aligned(*part.shape)
+    copy[:] = part
+    return copy
 
 
 class Move(NamedTuple):

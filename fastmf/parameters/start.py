@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["SPREAD", "HashedStart"]
+__all__ = ["SPREAD", "HashedStart", "Start"]
 
 SPREAD = 0.2  # scale of an initial vector, relative to unit length
+
+
+class Start(Protocol):
+    """Where new rows of a table start."""
+
+    @property
+    def row(self) -> Any:
+        """An Image of one row that initial values are added to, and that stands for an unknown id; None for zeros."""
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """The arguments for kernels/rows/tables.py: how initial factors are drawn."""
 
 
 class HashedStart(NamedTuple):
@@ -40,6 +52,10 @@ class HashedStart(NamedTuple):
         if stream:  # one side carries the sign
             centre = math.copysign(centre, score)
         return cls(seed, stream, centre, 2 * SPREAD / math.sqrt(factors))
+
+    @property
+    def row(self) -> None:
+        """None: initial values are those of a hash alone, and an unknown id stands for a row of zeros."""
 
     @property
     def form(self) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.tables import gather, scatter
 from fastmf.memory import aligned, grown, row_capacity, use_huge_pages, zeros
 from fastmf.parameters.moves import Image
-from fastmf.parameters.start import HashedStart
+from fastmf.parameters.start import Start
 
 __all__ = ["Layout", "Table"]
 
@@ -64,7 +64,7 @@ class Table:
     ----------
     layout : Layout
         Layout of the rows.
-    start : HashedStart
+    start : Start
         Initial values of new rows.
     budget : int
         Maximum size in bytes.
@@ -86,7 +86,7 @@ class Table:
     def __init__(
         self,
         layout: Layout,
-        start: HashedStart,
+        start: Start,
         budget: int,
         capacity: int | None = None,
         room: int | None = None,
@@ -99,6 +99,9 @@ class Table:
             for kind, width in zip(layout.kinds, layout.widths, strict=True)
         )
         self.room, self.count = min(map(len, self.parts)), 0
+        self._zeros = Image(aligned(1, width) for width in layout.widths)
+        for part in self._zeros:
+            part[:] = 0
 
     @property
     def factors(self) -> np.ndarray:
@@ -109,6 +112,11 @@ class Table:
     def records(self) -> np.ndarray:
         """The records, float32."""
         return self.parts[1]
+
+    @property
+    def unknown(self) -> Image:
+        """The row, float32, that stands for an unknown id: that of the prior, or zeros."""
+        return self._zeros if self.start.row is None else self.start.row
 
     def require_room(self, count: int) -> None:
         """Raise CapacityError unless the table may have `count` rows."""
@@ -138,9 +146,14 @@ class Table:
         gather(self.shape.width, self.shape.size)(*self.parts[:2], rows, self.count, self.start.form, *found)
         if not self.layout.further:
             return Image(found)
-        known = np.minimum(rows, max(self.count - 1, 0))
-        more = (np.where((rows < self.count)[:, None], part[known], np.float32(0)) for part in self.parts[2:])
-        return Image((*found, *more))
+        known, fresh = np.minimum(rows, max(self.count - 1, 0)), np.flatnonzero(rows >= self.count)
+        image = Image((*found, *(part[known] for part in self.parts[2:]))).placed()
+        for part in image[2:]:
+            part[fresh] = 0
+        if fresh.size and self.start.row is not None:
+            for part, begin in zip(image, self.start.row, strict=True):
+                part[fresh] += begin
+        return image
 
     def scatter(self, rows: np.ndarray, values: Image) -> None:
         """Write rows; new ones, from `count` on, must leave no gap."""

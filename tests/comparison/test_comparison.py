@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastmf import MF, datasets, metrics
+from fastmf import MF, datasets, metrics, optimizers
 from fastmf.comparison import CONTESTANTS, Settings, compare, contestants
 from fastmf.comparison.contestants import Popularity, regime, warm_recipe
 from fastmf.comparison.replay import Stream, choose_epochs
@@ -279,6 +279,20 @@ class TestProtocol:
         assert [size for _, size, recipe, _ in updates if recipe != warm] == [400] * 4
         assert [size for _, size, recipe, _ in updates if recipe == warm] == [2_400, 2_800, 3_200, 3_600]
         assert [note[1] for note in notes if note[0] == "fit"][-4:] == [2_400, 2_800, 3_200, 3_600]
+
+    def test_a_fit_that_stops_by_itself_is_not_given_epochs(self, log):
+        built = []
+
+        def build(seed):
+            built.append(MF(4, solver=optimizers.Variational(), seed=seed))
+            return built[-1]
+
+        assert choose_epochs(build, log, "rmse") == 20
+        assert len(built) == 1
+        result = compare(log, Settings(block=0.1, seeds=1), build=build)
+        assert set(result.contestants) == {"frozen", "update", "warm", "full"}
+        moved = {name: one.rows_moved for name, one in result.contestants.items()}
+        assert moved["frozen"] == 0 < moved["update"] < moved["warm"]
 
     def test_epochs_are_the_cheapest_close_to_the_best(self, log):
         past, asked = log[:3_600], log[3_600:]

@@ -38,7 +38,8 @@ def ask(loss):
     shape, nowhere, out = shape_of(2, SGD(), True), np.full(1, -1, np.int32), np.zeros(1, np.float32)
     table, loss = (aligned(1, 16), np.zeros((1, 4), np.float32)), freeze(loss, "loss")
     kernel = scores.predict(shape, type(loss))
-    kernel(nowhere, nowhere, *table, *table, np.float32(5), (-np.inf, np.inf), loss, out)
+    table[0][:] = 0
+    kernel(nowhere, nowhere, *table, *table, (*table, *table), np.float32(5), (-np.inf, np.inf), loss, out)
     print(out[0], "hit" if kernel.stats.cache_hits else "miss")
 """
 ASK_MINE = ASK + "import mine\nask(mine.Mine())"

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*values:fastmf.errors.DataWarni
 KINDS: dict[str, dict[str, Any]] = {
     "solved": {"loss": losses.Confidence(), "solver": optimizers.ALS("cholesky")},
     "ratings solved": {"loss": losses.Squared(), "solver": optimizers.ALS("cholesky")},
+    "beliefs": {"loss": losses.Squared(), "solver": optimizers.Variational()},
     "steps": {"loss": losses.Squared()},
     "negatives": {"loss": losses.BPR()},
     "half": {"loss": losses.Confidence(), "solver": optimizers.ALS(), "options": Options(storage="float16")},
@@ -74,7 +75,7 @@ def test_a_visitor_is_told_what_goes_with_the_session(kind: str) -> None:
     assert hits >= 20  # of 24; by chance alone 4
 
 
-@pytest.mark.parametrize("kind", ["solved", "steps"])
+@pytest.mark.parametrize("kind", ["solved", "steps", "beliefs"])
 def test_single_events_count_and_are_not_flushed(kind: str) -> None:
     """The journal marks rows too."""
     model = fitted(kind)

@@ -134,6 +134,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "wholes": {"loss": losses.Confidence()},
     "wholes of text": {"loss": losses.Confidence(popularity=0.5), "text": True},
     "ratings solved": {"solver": optimizers.ALS()},
+    "beliefs": {"solver": optimizers.Variational()},
     "BPR": {"loss": losses.BPR()},
     "WARP": {"loss": losses.WARP()},
 }

@@ -246,6 +246,7 @@ VISITED: dict[str, dict[str, Any]] = {
     "squared": {},
     "wholes": {"loss": losses.Confidence()},
     "ratings solved": {"solver": optimizers.ALS()},
+    "beliefs": {"solver": optimizers.Variational()},
     "BPR": {"loss": losses.BPR()},
     "WARP": {"loss": losses.WARP()},
 }

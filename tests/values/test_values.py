@@ -24,7 +24,7 @@ LISTWISE = [loss for loss in EVERY_LOSS if loss.kind == "listwise"]
 ALL_SAMPLERS = [getattr(samplers, name)() for name in samplers.__all__]
 SOLVERS = [getattr(optimizers, name)() for name in optimizers.__all__]
 ALL_OPTIMIZERS = [solver for solver in SOLVERS if hasattr(solver, "step")]
-WHOLE = {"Confidence", "ALS"}  # never stepped: naive_als.py has their twins, test_als.py their contracts
+WHOLE = {"Confidence", "ALS", "Variational"}  # never stepped: test_als.py and test_beliefs.py have their contracts
 ALL_REGULARIZERS = [getattr(regularizers, name)() for name in regularizers.__all__]
 SCORES = np.linspace(-4, 4, 33)
 

@@ -86,6 +86,6 @@ def minibatches(working: Any, events: Events, objective: Any, movable: dict[str,
 def measure(working: Any, events: Events, objective: Any) -> float:
     """The summed loss of events; no row is changed."""
     kernel = pointwise.measure(working.shape, objective.classes[:1])
-    now = *working.now["users"], *working.now["items"]
+    now = *working.now["users"][:2], *working.now["items"][:2]
     pieces = events.pieces(_CHUNK // working.shape.width)
     return sum(float(kernel(some[:4], *now, working.mean, objective.loss)) for some in pieces)

@@ -24,22 +24,21 @@ def predict(shape: Shape, loss: type) -> Any:
 
 def _predict(size, width, stamp):
     @jit(stamp)
-    def predict(users, items, user_rows, user_records, item_rows, item_records, mean, limits, loss, out):
+    def predict(users, items, user_rows, user_records, item_rows, item_records, unknown, mean, limits, loss, out):
         """Write out[n], the prediction for (users[n], items[n]), clipped to limits = (low, high).
 
-        A row of -1 is unknown and adds nothing to the score.
+        A row of -1 is unknown, and stands for the row of that side in unknown = (user factors, records, item factors,
+        records).
         """
         stamp  # noqa: B018 - the cache key, see bridge
         low, high = limits
         for n in range(users.size):
             u, i = np.int64(users[n]), np.int64(items[n])
-            score = mean
-            if u >= 0:
-                score += user_records[u, 0]
-            if i >= 0:
-                score += item_records[i, 0]
-            if u >= 0 and i >= 0:
-                score += (load(user_rows, u, 0, width, size) * load(item_rows, i, 0, width, size)).total()
+            p = load(user_rows, u, 0, width, size) if u >= 0 else load(unknown[0], 0, 0, width, size)
+            q = load(item_rows, i, 0, width, size) if i >= 0 else load(unknown[2], 0, 0, width, size)
+            b = user_records[u, 0] if u >= 0 else unknown[1][0, 0]
+            c = item_records[i, 0] if i >= 0 else unknown[3][0, 0]
+            score = mean + b + c + (p * q).total()
             out[n] = min(max(bridge.inverse_link(loss, score), low), high)
 
     return predict

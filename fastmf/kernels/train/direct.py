@@ -53,6 +53,35 @@ def _solve_positive(matrix, right, size):
     return True
 
 
+def add_products(size, width, room, squares, blocks, met):
+    """Add the outer products of four rows with their scaled copies to a lower triangle. For kernels only.
+
+    The rows are `met`, and `blocks` is their table as rows of 16; their scaled copies are rows 1 to 4 of `room`, and
+    the triangle is in its rows from ROOM on; `squares` is the same memory as rows of 16.
+    """
+
+
+@overload(add_products, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _add_products(size, width, room, squares, blocks, met):
+    if not hasattr(size, "literal_value"):
+        return None
+    parts = width.literal_value // 16
+
+    def add(size, width, room, squares, blocks, met):
+        a, b, c, d = met
+        for part in range(parts):
+            x_a, x_b = load(blocks, a * parts + part, 0, 16, 16), load(blocks, b * parts + part, 0, 16, 16)
+            x_c, x_d = load(blocks, c * parts + part, 0, 16, 16), load(blocks, d * parts + part, 0, 16, 16)
+            for factor in range(16 * part, size):
+                place = (ROOM + factor) * parts + part
+                total = fma(x_a, room[1, factor], load(squares, place, 0, 16, 16))
+                total = fma(x_b, room[2, factor], total)
+                total = fma(x_c, room[3, factor], total)
+                store(squares, place, 0, fma(x_d, room[4, factor], total))
+
+    return add
+
+
 def solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
     """Solve one row by the normal equations; returns the loss of its events before, and whether it succeeded.
 
@@ -65,7 +94,6 @@ def solve_cholesky(size, width, biased, explicit, number, tables, events, span, 
 def _solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch):
     if not hasattr(size, "literal_value"):
         return None
-    parts = width.literal_value // 16
 
     def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
         own, own_records, other, other_records = tables
@@ -97,15 +125,7 @@ def _solve_cholesky(size, width, biased, explicit, number, tables, events, span,
                     column, count, along_bias = column + scaled, count + weight, along_bias + weight * target
             a, b = np.int64(others[start]), np.int64(others[min(start + 1, last - 1)])
             c, d = np.int64(others[min(start + 2, last - 1)]), np.int64(others[min(start + 3, last - 1)])
-            for part in range(parts):
-                x_a, x_b = load(blocks, a * parts + part, 0, 16, 16), load(blocks, b * parts + part, 0, 16, 16)
-                x_c, x_d = load(blocks, c * parts + part, 0, 16, 16), load(blocks, d * parts + part, 0, 16, 16)
-                for factor in range(16 * part, size):
-                    place = (ROOM + factor) * parts + part
-                    total = fma(x_a, room[1, factor], load(squares, place, 0, 16, 16))
-                    total = fma(x_b, room[2, factor], total)
-                    total = fma(x_c, room[3, factor], total)
-                    store(squares, place, 0, fma(x_d, room[4, factor], total))
+            add_products(size, width, room, squares, blocks, (a, b, c, d))
         store(room, 0, 0, along)
         store(room, 1, 0, column)
         for i in range(size):

@@ -30,6 +30,10 @@ class SideEntries(NamedTuple):
     moved_at: Any = 0
     factors: Any = 0
     records: Any = 0
+    further: Any = 0  # the third part of rows, if they have one
+    unknown: Any = 0  # the row that stands for an unknown id
+    unknown_record: Any = 0
+    unknown_further: Any = 0
     marks: Any = 0
     log: Any = 0
     head: Any = 0
@@ -41,6 +45,7 @@ class SideEntries(NamedTuple):
     journal_rows: Any = 0
     journal_factors: Any = 0
     journal_records: Any = 0
+    journal_further: Any = 0
     journal_size: Any = 0
     journal_count: Any = 0
 

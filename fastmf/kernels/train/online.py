@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
 from fastmf.kernels.core import bridge
 from fastmf.kernels.core.borrowed import borrow, borrow_at
@@ -44,6 +45,7 @@ _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAI
 _JOURNAL_ROWS, _JOURNAL_FACTORS = int(Entry.JOURNAL_ROWS), int(Entry.JOURNAL_FACTORS)
 _JOURNAL_RECORDS, _JOURNAL_SIZE = int(Entry.JOURNAL_RECORDS), int(Entry.JOURNAL_SIZE)
 _JOURNAL_COUNT = int(Entry.JOURNAL_COUNT)
+_UNKNOWN, _UNKNOWN_RECORD = int(Entry.UNKNOWN), int(Entry.UNKNOWN_RECORD)
 
 
 @njit
@@ -185,6 +187,25 @@ def _learn(size, width, memory, biases, half, stamp):
     return learn
 
 
+def side_of(size, width, record, stored, ledger, side, row):
+    """The factors and the bias of a row of a side, or of an unknown one if it is -1; for kernels only."""
+
+
+@overload(side_of, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _side_of(size, width, record, stored, ledger, side, row):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def found(size, width, record, stored, ledger, side, row):
+        if row >= 0:
+            bias = borrow_at(ledger[side + _RECORDS], np.float32, record)[row, 0]
+            return load(borrow_at(ledger[side + _FACTORS], stored, width), row, 0, width, size), bias
+        bias = borrow_at(ledger[side + _UNKNOWN_RECORD], np.float32, record)[0, 0]
+        return load(borrow_at(ledger[side + _UNKNOWN], np.float32, width), 0, 0, width, size), bias
+
+    return found
+
+
 @functools.cache
 def predict(shape: Shape, half: bool, loss: type) -> Any:
     """The kernel that predicts one pair."""
@@ -198,8 +219,8 @@ def _predict(size, width, record, half, stamp):
     def predict(ledger_array, user, item, mean, loss, clip):
         """The prediction for a pair, clipped to the range of values seen if `clip`.
 
-        An unknown user or item adds nothing to the score. NaN if the state was changed during the call (see gate.py),
-        or an id table has been replaced.
+        An unknown user or item is the row of the ledger that stands for it. NaN if the state was changed during the
+        call (see gate.py), or an id table has been replaced.
         """
         stamp  # noqa: B018
         ledger = borrow(ledger_array)
@@ -208,14 +229,9 @@ def _predict(size, width, record, half, stamp):
         if before % 2 or moved(ledger):
             return np.float32(np.nan)
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
-        score = mean
-        if u >= 0:
-            score += borrow_at(ledger[USERS + _RECORDS], np.float32, record)[u, 0]
-        if i >= 0:
-            score += borrow_at(ledger[ITEMS + _RECORDS], np.float32, record)[i, 0]
-        if u >= 0 and i >= 0:
-            p = load(borrow_at(ledger[USERS + _FACTORS], stored, width), u, 0, width, size)
-            score += (p * load(borrow_at(ledger[ITEMS + _FACTORS], stored, width), i, 0, width, size)).total()
+        p, b = side_of(size, width, record, stored, ledger, USERS, u)
+        q, c = side_of(size, width, record, stored, ledger, ITEMS, i)
+        score = mean + b + c + (p * q).total()
         predicted = np.float32(bridge.inverse_link(loss, score))
         limits = column(ledger, RANGE, np.float64)
         if clip and limits[0] <= limits[1]:

@@ -9,7 +9,7 @@ import numpy as np
 import fastmf
 from fastmf import MF, Delta, Interactions, Options, Update, load
 from fastmf.losses import BPR, WARP, Confidence, Huber, Logistic, Poisson, SampledSoftmax, Softmax, Squared
-from fastmf.optimizers import ALS, SGD, AdaGrad
+from fastmf.optimizers import ALS, SGD, AdaGrad, Variational
 from fastmf.protocols import Loss
 from fastmf.regularizers import L2
 from fastmf.samplers import InBatch, Popular, Uniform
@@ -72,6 +72,7 @@ rate: float = AdaGrad(rate=0.1)._replace(rate=0.2).rate
 events = Interactions([1, 2, 3], [4, 5, 6], values=[1.0, 2.0, 3.0], times=[1, 2, 3])
 model: MF = MF(factors=8, loss=Squared(), solver=AdaGrad(rate=0.1), regularizer=L2(0.1), seed=1).fit(events, epochs=2)
 MF(loss=Confidence(alpha=2.0), solver=ALS(method="cholesky"), options=Options(threads=1))
+low: object = MF(solver=Variational()).fit(events).predict([1], [4], interval=0.9).low
 MF(loss=Absolute(), solver=SGD(rate=0.1), regularizer=Ridge(weight=0.1))
 MF.from_factors([[1.0]], [[1.0]], loss=Squared(), biases=False, options=Options())
 

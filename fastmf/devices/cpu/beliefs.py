@@ -1,0 +1,185 @@
+"""Variational Bayes on the CPU: solves of a side, changes of coordinates, and passes over new events."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmf.devices.registry import register
+from fastmf.equations import Prior, Sums
+from fastmf.kernels.core.launch import launch
+from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.train import belief_steps, beliefs
+from fastmf.kernels.train.direct import ROOM
+from fastmf.log.events import Events
+from fastmf.memory import aligned
+from fastmf.parameters.moves import Image
+from fastmf.plan import pieces
+
+__all__ = ["learn", "solve", "turn"]
+
+_PART = 4e6  # nanoseconds of work of a part, whose rows are summed up by one worker
+_AT_ONCE = 16  # parts per kernel call, between which Ctrl-C is handled
+_ROOM = 1 << 25  # float32 numbers that the sums of the parts of a call may take
+_CHUNK = 1 << 26  # events times width per kernel call
+
+
+@register("solve beliefs", "cpu")
+def solve(
+    shape: Shape,
+    tables: tuple[Image, Image],
+    columns: tuple[np.ndarray, ...],
+    prior: Prior,
+    mean: float,
+    noise: float,
+    threads: int,
+) -> Sums:
+    """Solve the rows of the first of two tables in place.
+
+    Parameters
+    ----------
+    shape : Shape
+    tables : (Image, Image)
+        The table to solve and the table of the other side, each of factors, records and variances.
+    columns : (int64[rows + 1], int32[events], float32[events], float32[events])
+        The start of the events of each row, and rows of the other table, values and weights.
+    prior : Prior
+    mean : float
+        Part of every score.
+    noise : float
+        The variance of the noise of an event of weight 1.
+    threads : int
+
+    Returns
+    -------
+    Sums
+        Bitwise equal for any number of threads.
+    """
+    bounds, *events = columns
+    row, event = _work(shape)
+    parts = np.array(pieces(bounds, _PART / event, row / event), np.int64).reshape(-1, 2)
+    most = min(_AT_ONCE, max(1, _ROOM // ((2 * shape.size + beliefs.SUMS) * shape.width)))
+    workers = max(1, min(threads, most, len(parts)))
+    lanes = aligned(most * (2 * shape.size + beliefs.SUMS), shape.width).reshape(most, -1, shape.width)
+    totals = np.zeros((most, beliefs.NUMBERS))
+    known, numbers = _form(shape, prior, mean, noise)
+    scratch = (
+        aligned(workers * (ROOM + shape.width), shape.width).reshape(workers, -1, shape.width),
+        np.empty((workers, shape.size + 1, shape.size + 2)),
+    )
+    whole, sums = np.zeros(lanes.shape[1:]), np.zeros(beliefs.NUMBERS)
+    for first in range(0, len(parts), most):
+        span = first, min(first + most, len(parts))
+        launch(
+            lambda: beliefs.solve(shape, False),
+            lambda: beliefs.solve(shape, True),
+            workers,
+            parts,
+            span,
+            bounds,
+            tuple(events),
+            tuple(tables[0]),
+            tuple(tables[1]),
+            known,
+            numbers,
+            scratch,
+            workers,
+            lanes,
+            totals,
+        )
+        for part in range(span[1] - span[0]):  # one after the other: the order is part of the result
+            whole += lanes[part]
+            sums += totals[part]
+    return _summed(shape, whole, sums, prior, noise)
+
+
+def _work(shape: Shape) -> tuple[float, float]:
+    """The approximate time in nanoseconds per row, and per event."""
+    return 0.06 * shape.width**3, 0.03 * shape.width**2
+
+
+def _form(
+    shape: Shape, prior: Prior, mean: float, noise: float
+) -> tuple[tuple[np.ndarray, ...], tuple[np.float32, ...]]:
+    """The prior as lanes, with the unit matrix, and as numbers, see kernels/train/beliefs.py."""
+    size, width = shape.size, shape.width
+    lanes, unit, pull = aligned(size + 2, width), aligned(size, width), prior.precision @ prior.mean
+    lanes[:], unit[:] = 0, np.eye(size, width)
+    lanes[:size, :size] = prior.precision[:size, :size]
+    lanes[size + 1, :size] = pull[:size]
+    bias = 0.0, 0.0
+    if shape.biases:
+        lanes[size, :size] = prior.precision[size, :size]
+        bias = prior.precision[size, size], pull[size]
+    return (lanes, unit), tuple(np.float32(number) for number in (mean, noise, *bias))
+
+
+def _summed(shape: Shape, lanes: np.ndarray, totals: np.ndarray, prior: Prior, noise: float) -> Sums:
+    """The sums of a kernel in the order of rows [factors, bias], with what is the same for all rows added."""
+    size, used = shape.size, prior.mean.size
+    means, products, covariances = np.zeros(used), np.zeros((used, used)), np.zeros((used, used))
+    means[:size] = lanes[2 * size + 2, :size]
+    products[:size, :size], covariances[:size, :size] = lanes[:size, :size], lanes[size : 2 * size, :size]
+    if shape.biases:
+        means[size] = totals[beliefs.BIASES]
+        products[size, :size], covariances[size, :size] = lanes[2 * size, :size], lanes[2 * size + 1, :size]
+        products[:size, size], covariances[:size, size] = products[size, :size], covariances[size, :size]
+        products[size, size] = totals[beliefs.BIAS_SQUARES]
+        covariances[size, size] = totals[beliefs.BIAS_VARIANCES]
+    second, noise = products + covariances, float(np.float32(noise))
+    expected = totals[beliefs.EXPECTED] - noise * (prior.precision * second).sum()
+    plain = totals[beliefs.PLAIN] - noise * (prior.precision * products).sum()
+    return Sums(
+        float(totals[beliefs.ROWS]), means, second, float(expected), float(plain), float(totals[beliefs.WEIGHT])
+    )
+
+
+@register("turn beliefs", "cpu")
+def turn(shape: Shape, table: Image, matrix: np.ndarray, shift: np.ndarray, shear: np.ndarray, constant: float) -> None:
+    """Bring rows to new coordinates in place: factors p to ``matrix @ p + shift``, b to ``b - shear @ p - constant``.
+
+    Variances of factors are multiplied by the squares of the elements of `matrix`; those of biases stay.
+    """
+    size = shape.size
+    form = aligned(2 * size + 2, shape.width)
+    form[:] = 0
+    form[:size, :size], form[size : 2 * size, :size] = matrix.T, (matrix**2).T
+    form[2 * size, :size], form[2 * size + 1, :size] = shift, shear
+    kernel, step = beliefs.turn(shape), max(1, _CHUNK // shape.width**2)
+    for first in range(0, len(table.factors), step):
+        kernel(*table, form, np.float32(constant), (first, min(first + step, len(table.factors))))
+
+
+@register("learn beliefs", "cpu")
+def learn(
+    shape: Shape,
+    tables: tuple[Image, Image],
+    priors: tuple[Image, Image],
+    events: Events,
+    movable: tuple[int, int],
+    drift: tuple[float, float],
+    numbers: tuple[float, float],
+) -> None:
+    """One pass over events in order, in place.
+
+    Parameters
+    ----------
+    shape : Shape
+    tables : (Image, Image)
+        Rows of users and items: factors, records, variances.
+    priors : (Image, Image)
+        One row each.
+    events : Events
+        Contiguous, with weights.
+    movable : (int, int)
+        Rows of users and items below these are written.
+    drift : (float, float)
+        How far variances of users and items go back to those of the prior before each event.
+    numbers : (float, float)
+        The mean, which is part of every score, and the variance of the noise of an event of weight 1.
+    """
+    kernel, step = belief_steps.learn(shape), max(1, _CHUNK // shape.width)
+    rows, shares = tuple(map(tuple, tables)), tuple(np.float32(share) for share in drift)
+    mean, noise = (np.float32(number) for number in numbers)
+    for first in range(0, events.users.size, step):
+        span = first, min(first + step, events.users.size)
+        kernel(events[:4], span, *rows, *map(tuple, priors), shares, movable, mean, noise)

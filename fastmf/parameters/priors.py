@@ -1,0 +1,120 @@
+"""Priors: the hyper-parameters of beliefs, a dense group, and the rows that new and unknown ids stand for."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.memory import aligned
+from fastmf.parameters.groups import DenseGroup
+from fastmf.parameters.moves import DenseMove, Image
+
+__all__ = ["PriorStart", "Priors"]
+
+_SIDES = {"users": "user", "items": "item"}
+
+
+class Priors(DenseGroup):
+    """Normal priors of the rows of users and items, with independent dimensions, and the variance of the noise.
+
+    Parameters
+    ----------
+    factors : int
+    seed : int
+        Seed of the means of rows of a model that has not been fitted.
+    values : dict of str to ndarray, optional
+        ``user_mean``, ``user_variance``, ``item_mean``, ``item_variance`` (float64[factors + 1], the bias last),
+        ``noise`` (float64[1]) and ``spread`` (float64[1]): means of new rows are within ``spread / 2`` of the prior's.
+        By default means of 0, and 1 for all else.
+
+    Attributes
+    ----------
+    rows : dict of str to Image
+        The prior of each side as one row in the layout of the tables. The arrays are never replaced.
+    """
+
+    def __init__(self, factors: int, seed: int, values: dict[str, np.ndarray] | None = None) -> None:
+        usual = {f"{one}_mean": np.zeros(factors + 1) for one in _SIDES.values()}
+        usual |= {f"{one}_variance": np.ones(factors + 1) for one in _SIDES.values()}
+        super().__init__(usual | {"noise": np.ones(1), "spread": np.ones(1)} if values is None else values)
+        self.factors, self.seed, width = factors, seed, -(-factors // 16) * 16
+        self.rows = {
+            side: Image((aligned(1, width), np.zeros((1, 2), np.float32), aligned(1, width))) for side in _SIDES
+        }
+        for row in self.rows.values():
+            row[0][:], row[2][:] = 0, 0
+        self.refresh()
+
+    @property
+    def noise(self) -> np.float32:
+        """The variance of the noise of an event of weight 1."""
+        return np.float32(self.values["noise"][0])
+
+    def set(self, **values: Any) -> None:
+        """Set some of the values in place."""
+        for name, value in values.items():
+            self.values[name][...] = value
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Bring :attr:`rows` up to date."""
+        for side in _SIDES:
+            mean, variance, (factors, records, variances) = *self.of(side), self.rows[side]
+            factors[0, : self.factors], variances[0, : self.factors] = mean[:-1], variance[:-1]
+            records[0] = mean[-1], variance[-1]
+
+    def of(self, side: str) -> tuple[np.ndarray, np.ndarray]:
+        """The mean and the variance of a side, float64[factors + 1]."""
+        one = _SIDES[side]
+        return self.values[f"{one}_mean"], self.values[f"{one}_variance"]
+
+    def join(self, groups: dict[str, Any]) -> None:
+        """Let the new rows of both sides start from here."""
+        for stream, side in enumerate(_SIDES):
+            groups[side].table.start = PriorStart(self, side, stream)
+
+    def require(self, move: DenseMove, count: int) -> None:
+        """Raise ValueError unless a move fits, and no variance of it is negative, nor that of the noise 0."""
+        super().require(move, count)
+        for name, value in move.after.items():
+            if not name.endswith("mean") and (value < 0).any():
+                raise ValueError(f"{name} has the negative value {value.min()}")
+        if "noise" in move.after and not move.after["noise"][0] > 0:
+            raise ValueError("noise is 0")
+
+    def write(self, move: DenseMove) -> None:
+        """Write the new values of a move."""
+        super().write(move)
+        self.refresh()
+
+    def copy(self) -> Priors:
+        """Return an independent copy."""
+        return Priors(self.factors, self.seed, self.values)
+
+
+class PriorStart(NamedTuple):
+    """Initial rows that are those of the prior; before the first fit, means are drawn around it by a hash.
+
+    Parameters
+    ----------
+    priors : Priors
+    side : str
+    stream : int
+        Number of the group, so that groups differ.
+    """
+
+    priors: Priors
+    side: str
+    stream: int
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """The arguments for kernels/rows/tables.py: what is added to :attr:`row`."""
+        spread = np.float32(self.priors.values["spread"][0])
+        return np.uint64(self.priors.seed), self.stream, np.float32(0), spread
+
+    @property
+    def row(self) -> Image:
+        """The row of the prior, which also stands for an unknown id."""
+        return self.priors.rows[self.side]

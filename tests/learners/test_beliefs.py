@@ -1,0 +1,532 @@
+"""Variational Bayes: kernels against plain NumPy, then fits, updates and single events."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import variational as plain
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import assert_same, bits, content
+
+from fastmf import MF, Interactions, Options, load, losses, optimizers, regularizers
+from fastmf.devices.cpu.beliefs import learn, solve, turn
+from fastmf.equations import Prior
+from fastmf.errors import DataError, DivergenceError
+from fastmf.kernels.core.shape import Shape
+from fastmf.learners.hyper import rotation
+from fastmf.log.events import Events
+from fastmf.memory import aligned
+from fastmf.parameters.moves import Image
+
+MEAN, NOISE = 3.5, 0.7
+SIZES = (3, 16, 40)
+each_size = pytest.mark.parametrize("size", SIZES)
+each_form = pytest.mark.parametrize("biases", [True, False])
+
+
+def shape_of(size: int, biases: bool = True) -> Shape:
+    return Shape(size, -(-size // 16) * 16, 1, biases)
+
+
+def a_side(count: int, size: int, seed: int, biases: bool = True) -> plain.Side:
+    rng = np.random.default_rng(seed)
+    means = rng.normal(0, 0.3, (count, size + 1)).astype(np.float32).astype(float)
+    variances = rng.uniform(0.02, 0.3, (count, size + 1)).astype(np.float32).astype(float)
+    square = rng.normal(0, 0.1, (size + 1, size + 1))
+    prior_mean, prior = rng.normal(0, 0.2, size + 1), square @ square.T + np.diag(rng.uniform(0.05, 0.3, size + 1))
+    if not biases:
+        means[:, -1] = variances[:, -1] = prior_mean[-1] = 0
+    return plain.Side(means, variances, prior_mean, prior)
+
+
+def a_log(users: int, items: int, events: int, seed: int) -> plain.Log:
+    rng = np.random.default_rng(seed)
+    own, other = rng.integers(0, users - 2, events), rng.integers(0, items, events)  # the last rows have no events
+    values, weights = rng.normal(0, 1, events), rng.uniform(0.2, 2, events)
+    weights[own == 0] = 0
+    return plain.Log(own, other, *(one.astype(np.float32).astype(float) for one in (values, weights)))
+
+
+def image(side: plain.Side) -> Image:
+    """The rows in the layout of tables."""
+    count, size = side.means.shape[0], side.means.shape[1] - 1
+    factors, variances = aligned(count, -(-size // 16) * 16), aligned(count, -(-size // 16) * 16)
+    factors[:], variances[:] = 0, 0
+    factors[:, :size], variances[:, :size] = side.means[:, :-1], side.variances[:, :-1]
+    return Image((factors, np.column_stack([side.means[:, -1], side.variances[:, -1]]).astype(np.float32), variances))
+
+
+def assert_rows(found: Image, expected: plain.Side, tolerance: float = 2e-4) -> None:
+    size = expected.means.shape[1] - 1
+    for number, side in ((0, expected.means), (2, expected.variances)):
+        np.testing.assert_allclose(found[number][:, :size], side[:, :-1], rtol=tolerance, atol=tolerance)
+        assert not found[number][:, size:].any()
+    np.testing.assert_allclose(found[1][:, 0], expected.means[:, -1], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(found[1][:, 1], expected.variances[:, -1], rtol=tolerance, atol=tolerance)
+
+
+def sorted_columns(log: plain.Log, rows: int) -> tuple[np.ndarray, ...]:
+    order = np.argsort(log.own, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(log.own, minlength=rows))])
+    values = (log.values[order] + MEAN).astype(np.float32)
+    return starts, log.other[order].astype(np.int32), values, log.weights[order].astype(np.float32)
+
+
+def precision_of(side: plain.Side, biases: bool) -> Prior:
+    used = side.prior_mean.size - (not biases)
+    return Prior(side.prior_mean[:used], np.linalg.inv(side.prior[:used, :used]))
+
+
+# --- kernels --------------------------------------------------------------------------------------------------------
+
+
+@each_size
+@each_form
+@pytest.mark.parametrize("heavy", [False, True], ids=["", "a row that needs float64"])
+def test_a_solve_is_that_of_plain_numpy_on_all_arrays(size: int, biases: bool, heavy: bool) -> None:
+    users, items, log = a_side(30, size, 1, biases), a_side(20, size, 2, biases), a_log(30, 20, 700, 3)
+    if heavy:
+        log.weights[log.own == 5] *= 1e4
+    tables = image(users), image(items)
+    before = tables[1].copy()
+    sums = solve(
+        shape_of(size, biases), tables, sorted_columns(log, 30), precision_of(users, biases), MEAN, NOISE, threads=1
+    )
+    expected, found = plain.solve_side(users, items, log, NOISE, biases)
+    assert_rows(tables[0], expected)
+    assert all((one == other).all() for one, other in zip(tables[1], before, strict=True))
+    used = size + biases
+    assert (sums.rows, sums.means.size) == (found.rows, used)
+    np.testing.assert_allclose(sums.means, found.means[:used], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        sums.second, (found.products + found.covariances)[:used, :used], rtol=1e-3, atol=1e-3 * size
+    )
+    np.testing.assert_allclose(
+        (sums.expected, sums.plain, sums.weight), (found.expected, found.plain, found.weight), rtol=2e-3
+    )
+
+
+def test_a_solve_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastmf.devices.cpu.beliefs._PART", 3e4)  # many parts
+    users, items, log = a_side(60, 21, 1), a_side(20, 21, 2), a_log(60, 20, 3000, 3)
+    results = []
+    for workers in (1, 2):
+        tables = image(users), image(items)
+        results.append((tables[0], solve(shape_of(21), tables, sorted_columns(log, 60), precision_of(users, True),
+                                         MEAN, NOISE, workers)))  # fmt: skip
+    (one, sums), (other, again) = results
+    assert all((a == b).all() for a, b in zip(one, other, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(sums, again, strict=True))
+
+
+@each_size
+@each_form
+def test_new_coordinates_are_those_of_plain_numpy(size: int, biases: bool) -> None:
+    users, items = a_side(30, size, 1, biases), a_side(20, size, 2, biases)
+    if not biases:
+        users, items = (
+            side._replace(prior=side.prior * np.outer(*2 * [np.arange(size + 1) < size])) for side in (users, items)
+        )
+    expected, used = plain.rotated(users, items), size + biases
+    tables = {"users": image(users), "items": image(items)}
+    covariances = {name: side.prior[:used, :used] for name, side in (("users", users), ("items", items))}
+    scores = tables["users"].factors @ tables["items"].factors.T
+    for name, form in rotation(covariances, size).items():
+        turn(shape_of(size, biases), tables[name], *form)
+    for table, side in zip(tables.values(), expected, strict=True):
+        sizes = np.abs(table.factors[:, :size]), np.abs(side.means[:, :-1])  # eigenvectors have no sign
+        np.testing.assert_allclose(*sizes, rtol=5e-3, atol=5e-3)
+        np.testing.assert_allclose(table[1][:, 0], side.means[:, -1], rtol=5e-3, atol=5e-3)
+        np.testing.assert_allclose(table[2][:, :size], side.variances[:, :-1], rtol=5e-3, atol=5e-3)
+    if not biases:
+        np.testing.assert_allclose(tables["users"].factors @ tables["items"].factors.T, scores, atol=1e-4)
+
+
+@each_size
+@pytest.mark.parametrize("movable", [(28, 20), (10, 20), (28, 0)])
+def test_a_pass_is_that_of_plain_numpy_on_all_arrays(size: int, movable: tuple[int, int]) -> None:
+    users, items, log = a_side(30, size, 1), a_side(20, size, 2), a_log(30, 20, 300, 3)
+    diagonal = [side._replace(prior=np.diag(np.diag(side.prior))) for side in (users, items)]
+    tables, drift = (image(users), image(items)), (0.01, 0.003)
+    priors = tuple(image(side._replace(means=side.prior_mean[None], variances=np.diag(side.prior)[None]))
+                   for side in diagonal)  # fmt: skip
+    events = Events(log.own.astype(np.int32), log.other.astype(np.int32), *sorted_floats(log))
+    learn(shape_of(size), tables, priors, events, movable, drift, (MEAN, NOISE))
+    expected = diagonal
+    for n in range(log.own.size):
+        moves = float(log.own[n] < movable[0]), float(log.other[n] < movable[1])
+        some = plain.Log(*(column[n : n + 1] for column in log))
+        expected = plain.learn(*expected, some, NOISE, drift=drift, moves=moves)
+    for table, side in zip(tables, expected, strict=True):
+        assert_rows(table, side, 1e-3)
+
+
+def sorted_floats(log: plain.Log) -> tuple[np.ndarray, np.ndarray]:
+    return (log.values + MEAN).astype(np.float32), log.weights.astype(np.float32)
+
+
+# --- fits -----------------------------------------------------------------------------------------------------------
+
+
+def ratings(events: int = 1500, users: int = 40, items: int = 30, seed: int = 0) -> Interactions:
+    rng = np.random.default_rng(seed)
+    u, i = rng.integers(0, users, events), rng.integers(0, items, events)
+    p, q = rng.normal(0, 0.6, (users, 2)), rng.normal(0, 0.6, (items, 2))
+    values = 3 + 0.3 * p[u, 0] + (p[u] * q[i]).sum(axis=1) + rng.normal(0, 0.5, events)
+    return Interactions(u, i, values, weights=rng.uniform(0.5, 1.5, events), times=np.arange(events))
+
+
+def believer(factors: int = 5, **settings: Any) -> MF:
+    return MF(factors, solver=optimizers.Variational(), **settings)
+
+
+def side_of(model: MF, name: str) -> plain.Side:
+    table, priors = model._state.side(name).table, model._state.groups["priors"]  # type: ignore[union-attr]
+    (factors, records, variances), size = table.whole(), model.factors
+    mean, variance = priors.of(name)  # type: ignore[attr-defined]
+    means = np.column_stack([factors[:, :size], records[:, 0]]).astype(float)
+    return plain.Side(means, np.column_stack([variances[:, :size], records[:, 1]]).astype(float), mean.copy(),
+                      np.diag(variance) + (variance == 0) * 1e-30)  # fmt: skip
+
+
+def log_of(model: MF, events: Interactions) -> plain.Log:
+    rows = (model.users.rows(events.users), model.items.rows(events.items))
+    weights = np.ones(len(events)) if events.weights is None else events.weights.astype(float)
+    return plain.Log(*rows, events.values.astype(float) - model.global_mean, weights)
+
+
+@each_form
+def test_a_fit_is_that_of_plain_numpy(biases: bool) -> None:
+    events = ratings()
+    model = believer(biases=biases).fit(events, epochs=0)
+    users, items, log = side_of(model, "users"), side_of(model, "items"), log_of(model, events)
+    noise = float(model._state.groups["priors"].noise)  # type: ignore[union-attr,attr-defined]
+    for sweep in range(4):
+        users, found = plain.solve_side(users, items, log, noise, biases)
+        items, sums = plain.solve_side(items, users, log.turned(), noise, biases)
+        if sweep >= 1:
+            noise = sums.expected / sums.weight
+        if sweep >= 2:
+            users, items = plain.rotated(plain.learned_prior(users, found), plain.learned_prior(items, sums))
+    model.fit(events, epochs=4)
+    assert model.history_[-1]["loss"] == pytest.approx(sums.plain / sums.weight, rel=1e-3)
+    assert float(model._state.groups["priors"].noise) == pytest.approx(noise, rel=1e-3)  # type: ignore[union-attr,attr-defined]
+    scores = users.means[:, :-1] @ items.means[:, :-1].T + users.means[:, -1:] + items.means[:, -1] + model.global_mean
+    asked = np.repeat(model.users.values, 30), np.tile(model.items.values, 40)
+    np.testing.assert_allclose(model.predict(*asked, clip=False), scores.ravel(), atol=5e-3)
+    for name, side in (("users", users), ("items", items)):
+        mine = side_of(model, name)
+        np.testing.assert_allclose(mine.variances, side.variances, rtol=0.02, atol=1e-4)
+        np.testing.assert_allclose(np.diag(mine.prior), np.diag(side.prior), rtol=0.02, atol=1e-6)
+
+
+def test_a_fit_stops_by_itself_and_no_later_than_asked() -> None:
+    assert 6 <= len(believer().fit(ratings()).history_) < 20
+    assert len(believer().fit(ratings(), epochs=3).history_) == 3
+
+
+def test_a_weight_of_two_counts_as_two_events() -> None:
+    events = ratings(400)
+    heavy = Interactions(events.users, events.items, events.values, weights=np.full(400, 2.0))
+    twice = Interactions(*(np.tile(one, 2) for one in (events.users, events.items, events.values)))
+    one, other = believer().fit(heavy, epochs=5), believer().fit(twice, epochs=5)
+    np.testing.assert_allclose(one.predict([1, 2], [3, 4]), other.predict([1, 2], [3, 4]), atol=1e-3)
+
+
+def test_the_best_epoch_of_a_validation_brings_its_priors_back() -> None:
+    model = believer().fit(ratings(), validation=0.2)
+    best = int(np.argmin([record["validation"] for record in model.history_]))
+    short = believer().fit(ratings(), validation=0.2, epochs=best + 1)
+    assert_same(content(model), content(short))
+
+
+def test_values_that_are_all_equal_are_learned() -> None:
+    model = believer().fit(Interactions([1, 2, 2], [1, 1, 2], [4, 4, 4]))
+    np.testing.assert_allclose(model.predict([1, 2, 9], [1, 2, 9]), 4, atol=1e-3)
+
+
+@each_form
+def test_rows_without_events_of_weight_stand_at_the_prior(biases: bool) -> None:
+    events = ratings(300)
+    events = Interactions(events.users, events.items, events.values, weights=(events.users != 3).astype(float))
+    model = believer(biases=biases).fit(events)
+    row = int(model.users.rows(np.array([3]))[0])
+    for part, prior in zip(
+        model._state.side("users").table.whole(), model._state.side("users").table.unknown, strict=True
+    ):  # type: ignore[union-attr]
+        np.testing.assert_array_equal(part[row], prior[0])
+    assert model.predict([3], [5], clip=False) == model.predict([-77], [5], clip=False)
+
+
+# --- updates --------------------------------------------------------------------------------------------------------
+
+
+def fitted(**settings: Any) -> MF:
+    return believer(**settings).fit(ratings(), epochs=5, progress=False)
+
+
+def batch(seed: int = 1) -> Interactions:
+    rng = np.random.default_rng(seed)
+    return Interactions(rng.integers(30, 50, 60), rng.integers(20, 40, 60), rng.uniform(1, 5, 60))
+
+
+def test_an_update_is_that_of_plain_numpy_new_rows_included() -> None:
+    model = fitted()
+    users, items = side_of(model, "users"), side_of(model, "items")
+    noise = float(model._state.groups["priors"].noise)  # type: ignore[union-attr,attr-defined]
+    delta = model.update(batch())
+
+    def grown(side: plain.Side, count: int) -> plain.Side:
+        means, variances = (np.tile(one, (count, 1)) for one in (side.prior_mean, np.diag(side.prior)))
+        return side._replace(means=np.vstack([side.means, means]), variances=np.vstack([side.variances, variances]))
+
+    users, items = grown(users, len(delta.new_users)), grown(items, len(delta.new_items))
+    users, items = plain.learn(users, items, log_of(model, batch()), noise, drift=(3e-4, 1e-4))
+    for name, side in (("users", users), ("items", items)):
+        assert_rows(model._state.side(name).table.whole(), side, 1e-3)  # type: ignore[union-attr]
+    assert delta.loss_after < delta.loss_before
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+@each_form
+def test_learning_events_one_by_one_is_an_update_per_event(storage: str, biases: bool) -> None:
+    one, other = (fitted(biases=biases, options=Options(storage=storage)) for _ in range(2))
+    events = batch()
+    for user, item, value in zip(events.users, events.items, events.values, strict=True):
+        one.learn_one(int(user), int(item), float(value))
+        other.update(Interactions([user], [item], [value]))
+    one.flush()
+    for name in ("users", "items"):
+        pairs = zip(*(model._state.side(name).table.whole() for model in (one, other)), strict=True)  # type: ignore[union-attr]
+        for mine, theirs in pairs:
+            if storage == "float32":
+                np.testing.assert_array_equal(mine, theirs)
+            np.testing.assert_allclose(mine, theirs, atol=2e-3)  # a new row is rounded before it moves, or after
+
+
+def test_what_an_update_or_single_events_did_is_undone_to_the_bit() -> None:
+    model = fitted()
+    before = content(model)
+    delta = model.update(batch())
+    twin = load_of(model)
+    assert_same(content(twin), content(model))
+    model.rollback(delta)
+    assert_same(content(model), before)
+    for n in range(10):
+        model.learn_one(n, n + 25, 4.0)
+    model.rollback(to=2)
+    assert_same(content(model), before)
+
+
+def load_of(model: MF) -> MF:
+    return pickle.loads(pickle.dumps(model))
+
+
+def test_a_copy_learns_on_by_itself_and_takes_deltas(tmp_path: Any) -> None:
+    model = fitted()
+    model.save(tmp_path / "model.safetensors")
+    copies = [model.copy(), load(tmp_path / "model.safetensors")]
+    delta = model.update(batch())
+    for copy in copies:
+        copy.apply(delta)
+        assert_same(content(copy), content(model))
+    alone = model.copy()
+    alone.refit(epochs=3)
+    assert model.predict([99], [99]) == copies[0].predict([99], [99])  # its prior is its own
+
+
+@pytest.mark.parametrize("trainable", ["users", "items", "new", {"users": [31, 45]}, {"items": True}])
+def test_only_rows_that_may_move_do(trainable: Any) -> None:
+    model = fitted()
+    before = {name: model._state.side(name).table.whole().copy() for name in ("users", "items")}  # type: ignore[union-attr]
+    ids = {"users": model.users.values, "items": model.items.values}
+    delta = model.update(batch(), trainable=trainable)
+    for name, old in before.items():
+        now = model._state.side(name).table.whole()  # type: ignore[union-attr]
+        moved = {
+            int(ids[name][row])
+            for row in range(len(old[0]))
+            if any((a[row] != b[row]).any() for a, b in zip(old, now, strict=True))
+        }
+        may = {"users": {31, 45} if isinstance(trainable, dict) else set(range(100)), "items": set(range(100))}[name]
+        chosen = trainable == name or (isinstance(trainable, dict) and name in trainable)
+        assert moved <= (may if chosen else set())
+        assert not chosen or moved
+    assert delta.loss_after < delta.loss_before
+
+
+def test_an_update_of_an_unfitted_model_starts_it() -> None:
+    model = believer()
+    model.update(ratings())
+    truth = ratings(seed=0)
+    error = model.predict(truth.users, truth.items) - truth.values
+    assert np.sqrt(np.mean(error**2)) < 0.9 * truth.values.std()
+    assert len(model.refit().history_) > 5
+
+
+def test_a_half_life_lets_old_events_count_less() -> None:
+    one, other = fitted(), fitted()
+    late = Interactions([1, 1], [2, 3], [5, 5], times=[2000, 2000])
+    old = Interactions([1, 1], [2, 3], [5, 5], times=[2000, 1000])
+    one.update(late, half_life=100)
+    other.update(old, half_life=100)
+    assert other.predict([1], [3]) < one.predict([1], [3])
+    assert believer().fit(ratings(), half_life=200).predict([1], [2]) != fitted().predict([1], [2])
+
+
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
+def test_a_pass_that_fails_changes_nothing() -> None:
+    model = fitted()
+    before = bits(model)
+    with pytest.raises(DivergenceError):
+        model.update(Interactions([1], [2], [3e38]))
+    with pytest.raises(DivergenceError):
+        model.learn_one(1, 2, 3e38)
+    assert bits(model) == before
+
+
+# --- who is unknown -------------------------------------------------------------------------------------------------
+
+
+@each_form
+def test_unknown_ids_stand_at_the_prior_everywhere(biases: bool) -> None:
+    model = fitted(biases=biases)
+    users, items = side_of(model, "users"), side_of(model, "items")
+    expected = model.global_mean + users.prior_mean[:-1] @ items.prior_mean[:-1]
+    expected += users.prior_mean[-1] + items.prior_mean[-1]
+    assert model.predict([-1], [-1], clip=False) == pytest.approx([expected], abs=1e-5)
+    for pair in ((-1, -1), (-1, 5), (3, -1), (3, 5)):
+        assert model.predict_one(*pair) == model.predict([pair[0]], [pair[1]])[0]
+    ids, scores = model.recommend([-1, 3], k=30, exclude_seen=False)
+    np.testing.assert_allclose(scores[0], model.predict(np.full(30, -1), ids[0], clip=False), atol=1e-5)
+    np.testing.assert_allclose(scores[1], model.predict(np.full(30, 3), ids[1], clip=False), atol=1e-5)
+    nobody = model.fold_in(Interactions(["visitor"], [-5], [4.0]), k=30)
+    np.testing.assert_array_equal(nobody.ids[0], ids[0])
+    np.testing.assert_allclose(nobody.scores[0], scores[0], atol=1e-5)
+
+
+def test_a_visitor_is_solved_against_the_prior() -> None:
+    model = fitted()
+    session = Interactions([0, 0, 0, 7, 7], [3, 4, 4, 5, 8], [5, 4, 3, 1, 2], weights=[1, 1, 2, 0.5, 1])
+    users, items = side_of(model, "users"), side_of(model, "items")
+    start = users._replace(means=np.zeros((2, 6)), variances=np.zeros((2, 6)))
+    log = log_of(model, session)._replace(own=np.array([0, 0, 0, 1, 1]))
+    noise = float(model._state.groups["priors"].noise)  # type: ignore[union-attr,attr-defined]
+    solved, _ = plain.solve_side(start, items, log, noise)
+    ids, scores = model.fold_in(session, k=30, exclude_seen=False)
+    rows = items.means[model.items.rows(ids.ravel())].reshape(2, 30, 6)
+    expected = (rows[:, :, :-1] * solved.means[:, None, :-1]).sum(axis=2) + rows[:, :, -1] + solved.means[:, -1:]
+    np.testing.assert_allclose(scores, expected + model.global_mean, atol=1e-3)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "knob",
+    [{"rate": 0.1}, {"batch_size": 2}, {"history_epochs": 1}, {"epochs": 2}, {"loss": losses.Squared()}],
+    ids=str,
+)
+def test_a_knob_without_use_is_refused_with_a_hint(knob: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"Variational: .* solver=optimizers.AdaGrad\(\)"):
+        fitted().update(batch(), **knob)
+
+
+def test_settings_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(ValueError, match="no use for a regularizer"):
+        believer(regularizer=regularizers.L2(3.0))
+    for loss in (losses.Logistic(), losses.BPR(), losses.Confidence()):
+        with pytest.raises(ValueError, match="Variational is for Squared"):
+            believer(loss=loss)
+    with pytest.raises(ValueError, match="batch_size"):
+        believer().fit(ratings(), batch_size=8)
+    with pytest.raises(ValueError, match="how sure"):
+        MF.from_factors([[1.0]], [[1.0]], solver=optimizers.Variational())
+    with pytest.raises(DataError):
+        fitted().update(Interactions([1], [1], [2]), half_life=3)
+
+
+@given(st.integers(0, 2**32), st.floats(1e-3, 1e3))
+@settings(max_examples=15)
+def test_a_fit_scales_with_its_values(seed: int, scale: float) -> None:
+    events = ratings(200, 12, 9, seed)
+    larger = Interactions(events.users, events.items, events.values * scale, weights=events.weights)
+    one, other = believer().fit(events, epochs=6), believer().fit(larger, epochs=6)
+    asked = events.users[:40], events.items[:40]
+    np.testing.assert_allclose(other.predict(*asked) / scale, one.predict(*asked), atol=0.02)
+
+
+# --- how sure ------------------------------------------------------------------------------------------------------
+
+
+@each_form
+def test_an_interval_is_the_normal_one_of_plain_numpy(biases: bool) -> None:
+    model = fitted(biases=biases)
+    rng = np.random.default_rng(0)
+    asked = rng.integers(-2, 40, 50), rng.integers(-2, 30, 50)
+    mean, low, high = model.predict(*asked, clip=False, interval=0.9)
+    sides = []
+    for name, ids in zip(("users", "items"), asked, strict=True):
+        side, table = side_of(model, name), getattr(model, name)
+        rows = table.rows(ids)
+        variance = np.diag(side.prior) * (np.arange(6) < 5 + biases)
+        sides.append(
+            (
+                np.where(rows[:, None] >= 0, side.means[rows], side.prior_mean),
+                np.where(rows[:, None] >= 0, side.variances[rows], variance),
+            )
+        )
+    (p, s), (q, t) = sides
+    doubt = (s * q**2 + t * p**2 + s * t)[:, :-1].sum(axis=1) + s[:, -1] + t[:, -1]
+    doubt += float(model._state.groups["priors"].noise)
+    np.testing.assert_array_equal(mean, model.predict(*asked, clip=False))
+    np.testing.assert_allclose(high - mean, 1.6448536 * np.sqrt(doubt), rtol=1e-4)
+    np.testing.assert_allclose(mean - low, high - mean, rtol=1e-4)
+    clipped = model.predict(*asked, interval=0.9)
+    assert all(one.min() >= model._state.seen[0] and one.max() <= model._state.seen[1] for one in clipped)
+
+
+def test_intervals_cover_what_they_say() -> None:
+    events = ratings(4000)
+    model = believer().fit(events[:3000])
+    _, low, high = model.predict(events[3000:].users, events[3000:].items, clip=False, interval=0.8)
+    weights = events[3000:].weights
+    assert weights is not None
+    inside = (low <= events[3000:].values) & (events[3000:].values <= high)
+    assert 0.76 < inside.mean() < 0.86
+
+
+@pytest.mark.parametrize("interval", [0, 1, 1.5, -0.1, "0.9", np.nan, True])
+def test_an_interval_that_is_no_probability_is_refused(interval: Any) -> None:
+    with pytest.raises(ValueError, match="interval must be"):
+        fitted().predict([1], [2], interval=interval)
+
+
+def test_an_interval_needs_beliefs() -> None:
+    model = MF(5).fit(ratings(200), epochs=1)
+    with pytest.raises(ValueError, match="interval needs solver"):
+        model.predict([1], [2], interval=0.9)
+
+
+def test_a_warm_refit_goes_on_from_what_was_learned() -> None:
+    model = believer().fit(ratings())
+    settled = model.history_[-1]["loss"]
+    cold = model.copy().refit(epochs=1).history_[-1]["loss"]
+    model.update(batch())
+    warm = model.refit(epochs=1, warm=True).history_[-1]["loss"]
+    assert abs(warm - settled) < 0.3 * abs(cold - settled)
+
+
+def test_order_by_user_is_a_pass_in_that_order() -> None:
+    one, other = fitted(), fitted()
+    new = batch()
+    met = {user: place for place, user in reversed(list(enumerate(new.users.tolist())))}  # users by first events
+    by_user = np.argsort([met[user] for user in new.users.tolist()], kind="stable")
+    one.update(new, order="user")
+    other.update(new[by_user])
+    asked = new.users, new.items
+    np.testing.assert_array_equal(one.predict(*asked), other.predict(*asked))

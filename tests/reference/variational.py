@@ -1,0 +1,171 @@
+"""Variational matrix factorisation in slow plain NumPy, float64: what kernels/train/beliefs.py and its callers are held
+to.
+
+x = [p, b] ~ N(m_x, C_x), y = [q, c] ~ N(m_y, C_y), r = mean + b + c + p.q + noise of variance noise / weight. A row of
+a side is a mean and, for each of its dimensions, 1 / (the precision of that dimension given the others): the posterior
+that factorises over dimensions. Without biases the last dimension is zero, and certain.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Side(NamedTuple):
+    """Rows [n, k + 1]: their means and variances; the prior mean [k + 1] and covariance [k + 1, k + 1]."""
+
+    means: np.ndarray
+    variances: np.ndarray
+    prior_mean: np.ndarray
+    prior: np.ndarray
+
+
+class Log(NamedTuple):
+    """Events: rows of the own side, rows of the other side, values less the mean, weights."""
+
+    own: np.ndarray
+    other: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+
+    def turned(self) -> Log:
+        return self._replace(own=self.other, other=self.own)
+
+    def of(self, row: int) -> Log:
+        mine = self.own == row
+        return Log(*(column[mine] for column in self))
+
+
+class Sums(NamedTuple):
+    """Of all rows with events: sums of means, of their outer products and of covariances; errors; total weight."""
+
+    rows: int
+    means: np.ndarray
+    products: np.ndarray
+    covariances: np.ndarray
+    expected: float  # squared errors, over the posterior
+    plain: float  # squared errors of the means
+    weight: float
+
+
+def design(rows: np.ndarray, biased: bool) -> np.ndarray:
+    """z = [q, 1] of rows of the other side."""
+    z = rows.copy()
+    z[:, -1] = float(biased)
+    return z
+
+
+def solve_side(own: Side, other: Side, log: Log, noise: float, biased: bool = True) -> tuple[Side, Sums]:
+    """Every row with some weight solved against the other side; the others stay."""
+    size = own.means.shape[1]
+    used = size if biased else size - 1
+    precision = np.linalg.inv(own.prior[:used, :used])
+    means, variances = own.means.copy(), own.variances.copy()
+    sums = [0, np.zeros(size), np.zeros((size, size)), np.zeros((size, size)), 0.0, 0.0, 0.0]
+    for row in range(len(means)):
+        mine = log.of(row)
+        weight = mine.weights.sum()
+        if weight == 0:
+            continue
+        z = design(other.means[mine.other], biased)[:, :used]
+        unsure = other.variances[mine.other]
+        targets = mine.values - other.means[mine.other, -1]
+        doubt = np.diag((mine.weights[:, None] * unsure).sum(axis=0))[:used, :used]
+        if biased:
+            doubt[-1, -1] = 0  # z ends in 1, which is certain
+        data = (mine.weights[:, None] * z).T @ z + doubt
+        right = z.T @ (mine.weights * targets)
+        posterior = precision + data / noise
+        covariance = np.linalg.inv(posterior)
+        x = covariance @ (precision @ own.prior_mean[:used] + right / noise)
+        means[row, :used], variances[row, :used] = x, 1 / np.diag(posterior)
+        second = covariance + np.outer(x, x)
+        errors = targets - z @ x
+        sums[0] += 1
+        sums[1][:used] += x
+        sums[2][:used, :used] += np.outer(x, x)
+        sums[3][:used, :used] += covariance
+        sums[4] += mine.weights @ (targets**2 + unsure[:, -1]) - 2 * x @ right + (data * second).sum()
+        sums[5] += mine.weights @ errors**2
+        sums[6] += weight
+    return own._replace(means=means, variances=variances), Sums(*sums)
+
+
+def learned_prior(side: Side, sums: Sums) -> Side:
+    """The prior of greatest likelihood: the mean of the rows, and their covariance, what is not known included."""
+    mean = sums.means / sums.rows
+    covariance = (sums.products + sums.covariances) / sums.rows - np.outer(mean, mean)
+    return side._replace(prior_mean=mean, prior=covariance)
+
+
+def rotated(users: Side, items: Side) -> tuple[Side, Side]:
+    """The same scores in coordinates in which both priors are diagonal, and the same on factors."""
+    k = users.means.shape[1] - 1
+    slopes = [np.linalg.solve(side.prior[:k, :k], side.prior[:k, k]) for side in (users, items)]
+    factor = np.linalg.cholesky(users.prior[:k, :k])
+    values, vectors = np.linalg.eigh(factor.T @ items.prior[:k, :k] @ factor)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    maps = (
+        np.diag(values**0.25) @ vectors.T @ np.linalg.inv(factor),
+        np.diag(values**-0.25) @ vectors.T @ factor.T,
+    )
+    moved = []
+    for side, own, other, turn in zip((users, items), slopes, slopes[::-1], maps, strict=True):
+        first = side is users
+        rows = np.vstack([side.means, side.prior_mean])
+        shifted = rows[:, :k] + other
+        sheared = rows[:, k] - (rows[:, :k] if first else shifted) @ own
+        rows = np.column_stack([shifted @ turn.T, sheared])
+        variances = np.column_stack([side.variances[:, :k] @ (turn**2).T, side.variances[:, k]])
+        rest = side.prior[k, k] - own @ side.prior[:k, k]
+        moved.append(Side(rows[:-1], variances, rows[-1], np.diag([*np.sqrt(values), rest])))
+    return moved[0], moved[1]
+
+
+def bound(users: Side, items: Side, log: Log, noise: float) -> float:
+    """The evidence lower bound, of which every solve of a side is a maximum over the rows of that side."""
+    z, y = design(items.means[log.other], True), items.variances[log.other]
+    x, s = users.means[log.own], users.variances[log.own]
+    errors = log.values - (x * z).sum(axis=1) - items.means[log.other, -1]
+    unsure = (s * z**2).sum(axis=1) + (y[:, :-1] * (x**2 + s)[:, :-1]).sum(axis=1) + y[:, -1]
+    found = -0.5 * (np.log(2 * np.pi * noise / log.weights) + log.weights * (errors**2 + unsure) / noise).sum()
+    for side in (users, items):
+        precision, off = np.linalg.inv(side.prior), side.means - side.prior_mean
+        found += 0.5 * (len(off) * np.linalg.slogdet(precision)[1] + np.log(side.variances).sum() + side.means.size)
+        found -= 0.5 * ((off @ precision * off).sum() + (side.variances @ np.diag(precision)).sum())
+    return float(found)
+
+
+def learn(users: Side, items: Side, log: Log, noise: float, **how: tuple[float, float]) -> tuple[Side, Side]:
+    """One pass over events: each moves its two rows, with old values on the right.
+
+    ``drift`` is how far variances go back to those of the prior before an event, ``moves`` which sides may change.
+    """
+    drift, moves = how.get("drift", (0.0, 0.0)), how.get("moves", (1.0, 1.0))
+    sides = [side._replace(means=side.means.copy(), variances=side.variances.copy()) for side in (users, items)]
+    for user, item, value, weight in zip(*log, strict=True):
+        if weight == 0:
+            continue
+        rows, unsure = [], []
+        for side, row, share, free in zip(sides, (user, item), drift, moves, strict=True):
+            if free:
+                side.variances[row] += share * (np.diag(side.prior) - side.variances[row])
+            rows.append(side.means[row].copy())
+            unsure.append(side.variances[row].copy())
+        ones = [np.append(row[:-1], 1.0) for row in rows]
+        error = value - rows[0][:-1] @ rows[1][:-1] - rows[0][-1] - rows[1][-1]
+        spread = noise / weight + unsure[0] @ ones[1] ** 2 + unsure[1] @ ones[0] ** 2
+        spread += unsure[0][:-1] @ unsure[1][:-1]
+        for own, side, row, free in zip((0, 1), sides, (user, item), moves, strict=True):
+            if free:
+                side.means[row] += unsure[own] * ones[1 - own] * error / spread
+                side.variances[row] = 1 / (1 / unsure[own] + ones[1 - own] ** 2 * weight / noise)
+    return sides[0], sides[1]
+
+
+def learn_row(mean: np.ndarray, covariance: np.ndarray, z: np.ndarray, error: float, noise: float) -> tuple:
+    """A row and its full covariance after an event whose other row, z, is certain: a Kalman filter's step."""
+    gain = covariance @ z / (noise + z @ covariance @ z)
+    return mean + gain * error, covariance - np.outer(gain, z @ covariance)
