@@ -33,6 +33,7 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 # Addresses that no system uses by itself: 2^44 to 5 * 2^44, in steps of 1 GiB.
 _FIRST, _STEP, _PLACES = 1 << 44, 1 << 30, 16
 _TRIES = 16
+_SCATTER, _SHIFTS = 40_503, 251  # of pages, or of huge pages
 _NO_RESERVE = 0x4000 if sys.platform.startswith("linux") else 0  # MAP_NORESERVE: pages count when they are written
 
 
@@ -181,8 +182,10 @@ def _free_with(pages: _Pages, address: int, size: int) -> None:
 
 def _place(size: int) -> int:
     """Map `size` bytes where there is a lot of free address space behind them, and return their address."""
+    unit = _HUGE_PAGE if size >= _HUGE_PAGE else _PAGE
     for number in itertools.islice(_numbers, _TRIES):
         address = _FIRST + _STEP * int(f"{number % (1 << _PLACES):0{_PLACES}b}"[::-1], 2)  # spread evenly, see below
+        address += unit * (number * _SCATTER % _SHIFTS)  # arrays at the same low bits would compete for the same cache
         if _mapped_at(address, size):
             return address
     anywhere = _map(None, size)
