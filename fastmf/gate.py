@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "mine"]
 
 _T = TypeVar("_T")
 _CHANGED = object()  # the result of a read that a change has invalidated
@@ -67,7 +67,7 @@ class Gate:
         return answer if self._count[0] == before else _CHANGED
 
     def _ask_again(self, question: Callable[[], _T], finish: Callable[[], object]) -> _T:
-        if _mine(self.lock):
+        if mine(self.lock):
             finish()
             return question()
         while True:
@@ -86,10 +86,10 @@ class Gate:
                     finish()
                     return question()
             finally:
-                if _mine(self.lock):
+                if mine(self.lock):
                     self.lock.release()
 
 
-def _mine(lock: threading.RLock) -> bool:
+def mine(lock: threading.RLock) -> bool:
     """Whether the current thread holds a lock."""
     return lock._is_owned()  # type: ignore[attr-defined, no-any-return]

@@ -155,7 +155,7 @@ class Journal:
         """Start recording from the present state."""
         state = self._state
         for side, part in PARTS.items():
-            journaled = self._kept[side].rows[: self._ledger[part + JOURNAL_COUNT]]
+            journaled = self._kept[side].rows[: self._count(side)]
             self._marks[side][journaled] = 0
             self._ledger[part + JOURNAL_COUNT] = 0
         self._counts, self._events = state.counts, len(state.history)

@@ -148,9 +148,7 @@ def best_rows(
     """
     queries, items, past = state.users.table, state.items.table, (state.history.past("users"), owners)
     if queries.start.row is not None and users.size and users.min() < 0:
-        vectors = queries.gather(np.maximum(users, 0)).factors
-        vectors[users < 0] = queries.unknown.factors
-        asked = _as_stored(vectors, items), np.arange(users.size, dtype=np.int32)
+        asked = _as_stored(queries.gather_or_unknown(users).factors, items), np.arange(users.size, dtype=np.int32)
         return _rank(asked, items, (None, items.records), pool, past, k, threads)
     if users.size <= _FEW and not pool.candidates.size:
         codes = state.scan.codes(items, state.history, state.gate)

@@ -1,7 +1,7 @@
 """Scratch: a pool of zeroed arrays as long as a table, borrowed by a call.
 
 They are returned all zero. A call that fails or is interrupted does not return its array, so that no other call sees
-its content; the next call gets a new array, which takes memory only where it is written.
+its content; the next call gets a new array.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ class Scratch:
     def __init__(self) -> None:
         self._free: list[np.ndarray] = []
 
-    def take(self, rows: int) -> np.ndarray:
-        """Borrow marks for rows below `rows`; the array may be longer."""
+    def take(self, count: int, rows: np.ndarray) -> np.ndarray:
+        """Borrow marks for the `count` rows of a table, and for these rows, which may be new; there may be more."""
+        most = max(count, int(rows.max(initial=-1)) + 1)
         try:
-            return grown(self._free.pop(), rows)
+            return grown(self._free.pop(), most)
         except IndexError:
-            return zeros(rows, np.int32)
+            return zeros(most, np.int32)
 
     def give(self, marks: np.ndarray) -> None:
         """Return marks to the pool; they must be zero again."""

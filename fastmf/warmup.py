@@ -22,7 +22,6 @@ from fastmf.recipes import presets
 __all__ = ["COMMON", "warm_up"]
 
 _USERS, _ITEMS, _FEW = 8_000, 4_200, 20
-_PASSES = ("whole-history", "new-events")  # presets that set a number of passes
 
 # Losses with the default optimizer, plain gradient descent with the default loss, variational Bayes, and ALS.
 _LOSSES: tuple[Any, ...] = (losses.Squared, losses.Huber, losses.Logistic, losses.Poisson, losses.BPR, losses.WARP)
@@ -82,8 +81,9 @@ def _use(model: MF) -> None:
     events = _events(PARALLEL_FROM, labels=model.loss.kind == "pointwise")
     model.fit(events, epochs=1, validation=0.01)
     beliefs = isinstance(model.solver, optimizers.Variational)  # which learn new events once
-    for recipe in (*(one for name, one in presets.items() if name not in _PASSES or not beliefs), presets["default"]):
-        model.update(events[:_FEW], recipe)
+    for recipe in (*presets.values(), presets["default"]):
+        if not (beliefs and (recipe.epochs or recipe.history_epochs)):
+            model.update(events[:_FEW], recipe)
     one, other = int(events.users[0]), int(events.items[0])
     model.predict_one(one, other)
     solves = beliefs or isinstance(model.solver, optimizers.ALS)

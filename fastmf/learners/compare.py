@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from fastmf.kernels.rows.grouping import order_by
 from fastmf.learners.decay import fade_of, sorted_by
 from fastmf.learners.descent import Descent
 from fastmf.learners.gathering import gather
-from fastmf.learners.job import FitJob, Single, Training, UpdateJob
+from fastmf.learners.job import FitJob, Fitting, Single, Training, UpdateJob
 from fastmf.learners.negatives import FEWEST, Known, Negatives, Runs, as_positives, require_single_steps
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
@@ -36,7 +36,7 @@ class Compare(Descent):
         """The events with value times weight as weight."""
         return as_positives(events)
 
-    def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
+    def fit(self, job: FitJob) -> Fitting:
         """Passes over all events, user by user; see `descent`."""
         require_single_steps(job.batch_size, job.objective.loss)
         return descent(job)
@@ -101,7 +101,7 @@ def _passes(drawn: Negatives, runs: Runs, past: Events | None, objective: Any, j
 @contextmanager
 def _positions_marked(drawn: Negatives, state: State, rows: np.ndarray) -> Iterator[None]:
     """While it lasts, ``marks[row] - 1`` is the place of an item row among `rows`."""
-    marks = state.scratch.take(max(state.items.count, int(rows.max(initial=-1)) + 1))
+    marks = state.scratch.take(state.items.count, rows)
     marks[rows] = np.arange(1, rows.size + 1, dtype=np.int32)
     drawn.marks = marks
     yield
@@ -109,8 +109,8 @@ def _positions_marked(drawn: Negatives, state: State, rows: np.ndarray) -> Itera
     state.scratch.give(marks)
 
 
-def descent(job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
-    """Two functions: train one epoch of a fit, given its number, and measure the held-out loss; both return sums.
+def descent(job: FitJob) -> Fitting:
+    """Prepare a fit.
 
     In each epoch users are visited in a new random order, each with all its events; threads update item rows without
     locks (Hogwild). A deterministic fit trains block by block instead, with items assigned to bands at random in every
@@ -134,8 +134,8 @@ def descent(job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
     learn = race if bands <= 1 else drawn.in_bands(runs.events, starts, bands, objective, threads)
 
     if not held.users.size:
-        return learn, lambda: 0.0
+        return Fitting(learn, lambda: 0.0)
     all_known = Known.of(history.events.users, history.events.items, users)
     judged = Runs.of(held.take(order_by(held.users, users)[0]))
     judge = Negatives(working, history, all_known, items, seed)
-    return learn, lambda: judge.measure(judged, objective)
+    return Fitting(learn, lambda: judge.measure(judged, objective))

@@ -11,7 +11,7 @@ import numpy as np
 from fastmf.console import progress_bar
 from fastmf.errors import DivergenceError, brief, require_count, require_flag, require_number
 from fastmf.learners.decay import clock, decayed, half_life_in, mean_loss, total_weight
-from fastmf.learners.job import FitJob, Fitting, Learner
+from fastmf.learners.job import FitJob, Learner
 from fastmf.learners.nonsense import judge_fit
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
@@ -100,7 +100,7 @@ def train(
         events = decayed(events, clock(state.history, half_life), half_life)
     kept, held = _hold_out(learner.weighed(events), schedule.validation, state.seed)
     job = FitJob(state, working, kept, held, objective, schedule.batch_size, threads, deterministic)
-    run = Fitting(*learner.fit(job))
+    run = learner.fit(job)
     best = _Best(working, run.further) if held.users.size else None
     weight, held_weight = total_weight(kept), total_weight(held)
     records: list[dict[str, Any]] = []

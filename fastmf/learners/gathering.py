@@ -44,7 +44,7 @@ def named_rows(job: UpdateJob, name: str, rows: np.ndarray, count: int) -> Named
     and only those that the recipe's `trainable` selects.
     """
     group = job.state.side(name)
-    marks = job.state.scratch.take(group.count + len(job.staged[name].fresh))
+    marks = job.state.scratch.take(group.count, rows)
     distinct, local = localize(rows, marks)
     job.state.scratch.give(marks)
     named = int(local[:count].max()) + 1 if count else 0

@@ -172,8 +172,8 @@ class Learner(Protocol):
     def begin(self, state: State, values: np.ndarray) -> None:
         """Called for a new state, which has no rows yet, with the values of its first events."""
 
-    def fit(self, job: FitJob) -> tuple[Any, ...]:
-        """A Fitting, or only its first two functions."""
+    def fit(self, job: FitJob) -> Fitting:
+        """Prepare a fit."""
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
         """Prepare what updates will need, after a fit."""

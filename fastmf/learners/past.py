@@ -123,7 +123,7 @@ def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], 
     batch = Batch((numbers, arrived.values, arrived.weights, times), order, starts)
     wanted = Wanted(reading.timed, state.value)
     others, weights, targets = np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.float32), None
-    marks = state.scratch.take(max(table.count, int(others_named.max(initial=-1)) + 1))
+    marks = state.scratch.take(table.count, others_named)
     numbering = Numbering.of(others_named, marks, min(int(bounds[-1]), table.count))
     for first, last in pieces(bounds, _PIECE):
         some, within = slice(first, last), slice(bounds[first], bounds[last])

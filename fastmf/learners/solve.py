@@ -18,7 +18,7 @@ from fastmf.kernels.train import online, relearn
 from fastmf.kernels.train.past_of_row import Numbers
 from fastmf.learners.decay import fade_of, sorted_by
 from fastmf.learners.gathering import Named, named_rows, require_labels
-from fastmf.learners.job import FitJob, Single, Training, UpdateJob
+from fastmf.learners.job import FitJob, Fitting, Single, Training, UpdateJob
 from fastmf.learners.past import OTHER, Reading, Touched, touch
 from fastmf.learners.steps import measure_single
 from fastmf.learners.working import WorkingSet
@@ -79,12 +79,12 @@ class Solve:
     def begin(self, state: State, values: np.ndarray) -> None:
         """Nothing to do: initial rows do not depend on the values."""
 
-    def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
+    def fit(self, job: FitJob) -> Fitting:
         """Sweeps over all users, then all items."""
         if job.batch_size not in (None, 1):
             raise ValueError(f"{type(job.objective.solver).__name__} solves whole rows: it has no batch_size")
         learn = alternate(job.state, job.working, job.kept, job.objective, job.threads)
-        return learn, lambda: float(runner("measure")(job.working, job.held, job.objective))
+        return Fitting(learn, lambda: float(runner("measure")(job.working, job.held, job.objective)))
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
         """Compute the Gram matrices that updates will need."""

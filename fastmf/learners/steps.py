@@ -15,7 +15,7 @@ from fastmf.kernels.train import online, pointwise
 from fastmf.learners.decay import fade_of
 from fastmf.learners.descent import Descent
 from fastmf.learners.gathering import gather
-from fastmf.learners.job import FitJob, Single, Training, UpdateJob
+from fastmf.learners.job import FitJob, Fitting, Single, Training, UpdateJob
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.plan import PARALLEL_FROM, Plan, most_in_flight
@@ -42,7 +42,7 @@ class Steps(Descent):
 
     # --- fit ----------------------------------------------------------------------------------------------------------
 
-    def fit(self, job: FitJob) -> tuple[Callable[[int], float], Callable[[], float]]:
+    def fit(self, job: FitJob) -> Fitting:
         """Passes over all events, block by block."""
         state, working, objective, threads = job.state, job.working, job.objective, job.threads
         counts = state.users.count, state.items.count
@@ -55,7 +55,7 @@ class Steps(Descent):
                 runner("steps")(working, plan, objective, working.movable, plan.block_order(state.seed, epoch), threads)
             )
 
-        return learn, lambda: float(runner("measure")(working, job.held, objective))
+        return Fitting(learn, lambda: float(runner("measure")(working, job.held, objective)))
 
     # --- update -------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ _PIECE = 1 << 14  # events per piece; finding the newest times reads at most one
 _FEW = 16  # newest times that are kept
 _NO_ROWS = np.empty(0, np.int32)
 _NO_TIMES = np.empty(0, np.int64)
-_BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and two positions
+_BYTES_PER_EVENT = 40  # two rows, value, weight, time, and in each side's index a link and a position
 
 
 class Batch(NamedTuple):

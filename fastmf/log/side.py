@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmf.gate import Gate
+from fastmf.gate import Gate, mine
 from fastmf.kernels.rows import log
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.memory import grown, use_huge_pages, zeros
@@ -77,7 +77,7 @@ class Side:
             self._writing.acquire()
             work()
         finally:
-            if self._writing._is_owned():  # type: ignore[attr-defined]  # an interrupt may come first
+            if mine(self._writing):  # an interrupt may come first
                 self._writing.release()
 
     def collect(self, rows: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,7 @@ import numpy as np
 
 from fastmf.errors import require_number
 from fastmf.kernels.rank import scores
-from fastmf.parameters.moves import Image
 from fastmf.parameters.priors import Priors
-from fastmf.parameters.table import Table
 from fastmf.state import State
 
 __all__ = ["Prediction", "predicted", "require_share"]
@@ -71,16 +69,8 @@ def _variances(state: State, user_rows: np.ndarray, item_rows: np.ndarray) -> np
     assert isinstance(priors, Priors)
     for first in range(0, user_rows.size, _PIECE):
         some = slice(first, first + _PIECE)
-        p, users, s = _gathered(state.users.table, user_rows[some])
-        q, items, t = _gathered(state.items.table, item_rows[some])
+        p, users, s = state.users.table.gather_or_unknown(user_rows[some])
+        q, items, t = state.items.table.gather_or_unknown(item_rows[some])
         doubt = s * q * q + t * p * p + s * t
         found[some] = priors.noise + users[:, 1] + items[:, 1] + doubt.sum(axis=1)
     return found
-
-
-def _gathered(table: Table, rows: np.ndarray) -> Image:
-    """Copies of rows, that of an unknown id for -1."""
-    image, nobody = table.gather(np.maximum(rows, 0)), rows < 0
-    for part, unknown in zip(image, table.unknown, strict=True):
-        part[nobody] = unknown
-    return image

@@ -311,7 +311,7 @@ class IdMap:
         return other
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        """Pickle the ids, without the memory that is reserved for more of them."""
+        """Pickle the ids, without the room for more of them."""
         return IdMap.from_arrays, ({name: array.copy() for name, array in self.arrays().items()}, *self._asked)
 
     # --- files ----------------------------------------------------------------------------------------------------

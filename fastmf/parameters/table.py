@@ -155,6 +155,13 @@ class Table:
                 part[fresh] += begin
         return image
 
+    def gather_or_unknown(self, rows: np.ndarray) -> Image:
+        """Copy some rows; for -1 the row that stands for an unknown id."""
+        found, nobody = self.gather(np.maximum(rows, 0)), rows < 0
+        for part, unknown in zip(found, self.unknown, strict=True):
+            part[nobody] = unknown
+        return found
+
     def scatter(self, rows: np.ndarray, values: Image) -> None:
         """Write rows; new ones, from `count` on, must leave no gap."""
         values = values.placed()

@@ -30,7 +30,7 @@ from fastmf.kernels.core.lanes import fma, load, store
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.sharing import begin, end
 from fastmf.kernels.train.ledger import CHANGES, ITEMS, LOSS, USERS, Entry, column
-from fastmf.kernels.train.online import FULL, LEARNED, NOT_FINITE, full, link, located, note, remember, rows_of
+from fastmf.kernels.train.online import FULL, LEARNED, NOT_FINITE, append, full, located, remember, rows_of
 
 _FURTHER, _JOURNAL_FURTHER = int(Entry.FURTHER), int(Entry.JOURNAL_FURTHER)
 _MARKS, _JOURNAL_COUNT = int(Entry.MARKS), int(Entry.JOURNAL_COUNT)
@@ -203,9 +203,7 @@ def _learn_single(size, width, half, stamp):
         begun = begin(changes)
         put(people, u, new_row)
         put(things, i, new_other)
-        event = note(ledger, target)
-        link(ledger, USERS, u, event)
-        link(ledger, ITEMS, i, event)
+        append(ledger, u, i, target)
         end(changes, begun)
         lost = column(ledger, LOSS, np.float64)
         lost[0] += bridge.value(loss, scored, target)

@@ -118,6 +118,14 @@ def note(ledger, value):
 
 
 @njit
+def append(ledger, user, item, value):
+    """Append an event of two rows to the log."""
+    event = note(ledger, value)
+    link(ledger, USERS, user, event)
+    link(ledger, ITEMS, item, event)
+
+
+@njit
 def full(ledger):
     """Whether the journal has no room for another user and item row."""
     users, items = ledger[USERS + _JOURNAL_COUNT], ledger[ITEMS + _JOURNAL_COUNT]
@@ -176,9 +184,7 @@ def _learn(size, width, memory, biases, half, stamp):
         if biases:
             store(user_records, u, 0, new_b)
             store(item_records, i, 0, new_c)
-        event = note(ledger, target)
-        link(ledger, USERS, u, event)
-        link(ledger, ITEMS, i, event)
+        append(ledger, u, i, target)
         end(changes, begun)
         lost = column(ledger, LOSS, np.float64)
         lost[0] += bridge.value(loss, scored, target)

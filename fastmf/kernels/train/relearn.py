@@ -29,10 +29,9 @@ from fastmf.kernels.train.online import (
     LEARNED,
     NOT_FINITE,
     SCATTERED,
+    append,
     full,
-    link,
     located,
-    note,
     remember,
     rows_of,
 )
@@ -169,9 +168,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         store(user_rows, u, 0, p)
         store(item_rows, i, 0, q)
         user_records[u, 0], item_records[i, 0] = b, c
-        event = note(ledger, one)
-        link(ledger, USERS, u, event)
-        link(ledger, ITEMS, i, event)
+        append(ledger, u, i, one)
         if not explicit and missing_pairs > 0:
             store(lanes, 0, 0, old_p)
             store(lanes, 1, 0, p)
