@@ -167,6 +167,27 @@ class Prior(NamedTuple):
     precision: np.ndarray
 
 
+class Pass(NamedTuple):
+    """What one pass over events learns by.
+
+    Attributes
+    ----------
+    mean, noise : float
+        Part of every score, and the variance of the noise of an event of weight 1.
+    drift : (float, float)
+        Of users and items: how far variances go back to those of the prior before each event.
+    noted : (float, float)
+        Of users and items: 1 where rows learn factors of the noise, else 0.
+    loss : NamedTuple
+    """
+
+    mean: float
+    noise: float
+    drift: tuple[float, float]
+    noted: tuple[float, float]
+    loss: Any
+
+
 class Sums(NamedTuple):
     """Sums over the solved rows, which are [factors, bias].
 
@@ -177,17 +198,17 @@ class Sums(NamedTuple):
     means : float64[d]
     second : float64[d, d]
         Of the outer products of means, and of covariances.
-    expected, plain : float
-        Weighted squared errors: expected under the posterior, and of the means.
-    weight : float
-        Of all events.
+    expected : float
+        Squared errors that are expected under the posterior, each with the weight that its row was solved with.
+    loss, weight : float
+        Of the events: the losses of their means before the rows were solved, and the weights given.
     """
 
     rows: float
     means: np.ndarray
     second: np.ndarray
     expected: float
-    plain: float
+    loss: float
     weight: float
 
 

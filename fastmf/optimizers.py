@@ -150,17 +150,19 @@ class ALS(NamedTuple):
 class Variational(NamedTuple):
     """Variational Bayes: every row is a normal distribution, whose prior is learned; there is nothing to tune.
 
-    For ``losses.Squared``. A row has a mean, which scores are made of, and a variance per factor. A fit solves all rows
-    of one side with the other side fixed, then vice versa, and learns the priors and the variance of the noise from
-    them; it stops by itself, after 6 to `epochs` sweeps. An update learns each new event once, by a step of an extended
-    Kalman filter: a row moves the further, the less is known about it. New and unknown users and items stand at the
-    prior. The prior takes the place of a regularizer.
+    For losses with a ``surrogate``: ``Squared``, ``Huber``, ``StudentT``, and ``Logistic`` of labels. A row has a mean,
+    which scores are made of, and a variance per factor. A fit solves all rows of one side with the other side fixed,
+    then vice versa, and learns the priors, the variance of the noise, and by how much that of each user differs; it
+    stops by itself, after 6 to `epochs` sweeps. An update learns each new event once, by a step of an extended Kalman
+    filter: a row moves the further, the less is known about it. New and unknown users and items stand at the prior. The
+    prior takes the place of a regularizer.
 
     References
     ----------
     Lim, Teh (2007), Variational Bayesian Approach to Movie Rating Prediction. Salakhutdinov, Mnih (2008), Bayesian
     Probabilistic Matrix Factorization using Markov Chain Monte Carlo (the same model, sampled). Nakajima, Sugiyama
-    (2011), Theoretical Analysis of Bayesian Matrix Factorization.
+    (2011), Theoretical Analysis of Bayesian Matrix Factorization. Jaakkola, Jordan (2000), Bayesian parameter
+    estimation via variational methods (labels).
 
     Examples
     --------
@@ -173,7 +175,7 @@ class Variational(NamedTuple):
     """
 
     def state(self, k: int) -> int:
-        return 1  # the variance of the bias
+        return 3  # the variance of the bias; the factor of the noise of the row, and how many events that is worth
 
     def check(self) -> None:
         """Nothing to check: it has no fields."""

@@ -51,7 +51,8 @@ class Pairs:
         table = state.users.table
         self._state, self._mean, self._loss = state, state.global_mean, objective.loss
         self._on_scale = objective.on_scale
-        kernel = online.predict(table.shape, table.layout.storage == "float16", objective.classes[0])
+        half = table.layout.storage == "float16"
+        kernel = online.predict(table.shape, half, objective.classes[0], objective.moderated)
         self._now = self._look()
         self._call = entry_point(kernel, self._now.ledger, 0, 0, self._mean, self._loss, True)
 
@@ -80,9 +81,10 @@ class Pairs:
         state, ledger, tables = self._state, np.zeros(LEDGER_SIZE, np.int64), []
         for side, part in PARTS.items():
             table, lookup = state.side(side).table, lookup_of(state, side)
-            unknown, (factors, records) = unknown_of(table), table.parts[:2]
-            tables.append(lookup | unknown | {"parts": (factors, records)})
-            write(ledger, part, SideEntries(factors=factors, records=records, **lookup, **unknown))
+            unknown, parts = unknown_of(table), table.parts
+            tables.append(lookup | unknown | {"parts": parts})
+            named = dict(zip(("factors", "records", "further"), parts[:3], strict=False))
+            write(ledger, part, SideEntries(**named, **lookup, **unknown))
         write(ledger, SHARED, SharedEntries(changes=state.gate.changes, range=state.range))
         return _Now(ledger, any(found["by_row"] for found in tables), tuple(tables))
 

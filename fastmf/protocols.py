@@ -108,6 +108,26 @@ class Quadratic(Protocol):
         """(confidences, targets) of events with these values, both float32 arrays; targets is None where all are 1."""
 
 
+class Surrogate(Protocol):
+    """The additional members of a pointwise loss that Variational can minimise."""
+
+    @property
+    def learns_noise(self) -> bool:
+        """Whether the variance of the noise of values is learned; if not, `noise` is 1 / the weight of the event."""
+
+    @_compiled
+    def surrogate(self, score: Any, variance: Any, target: Any, noise: Any) -> Any:
+        """(weight, target) of the normal likelihood that bounds that of an event.
+
+        The score has this mean and this variance, `noise` is the variance of the noise of the event, and that of the
+        normal likelihood is noise / weight.
+        """
+
+    @_compiled
+    def expected(self, score: Any, variance: Any) -> Any:
+        """The prediction for a score of this mean and variance."""
+
+
 class _Ranking(Loss, Protocol):
     """A loss that compares an event with negatives."""
 
@@ -345,8 +365,13 @@ class Objective(NamedTuple):
         return self
 
     def _checked_variational(self, solver: str, loss: str) -> Objective:
-        if not hasattr(self.loss, "quadratic") or self.loss.kind != "pointwise":
-            raise ValueError(f"{solver} is for Squared, not {loss}; use solver=optimizers.AdaGrad()")
+        if not hasattr(self.loss, "surrogate") or self.loss.kind != "pointwise":
+            raise ValueError(
+                f"{solver} is for losses of labels that have a surrogate, such as Squared and Logistic, not {loss}; "
+                "use solver=optimizers.AdaGrad()"
+            )
+        kind: Any = type(self.loss)
+        _require_protocol(kind, "loss", Surrogate)
         usual = freeze(getattr(self.loss, "regularizer", L2()), "regularizer")
         if (type(self.regularizer), self.regularizer) != (type(usual), usual):
             raise ValueError(
@@ -369,6 +394,11 @@ class Objective(NamedTuple):
     def variational(self) -> bool:
         """Whether rows are normal distributions, by variational Bayes."""
         return isinstance(self.solver, Variational)
+
+    @property
+    def moderated(self) -> bool:
+        """Whether predictions depend on how sure scores are: the mean of a function of them that is not linear."""
+        return self.variational and not self.loss.learns_noise
 
     @property
     def classes(self) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastmf.devices import runner
+from fastmf.equations import Pass
 from fastmf.errors import DivergenceError
 from fastmf.kernels.core.bridge import entry_point
 from fastmf.kernels.core.shape import Shape
@@ -22,7 +23,7 @@ from fastmf.learners.steps import measure_single
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import SIDES, Events
 from fastmf.parameters.groups import Group
-from fastmf.parameters.priors import Priors
+from fastmf.parameters.priors import NOISE_EVENTS, Priors
 from fastmf.plan import Plan
 from fastmf.recipes import Update
 from fastmf.state import State
@@ -30,12 +31,15 @@ from fastmf.state import State
 __all__ = ["Beliefs"]
 
 _DRIFT = (3e-4, 1e-4)  # of users and items: how far variances go back to those of the prior before each event
-_FEWEST, _ENOUGH = 6, 0.0025  # sweeps of a fit; the relative fall of the noise below which it ends
+_FEWEST, _STEADY = 6, 0.01  # sweeps of a fit; the relative change of the signal below which it ends
+_SOLVES = 3  # of a visitor's row, whose surrogates depend on it unless the loss is quadratic
+_NOISE_DIFFERS = (1.0, 0.0)  # 1 for sides whose rows have factors of the noise: on items they cost accuracy
 
 
 class Beliefs:
     """Every row is a normal distribution: means, and a variance per factor."""
 
+    epochs = 60  # at most: a fit ends by itself
     defaults = Update(trainable="both", order="arrival")
     further = ("half_life",)
     draws = False
@@ -61,9 +65,9 @@ class Beliefs:
         """A variance per factor."""
         return (shape.width,)
 
-    def begin(self, state: State, values: np.ndarray) -> None:
+    def begin(self, state: State, values: np.ndarray, objective: Any) -> None:
         """Set the priors of a model that has not been fitted, by the spread of the first values."""
-        Hyper.initial(state, values).store(priors_of(state))
+        Hyper.initial(state, values, objective.loss).store(priors_of(state))
 
     # --- fit ----------------------------------------------------------------------------------------------------------
 
@@ -110,7 +114,8 @@ class Beliefs:
         table, loss, noise = state.users.table, objective.loss, priors_of(state).noise
         kind: Any = type(loss)
         kernel = belief_steps.learn_single(table.shape, table.layout.storage == "float16", kind)
-        known = ledger, state.global_mean, noise, *map(np.float32, _DRIFT), loss
+        drift, noted = (tuple(map(np.float32, rates)) for rates in (_DRIFT, _noted(loss)))
+        known = ledger, (state.global_mean, noise), drift, noted, loss
         step = entry_point(kernel, *known, 0, 0, 0.0)
         return Single(functools.partial(step, *known), measure_single(state, objective))
 
@@ -121,7 +126,7 @@ def priors_of(state: State) -> Priors:
 
 
 def _learn(working: WorkingSet, new: Events, job: UpdateJob) -> None:
-    priors, recipe = priors_of(job.state), job.recipe
+    priors, recipe, loss = priors_of(job.state), job.recipe, job.objective.loss
     events = Plan.single(new, len(working.rows["users"]), recipe.order).events
     runner("learn beliefs")(
         working.shape,
@@ -129,9 +134,13 @@ def _learn(working: WorkingSet, new: Events, job: UpdateJob) -> None:
         tuple(priors.rows[side] for side in SIDES),
         events.weighed().contiguous(),
         tuple(working.movable[side] for side in SIDES),
-        _DRIFT,
-        (working.mean, priors.noise),
+        Pass(float(working.mean), float(priors.noise), _DRIFT, _noted(loss), loss),
     )
+
+
+def _noted(loss: Any) -> tuple[float, float]:
+    """1 for users and for items if their rows learn factors of the noise, else 0."""
+    return _NOISE_DIFFERS if loss.learns_noise else (0.0, 0.0)
 
 
 def _solve_users(working: WorkingSet, new: Events, job: UpdateJob) -> None:
@@ -140,14 +149,16 @@ def _solve_users(working: WorkingSet, new: Events, job: UpdateJob) -> None:
     order, starts = order_by(new.users, users)
     columns = starts, *(getattr(new, name)[order] for name in ("items", "values", "weights"))
     tables = working.now["users"], working.now["items"]
-    runner("solve beliefs")(working.shape, tables, columns, hyper.prior("users"), working.mean, hyper.noise, 1)
+    numbers, loss = (working.mean, hyper.noise, 0.0), job.objective.loss
+    for _ in range(1 if hasattr(loss, "quadratic") else _SOLVES):
+        runner("solve beliefs")(working.shape, tables, columns, hyper.prior("users"), numbers, loss, 1)
 
 
 class _Fit:
     """The sweeps of a fit."""
 
     def __init__(self, job: FitJob) -> None:
-        self._job, self._swept, self._fell = job, 0, np.inf
+        self._job, self._swept, self._steady = job, 0, False
         self._columns = {side: sorted_columns(side, job.state, job.kept) for side in SIDES}
         self._bare = {side: _of_no_weight(starts, weights) for side, (starts, _, _, weights) in self._columns.items()}
         priors = priors_of(job.state)
@@ -164,8 +175,8 @@ class _Fit:
                 (tables[side], tables[other]),
                 self._columns[side],
                 hyper.prior(side),
-                job.working.mean,
-                hyper.noise,
+                (job.working.mean, hyper.noise, self._evidence(side)),
+                job.objective.loss,
                 job.threads,
             )
         found = sums["items"]
@@ -178,22 +189,25 @@ class _Fit:
                 part[bare] = start
         hyper.store(priors_of(job.state))
         self._swept += 1
-        return max(float(found.plain), 0.0)
+        return float(found.loss)
+
+    def _evidence(self, side: str) -> float:
+        """The events that the prior of factors of the noise is worth; 0 while they are held."""
+        return NOISE_EVENTS * _noted(self._job.objective.loss)[SIDES.index(side)] if self._swept >= self._held else 0.0
 
     def _learn(self, hyper: Hyper, sums: dict[str, Any], tables: dict[str, Any]) -> None:
         """Learn the noise from the second sweep on, and then the priors, whose coordinates the rows are brought to."""
-        if self._swept >= self._held - 1:
-            before = hyper.noise
+        if self._swept >= self._held - 1 and self._job.objective.loss.learns_noise:
             hyper.learn_noise(sums["items"])
-            self._fell = 1 - hyper.noise / before
         if self._swept >= self._held:
-            shape = self._job.working.shape
+            before, shape = hyper.signal, self._job.working.shape
             for side, form in hyper.learn_priors(sums).items():
                 runner("turn beliefs")(shape, tables[side], *form)
+            self._steady = abs(hyper.signal - before) <= _STEADY * before
 
     def settled(self) -> bool:
         """Whether another sweep would change little."""
-        return self._swept >= _FEWEST and self._fell < _ENOUGH
+        return self._swept >= _FEWEST and self._steady
 
 
 def _of_no_weight(starts: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ __all__ = ["Descent"]
 class Descent:
     """Defaults and hooks shared by gradient learners: train on the batch, then on the history of its users."""
 
+    epochs = 20
     defaults = Update(
         epochs=2,
         batch_size=1,
@@ -42,7 +43,7 @@ class Descent:
         """None: what a step needs is in the record."""
         return ()
 
-    def begin(self, state: State, values: np.ndarray) -> None:
+    def begin(self, state: State, values: np.ndarray, objective: Any) -> None:
         """Nothing to do: initial rows do not depend on the values."""
 
     def finish(self, state: State, objective: Any, threads: int) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from fastmf.equations import Prior, Sums
 from fastmf.kernels.core.shape import Shape
 from fastmf.log.events import SIDES
-from fastmf.parameters.priors import Priors
+from fastmf.parameters.priors import NOISE_EVENTS, Priors
 from fastmf.state import State
 
 __all__ = ["Hyper"]
@@ -28,6 +28,7 @@ __all__ = ["Hyper"]
 _FACTOR_SHARE = 0.7  # sd of values, divided by sqrt(factors): initial variance of a factor. A small one prunes factors
 _BIAS_SHARE, _NOISE_SHARE = 0.16, 0.65  # of the variance of values: initial variances of a bias, and of the noise
 _LEAST = 1e-6  # variance of the noise, in units of the one that a fit begins with
+_SOME = 1_000  # values that the spread of targets is estimated from
 _FLAT = 1e-10  # smallest eigenvalue that counts, in units of the largest
 
 
@@ -51,10 +52,10 @@ class Hyper:
         self.least = _LEAST * noise
 
     @classmethod
-    def initial(cls, state: State, values: np.ndarray) -> Hyper:
+    def initial(cls, state: State, values: np.ndarray, loss: Any) -> Hyper:
         """Those of a model that has seen no more than these values."""
-        shape, numbers = state.users.table.shape, state.numbers
-        variance, centre = scale_of(values), numbers["centre"]
+        shape, centre = state.users.table.shape, state.numbers["centre"]
+        variance = scale_of(values if loss.learns_noise else targets_of(values, float(state.global_mean), loss))
         factor = _FACTOR_SHARE * np.sqrt(variance / shape.size)
         level = np.sqrt(abs(centre) / shape.size)
         bias = [_BIAS_SHARE * variance] if shape.biases else []
@@ -62,7 +63,7 @@ class Hyper:
         means = {side: np.array([level] * shape.size + none) for side in SIDES}
         means["items"][: shape.size] *= 1 if centre >= 0 else -1  # one side carries the sign
         variances = {side: np.array([factor] * shape.size + bias) for side in SIDES}
-        noise = _NOISE_SHARE * variance
+        noise = _NOISE_SHARE * variance if loss.learns_noise else 1.0
         return cls((means, variances), noise, float(np.sqrt(12 * factor)), shape.size)
 
     @classmethod
@@ -88,10 +89,16 @@ class Hyper:
         """The prior of a side."""
         return Prior(self.means[side], np.diag(1 / self.variances[side]))
 
+    @property
+    def signal(self) -> float:
+        """The variance of scores that products of factors have under the priors, means aside."""
+        k = self.factors
+        return float(self.variances["users"][:k] @ self.variances["items"][:k])
+
     def row(self, side: str, shape: Shape) -> tuple[np.ndarray, ...]:
         """The prior as the parts of a row."""
         mean, variance, (size, width) = self.means[side], self.variances[side], shape[:2]
-        factors, variances, record = np.zeros(width), np.zeros(width), np.zeros(2)
+        factors, variances, record = np.zeros(width), np.zeros(width), np.array([0.0, 0.0, 1.0, NOISE_EVENTS])
         factors[:size], variances[:size] = mean[:size], variance[:size]
         record[: 2 * shape.biases] = [*mean[size:], *variance[size:]]
         return factors, record, variances
@@ -156,6 +163,12 @@ def _slope(covariance: np.ndarray, k: int) -> np.ndarray:
 def _positive(covariance: np.ndarray) -> np.ndarray:
     """A covariance with no direction of no variance."""
     return np.asarray(covariance + _FLAT * np.trace(covariance) * np.eye(len(covariance)))
+
+
+def targets_of(values: np.ndarray, score: float, loss: Any) -> np.ndarray:
+    """The targets of the normal surrogates of some of these values at a certain score."""
+    some = values[:: -(-values.size // _SOME)].tolist()
+    return np.array([loss.surrogate(score, 0.0, value, 1.0)[1] for value in some])
 
 
 def scale_of(values: np.ndarray) -> float:

@@ -138,6 +138,10 @@ class Learner(Protocol):
     """A training algorithm. Validation of the batch, loss reports and the Delta are made by the caller."""
 
     @property
+    def epochs(self) -> int:
+        """The greatest number of epochs of a fit, unless another is asked for."""
+
+    @property
     def defaults(self) -> Update:
         """Defaults for the fields of an Update that are None."""
 
@@ -169,7 +173,7 @@ class Learner(Protocol):
     def further_widths(self, shape: Shape) -> tuple[int, ...]:
         """Numbers of floats of the parts that rows have besides factors and record, given the shape of these."""
 
-    def begin(self, state: State, values: np.ndarray) -> None:
+    def begin(self, state: State, values: np.ndarray, objective: Any) -> None:
         """Called for a new state, which has no rows yet, with the values of its first events."""
 
     def fit(self, job: FitJob) -> Fitting:

@@ -51,6 +51,7 @@ _VISITORS = Update(epochs=1, trainable="users")
 class Solve:
     """ALS: rows are solved, each from all its events."""
 
+    epochs = 20
     defaults = Update(epochs=1, trainable="both")
     further = ("half_life", "loss", "regularizer")
     draws = False
@@ -76,7 +77,7 @@ class Solve:
         """None."""
         return ()
 
-    def begin(self, state: State, values: np.ndarray) -> None:
+    def begin(self, state: State, values: np.ndarray, objective: Any) -> None:
         """Nothing to do: initial rows do not depend on the values."""
 
     def fit(self, job: FitJob) -> Fitting:

@@ -18,6 +18,17 @@ Without them the defaults are ``AdaGrad()`` and ``L2()``, tuned for ratings.
 A loss that ``optimizers.ALS`` can minimise also has ``quadratic(values)``, which returns ``(weights, targets)``: the
 loss of an event is ``weight * (target - s)**2``; targets is None where all are 1.
 
+A loss that ``optimizers.Variational`` can minimise also has
+
+======================================  ================================================================================
+``surrogate(score, variance, target,``  ``(weight, target)``: the likelihood of the event is nowhere below a normal one
+``noise)``                              of variance ``noise / weight`` around this target (times a constant), and
+                                        meets it for a score of this mean and variance
+``learns_noise``                        whether the variance of the noise of values is learned; if not, `noise` is
+                                        1 / the weight of the event
+``expected(score, variance)``           the prediction for a score of this mean and variance
+======================================  ================================================================================
+
 Type checkers treat every assignment in the body of a NamedTuple as a field. A class with constants therefore defines
 its fields in a base class, and constants and methods in a subclass; without a type checker one body is enough.
 
@@ -38,7 +49,7 @@ from fastmf.optimizers import AdaGrad
 from fastmf.regularizers import L2
 from fastmf.samplers import Uniform
 
-__all__ = ["Huber", "Logistic", "Poisson", "Squared"]
+__all__ = ["Huber", "Logistic", "Poisson", "Squared", "StudentT"]
 
 _TINY = 1e-6  # keeps the prior finite where all labels are equal
 
@@ -68,6 +79,7 @@ class Squared(_NoFields):
     __slots__ = ()
     kind = "pointwise"
     domain = (-math.inf, math.inf)
+    learns_noise = True
 
     def value(self, score: Any, target: Any) -> Any:
         error = score - target
@@ -85,6 +97,12 @@ class Squared(_NoFields):
 
     def quadratic(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         return np.ones_like(values), values
+
+    def surrogate(self, score: Any, variance: Any, target: Any, noise: Any) -> Any:
+        return 1.0, target
+
+    def expected(self, score: Any, variance: Any) -> Any:
+        return score
 
     def check(self, values: np.ndarray) -> None:
         require_domain(values, self.domain, "Squared")
@@ -118,6 +136,7 @@ class Huber(_HuberFields):
     __slots__ = ()
     kind = "pointwise"
     domain = (-math.inf, math.inf)
+    learns_noise = True
 
     def value(self, score: Any, target: Any) -> Any:
         size = abs(score - target)
@@ -134,9 +153,73 @@ class Huber(_HuberFields):
     def prior(self, values: np.ndarray) -> float:
         return float(np.median(values))
 
+    def surrogate(self, score: Any, variance: Any, target: Any, noise: Any) -> Any:
+        error = target - score
+        return self.delta / max(math.sqrt(error * error + variance), self.delta), target
+
+    def expected(self, score: Any, variance: Any) -> Any:
+        return score
+
     def check(self, values: np.ndarray) -> None:
         require_number("Huber.delta", self.delta, positive=True)
         require_domain(values, self.domain, "Huber")
+
+
+class _StudentTFields(NamedTuple):
+    df: float = 4.0
+
+
+class StudentT(_StudentTFields):
+    """Negative log-likelihood of Student's t-distribution, in which outliers hardly count.
+
+    ``(df + 1) / 2 * log(1 + e**2 / df)``, with ``e = s - y``. ``optimizers.Variational`` learns the scale of the noise;
+    gradient steps take it as 1.
+
+    Parameters
+    ----------
+    df : float
+        Degrees of freedom, > 0. The distribution is the normal one in the limit of many, and has the heavier tails the
+        fewer there are.
+
+    References
+    ----------
+    Lange, Little, Taylor (1989), Robust Statistical Modeling Using the t Distribution.
+
+    Examples
+    --------
+    >>> StudentT(1.0).value(0.0, 0.0), StudentT(1.0).slope(0.0, 3.0)
+    (0.0, -0.6)
+    """
+
+    __slots__ = ()
+    kind = "pointwise"
+    domain = (-math.inf, math.inf)
+    learns_noise = True
+
+    def value(self, score: Any, target: Any) -> Any:
+        error = score - target
+        return 0.5 * (self.df + 1) * math.log1p(error * error / self.df)
+
+    def slope(self, score: Any, target: Any) -> Any:
+        error = score - target
+        return (self.df + 1) * error / (self.df + error * error)
+
+    def inverse_link(self, score: Any) -> Any:
+        return score
+
+    def prior(self, values: np.ndarray) -> float:
+        return float(np.median(values))
+
+    def surrogate(self, score: Any, variance: Any, target: Any, noise: Any) -> Any:
+        error = target - score
+        return (self.df + 1) / (self.df + (error * error + variance) / noise), target
+
+    def expected(self, score: Any, variance: Any) -> Any:
+        return score
+
+    def check(self, values: np.ndarray) -> None:
+        require_number("StudentT.df", self.df, positive=True)
+        require_domain(values, self.domain, "StudentT")
 
 
 class Logistic(NamedTuple):
@@ -189,6 +272,11 @@ class Logistic(NamedTuple):
         return POSITIVE if self.negatives else (0.0, 1.0)
 
     @property
+    def learns_noise(self) -> bool:
+        """False: labels have the noise that their probabilities say."""
+        return False
+
+    @property
     def solver(self) -> AdaGrad:
         """The default solver, depending on whether negatives are sampled."""
         return AdaGrad(rate=0.1) if self.negatives else AdaGrad()
@@ -216,6 +304,14 @@ class Logistic(NamedTuple):
 
     def inverse_link(self, score: Any) -> Any:
         return 0.5 + 0.5 * math.tanh(0.5 * score)
+
+    def surrogate(self, score: Any, variance: Any, target: Any, noise: Any) -> Any:
+        size = math.sqrt(score * score + variance) + 1e-6
+        weight = math.tanh(0.5 * size) / (size + size)
+        return weight, (target - 0.5) / weight
+
+    def expected(self, score: Any, variance: Any) -> Any:
+        return 0.5 + 0.5 * math.tanh(0.5 * score / math.sqrt(1 + 0.125 * math.pi * variance))
 
     def prior(self, values: np.ndarray) -> float:
         if self.negatives:

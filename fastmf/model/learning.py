@@ -41,7 +41,7 @@ class Learning(Versions):
     def fit(
         self,
         events: Interactions,
-        epochs: int = 20,
+        epochs: int | None = None,
         validation: float = 0.0,
         batch_size: int = 1,
         progress: bool | None = None,
@@ -54,8 +54,9 @@ class Learning(Versions):
         ----------
         events : Interactions
             Training events, at least one.
-        epochs : int
-            Maximum number of passes over the events, from 0.
+        epochs : int, optional
+            Maximum number of passes over the events, from 0. By default 20, or 60 for ``optimizers.Variational``,
+            which ends by itself.
         validation : float
             Share of the events held out, in [0, 1). Training stops when their loss has not improved for two epochs, and
             the rows of the best epoch are kept.
@@ -101,7 +102,8 @@ class Learning(Versions):
         self._require_events(events)
         if not len(events):
             raise DataError("events: there are none; a fit needs at least one")
-        schedule = Schedule(epochs, validation, batch_size, progress, callbacks, half_life).checked()
+        passes = self._learner.epochs if epochs is None else epochs
+        schedule = Schedule(passes, validation, batch_size, progress, callbacks, half_life).checked()
         if half_life is not None:
             require_times(events)
         with self._lock:
@@ -118,7 +120,7 @@ class Learning(Versions):
 
     def refit(
         self,
-        epochs: int = 20,
+        epochs: int | None = None,
         warm: bool = False,
         validation: float = 0.0,
         progress: bool | None = None,
@@ -164,7 +166,8 @@ class Learning(Versions):
         >>> bool((model.user_factors == fastmf.MF(factors=4).fit(events, epochs=5).user_factors).all())
         True
         """
-        schedule = Schedule(epochs, validation, 1, progress, callbacks, half_life).checked()
+        passes = self._learner.epochs if epochs is None else epochs
+        schedule = Schedule(passes, validation, 1, progress, callbacks, half_life).checked()
         warm = require_flag("warm", warm)
         with self._lock:
             state = self._again(warm, half_life is not None)

@@ -13,8 +13,6 @@ from fastmf.state import State
 
 __all__ = ["Prediction", "predicted", "require_share"]
 
-_PIECE = 1 << 14  # pairs whose rows are copied at once
-
 
 class Prediction(NamedTuple):
     """Predictions with intervals: float32 arrays of shape (n,).
@@ -43,34 +41,54 @@ def require_share(interval: Any, objective: Any) -> float:
 
 
 def predicted(
-    state: State, asked: tuple[np.ndarray, np.ndarray], clip: bool, loss: Any, share: float | None
+    state: State, asked: tuple[np.ndarray, np.ndarray], clip: bool, objective: Any, share: float | None
 ) -> np.ndarray | Prediction:
     """Predict pairs of ids, with intervals of probability `share` unless it is None."""
-    user_rows, item_rows = state.rows("users", asked[0]), state.rows("items", asked[1])
-    out, (low, high) = np.empty(user_rows.size, np.float32), state.seen
-    limits = (low, high) if clip and low <= high else (-np.inf, np.inf)
-    tables = (*state.users.table.parts[:2], *state.items.table.parts[:2])
-    unknown = (*state.users.table.unknown[:2], *state.items.table.unknown[:2])
-    kind: Any = type(loss)
-    kernel = scores.predict(state.users.table.shape, kind)
-    free = (-np.inf, np.inf) if share is not None else limits
-    kernel(user_rows, item_rows, *tables, unknown, state.global_mean, free, loss, out)
+    pairs = state.rows("users", asked[0]), state.rows("items", asked[1])
+    limits = state.seen if clip and state.seen[0] <= state.seen[1] else (-np.inf, np.inf)
+    if share is None and not objective.moderated:
+        return _at_the_means(state, pairs, limits, objective.loss)
+    means, variances, noise = _distributions(state, pairs)
+    found = _expected(objective.loss, means, variances)
     if share is None:
-        return out
+        return np.clip(found, *limits, out=found)
     from statistics import NormalDist  # which takes long to import
 
-    reach = np.float32(NormalDist().inv_cdf(0.5 + share / 2)) * np.sqrt(_variances(state, user_rows, item_rows))
-    return Prediction(*(np.clip(one, *limits).astype(np.float32) for one in (out, out - reach, out + reach)))
+    reach = np.float32(NormalDist().inv_cdf(0.5 + share / 2))
+    if objective.loss.learns_noise:
+        reach = reach * np.sqrt(variances + noise)
+        low, high = found - reach, found + reach
+    else:  # of the prediction: there are no labels beside it
+        reach, certain = reach * np.sqrt(variances), np.zeros_like(means)
+        low, high = (_expected(objective.loss, one, certain) for one in (means - reach, means + reach))
+    return Prediction(*(np.clip(one, *limits, out=one) for one in (found, low, high)))
 
 
-def _variances(state: State, user_rows: np.ndarray, item_rows: np.ndarray) -> np.ndarray:
-    """The variances of new values of pairs: s2 + s_b + s_c + sum (s_p q^2 + s_q p^2 + s_p s_q)."""
-    priors, found = state.groups["priors"], np.empty(user_rows.size, np.float32)
+def _at_the_means(
+    state: State, pairs: tuple[np.ndarray, np.ndarray], limits: tuple[float, float], loss: Any
+) -> np.ndarray:
+    """The predictions for the scores of pairs of rows."""
+    kind: Any = type(loss)
+    out = np.empty(pairs[0].size, np.float32)
+    tables = (*state.users.table.parts[:2], *state.items.table.parts[:2])
+    unknown = (*state.users.table.unknown[:2], *state.items.table.unknown[:2])
+    scores.predict(state.users.table.shape, kind)(*pairs, *tables, unknown, state.global_mean, limits, loss, out)
+    return out
+
+
+def _distributions(state: State, pairs: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The means and the variances of the scores of pairs of rows, and the variances of the noise of their values."""
+    priors, found = state.groups["priors"], np.empty((3, pairs[0].size), np.float32)
     assert isinstance(priors, Priors)
-    for first in range(0, user_rows.size, _PIECE):
-        some = slice(first, first + _PIECE)
-        p, users, s = state.users.table.gather_or_unknown(user_rows[some])
-        q, items, t = state.items.table.gather_or_unknown(item_rows[some])
-        doubt = s * q * q + t * p * p + s * t
-        found[some] = priors.noise + users[:, 1] + items[:, 1] + doubt.sum(axis=1)
-    return found
+    tables = state.users.table, state.items.table
+    parts, unknown = [tuple(table.parts) for table in tables], [tuple(table.unknown) for table in tables]
+    scores.distributions(tables[0].shape)(*pairs, *parts, *unknown, state.global_mean, found)
+    return found[0], found[1], found[2] * priors.noise
+
+
+def _expected(loss: Any, means: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """The mean predictions for normal scores."""
+    kind: Any = type(loss)
+    out = np.empty(means.size, np.float32)
+    scores.expected(kind)(means, variances, loss, out)
+    return out

@@ -62,13 +62,14 @@ class Queries:
             Clip predictions to the range of values seen so far. Predictions of ranking losses are scores, and are
             never clipped.
         interval : float, optional
-            A probability, such as 0.9, with which a new value lies between two bounds; needs ``Variational``.
+            A probability, such as 0.9, with which a new value lies between two bounds; for ``Logistic``, with which the
+            probability that is predicted does. Needs ``Variational``.
 
         Returns
         -------
         ndarray of float32, shape (n,), or Prediction
-            On the scale of the values: the scores, passed through the loss's inverse link. With `interval` (mean, low,
-            high), three such arrays.
+            On the scale of the values: the scores, passed through the loss's inverse link (with ``Logistic`` and
+            ``Variational``, its mean over what the score may be). With `interval` (mean, low, high), three such arrays.
 
         Raises
         ------
@@ -92,7 +93,7 @@ class Queries:
             raise DataError(f"items: {asked[1].size} rows, but users has {asked[0].size}")
         clip = require_flag("clip", clip) and self._objective.on_scale
         share = None if interval is None else require_share(interval, self._objective)
-        return state.ask(lambda: predicted(state, asked, clip, self._objective.loss, share))
+        return state.ask(lambda: predicted(state, asked, clip, self._objective, share))
 
     def recommend(
         self, users: Any, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None

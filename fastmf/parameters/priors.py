@@ -10,7 +10,9 @@ from fastmf.memory import aligned
 from fastmf.parameters.groups import DenseGroup
 from fastmf.parameters.moves import DenseMove, Image
 
-__all__ = ["PriorStart", "Priors"]
+__all__ = ["NOISE_EVENTS", "PriorStart", "Priors"]
+
+NOISE_EVENTS = 10  # that the prior of the factor of a row's noise, 1, is worth
 
 _SIDES = {"users": "user", "items": "item"}
 
@@ -40,7 +42,7 @@ class Priors(DenseGroup):
         super().__init__(usual | {"noise": np.ones(1), "spread": np.ones(1)} if values is None else values)
         self.factors, self.seed, width = factors, seed, -(-factors // 16) * 16
         self.rows = {
-            side: Image((aligned(1, width), np.zeros((1, 2), np.float32), aligned(1, width))) for side in _SIDES
+            side: Image((aligned(1, width), np.zeros((1, 4), np.float32), aligned(1, width))) for side in _SIDES
         }
         for row in self.rows.values():
             row[0][:], row[2][:] = 0, 0
@@ -62,7 +64,7 @@ class Priors(DenseGroup):
         for side in _SIDES:
             mean, variance, (factors, records, variances) = *self.of(side), self.rows[side]
             factors[0, : self.factors], variances[0, : self.factors] = mean[:-1], variance[:-1]
-            records[0] = mean[-1], variance[-1]
+            records[0] = mean[-1], variance[-1], 1, NOISE_EVENTS
 
     def of(self, side: str) -> tuple[np.ndarray, np.ndarray]:
         """The mean and the variance of a side, float64[factors + 1]."""

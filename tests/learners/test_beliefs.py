@@ -14,22 +14,24 @@ from strategies import assert_same, bits, content
 
 from fastmf import MF, Interactions, Options, load, losses, optimizers, regularizers
 from fastmf.devices.cpu.beliefs import learn, solve, turn
-from fastmf.equations import Prior
+from fastmf.equations import Pass, Prior
 from fastmf.errors import DataError, DivergenceError
 from fastmf.kernels.core.shape import Shape
 from fastmf.learners.hyper import rotation
 from fastmf.log.events import Events
 from fastmf.memory import aligned
 from fastmf.parameters.moves import Image
+from fastmf.protocols import freeze
 
 MEAN, NOISE = 3.5, 0.7
+SQUARED = losses.Squared()
 SIZES = (3, 16, 40)
 each_size = pytest.mark.parametrize("size", SIZES)
 each_form = pytest.mark.parametrize("biases", [True, False])
 
 
 def shape_of(size: int, biases: bool = True) -> Shape:
-    return Shape(size, -(-size // 16) * 16, 1, biases)
+    return Shape(size, -(-size // 16) * 16, 3, biases)
 
 
 def a_side(count: int, size: int, seed: int, biases: bool = True) -> plain.Side:
@@ -40,7 +42,8 @@ def a_side(count: int, size: int, seed: int, biases: bool = True) -> plain.Side:
     prior_mean, prior = rng.normal(0, 0.2, size + 1), square @ square.T + np.diag(rng.uniform(0.05, 0.3, size + 1))
     if not biases:
         means[:, -1] = variances[:, -1] = prior_mean[-1] = 0
-    return plain.Side(means, variances, prior_mean, prior)
+    noise = np.column_stack([rng.uniform(0.5, 2, count), rng.uniform(5, 30, count)]).astype(np.float32).astype(float)
+    return plain.Side(means, variances, prior_mean, prior, noise)
 
 
 def a_log(users: int, items: int, events: int, seed: int) -> plain.Log:
@@ -57,7 +60,8 @@ def image(side: plain.Side) -> Image:
     factors, variances = aligned(count, -(-size // 16) * 16), aligned(count, -(-size // 16) * 16)
     factors[:], variances[:] = 0, 0
     factors[:, :size], variances[:, :size] = side.means[:, :-1], side.variances[:, :-1]
-    return Image((factors, np.column_stack([side.means[:, -1], side.variances[:, -1]]).astype(np.float32), variances))
+    records = np.column_stack([side.means[:, -1], side.variances[:, -1], side.noise]).astype(np.float32)
+    return Image((factors, records, variances))
 
 
 def assert_rows(found: Image, expected: plain.Side, tolerance: float = 2e-4) -> None:
@@ -67,12 +71,13 @@ def assert_rows(found: Image, expected: plain.Side, tolerance: float = 2e-4) -> 
         assert not found[number][:, size:].any()
     np.testing.assert_allclose(found[1][:, 0], expected.means[:, -1], rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(found[1][:, 1], expected.variances[:, -1], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(found[1][:, 2:], expected.noise, rtol=5 * tolerance, atol=tolerance)
 
 
-def sorted_columns(log: plain.Log, rows: int) -> tuple[np.ndarray, ...]:
+def sorted_columns(log: plain.Log, rows: int, mean: float = MEAN) -> tuple[np.ndarray, ...]:
     order = np.argsort(log.own, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(log.own, minlength=rows))])
-    values = (log.values[order] + MEAN).astype(np.float32)
+    values = (log.values[order] + mean).astype(np.float32)
     return starts, log.other[order].astype(np.int32), values, log.weights[order].astype(np.float32)
 
 
@@ -89,14 +94,14 @@ def precision_of(side: plain.Side, biases: bool) -> Prior:
 @pytest.mark.parametrize("heavy", [False, True], ids=["", "a row that needs float64"])
 def test_a_solve_is_that_of_plain_numpy_on_all_arrays(size: int, biases: bool, heavy: bool) -> None:
     users, items, log = a_side(30, size, 1, biases), a_side(20, size, 2, biases), a_log(30, 20, 700, 3)
+    users = users._replace(prior=np.diag(np.diag(users.prior)))
     if heavy:
         log.weights[log.own == 5] *= 1e4
     tables = image(users), image(items)
     before = tables[1].copy()
-    sums = solve(
-        shape_of(size, biases), tables, sorted_columns(log, 30), precision_of(users, biases), MEAN, NOISE, threads=1
-    )
-    expected, found = plain.solve_side(users, items, log, NOISE, biases)
+    columns, prior, numbers = sorted_columns(log, 30), precision_of(users, biases), (MEAN, NOISE, 10.0)
+    sums = solve(shape_of(size, biases), tables, columns, prior, numbers, SQUARED, threads=1)
+    expected, found = plain.solve_side(users, items, log, NOISE, biases, evidence=10.0)
     assert_rows(tables[0], expected)
     assert all((one == other).all() for one, other in zip(tables[1], before, strict=True))
     used = size + biases
@@ -106,8 +111,42 @@ def test_a_solve_is_that_of_plain_numpy_on_all_arrays(size: int, biases: bool, h
         sums.second, (found.products + found.covariances)[:used, :used], rtol=1e-3, atol=1e-3 * size
     )
     np.testing.assert_allclose(
-        (sums.expected, sums.plain, sums.weight), (found.expected, found.plain, found.weight), rtol=2e-3
+        (sums.expected, sums.loss, sums.weight), (found.expected, found.loss, found.weight), rtol=2e-3
     )
+
+
+@pytest.mark.parametrize("loss", [losses.Huber(), losses.StudentT(), losses.Logistic()], ids=str)
+@pytest.mark.parametrize("heavy", [False, True], ids=["", "a row that needs float64"])
+def test_a_solve_and_a_pass_of_other_losses_are_those_of_plain_numpy(loss: Any, heavy: bool) -> None:
+    users, items, log = labelled(loss, heavy)
+    mean, name, loss = 0.0 if isinstance(loss, losses.Logistic) else MEAN, type(loss).__name__, freeze(loss, "loss")
+    tables, shape = (image(users), image(items)), shape_of(16)
+    columns = sorted_columns(log, 30, mean)
+    solve(shape, tables, columns, precision_of(users, True), (mean, NOISE, 10.0), loss, threads=1)
+    solved, _ = plain.solve_side(users, items, log, NOISE, evidence=10.0, loss=name)
+    assert_rows(tables[0], solved, 1e-3)
+    tables = image(users), image(items)
+    priors = tuple(map(prior_image, (users, items)))
+    events = Events(log.own.astype(np.int32), log.other.astype(np.int32), *sorted_floats(log, mean))
+    learn(shape, tables, priors, events, (30, 20), Pass(mean, NOISE, (0.01, 0.003), (1.0, 0.0), loss))
+    expected = plain.learn(users, items, log, NOISE, name, drift=(0.01, 0.003), noted=(1.0, 0.0))
+    for table, side in zip(tables, expected, strict=True):
+        assert_rows(table, side, 2e-3)
+
+
+def labelled(loss: Any, heavy: bool) -> tuple[plain.Side, plain.Side, plain.Log]:
+    """Rows, and events with values for a loss; with `heavy`, a row needs float64."""
+    users, items, log = a_side(30, 16, 1), a_side(20, 16, 2), a_log(30, 20, 700, 3)
+    users, items = (side._replace(prior=np.diag(np.diag(side.prior))) for side in (users, items))
+    if heavy:
+        log.weights[log.own == 5] *= 1e4
+    if isinstance(loss, losses.Logistic):
+        log = log._replace(values=(log.values > 0).astype(float))
+    return users, items, log
+
+
+def prior_image(side: plain.Side) -> Image:
+    return image(side._replace(means=side.prior_mean[None], variances=np.diag(side.prior)[None], noise=np.ones((1, 2))))
 
 
 def test_a_solve_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +155,8 @@ def test_a_solve_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest
     results = []
     for workers in (1, 2):
         tables = image(users), image(items)
-        results.append((tables[0], solve(shape_of(21), tables, sorted_columns(log, 60), precision_of(users, True),
-                                         MEAN, NOISE, workers)))  # fmt: skip
+        columns, prior = sorted_columns(log, 60), precision_of(users, True)
+        results.append((tables[0], solve(shape_of(21), tables, columns, prior, (MEAN, NOISE, 10.0), SQUARED, workers)))
     (one, sums), (other, again) = results
     assert all((a == b).all() for a, b in zip(one, other, strict=True))
     assert all(np.array_equal(a, b) for a, b in zip(sums, again, strict=True))
@@ -152,21 +191,20 @@ def test_a_pass_is_that_of_plain_numpy_on_all_arrays(size: int, movable: tuple[i
     users, items, log = a_side(30, size, 1), a_side(20, size, 2), a_log(30, 20, 300, 3)
     diagonal = [side._replace(prior=np.diag(np.diag(side.prior))) for side in (users, items)]
     tables, drift = (image(users), image(items)), (0.01, 0.003)
-    priors = tuple(image(side._replace(means=side.prior_mean[None], variances=np.diag(side.prior)[None]))
-                   for side in diagonal)  # fmt: skip
+    priors = tuple(map(prior_image, diagonal))
     events = Events(log.own.astype(np.int32), log.other.astype(np.int32), *sorted_floats(log))
-    learn(shape_of(size), tables, priors, events, movable, drift, (MEAN, NOISE))
+    learn(shape_of(size), tables, priors, events, movable, Pass(MEAN, NOISE, drift, (1.0, 1.0), SQUARED))
     expected = diagonal
     for n in range(log.own.size):
         moves = float(log.own[n] < movable[0]), float(log.other[n] < movable[1])
         some = plain.Log(*(column[n : n + 1] for column in log))
-        expected = plain.learn(*expected, some, NOISE, drift=drift, moves=moves)
+        expected = plain.learn(*expected, some, NOISE, drift=drift, moves=moves, noted=(1.0, 1.0))
     for table, side in zip(tables, expected, strict=True):
         assert_rows(table, side, 1e-3)
 
 
-def sorted_floats(log: plain.Log) -> tuple[np.ndarray, np.ndarray]:
-    return (log.values + MEAN).astype(np.float32), log.weights.astype(np.float32)
+def sorted_floats(log: plain.Log, mean: float = MEAN) -> tuple[np.ndarray, np.ndarray]:
+    return (log.values + mean).astype(np.float32), log.weights.astype(np.float32)
 
 
 # --- fits -----------------------------------------------------------------------------------------------------------
@@ -189,8 +227,9 @@ def side_of(model: MF, name: str) -> plain.Side:
     (factors, records, variances), size = table.whole(), model.factors
     mean, variance = priors.of(name)  # type: ignore[attr-defined]
     means = np.column_stack([factors[:, :size], records[:, 0]]).astype(float)
-    return plain.Side(means, np.column_stack([variances[:, :size], records[:, 1]]).astype(float), mean.copy(),
-                      np.diag(variance) + (variance == 0) * 1e-30)  # fmt: skip
+    variances = np.column_stack([variances[:, :size], records[:, 1]]).astype(float)
+    prior = np.diag(variance) + (variance == 0) * 1e-30
+    return plain.Side(means, variances, mean.copy(), prior, records[:, 2:].astype(float))
 
 
 def log_of(model: MF, events: Interactions) -> plain.Log:
@@ -204,17 +243,17 @@ def test_a_fit_is_that_of_plain_numpy(biases: bool) -> None:
     events = ratings()
     model = believer(biases=biases).fit(events, epochs=0)
     users, items, log = side_of(model, "users"), side_of(model, "items"), log_of(model, events)
-    noise = float(model._state.groups["priors"].noise)  # type: ignore[union-attr,attr-defined]
+    noise = float(model._state.groups["priors"].noise)
     for sweep in range(4):
-        users, found = plain.solve_side(users, items, log, noise, biases)
+        users, found = plain.solve_side(users, items, log, noise, biases, evidence=10.0 * (sweep >= 2))
         items, sums = plain.solve_side(items, users, log.turned(), noise, biases)
         if sweep >= 1:
             noise = sums.expected / sums.weight
         if sweep >= 2:
             users, items = plain.rotated(plain.learned_prior(users, found), plain.learned_prior(items, sums))
     model.fit(events, epochs=4)
-    assert model.history_[-1]["loss"] == pytest.approx(sums.plain / sums.weight, rel=1e-3)
-    assert float(model._state.groups["priors"].noise) == pytest.approx(noise, rel=1e-3)  # type: ignore[union-attr,attr-defined]
+    assert model.history_[-1]["loss"] == pytest.approx(sums.loss / sums.weight, rel=1e-3)
+    assert float(model._state.groups["priors"].noise) == pytest.approx(noise, rel=1e-3)
     scores = users.means[:, :-1] @ items.means[:, :-1].T + users.means[:, -1:] + items.means[:, -1] + model.global_mean
     asked = np.repeat(model.users.values, 30), np.tile(model.items.values, 40)
     np.testing.assert_allclose(model.predict(*asked, clip=False), scores.ravel(), atol=5e-3)
@@ -225,7 +264,7 @@ def test_a_fit_is_that_of_plain_numpy(biases: bool) -> None:
 
 
 def test_a_fit_stops_by_itself_and_no_later_than_asked() -> None:
-    assert 6 <= len(believer().fit(ratings()).history_) < 20
+    assert 6 <= len(believer().fit(ratings()).history_) < 60
     assert len(believer().fit(ratings(), epochs=3).history_) == 3
 
 
@@ -277,15 +316,16 @@ def batch(seed: int = 1) -> Interactions:
 def test_an_update_is_that_of_plain_numpy_new_rows_included() -> None:
     model = fitted()
     users, items = side_of(model, "users"), side_of(model, "items")
-    noise = float(model._state.groups["priors"].noise)  # type: ignore[union-attr,attr-defined]
+    noise = float(model._state.groups["priors"].noise)
     delta = model.update(batch())
 
     def grown(side: plain.Side, count: int) -> plain.Side:
         means, variances = (np.tile(one, (count, 1)) for one in (side.prior_mean, np.diag(side.prior)))
-        return side._replace(means=np.vstack([side.means, means]), variances=np.vstack([side.variances, variances]))
+        noise = np.vstack([side.noise, np.tile([1.0, 10.0], (count, 1))])
+        return plain.Side(np.vstack([side.means, means]), np.vstack([side.variances, variances]), *side[2:4], noise)
 
     users, items = grown(users, len(delta.new_users)), grown(items, len(delta.new_items))
-    users, items = plain.learn(users, items, log_of(model, batch()), noise, drift=(3e-4, 1e-4))
+    users, items = plain.learn(users, items, log_of(model, batch()), noise, drift=(3e-4, 1e-4), noted=(1, 0))
     for name, side in (("users", users), ("items", items)):
         assert_rows(model._state.side(name).table.whole(), side, 1e-3)  # type: ignore[union-attr]
     assert delta.loss_after < delta.loss_before
@@ -413,9 +453,9 @@ def test_a_visitor_is_solved_against_the_prior() -> None:
     model = fitted()
     session = Interactions([0, 0, 0, 7, 7], [3, 4, 4, 5, 8], [5, 4, 3, 1, 2], weights=[1, 1, 2, 0.5, 1])
     users, items = side_of(model, "users"), side_of(model, "items")
-    start = users._replace(means=np.zeros((2, 6)), variances=np.zeros((2, 6)))
+    start = users._replace(means=np.zeros((2, 6)), variances=np.zeros((2, 6)), noise=np.ones((2, 2)))
     log = log_of(model, session)._replace(own=np.array([0, 0, 0, 1, 1]))
-    noise = float(model._state.groups["priors"].noise)  # type: ignore[union-attr,attr-defined]
+    noise = float(model._state.groups["priors"].noise)
     solved, _ = plain.solve_side(start, items, log, noise)
     ids, scores = model.fold_in(session, k=30, exclude_seen=False)
     rows = items.means[model.items.rows(ids.ravel())].reshape(2, 30, 6)
@@ -439,8 +479,8 @@ def test_a_knob_without_use_is_refused_with_a_hint(knob: dict[str, Any]) -> None
 def test_settings_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match="no use for a regularizer"):
         believer(regularizer=regularizers.L2(3.0))
-    for loss in (losses.Logistic(), losses.BPR(), losses.Confidence()):
-        with pytest.raises(ValueError, match="Variational is for Squared"):
+    for loss in (losses.Logistic(negatives=2), losses.Poisson(), losses.BPR(), losses.Confidence()):
+        with pytest.raises(ValueError, match="Variational is for losses of labels"):
             believer(loss=loss)
     with pytest.raises(ValueError, match="batch_size"):
         believer().fit(ratings(), batch_size=8)
@@ -482,7 +522,8 @@ def test_an_interval_is_the_normal_one_of_plain_numpy(biases: bool) -> None:
         )
     (p, s), (q, t) = sides
     doubt = (s * q**2 + t * p**2 + s * t)[:, :-1].sum(axis=1) + s[:, -1] + t[:, -1]
-    doubt += float(model._state.groups["priors"].noise)
+    factors = np.append(side_of(model, "users").noise[:, 0], 1.0)[model.users.rows(asked[0])]
+    doubt += factors * float(model._state.groups["priors"].noise)
     np.testing.assert_array_equal(mean, model.predict(*asked, clip=False))
     np.testing.assert_allclose(high - mean, 1.6448536 * np.sqrt(doubt), rtol=1e-4)
     np.testing.assert_allclose(mean - low, high - mean, rtol=1e-4)
@@ -498,6 +539,60 @@ def test_intervals_cover_what_they_say() -> None:
     assert weights is not None
     inside = (low <= events[3000:].values) & (events[3000:].values <= high)
     assert 0.76 < inside.mean() < 0.86
+
+
+def labels(seed: int = 0) -> Interactions:
+    events = ratings(seed=seed)
+    return Interactions(events.users, events.items, (events.values > 3).astype(float))
+
+
+@each_form
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_a_probability_is_the_mean_over_what_the_score_may_be(biases: bool, storage: str) -> None:
+    model = believer(loss=losses.Logistic(), biases=biases, options=Options(storage=storage)).fit(labels())
+    users, items = side_of(model, "users"), side_of(model, "items")
+    asked = model.users.values[:30], model.items.values[:30]
+    x, z = users.means[:30], plain.design(items.means[:30], True)
+    scores = (x * z).sum(axis=1) + items.means[:30, -1] + model.global_mean
+    variances = (users.variances[:30] * z**2).sum(axis=1) + items.variances[:30, -1]
+    variances += (items.variances[:30] * (x**2 + users.variances[:30]))[:, :-1].sum(axis=1)
+    mean, low, high = model.predict(*asked, interval=0.5)
+    np.testing.assert_allclose(mean, 1 / (1 + np.exp(-scores / np.sqrt(1 + np.pi / 8 * variances))), atol=1e-5)
+    np.testing.assert_allclose(low, 1 / (1 + np.exp(0.6744898 * np.sqrt(variances) - scores)), atol=1e-5)
+    np.testing.assert_allclose(high, 1 / (1 + np.exp(-0.6744898 * np.sqrt(variances) - scores)), atol=1e-5)
+    np.testing.assert_array_equal(mean, model.predict(*asked))
+    pairs = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
+    assert [model.predict_one(*pair) for pair in pairs] == model.predict(*zip(*pairs, strict=True)).tolist()
+
+
+@pytest.mark.parametrize("loss", [losses.Huber(0.5), losses.StudentT(), losses.Logistic()], ids=str)
+def test_other_losses_learn_too(loss: Any) -> None:
+    events = (
+        labels()
+        if isinstance(loss, losses.Logistic)
+        else Interactions(ratings().users, ratings().items, ratings().values)
+    )
+    train, test = events[:1200], events[1200:]
+    model = believer(loss=loss).fit(train[:900])
+    fitted_alone = measured(model, test)
+    usual = MF(5, loss=loss, solver=optimizers.AdaGrad()).fit(train[:900])
+    assert fitted_alone < measured(usual, test)
+    model.update(train[900:])
+    assert measured(model, test) < fitted_alone
+    one = believer(loss=loss).fit(train[:900])
+    for user, item, value in zip(train.users[900:], train.items[900:], train.values[900:], strict=True):
+        one.learn_one(int(user), int(item), float(value))
+    one.flush()
+    np.testing.assert_allclose(one.predict(test.users, test.items), model.predict(test.users, test.items), atol=1e-5)
+    assert one.fold_in(Interactions([0, 0], [1, 2], [1, 0]), k=3).ids.shape == (1, 3)
+
+
+def measured(model: MF, events: Interactions) -> float:
+    """The mean loss, of labels the log loss."""
+    predicted = model.predict(events.users, events.items, clip=False)
+    if isinstance(model.loss, losses.Logistic):
+        return float(-np.mean(np.log(np.where(events.values > 0, predicted, 1 - predicted))))
+    return float(np.mean([model.loss.value(one, other) for one, other in zip(predicted, events.values, strict=True)]))
 
 
 @pytest.mark.parametrize("interval", [0, 1, 1.5, -0.1, "0.9", np.nan, True])

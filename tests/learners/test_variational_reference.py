@@ -16,7 +16,7 @@ def a_problem(seed: int, users: int = 9, items: int = 7, k: int = 3, events: int
         square = rng.normal(0, 0.5, (k + 1, k + 1))
         covariance = square @ square.T + 0.3 * np.eye(k + 1)
         means, variances = rng.normal(0, 1, (count, k + 1)), rng.uniform(0.05, 0.5, (count, k + 1))
-        return plain.Side(means, variances, rng.normal(0, 0.3, k + 1), covariance)
+        return plain.Side(means, variances, rng.normal(0, 0.3, k + 1), covariance, np.ones((count, 2)))
 
     own, other = rng.integers(0, users - 1, events), rng.integers(0, items - 1, events)  # the last have none
     log = plain.Log(own, other, rng.normal(0, 1, events), rng.uniform(0.2, 2, events))

@@ -33,6 +33,16 @@ def squared() -> Loss:
     )
 
 
+def student_t(df: float = 4.0) -> Loss:
+    def value(score: Any, target: Any) -> Any:
+        return (f32(df) + 1) / 2 * np.log1p((score - target) ** 2 / f32(df))
+
+    def slope(score: Any, target: Any) -> Any:
+        return (f32(df) + 1) * (score - target) / (f32(df) + (score - target) ** 2)
+
+    return Loss(value, slope, inverse_link=lambda score: score)
+
+
 def huber(delta: float = 1.0) -> Loss:
     width = f32(delta)
 
@@ -132,6 +142,7 @@ def any_logistic(negatives: int = 0, **fields: Any) -> Any:
 LOSSES: dict[str, Callable[..., Any]] = {
     "Squared": squared,
     "Huber": huber,
+    "StudentT": student_t,
     "Logistic": any_logistic,
     "Poisson": poisson,
     "BPR": bpr,

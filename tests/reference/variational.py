@@ -1,9 +1,10 @@
 """Variational matrix factorisation in slow plain NumPy, float64: what kernels/train/beliefs.py and its callers are held
 to.
 
-x = [p, b] ~ N(m_x, C_x), y = [q, c] ~ N(m_y, C_y), r = mean + b + c + p.q + noise of variance noise / weight. A row of
-a side is a mean and, for each of its dimensions, 1 / (the precision of that dimension given the others): the posterior
-that factorises over dimensions. Without biases the last dimension is zero, and certain.
+x = [p, b] ~ N(m_x, C_x), y = [q, c] ~ N(m_y, C_y), r = mean + b + c + p.q + noise of variance f g noise / weight, with
+factors f of the user and g of the item. A row of a side is a mean and, for each of its dimensions, 1 / (the precision
+of that dimension given the others): the posterior that factorises over dimensions. Without biases the last dimension is
+zero, and certain. A loss other than the squared error gives each event a weight and a target, see `SURROGATES`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import numpy as np
 
 
 class Side(NamedTuple):
-    """Rows [n, k + 1]: their means and variances; the prior mean [k + 1] and covariance [k + 1, k + 1]."""
+    """Rows [n, k + 1]: their means and variances; the prior mean [k + 1] and covariance [k + 1, k + 1]; factors of the
+    noise and the events these are worth [n, 2]."""
 
     means: np.ndarray
     variances: np.ndarray
     prior_mean: np.ndarray
     prior: np.ndarray
+    noise: np.ndarray
 
 
 class Log(NamedTuple):
@@ -46,8 +49,40 @@ class Sums(NamedTuple):
     products: np.ndarray
     covariances: np.ndarray
     expected: float  # squared errors, over the posterior
-    plain: float  # squared errors of the means
+    loss: float  # of the means before the solves
     weight: float
+
+
+def logistic(score: float, variance: float, label: float, noise: float) -> tuple[float, float]:
+    """The bound of Jaakkola and Jordan, -w (s - t)^2 / 2 and a constant, at E[s^2]."""
+    size = np.sqrt(score**2 + variance)
+    weight = np.tanh(size / 2) / (2 * size)
+    return weight, (label - 0.5) / weight
+
+
+SURROGATES = {
+    "Squared": lambda score, variance, value, noise: (1.0, value),
+    "Huber": lambda score, variance, value, noise: (min(1, 1 / np.sqrt((value - score) ** 2 + variance)), value),
+    "StudentT": lambda score, variance, value, noise: (5 / (4 + ((value - score) ** 2 + variance) / noise), value),
+    "Logistic": logistic,
+}
+
+
+def surrogates(users: Side, items: Side, log: Log, noise: float, loss: str = "Squared") -> tuple[np.ndarray, Log]:
+    """Scores less the mean, and the events with the weights and values that the squared error is to have.
+
+    Values and scores are less the mean: for a loss of labels, whose scores count from 0, the mean is to be 0.
+    """
+    z, y = design(items.means[log.other], True), items.variances[log.other]
+    x, s = users.means[log.own], users.variances[log.own]
+    scores = (x * z).sum(axis=1) + items.means[log.other, -1]
+    variances = (s * z**2).sum(axis=1) + (y[:, :-1] * (x**2 + s)[:, :-1]).sum(axis=1) + y[:, -1]
+    weights = log.weights / (users.noise[log.own, 0] * items.noise[log.other, 0])
+    found = []
+    for score, variance, value, weight in zip(scores, variances, log.values, weights, strict=True):
+        found.append(SURROGATES[loss](score, variance, value, noise / weight if weight else np.inf))
+    factors, values = np.array(found).reshape(-1, 2).T
+    return scores, log._replace(values=values, weights=weights * factors)
 
 
 def design(rows: np.ndarray, biased: bool) -> np.ndarray:
@@ -57,12 +92,19 @@ def design(rows: np.ndarray, biased: bool) -> np.ndarray:
     return z
 
 
-def solve_side(own: Side, other: Side, log: Log, noise: float, biased: bool = True) -> tuple[Side, Sums]:
-    """Every row with some weight solved against the other side; the others stay."""
+def solve_side(
+    own: Side, other: Side, log: Log, noise: float, biased: bool = True, evidence: float = 0, loss: str = "Squared"
+) -> tuple[Side, Sums]:
+    """Every row with some weight solved against the other side; the others stay.
+
+    `evidence` is the number of events that the prior of factors of the noise is worth, 0 to hold these.
+    """
     size = own.means.shape[1]
     used = size if biased else size - 1
     precision = np.linalg.inv(own.prior[:used, :used])
-    means, variances = own.means.copy(), own.variances.copy()
+    means, variances, factors = own.means.copy(), own.variances.copy(), own.noise.copy()
+    scores, given = surrogates(own, other, log, noise, loss)[0], log
+    log = surrogates(own, other, log, noise, loss)[1]
     sums = [0, np.zeros(size), np.zeros((size, size)), np.zeros((size, size)), 0.0, 0.0, 0.0]
     for row in range(len(means)):
         mine = log.of(row)
@@ -82,15 +124,18 @@ def solve_side(own: Side, other: Side, log: Log, noise: float, biased: bool = Tr
         x = covariance @ (precision @ own.prior_mean[:used] + right / noise)
         means[row, :used], variances[row, :used] = x, 1 / np.diag(posterior)
         second = covariance + np.outer(x, x)
-        errors = targets - z @ x
+        expected = mine.weights @ (targets**2 + unsure[:, -1]) - 2 * x @ right + (data * second).sum()
+        total = given.of(row).weights.sum()
+        if evidence:
+            factors[row] = (evidence + expected * factors[row, 0] / noise) / (evidence + total), evidence + total
         sums[0] += 1
         sums[1][:used] += x
         sums[2][:used, :used] += np.outer(x, x)
         sums[3][:used, :used] += covariance
-        sums[4] += mine.weights @ (targets**2 + unsure[:, -1]) - 2 * x @ right + (data * second).sum()
-        sums[5] += mine.weights @ errors**2
-        sums[6] += weight
-    return own._replace(means=means, variances=variances), Sums(*sums)
+        sums[4] += expected
+        sums[6] += total
+    sums[5] = given.weights @ (scores - given.values) ** 2
+    return own._replace(means=means, variances=variances, noise=factors), Sums(*sums)
 
 
 def learned_prior(side: Side, sums: Sums) -> Side:
@@ -120,7 +165,7 @@ def rotated(users: Side, items: Side) -> tuple[Side, Side]:
         rows = np.column_stack([shifted @ turn.T, sheared])
         variances = np.column_stack([side.variances[:, :k] @ (turn**2).T, side.variances[:, k]])
         rest = side.prior[k, k] - own @ side.prior[:k, k]
-        moved.append(Side(rows[:-1], variances, rows[-1], np.diag([*np.sqrt(values), rest])))
+        moved.append(Side(rows[:-1], variances, rows[-1], np.diag([*np.sqrt(values), rest]), side.noise))
     return moved[0], moved[1]
 
 
@@ -138,13 +183,19 @@ def bound(users: Side, items: Side, log: Log, noise: float) -> float:
     return float(found)
 
 
-def learn(users: Side, items: Side, log: Log, noise: float, **how: tuple[float, float]) -> tuple[Side, Side]:
+_HOW = {"drift": (0.0, 0.0), "moves": (1.0, 1.0), "noted": (0.0, 0.0)}
+
+
+def learn(
+    users: Side, items: Side, log: Log, noise: float, loss: str = "Squared", **how: tuple[float, float]
+) -> tuple[Side, Side]:
     """One pass over events: each moves its two rows, with old values on the right.
 
-    ``drift`` is how far variances go back to those of the prior before an event, ``moves`` which sides may change.
+    ``drift`` is how far variances go back to those of the prior before an event, ``moves`` which sides may change,
+    ``noted`` which sides learn factors of the noise.
     """
-    drift, moves = how.get("drift", (0.0, 0.0)), how.get("moves", (1.0, 1.0))
-    sides = [side._replace(means=side.means.copy(), variances=side.variances.copy()) for side in (users, items)]
+    drift, moves, noted = (how.get(name, usual) for name, usual in _HOW.items())
+    sides = [Side(*(part.copy() for part in side)) for side in (users, items)]
     for user, item, value, weight in zip(*log, strict=True):
         if weight == 0:
             continue
@@ -155,13 +206,20 @@ def learn(users: Side, items: Side, log: Log, noise: float, **how: tuple[float, 
             rows.append(side.means[row].copy())
             unsure.append(side.variances[row].copy())
         ones = [np.append(row[:-1], 1.0) for row in rows]
-        error = value - rows[0][:-1] @ rows[1][:-1] - rows[0][-1] - rows[1][-1]
-        spread = noise / weight + unsure[0] @ ones[1] ** 2 + unsure[1] @ ones[0] ** 2
-        spread += unsure[0][:-1] @ unsure[1][:-1]
+        score = rows[0][:-1] @ rows[1][:-1] + rows[0][-1] + rows[1][-1]
+        variance = unsure[0] @ ones[1] ** 2 + unsure[1] @ ones[0] ** 2 + unsure[0][:-1] @ unsure[1][:-1]
+        doubt = noise / weight * sides[0].noise[user, 0] * sides[1].noise[item, 0]
+        factor, target = SURROGATES[loss](score, variance, value, doubt)
+        doubt, error = doubt / factor, target - score
+        spread = doubt + variance
+        after = (doubt / spread) ** 2 * (error**2 / doubt) + variance / spread  # expected squared error / doubt
         for own, side, row, free in zip((0, 1), sides, (user, item), moves, strict=True):
             if free:
                 side.means[row] += unsure[own] * ones[1 - own] * error / spread
-                side.variances[row] = 1 / (1 / unsure[own] + ones[1 - own] ** 2 * weight / noise)
+                side.variances[row] = 1 / (1 / unsure[own] + ones[1 - own] ** 2 / doubt)
+                if noted[own]:
+                    old, evidence = side.noise[row]
+                    side.noise[row] = old * (evidence + weight * after) / (evidence + weight), evidence + weight
     return sides[0], sides[1]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastmf.devices.registry import register
-from fastmf.equations import Prior, Sums
+from fastmf.equations import Pass, Prior, Sums
 from fastmf.kernels.core.launch import launch
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.train import belief_steps, beliefs
@@ -29,8 +31,8 @@ def solve(
     tables: tuple[Image, Image],
     columns: tuple[np.ndarray, ...],
     prior: Prior,
-    mean: float,
-    noise: float,
+    numbers: tuple[float, float, float],
+    loss: Any,
     threads: int,
 ) -> Sums:
     """Solve the rows of the first of two tables in place.
@@ -43,10 +45,10 @@ def solve(
     columns : (int64[rows + 1], int32[events], float32[events], float32[events])
         The start of the events of each row, and rows of the other table, values and weights.
     prior : Prior
-    mean : float
-        Part of every score.
-    noise : float
-        The variance of the noise of an event of weight 1.
+    numbers : (float, float, float)
+        The mean, which is part of every score; the variance of the noise of an event of weight 1; and the number of
+        events that the prior of the factor of the noise of a row is worth, 0 to hold these factors.
+    loss : NamedTuple
     threads : int
 
     Returns
@@ -61,7 +63,8 @@ def solve(
     workers = max(1, min(threads, most, len(parts)))
     lanes = aligned(most * (2 * shape.size + beliefs.SUMS), shape.width).reshape(most, -1, shape.width)
     totals = np.zeros((most, beliefs.NUMBERS))
-    known, numbers = _form(shape, prior, mean, noise)
+    known, constants = _form(shape, prior, *numbers)
+    kind: Any = type(loss)
     scratch = (
         aligned(workers * (ROOM + shape.width), shape.width).reshape(workers, -1, shape.width),
         np.empty((workers, shape.size + 1, shape.size + 2)),
@@ -70,8 +73,8 @@ def solve(
     for first in range(0, len(parts), most):
         span = first, min(first + most, len(parts))
         launch(
-            lambda: beliefs.solve(shape, False),
-            lambda: beliefs.solve(shape, True),
+            lambda: beliefs.solve(shape, False, kind),
+            lambda: beliefs.solve(shape, True, kind),
             workers,
             parts,
             span,
@@ -80,7 +83,8 @@ def solve(
             tuple(tables[0]),
             tuple(tables[1]),
             known,
-            numbers,
+            constants,
+            loss,
             scratch,
             workers,
             lanes,
@@ -89,7 +93,7 @@ def solve(
         for part in range(span[1] - span[0]):  # one after the other: the order is part of the result
             whole += lanes[part]
             sums += totals[part]
-    return _summed(shape, whole, sums, prior, noise)
+    return _summed(shape, whole, sums, prior, numbers[1])
 
 
 def _work(shape: Shape) -> tuple[float, float]:
@@ -98,7 +102,7 @@ def _work(shape: Shape) -> tuple[float, float]:
 
 
 def _form(
-    shape: Shape, prior: Prior, mean: float, noise: float
+    shape: Shape, prior: Prior, mean: float, noise: float, evidence: float
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.float32, ...]]:
     """The prior as lanes, with the unit matrix, and as numbers, see kernels/train/beliefs.py."""
     size, width = shape.size, shape.width
@@ -110,7 +114,7 @@ def _form(
     if shape.biases:
         lanes[size, :size] = prior.precision[size, :size]
         bias = prior.precision[size, size], pull[size]
-    return (lanes, unit), tuple(np.float32(number) for number in (mean, noise, *bias))
+    return (lanes, unit), tuple(np.float32(number) for number in (mean, noise, *bias, evidence))
 
 
 def _summed(shape: Shape, lanes: np.ndarray, totals: np.ndarray, prior: Prior, noise: float) -> Sums:
@@ -126,11 +130,9 @@ def _summed(shape: Shape, lanes: np.ndarray, totals: np.ndarray, prior: Prior, n
         products[size, size] = totals[beliefs.BIAS_SQUARES]
         covariances[size, size] = totals[beliefs.BIAS_VARIANCES]
     second, noise = products + covariances, float(np.float32(noise))
-    expected = totals[beliefs.EXPECTED] - noise * (prior.precision * second).sum()
-    plain = totals[beliefs.PLAIN] - noise * (prior.precision * products).sum()
-    return Sums(
-        float(totals[beliefs.ROWS]), means, second, float(expected), float(plain), float(totals[beliefs.WEIGHT])
-    )
+    expected = totals[beliefs.EXPECTED]
+    rows, loss, weight = (float(totals[number]) for number in (beliefs.ROWS, beliefs.LOSS, beliefs.WEIGHT))
+    return Sums(rows, means, second, float(expected), loss, weight)
 
 
 @register("turn beliefs", "cpu")
@@ -156,8 +158,7 @@ def learn(
     priors: tuple[Image, Image],
     events: Events,
     movable: tuple[int, int],
-    drift: tuple[float, float],
-    numbers: tuple[float, float],
+    how: Pass,
 ) -> None:
     """One pass over events in order, in place.
 
@@ -172,14 +173,12 @@ def learn(
         Contiguous, with weights.
     movable : (int, int)
         Rows of users and items below these are written.
-    drift : (float, float)
-        How far variances of users and items go back to those of the prior before each event.
-    numbers : (float, float)
-        The mean, which is part of every score, and the variance of the noise of an event of weight 1.
+    how : Pass
     """
-    kernel, step = belief_steps.learn(shape), max(1, _CHUNK // shape.width)
-    rows, shares = tuple(map(tuple, tables)), tuple(np.float32(share) for share in drift)
-    mean, noise = (np.float32(number) for number in numbers)
+    kind: Any = type(how.loss)
+    kernel, step = belief_steps.learn(shape, kind), max(1, _CHUNK // shape.width)
+    drift, noted, constants = (tuple(map(np.float32, some)) for some in (how.drift, how.noted, how[:2]))
+    rows = tuple(map(tuple, tables))
     for first in range(0, events.users.size, step):
         span = first, min(first + step, events.users.size)
-        kernel(events[:4], span, *rows, *map(tuple, priors), shares, movable, mean, noise)
+        kernel(events[:4], span, *rows, *map(tuple, priors), drift, noted, movable, constants, how.loss)

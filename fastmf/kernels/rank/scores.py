@@ -12,6 +12,7 @@ from fastmf.kernels.core import bridge
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load
 from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.train.row import score, score_variance
 
 SHORTEST, LONGEST = 2.0**-40, 2.0**40  # norms whose squares and products neither overflow nor underflow in float32
 
@@ -38,10 +39,54 @@ def _predict(size, width, stamp):
             q = load(item_rows, i, 0, width, size) if i >= 0 else load(unknown[2], 0, 0, width, size)
             b = user_records[u, 0] if u >= 0 else unknown[1][0, 0]
             c = item_records[i, 0] if i >= 0 else unknown[3][0, 0]
-            score = mean + b + c + (p * q).total()
-            out[n] = min(max(bridge.inverse_link(loss, score), low), high)
+            out[n] = min(max(bridge.inverse_link(loss, score(mean, b, c, p, q)), low), high)
 
     return predict
+
+
+@functools.cache
+def distributions(shape: Shape) -> Any:
+    """The kernel that computes how scores of pairs are distributed, where rows are normal distributions."""
+    return _distributions(shape.size, shape.width, stamp())
+
+
+def _distributions(size, width, stamp):
+    @jit(stamp)
+    def distributions(users, items, user_parts, item_parts, nobody, nothing, mean, out):
+        """Write out[:, n]: mean and variance of the score of (users[n], items[n]), and the factor of its value's noise.
+
+        Parts are (factors, records, variances); a row of -1 is that of nobody, or nothing.
+        """
+        stamp  # noqa: B018
+        for n in range(users.size):
+            u, i = np.int64(users[n]), np.int64(items[n])
+            p = load(user_parts[0], u, 0, width, size) if u >= 0 else load(nobody[0], 0, 0, width, size)
+            s = load(user_parts[2], u, 0, width, size) if u >= 0 else load(nobody[2], 0, 0, width, size)
+            q = load(item_parts[0], i, 0, width, size) if i >= 0 else load(nothing[0], 0, 0, width, size)
+            t = load(item_parts[2], i, 0, width, size) if i >= 0 else load(nothing[2], 0, 0, width, size)
+            user, item = user_parts[1][u] if u >= 0 else nobody[1][0], item_parts[1][i] if i >= 0 else nothing[1][0]
+            out[0, n] = score(mean, user[0], item[0], p, q)
+            out[1, n] = score_variance(p, s, user[1], q, t, item[1])
+            out[2, n] = user[2] * item[2]
+
+    return distributions
+
+
+@functools.cache
+def expected(loss: type) -> Any:
+    """The kernel that converts distributions of scores to predictions."""
+    return _expected(stamp(loss))
+
+
+def _expected(stamp):
+    @jit(stamp)
+    def expected(means, variances, loss, out):
+        """Write out[n], the mean prediction for scores of this mean and variance."""
+        stamp  # noqa: B018
+        for n in range(out.size):
+            out[n] = bridge.expected(loss, means[n], variances[n])
+
+    return expected
 
 
 @functools.cache

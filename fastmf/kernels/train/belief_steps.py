@@ -4,11 +4,17 @@ For an event of weight w with the value r, with old values on the right of all a
 
     s <- s + drift (a - s)                                      a: variances of the prior
     e = r - (mean + b + c + p.q)
-    v = s2 / w + s_b + s_c + sum (s_p q^2 + s_q p^2 + s_p s_q)  variance of r
-    p <- p + s_p q e / v,     s_p <- s_p / (1 + s_p q^2 w / s2)     and likewise q with p,
-    b <- b + s_b e / v,       s_b <- s_b / (1 + s_b w / s2)         and likewise c
+    u = s_b + s_c + sum (s_p q^2 + s_q p^2 + s_p s_q)           variance of the score
+    d = f g s2 / w,           v = d + u                             variances of the noise, and of r
+    p <- p + s_p q e / v,     s_p <- s_p / (1 + s_p q^2 / d)        and likewise q with p,
+    b <- b + s_b e / v,       s_b <- s_b / (1 + s_b / d)            and likewise c,
+    f <- f (a + w z) / (a + w),     a <- a + w                      and likewise g,  z = d (e / v)^2 + u / v
 
-A record is [bias, variance of the bias]; a bias that is not trained is 0 and certain, and so never moves.
+where f, the factor of the noise of the row, is worth a events: z is the squared error that is expected afterwards, in
+units of d. A loss other than the squared error is replaced by its normal surrogate: the target takes the place of r,
+and its weight divides d.
+
+A record is [bias, its variance, f, a]; a bias that is not trained is 0 and certain, and so never moves.
 
 References: Kalman (1960), A New Approach to Linear Filtering and Prediction Problems. Jazwinski (1970), Stochastic
 Processes and Filtering Theory (the extended filter, process noise).
@@ -31,11 +37,13 @@ from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.sharing import begin, end
 from fastmf.kernels.train.ledger import CHANGES, ITEMS, LOSS, USERS, Entry, column
 from fastmf.kernels.train.online import FULL, LEARNED, NOT_FINITE, append, full, located, remember, rows_of
+from fastmf.kernels.train.row import score, score_variance
 
 _FURTHER, _JOURNAL_FURTHER = int(Entry.FURTHER), int(Entry.JOURNAL_FURTHER)
 _MARKS, _JOURNAL_COUNT = int(Entry.MARKS), int(Entry.JOURNAL_COUNT)
 _PRIOR_RECORD, _PRIOR_FURTHER = int(Entry.UNKNOWN_RECORD), int(Entry.UNKNOWN_FURTHER)
 _AHEAD = 8  # events between a prefetch and its use
+RECORD = 3  # numbers of a record besides the bias
 
 
 # --- the step of one event ------------------------------------------------------------------------------------------
@@ -48,23 +56,29 @@ def drifted(variances, prior, share):
 
 
 @register_jitable(error_model="numpy", forceinline=True)
-def gain(row, other, error, doubt):
-    """E / v of an event; row and other = (factors, variances, bias, variance of the bias), doubt = s2 / w."""
-    (p, s, _, s_b), (q, t, _, t_c) = row, other
-    variance = doubt + s_b + t_c + fma(s * q, q, fma(t * p, p, s * t)).total()
-    return error / variance
+def measured(row, other, value, weight, numbers, loss):
+    """(e / v, 1 / d, z), and the score, of an event with two rows, see `row_in`; numbers = (mean, s2)."""
+    (p, s, b, s_b, f, _), (q, t, c, t_c, g, _), (mean, noise) = row, other, numbers
+    scored, unsure = score(mean, b, c, p, q), score_variance(p, s, s_b, q, t, t_c)
+    doubt = f * g * noise / weight
+    factor, target = bridge.surrogate(loss, scored, unsure, value, doubt)
+    doubt, target = doubt / np.float32(factor), np.float32(target)
+    inverse = np.float32(1) / (doubt + unsure)
+    pull = (target - scored) * inverse
+    return (pull, np.float32(1) / doubt, doubt * pull * pull + unsure * inverse), scored
 
 
 @register_jitable(error_model="numpy", forceinline=True)
-def moved(row, other, pull, curve):
-    """A row after an event: (factors, variances, bias, variance of the bias); pull = e / v, curve = w / s2."""
-    (p, s, b, s_b), q = row, other[0]
+def moved(row, other, found, noted):
+    """A row, see `row_in`, after an event; found = (e / v, 1 / d, z), `noted` is the weight that z has for f."""
+    (p, s, b, s_b, f, a), q, (pull, curve, square) = row, other[0], found
     reach = s * q
-    return fma(reach, pull, p), s / fma(reach, q * curve, np.float32(1)), b + s_b * pull, s_b / (1 + s_b * curve)
+    p, s = fma(reach, pull, p), s / fma(reach, q * curve, np.float32(1))
+    return p, s, b + s_b * pull, s_b / (1 + s_b * curve), f * ((a + noted * square) / (a + noted)), a + noted
 
 
 def row_in(size, width, tables, number, prior, share):
-    """(factors, variances, bias, variance of the bias) of a row before an event; for kernels only.
+    """(factors, variances, bias, its variance, f, a) of a row before an event; for kernels only.
 
     tables = (factors, records, variances); prior = (records, variances), of one row; `share` is the drift.
     """
@@ -80,7 +94,7 @@ def _row_in(size, width, tables, number, prior, share):
         usual = load(prior[1], 0, 0, width, size)
         s = drifted(load(variances, number, 0, width, size), usual, share)
         s_b = drifted(records[number, 1], prior[0][0, 1], share)
-        return load(factors, number, 0, width, size), s, records[number, 0], s_b
+        return load(factors, number, 0, width, size), s, records[number, 0], s_b, records[number, 2], records[number, 3]
 
     return loaded
 
@@ -88,27 +102,29 @@ def _row_in(size, width, tables, number, prior, share):
 @register_jitable(error_model="numpy", forceinline=True)
 def put(tables, number, row):
     """Write a row to its tables."""
-    store(tables[0], number, 0, row[0])
-    store(tables[2], number, 0, row[1])
-    tables[1][number, 0], tables[1][number, 1] = row[2], row[3]
+    factors, records, variances = tables
+    store(factors, number, 0, row[0])
+    store(variances, number, 0, row[1])
+    records[number, 0], records[number, 1], records[number, 2], records[number, 3] = row[2], row[3], row[4], row[5]
 
 
 # --- a batch --------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
-def learn(shape: Shape) -> Any:
+def learn(shape: Shape, loss: type) -> Any:
     """The kernel that learns a batch, see `_learn`."""
-    return _learn(shape.size, shape.width, stamp())
+    return _learn(shape.size, shape.width, stamp(loss))
 
 
 def _learn(size, width, stamp):
     @jit(stamp)
-    def learn(events, span, users, items, user_prior, item_prior, drift, movable, mean, noise):
+    def learn(events, span, users, items, user_prior, item_prior, drift, noted, movable, numbers, loss):
         """Learn the events span[0] to span[1], (user rows, item rows, values, weights), in order.
 
         users and items = (factors, records, variances); their priors are such tables of one row. Rows below
-        movable[side] are written; what is not moved does not drift either. An event of weight 0 is skipped.
+        movable[side] are written; what is not moved does not drift either. An event of weight 0 is skipped. noted[side]
+        is 1 where factors of the noise are learned, else 0; numbers = (mean, s2).
         """
         stamp  # noqa: B018 - the cache key, see bridge
         user_rows, item_rows, values, weights = events
@@ -126,12 +142,11 @@ def _learn(size, width, stamp):
             own, met = u < movable[0], i < movable[1]
             row = row_in(size, width, people, u, usual, drift[0] if own else np.float32(0))
             other = row_in(size, width, things, i, common, drift[1] if met else np.float32(0))
-            error = values[n] - (mean + row[2] + other[2] + (row[0] * other[0]).total())
-            pull, curve = gain(row, other, error, noise / weight), weight / noise
+            found, _ = measured(row, other, values[n], weight, numbers, loss)
             if own:
-                put(people, u, moved(row, other, pull, curve))
+                put(people, u, moved(row, other, found, noted[0] * weight))
             if met:
-                put(things, i, moved(other, row, pull, curve))
+                put(things, i, moved(other, row, found, noted[1] * weight))
 
     return learn
 
@@ -144,7 +159,7 @@ def further_of(ledger, side, width):
     """The variances of a side, and those of its prior."""
     return (
         borrow_at(ledger[side + _FURTHER], np.float32, width),
-        borrow_at(ledger[side + _PRIOR_RECORD], np.float32, record_width(1)),
+        borrow_at(ledger[side + _PRIOR_RECORD], np.float32, record_width(RECORD)),
         borrow_at(ledger[side + _PRIOR_FURTHER], np.float32, width),
     )
 
@@ -166,12 +181,12 @@ def learn_single(shape: Shape, half: bool, loss: type) -> Any:
 
 
 def _learn_single(size, width, half, stamp):
-    record = record_width(1)
+    record = record_width(RECORD)
     stored = np.uint16 if half else np.float32
     limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # on squared norms that the tables can store
 
     @jit(stamp)
-    def learn_single(ledger_array, mean, noise, user_drift, item_drift, loss, user, item, value):
+    def learn_single(ledger_array, numbers, drift, noted, loss, user, item, value):
         """Move the two rows of one event; returns LEARNED, or a status of online.py that says why nothing was done."""
         stamp  # noqa: B018
         ledger = borrow(ledger_array)
@@ -183,14 +198,14 @@ def _learn_single(size, width, half, stamp):
         user_variances, user_prior, user_usual = further_of(ledger, USERS, width)
         item_variances, item_prior, item_usual = further_of(ledger, ITEMS, width)
         people, things = (user_rows, user_records, user_variances), (item_rows, item_records, item_variances)
-        row = row_in(size, width, people, u, (user_prior, user_usual), user_drift)
-        other = row_in(size, width, things, i, (item_prior, item_usual), item_drift)
+        row = row_in(size, width, people, u, (user_prior, user_usual), drift[0])
+        other = row_in(size, width, things, i, (item_prior, item_usual), drift[1])
         target = np.float32(value)
-        scored = mean + row[2] + other[2] + (row[0] * other[0]).total()
-        pull, curve = gain(row, other, target - scored, noise), np.float32(1) / noise
-        new_row, new_other = moved(row, other, pull, curve), moved(other, row, pull, curve)
+        found, scored = measured(row, other, target, np.float32(1), numbers, loss)
+        new_row, new_other = moved(row, other, found, noted[0]), moved(other, row, found, noted[1])
         sizes = max((new_row[0] * new_row[0]).total(), (new_other[0] * new_other[0]).total())
-        others = new_row[1].total() + new_other[1].total() + new_row[2] + new_row[3] + new_other[2] + new_other[3]
+        others = new_row[1].total() + new_row[2] + new_row[3] + new_row[4]
+        others += new_other[1].total() + new_other[2] + new_other[3] + new_other[4]
         if not (sizes <= limit and np.isfinite(others)):
             return NOT_FINITE
         if full(ledger):  # checked last, so that a refused event does not flush the journal

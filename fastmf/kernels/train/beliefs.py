@@ -1,8 +1,10 @@
 """Variational Bayes for ratings: solve each row of one side as a normal distribution, with the other side fixed.
 
-A row x = [p, b] (its factors and its bias) has the prior N(m, C); an event of weight w with a row [q, c] of the other
-side has the target t = value - mean - c. With z = [q, 1], the variances u of q and v of c, and s2, the variance of the
-noise of an event of weight 1,
+A row x = [p, b] (its factors and its bias) has the prior N(m, C), and a factor f of the noise of its events, 1 until
+it is learned. An event of the weight given with a row [q, c] of the other side, of factor g, has the weight w = given /
+(f g) and the target t = value - mean - c. (A loss other than the squared error is replaced by its normal surrogate,
+whose weight is another factor of w, and whose target takes the place of the value.) With z = [q, 1], the variances u of
+q and v of c, and s2, the variance of the noise of an event of weight 1,
 
     L = C^-1 + sum w (z z' + diag(u, 0)) / s2                     precision
     x = L^-1 (C^-1 m + sum w t z / s2)                            mean
@@ -15,11 +17,17 @@ learned from use the whole of P = L^-1:
     sum (x x'),   sum P,   sum x,   and   sum w E[(t - z.x)^2 + v] = sum w (t^2 + v) - x.l + s2 (D + x.C^-1 m)
                                                                      - s2 tr(C^-1 sum (P + x x')),   l = sum w t z
 
-with D the length of x. Matrices are summed and inverted in float32; a row whose pivots come close to its rounding
+with D the length of x. The last sum over the events of the row alone, E, gives its factor of the noise, under a prior
+worth a events of noise s2 (C is diagonal there):
+
+    f <- (a + f E / s2) / (a + sum given)
+
+Matrices are summed and inverted in float32; a row whose pivots come close to its rounding
 errors is solved again in float64.
 
 References: Lim, Teh (2007), Variational Bayesian Approach to Movie Rating Prediction. Nakajima, Sugiyama (2011),
-Theoretical Analysis of Bayesian Matrix Factorization.
+Theoretical Analysis of Bayesian Matrix Factorization. Lakshminarayanan, Bouchard, Archambeau (2011), Robust Bayesian
+Matrix Factorisation (noise that differs by row).
 """
 
 from __future__ import annotations
@@ -31,16 +39,18 @@ import numpy as np
 from numba import prange
 from numba.extending import overload
 
+from fastmf.kernels.core import bridge
 from fastmf.kernels.core.borrowed import borrow, narrow, prefetch_row
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, store
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.sharing import fetch_add
 from fastmf.kernels.train.direct import ROOM, add_products
-from fastmf.kernels.train.inverse import invert, solve_in_double
+from fastmf.kernels.train.inverse import add_double, clear_double, invert, solve_in_double
+from fastmf.kernels.train.row import score, score_variance
 
 SUMS = 3  # rows of sums besides the two matrices: of x b, of the covariances of x and b, of x
-ROWS, BIASES, BIAS_SQUARES, BIAS_VARIANCES, EXPECTED, PLAIN, WEIGHT = range(7)  # the sums that are numbers
+ROWS, BIASES, BIAS_SQUARES, BIAS_VARIANCES, EXPECTED, LOSS, WEIGHT = range(7)  # the sums that are numbers
 NUMBERS = 7
 _AHEAD = 8  # events between a prefetch and its use
 _GROUP = 4  # events whose outer products are summed together
@@ -50,29 +60,57 @@ _RIGHT, _CROSS, _DOUBT, _DIAGONAL = 0, 5, 6, 7  # rows of the work array; 1 to 4
 # --- the sums over the events of a row ------------------------------------------------------------------------------
 
 
-def gathered(size, width, number, tables, events, span, mean, buffers):
+def normal(size, width, number, tables, events, n, mean, noise, loss):
+    """The weight w and the value of event n of a row that the squared error is to have, and its loss; for kernels only.
+
+    The loss, of the weight given, is that before the row is solved.
+    """
+
+
+@overload(normal, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _normal(size, width, number, tables, events, n, mean, noise, loss):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def weighed(size, width, number, tables, events, n, mean, noise, loss):
+        own, own_records, own_variances, other, other_records, other_variances = tables
+        met = np.int64(events[0][n])
+        weight = events[2][n] / (own_records[number, 2] * other_records[met, 2])
+        p, s = load(own, number, 0, width, size), load(own_variances, number, 0, width, size)
+        q, t = load(other, met, 0, width, size), load(other_variances, met, 0, width, size)
+        scored = score(mean, own_records[number, 0], other_records[met, 0], p, q)
+        spread = score_variance(p, s, own_records[number, 1], q, t, other_records[met, 1])
+        factor, value = bridge.surrogate(loss, scored, spread, events[1][n], noise / weight)
+        lost = events[2][n] * bridge.value(loss, scored, events[1][n])
+        return weight * np.float32(factor), np.float32(value), np.float64(lost)
+
+    return weighed
+
+
+def gathered(size, width, number, tables, events, span, numbers, loss, buffers):
     """The sums over the events of a row; for kernels only.
 
-    Writes the lower triangle of sum w q q' to `room`, and returns the sums of w t q, w q and w u, and of w, w t, w t^2
-    and w v.
+    Writes the lower triangle of sum w q q' to `room`, and returns the sums of w t q, w q and w u, of w, w t, w t^2 and
+    w v, of the weights given, and of the losses.
     """
 
 
 @overload(gathered, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _gathered(size, width, number, tables, events, span, mean, buffers):
+def _gathered(size, width, number, tables, events, span, numbers, loss, buffers):
     if not hasattr(size, "literal_value"):
         return None
 
-    def sums(size, width, number, tables, events, span, mean, buffers):
+    def sums(size, width, number, tables, events, span, numbers, loss, buffers):
         own, _, _, other, other_records, other_variances = tables
-        others, values, weights = events
+        mean, noise = numbers[:2]
+        others, _, weights = events
         room, squares = buffers[:2]
         blocks, (first, last) = narrow(other, 16), span
         zero = load(own, number, 0, width, size) * np.float32(0)
         for factor in range(width):
             store(room, ROOM + factor, 0, zero)
         along, column, doubt = zero, zero, zero
-        weight_sum, along_bias, squared, unsure = np.float32(0), np.float32(0), 0.0, 0.0
+        weight_sum, along_bias, squared, unsure, given, lost = np.float32(0), np.float32(0), 0.0, 0.0, 0.0, 0.0
         for start in range(first, last, _GROUP):
             for member in range(_GROUP):
                 n = min(start + member, last - 1)
@@ -80,11 +118,15 @@ def _gathered(size, width, number, tables, events, span, mean, buffers):
                 prefetch_row(other, soon, width)
                 prefetch_row(other_variances, soon, width)
                 met = np.int64(others[n])
-                weight = weights[n] if start + member < last else np.float32(0)
+                weight, value, loss_of_event = normal(size, width, number, tables, events, n, mean, noise, loss)
+                if start + member < last:
+                    given, lost = given + weights[n], lost + loss_of_event
+                else:
+                    weight = np.float32(0)
                 x = load(other, met, 0, width, size)
                 scaled = x * weight
                 store(room, 1 + member, 0, scaled)
-                target = values[n] - mean - other_records[met, 0]
+                target = value - mean - other_records[met, 0]
                 along, column = fma(scaled, target, along), column + scaled
                 doubt = fma(load(other_variances, met, 0, width, size), weight, doubt)
                 pulled = weight * target
@@ -97,7 +139,7 @@ def _gathered(size, width, number, tables, events, span, mean, buffers):
                 np.int64(others[min(start + 3, last - 1)]),
             )
             add_products(size, width, room, squares, blocks, met)
-        return (along, column, doubt), (weight_sum, along_bias, squared, unsure)
+        return (along, column, doubt), (weight_sum, along_bias, squared, unsure, given, lost)
 
     return sums
 
@@ -105,27 +147,28 @@ def _gathered(size, width, number, tables, events, span, mean, buffers):
 # --- one row --------------------------------------------------------------------------------------------------------
 
 
-def solve_row(size, width, biased, number, tables, events, span, prior, numbers, buffers):
+def solve_row(size, width, biased, number, tables, events, span, prior, numbers, loss, buffers):
     """Solve one row and add it to the sums; for kernels only.
 
     tables = (own factors, records, variances, and those of the other side); prior = (lanes[size + 2, width]: C^-1 of
     the factors, of them with the bias, and C^-1 m of the factors; lanes[size, width]: the unit matrix); numbers =
-    (mean, s2, C^-1 and C^-1 m of the bias); buffers = (work array, the same as rows of 16, float64 matrix, sums
-    that are lanes, sums that are numbers). All arrays are borrowed. A row of no weight is left as it is.
+    (mean, s2, C^-1 and C^-1 m of the bias, a, which is 0 for factors of the noise that are held); buffers = (work
+    array, the same as rows of 16, float64 matrix, sums that are lanes, sums that are numbers). All arrays are borrowed.
+    A row of no weight is left as it is.
     """
 
 
 @overload(solve_row, prefer_literal=True, jit_options={"error_model": "numpy"})
-def _solve_row(size, width, biased, number, tables, events, span, prior, numbers, buffers):
+def _solve_row(size, width, biased, number, tables, events, span, prior, numbers, loss, buffers):
     if not hasattr(size, "literal_value"):
         return None
 
-    def solve(size, width, biased, number, tables, events, span, prior, numbers, buffers):
+    def solve(size, width, biased, number, tables, events, span, prior, numbers, loss, buffers):
         own, own_records, own_variances = tables[:3]
-        (precision, unit), (mean, noise, precision_bias, pull_bias) = prior, numbers
+        (precision, unit), (mean, noise, precision_bias, pull_bias, evidence) = prior, numbers
         room, _, double, sums, totals = buffers
-        vectors, (weight, along_bias, squared, unsure) = gathered(
-            size, width, number, tables, events, span, mean, buffers
+        vectors, (weight, along_bias, squared, unsure, given, lost) = gathered(
+            size, width, number, tables, events, span, numbers, loss, buffers
         )
         if not weight > 0:
             return
@@ -156,7 +199,12 @@ def _solve_row(size, width, biased, number, tables, events, span, prior, numbers
             b = share * (right_bias - (cross * x).total())
             shared, variance = shared * -share, share + share * share * (cross * shared).total()
         else:
-            b, variance = solve_in_double(size, biased, tables, events, span, prior, numbers, room, double)
+            clear_double(size, prior, numbers, double)
+            for n in range(span[0], span[1]):
+                counted, value, _ = normal(size, width, number, tables, events, n, mean, noise, loss)
+                met = np.int64(events[0][n])
+                add_double(size, tables, met, np.float64(counted) / noise, np.float64(value) - mean, double)
+            b, variance = solve_in_double(size, biased, room, double)
             x, shared = load(room, _RIGHT, 0, width, size), load(room, _CROSS, 0, width, size)
         for i in range(size):
             own_variances[number, i] = np.float32(1) / room[_DIAGONAL, i]
@@ -164,7 +212,9 @@ def _solve_row(size, width, biased, number, tables, events, span, prior, numbers
         if biased:
             own_records[number, 0], own_records[number, 1] = b, share
         store(room, _RIGHT, 0, x)
+        usual = (variance + np.float64(b) * b) * precision_bias if biased else 0.0
         for i in range(size):
+            usual += precision[i, i] * (np.float64(room[ROOM + i, i]) + np.float64(room[_RIGHT, i]) ** 2)
             store(sums, i, 0, fma(x, room[_RIGHT, i], load(sums, i, 0, width, size)))
             store(sums, size + i, 0, load(sums, size + i, 0, width, size) + load(room, ROOM + i, 0, width, size))
         store(sums, 2 * size, 0, fma(x, b, load(sums, 2 * size, 0, width, size)))
@@ -175,9 +225,13 @@ def _solve_row(size, width, biased, number, tables, events, span, prior, numbers
         totals[ROWS] += 1
         totals[BIASES], totals[BIAS_SQUARES] = totals[BIASES] + b, totals[BIAS_SQUARES] + np.float64(b) * b
         totals[BIAS_VARIANCES] += variance
-        totals[EXPECTED] += squared + unsure - pulled + drawn + noise * np.float64(size + 1 if biased else size)
-        totals[PLAIN] += squared - pulled + drawn - (doubt * x * x).total()
-        totals[WEIGHT] += weight
+        expected = squared + unsure - pulled + drawn + noise * np.float64(size + 1 if biased else size)
+        error = max(expected / noise - usual, 0.0) * own_records[number, 2]
+        totals[EXPECTED] += error * noise / own_records[number, 2]
+        totals[LOSS], totals[WEIGHT] = totals[LOSS] + lost, totals[WEIGHT] + given
+        if evidence > 0:
+            own_records[number, 2] = np.float32((evidence + error) / (evidence + given))
+            own_records[number, 3] = np.float32(evidence + given)
 
     return solve
 
@@ -186,14 +240,14 @@ def _solve_row(size, width, biased, number, tables, events, span, prior, numbers
 
 
 @functools.cache
-def solve(shape: Shape, parallel: bool) -> Any:
+def solve(shape: Shape, parallel: bool, loss: type) -> Any:
     """The kernel that solves the rows of one side in place, see `_solve`."""
-    return _solve(shape.size, shape.width, shape.biases, parallel, stamp(parallel=parallel))
+    return _solve(shape.size, shape.width, shape.biases, parallel, stamp(loss, parallel=parallel))
 
 
 def _solve(size, width, biased, parallel, stamp):
     @jit(stamp, parallel)
-    def solve(parts, span, bounds, events, own, other, prior, numbers, scratch, workers, lanes, totals):
+    def solve(parts, span, bounds, events, own, other, prior, numbers, loss, scratch, workers, lanes, totals):
         """Solve the rows of parts[span[0]:span[1]] in place; part n is rows parts[n, 0] to parts[n, 1].
 
         The events of row r, (others, values, weights), are bounds[r] to bounds[r + 1]. Sums of part n are written to
@@ -224,7 +278,7 @@ def _solve(size, width, biased, parallel, stamp):
                 for row in range(parts[part, 0], parts[part, 1]):
                     some = bounds[row], bounds[row + 1]
                     if some[0] < some[1]:
-                        solve_row(size, width, biased, row, tables, columns, some, known, numbers, buffers)
+                        solve_row(size, width, biased, row, tables, columns, some, known, numbers, loss, buffers)
 
     return solve
 

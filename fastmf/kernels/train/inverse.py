@@ -52,34 +52,40 @@ def _invert(size, width, room, unit):
 
 
 @njit(error_model="numpy")
-def solve_in_double(size, biased, tables, events, span, prior, numbers, room, matrix):
-    """Solve a row in float64; returns its bias and the variance of that.
-
-    Writes to `room` the diagonal of the precision, the inverse for the factors, the mean of the factors to row _RIGHT,
-    and their covariances with the bias to row _CROSS. matrix = float64[size + 1, size + 2], a work array. Arguments as
-    in beliefs.py.
-    """
-    _, _, _, other, other_records, other_variances = tables
-    (precision, _), (mean, noise, precision_bias, pull_bias) = prior, numbers
-    others, values, weights = events
-    count = size + 1 if biased else size
+def clear_double(size, prior, numbers, matrix):
+    """Begin the float64 equations of a row, matrix = float64[size + 1, size + 2], with its prior, as in beliefs.py."""
+    precision = prior[0]
     for i in range(size):
         for j in range(size):
             matrix[i, j] = precision[i, j]
         matrix[i, size], matrix[i, size + 1] = precision[size, i], precision[size + 1, i]
-    matrix[size, size], matrix[size, size + 1] = precision_bias, pull_bias
-    for n in range(span[0], span[1]):
-        met, pull = np.int64(others[n]), np.float64(weights[n]) / noise
-        target = np.float64(values[n]) - mean - other_records[met, 0]
-        for i in range(size):
-            scaled = pull * other[met, i]
-            for j in range(i, size):
-                matrix[i, j] += scaled * other[met, j]
-            matrix[i, i] += pull * other_variances[met, i]
-            matrix[i, size] += scaled
-            matrix[i, size + 1] += scaled * target
-        matrix[size, size] += pull
-        matrix[size, size + 1] += pull * target
+    matrix[size, size], matrix[size, size + 1] = numbers[2], numbers[3]
+
+
+@njit(error_model="numpy")
+def add_double(size, tables, met, pull, value, matrix):
+    """Add an event with row `met` of the other side; pull = w / s2, value = value - mean."""
+    _, _, _, other, other_records, other_variances = tables
+    target = value - other_records[met, 0]
+    for i in range(size):
+        scaled = pull * other[met, i]
+        for j in range(i, size):
+            matrix[i, j] += scaled * other[met, j]
+        matrix[i, i] += pull * other_variances[met, i]
+        matrix[i, size] += scaled
+        matrix[i, size + 1] += scaled * target
+    matrix[size, size] += pull
+    matrix[size, size + 1] += pull * target
+
+
+@njit(error_model="numpy")
+def solve_in_double(size, biased, room, matrix):
+    """Solve a row in float64; returns its bias and the variance of that.
+
+    Writes to `room` the diagonal of the precision, the inverse for the factors, the mean of the factors to row _RIGHT,
+    and their covariances with the bias to row _CROSS.
+    """
+    count = size + 1 if biased else size
     for i in range(count):
         for j in range(i):
             matrix[i, j] = matrix[j, i]

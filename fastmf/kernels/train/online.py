@@ -36,7 +36,7 @@ from fastmf.kernels.train.ledger import (
     moved,
     row_of,
 )
-from fastmf.kernels.train.row import score, stepped
+from fastmf.kernels.train.row import score, score_variance, stepped
 
 LEARNED, UNKNOWN, FULL, NOT_FINITE, SCATTERED, MOVED = 0, 1, 2, 3, 4, 5  # what `learn` answers
 
@@ -45,7 +45,8 @@ _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAI
 _JOURNAL_ROWS, _JOURNAL_FACTORS = int(Entry.JOURNAL_ROWS), int(Entry.JOURNAL_FACTORS)
 _JOURNAL_RECORDS, _JOURNAL_SIZE = int(Entry.JOURNAL_RECORDS), int(Entry.JOURNAL_SIZE)
 _JOURNAL_COUNT = int(Entry.JOURNAL_COUNT)
-_UNKNOWN, _UNKNOWN_RECORD = int(Entry.UNKNOWN), int(Entry.UNKNOWN_RECORD)
+_FURTHER, _UNKNOWN, _UNKNOWN_RECORD = int(Entry.FURTHER), int(Entry.UNKNOWN), int(Entry.UNKNOWN_RECORD)
+_UNKNOWN_FURTHER = int(Entry.UNKNOWN_FURTHER)
 
 
 @njit
@@ -212,13 +213,52 @@ def _side_of(size, width, record, stored, ledger, side, row):
     return found
 
 
+def variances_of(size, width, record, ledger, side, row):
+    """The variances of the factors and of the bias of a row, or of an unknown one if it is -1; for kernels only."""
+
+
+@overload(variances_of, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _variances_of(size, width, record, ledger, side, row):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def found(size, width, record, ledger, side, row):
+        if row >= 0:
+            bias = borrow_at(ledger[side + _RECORDS], np.float32, record)[row, 1]
+            return load(borrow_at(ledger[side + _FURTHER], np.float32, width), row, 0, width, size), bias
+        bias = borrow_at(ledger[side + _UNKNOWN_RECORD], np.float32, record)[0, 1]
+        return load(borrow_at(ledger[side + _UNKNOWN_FURTHER], np.float32, width), 0, 0, width, size), bias
+
+    return found
+
+
+def prediction(moderated, size, width, record, ledger, pair, scored, factors, loss):
+    """The prediction for a score of a pair of rows, whose variances count if `moderated`; for kernels only."""
+
+
+@overload(prediction, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _prediction(moderated, size, width, record, ledger, pair, scored, factors, loss):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def linked(moderated, size, width, record, ledger, pair, scored, factors, loss):
+        return bridge.inverse_link(loss, scored)
+
+    def averaged(moderated, size, width, record, ledger, pair, scored, factors, loss):
+        s, s_b = variances_of(size, width, record, ledger, USERS, pair[0])
+        t, t_c = variances_of(size, width, record, ledger, ITEMS, pair[1])
+        return bridge.expected(loss, scored, score_variance(factors[0], s, s_b, factors[1], t, t_c))
+
+    return averaged if moderated.literal_value else linked
+
+
 @functools.cache
-def predict(shape: Shape, half: bool, loss: type) -> Any:
+def predict(shape: Shape, half: bool, loss: type, moderated: bool) -> Any:
     """The kernel that predicts one pair."""
-    return _predict(shape.size, shape.width, record_width(shape.memory), half, stamp(loss))
+    return _predict(shape.size, shape.width, record_width(shape.memory), half, moderated, stamp(loss))
 
 
-def _predict(size, width, record, half, stamp):
+def _predict(size, width, record, half, moderated, stamp):
     stored = np.uint16 if half else np.float32
 
     @jit(stamp)
@@ -237,8 +277,8 @@ def _predict(size, width, record, half, stamp):
         u, i = row_of(ledger, USERS, user), row_of(ledger, ITEMS, item)
         p, b = side_of(size, width, record, stored, ledger, USERS, u)
         q, c = side_of(size, width, record, stored, ledger, ITEMS, i)
-        score = mean + b + c + (p * q).total()
-        predicted = np.float32(bridge.inverse_link(loss, score))
+        scored = score(mean, b, c, p, q)
+        predicted = np.float32(prediction(moderated, size, width, record, ledger, (u, i), scored, (p, q), loss))
         limits = column(ledger, RANGE, np.float64)
         if clip and limits[0] <= limits[1]:
             predicted = np.float32(min(max(np.float64(predicted), limits[0]), limits[1]))

@@ -22,6 +22,15 @@ def score(mean, bias, other_bias, factors, other):
 
 
 @register_jitable(error_model="numpy", forceinline=True)
+def score_variance(p, s, s_b, q, t, t_c):
+    """The variance of the score of two independent rows, s_b + t_c + sum (s q^2 + t p^2 + s t).
+
+    s and t are the variances of their factors p and q, s_b and t_c those of their biases.
+    """
+    return s_b + t_c + fma(s * q, q, fma(t * p, p, s * t)).total()
+
+
+@register_jitable(error_model="numpy", forceinline=True)
 def stepped_bias(bias, memory, gradient, solver):
     """The bias and the memory of a row after one step."""
     held = bridge.step(solver, bias, gradient, memory)[1]
