@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmf.errors import CapacityError
 from fastmf.kernels.core.shape import Shape, record_width
-from fastmf.kernels.rows.tables import gather, scatter
+from fastmf.kernels.rows.tables import gather, gather_part, scatter, scatter_part
 from fastmf.memory import aligned, grown, row_capacity, use_huge_pages, zeros
 from fastmf.parameters.moves import Image
 from fastmf.parameters.start import Start
@@ -146,14 +146,17 @@ class Table:
         gather(self.shape.width, self.shape.size)(*self.parts[:2], rows, self.count, self.start.form, *found)
         if not self.layout.further:
             return Image(found)
-        known, fresh = np.minimum(rows, max(self.count - 1, 0)), np.flatnonzero(rows >= self.count)
-        image = Image((*found, *(part[known] for part in self.parts[2:]))).placed()
-        for part in image[2:]:
-            part[fresh] = 0
+        further = [aligned(rows.size, width) for width in self.layout.further]
+        for part, copy, begin in zip(self.parts[2:], further, self.unknown[2:], strict=True):
+            if part.shape[1] == self.shape.width:
+                gather_part(self.shape.width)(part, rows, self.count, begin, copy)
+            else:
+                copy[:] = np.where((rows < self.count)[:, None], part[np.minimum(rows, len(part) - 1)], begin)
+        fresh = np.flatnonzero(rows >= self.count)
         if fresh.size and self.start.row is not None:
-            for part, begin in zip(image, self.start.row, strict=True):
-                part[fresh] += begin
-        return image
+            for copy, begin in zip(found, self.start.row, strict=False):
+                copy[fresh] += begin
+        return Image((*found, *further))
 
     def gather_or_unknown(self, rows: np.ndarray) -> Image:
         """Copy some rows; for -1 the row that stands for an unknown id."""
@@ -167,7 +170,10 @@ class Table:
         values = values.placed()
         scatter(self.shape.width, self.shape.size)(*self.parts[:2], rows, *values[:2])
         for part, value in zip(self.parts[2:], values[2:], strict=True):
-            part[rows] = value
+            if part.shape[1] == self.shape.width:
+                scatter_part(self.shape.width)(part, rows, value)
+            else:
+                part[rows] = value
 
     def fill(self, count: int) -> None:
         """Initialise `count` rows of an empty table."""

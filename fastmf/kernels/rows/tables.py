@@ -63,3 +63,41 @@ def _scatter(width, size, stamp):
                 records[row, field] = working_records[local, field]
 
     return scatter
+
+
+@functools.cache
+def gather_part(width: int):
+    """The compiled `gather` kernel of a further part of rows, as wide as their factors."""
+    return _gather_part(width, stamp())
+
+
+def _gather_part(width, stamp):
+    @jit(stamp)
+    def gather(part, rows, known, first, working):
+        """Copy rows to a working set: working[l] = part[rows[l]] for rows < `known`, else first[0]."""
+        stamp  # noqa: B018
+        for local in range(rows.size):
+            row = np.int64(rows[local])
+            if row < known:
+                store(working, local, 0, load(part, row, 0, width, width))
+            else:
+                store(working, local, 0, load(first, 0, 0, width, width))
+
+    return gather
+
+
+@functools.cache
+def scatter_part(width: int):
+    """The compiled `scatter` kernel of a further part of rows, as wide as their factors."""
+    return _scatter_part(width, stamp())
+
+
+def _scatter_part(width, stamp):
+    @jit(stamp)
+    def scatter(part, rows, working):
+        """Write part[rows[l]] = working[l]."""
+        stamp  # noqa: B018
+        for local in range(rows.size):
+            store(part, np.int64(rows[local]), 0, load(working, local, 0, width, width))
+
+    return scatter
