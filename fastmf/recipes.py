@@ -66,6 +66,10 @@ class Update:
         is counted from the newest time in the model or the batch, in the unit of the times. If the times are datetimes,
         that unit is microseconds, and a timedelta is accepted. Late events and the history passes decay alike; weights
         stored in the history do not change. A few times far ahead of all others are not taken as the newest.
+    resolve : int, optional
+        With Variational: how often the rows of the users, and then those of the items, that the new events name are
+        solved anew from their whole history, after the new events have been learned. 0 by default, which costs a
+        hundredth. Rows with more past events than `max_history` (1,000 by default here) stay as they are.
 
     Raises
     ------
@@ -94,9 +98,16 @@ class Update:
     loss: Loss | None = None
     regularizer: Regularizer | None = None
     half_life: HalfLife | None = None
+    resolve: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch_size", 1), ("history_epochs", 0), ("max_history", 1)):
+        for name, least in (
+            ("epochs", 0),
+            ("batch_size", 1),
+            ("history_epochs", 0),
+            ("max_history", 1),
+            ("resolve", 0),
+        ):
             given = getattr(self, name)
             if given is not None and not (name == "max_history" and isinstance(given, str) and given == "all"):
                 object.__setattr__(self, name, require_count(f"Update.{name}", given, least))  # of any integer type
@@ -145,6 +156,7 @@ class Overrides(TypedDict, total=False):
     loss: Loss | None
     regularizer: Regularizer | None
     half_life: HalfLife | None
+    resolve: int | None
 
 
 presets: dict[str, Update] = {

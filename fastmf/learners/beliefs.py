@@ -18,6 +18,7 @@ from fastmf.learners.decay import fade_of
 from fastmf.learners.gathering import gather
 from fastmf.learners.hyper import Hyper
 from fastmf.learners.job import FitJob, Fitting, Single, Training, UpdateJob
+from fastmf.learners.resolve import Histories
 from fastmf.learners.solve import sorted_columns
 from fastmf.learners.steps import measure_single
 from fastmf.learners.working import WorkingSet
@@ -40,7 +41,7 @@ class Beliefs:
     """Every row is a normal distribution: means, and a variance per factor."""
 
     epochs = 60  # at most: a fit ends by itself
-    defaults = Update(trainable="both", order="arrival")
+    defaults = Update(trainable="both", order="arrival", resolve=0, max_history=1_000)
     further = ("half_life",)
     draws = False
     why = "it learns each new event once, as far as rows are unsure; for rates and passes, solver=optimizers.AdaGrad()"
@@ -54,8 +55,8 @@ class Beliefs:
         return events
 
     def reads_history(self, recipe: Update) -> bool:
-        """Always False."""
-        return False
+        """Whether rows are solved anew."""
+        return bool(recipe.resolve)
 
     def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
         """The hyper-parameters."""
@@ -92,16 +93,18 @@ class Beliefs:
     # --- update -------------------------------------------------------------------------------------------------------
 
     def update(self, job: UpdateJob) -> Training:
-        """One pass over the batch; for visitors, solves of their rows."""
-        working, new, _ = gather(job, job.arrived)
+        """One pass over the batch, and solves of its rows if the recipe asks; for visitors, solves of theirs."""
+        histories = Histories.of(job) if job.recipe.resolve and job.counted else None
+        working, new = gather(job, job.arrived)[:2] if histories is None else histories[:2]
         new = fade_of(job)(new)
         weighed = new.weighed().contiguous()
-        return Training(
-            working,
-            new,
-            lambda: float(runner("measure")(working, weighed, job.objective)),
-            lambda: (_learn if job.counted else _solve_users)(working, weighed, job),
-        )
+
+        def learn() -> None:
+            (_learn if job.counted else _solve_users)(working, weighed, job)
+            if histories is not None:
+                histories.solve(job, _evidence(job.objective.loss))
+
+        return Training(working, new, lambda: float(runner("measure")(working, weighed, job.objective)), learn)
 
     def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """Their rows alone are solved."""
@@ -141,6 +144,12 @@ def _learn(working: WorkingSet, new: Events, job: UpdateJob) -> None:
 def _noted(loss: Any) -> tuple[float, float]:
     """1 for users and for items if their rows learn factors of the noise, else 0."""
     return _NOISE_DIFFERS if loss.learns_noise else (0.0, 0.0)
+
+
+def _evidence(loss: Any) -> tuple[float, float]:
+    """The events that the priors of factors of the noise of users and items are worth, 0 for those that are held."""
+    users, items = _noted(loss)
+    return users * NOISE_EVENTS, items * NOISE_EVENTS
 
 
 def _solve_users(working: WorkingSet, new: Events, job: UpdateJob) -> None:
@@ -193,7 +202,7 @@ class _Fit:
 
     def _evidence(self, side: str) -> float:
         """The events that the prior of factors of the noise is worth; 0 while they are held."""
-        return NOISE_EVENTS * _noted(self._job.objective.loss)[SIDES.index(side)] if self._swept >= self._held else 0.0
+        return _evidence(self._job.objective.loss)[SIDES.index(side)] if self._swept >= self._held else 0.0
 
     def _learn(self, hyper: Hyper, sums: dict[str, Any], tables: dict[str, Any]) -> None:
         """Learn the noise from the second sweep on, and then the priors, whose coordinates the rows are brought to."""

@@ -14,7 +14,6 @@ from fastmf.learners.gathering import Named
 from fastmf.log.events import SIDES, Events
 from fastmf.log.history import Batch, Wanted
 from fastmf.plan import pieces
-from fastmf.protocols import Objective
 from fastmf.state import State
 
 __all__ = ["OTHER", "Reading", "Touched", "touch"]
@@ -58,8 +57,8 @@ class Reading(NamedTuple):
 
     Attributes
     ----------
-    objective : Objective
-        Its loss maps values to confidences and targets.
+    split : callable
+        Maps values to confidences and targets.
     fade : callable
         Applies the time decay to the weights of events.
     timed : bool
@@ -70,7 +69,7 @@ class Reading(NamedTuple):
         Called with the values of the events read; raises if they are invalid.
     """
 
-    objective: Objective
+    split: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
     fade: Callable[[Events], Events]
     timed: bool
     most: int
@@ -82,7 +81,7 @@ class Reading(NamedTuple):
         if self.check is not None:
             self.check(events.values)
         faded = self.fade(events)
-        weights, targets = self.objective.loss.quadratic(events.values)
+        weights, targets = self.split(events.values)
         if faded.weights is not None:
             weights = weights * faded.weights
         return weights, targets

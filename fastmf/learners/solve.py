@@ -98,7 +98,7 @@ class Solve:
         named = {side: named_rows(job, side, getattr(arrived, side), arrived.users.size) for side in SIDES}
         check = functools.partial(require_labels, loss=recipe.loss, advice="") if recipe.loss is not None else None
         most = int(job.objective.solver.max_history) if job.counted else 0  # visitors have no history
-        reading = Reading(job.objective, fade, recipe.half_life is not None, most, check)
+        reading = Reading(job.objective.loss.quadratic, fade, recipe.half_life is not None, most, check)
         system = System.of(
             state, touch(state, arrived, named, reading, job.threads), job.objective, job.threads, job.counted
         )

@@ -331,6 +331,51 @@ def test_an_update_is_that_of_plain_numpy_new_rows_included() -> None:
     assert delta.loss_after < delta.loss_before
 
 
+@pytest.mark.parametrize("trainable", ["both", "users", {"items": True}])
+@pytest.mark.parametrize(("times", "most"), [(1, "all"), (2, "all"), (1, 40)])
+def test_rows_solved_anew_are_those_of_plain_numpy(trainable: Any, times: int, most: Any) -> None:
+    model, events, new = fitted(), ratings(), batch()
+    alone = fitted()
+    alone.update(new, trainable=trainable)
+    users, items = side_of(alone, "users"), side_of(alone, "items")
+    whole = plain.Log(*(np.concatenate(pair) for pair in zip(log_of(alone, events), log_of(alone, new), strict=True)))
+    delta = model.update(new, trainable=trainable, resolve=times, max_history=most)
+    noise = float(model._state.groups["priors"].noise)
+    for _ in range(times):
+        if trainable != {"items": True}:
+            solved, _ = plain.solve_side(users, items, whole, noise, evidence=10.0)
+            users = only(solved, users, alone.users.rows(new.users), whole.own[: len(events)], most)
+        if trainable != "users":
+            solved, _ = plain.solve_side(items, users, whole.turned(), noise)
+            items = only(solved, items, alone.items.rows(new.items), whole.other[: len(events)], most)
+    for name, side in (("users", users), ("items", items)):
+        assert_rows(model._state.side(name).table.whole(), side, 2e-3)
+    before = content(fitted())
+    model.rollback(delta)
+    assert_same(content(model), before)
+
+
+def only(solved: plain.Side, before: plain.Side, named: np.ndarray, past: np.ndarray, most: Any) -> plain.Side:
+    """The rows solved, where they are named and have few enough past events; the others as before."""
+    counts = np.bincount(past, minlength=len(before.means))
+    chosen = np.isin(np.arange(len(before.means)), named) & (counts <= (np.inf if most == "all" else most))
+    parts = {name: np.where(chosen[:, None], getattr(solved, name), getattr(before, name))
+             for name in ("means", "variances", "noise")}  # fmt: skip
+    return before._replace(**parts)
+
+
+def test_rows_solved_anew_forget_what_has_faded() -> None:
+    early = Interactions([1, 1, 1], [2, 3, 4], [1, 1, 1], times=[1600, 1600, 1600])
+    late = Interactions([1], [5], [5], times=[3000])
+    found = []
+    for half_life in (None, 200):
+        model = fitted()
+        model.update(early)
+        model.update(late, resolve=1, half_life=half_life)
+        found.append(model.predict([1], [3], clip=False)[0])
+    assert found[0] < found[1]
+
+
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 @each_form
 def test_learning_events_one_by_one_is_an_update_per_event(storage: str, biases: bool) -> None:
