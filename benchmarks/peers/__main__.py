@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.peers import data, plan, readme, tables
 from benchmarks.peers.running import ROOT, Library, Runner, find
+from fastmf import Interactions
 from fastmf.comparison.outcome import describe_machine
 
 
@@ -27,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--python", nargs="+", default=[], metavar="NAME=PATH", help="the interpreter for one peer")
     parser.add_argument("--libmf", default=os.environ.get("LIBMF_SO"), help="LIBMF's shared library")
     parser.add_argument("--data", type=Path, default=data.default_folder(), help="folder of the generated logs")
+    parser.add_argument("--ratings", nargs="+", default=[], type=Path, help="Parquet files of user, item and rating")
     parser.add_argument("--out", type=Path, default=Path("results.json"))
     parser.add_argument("--show", type=Path, metavar="RESULTS", help="measure nothing: print the tables of an old run")
     parser.add_argument("--readme", action="store_true", help="renew the table of the README and the plots in docs/")
@@ -39,11 +43,21 @@ def scope_of(given: argparse.Namespace) -> plan.Scope:
     return plan.Scope(given.shapes or plan.Scope().shapes, given.factors, given.threads, given.rounds)
 
 
+def ratings_of(path: Path) -> data.Ratings:
+    """The ratings of a file, with ids numbered from 0."""
+    events = Interactions.from_parquet(path, user="user", item="item", value="rating")
+    users, items = (np.unique(ids, return_inverse=True)[1].astype(np.int32) for ids in (events.users, events.items))
+    return data.Ratings(users, items, events.values.astype(np.float32))
+
+
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Run the plan; returns all results."""
     scope, began = scope_of(given), time.perf_counter()
     for shape in scope.shapes:
         data.prepare(given.data, shape)
+    for path in given.ratings:
+        data.prepare_file(given.data, path.parent.name, ratings_of(path))
+    scope = scope._replace(files=[path.parent.name for path in given.ratings])
     libraries = find(given.peers_python, dict(pair.split("=", 1) for pair in given.python))
     if given.libmf:
         libraries["libmf"] = Library(libraries["fastmf"].python, "")

@@ -73,9 +73,7 @@ def prepare(folder: Path, shape: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     log = generate(SHAPES[shape])
     _save(whole, log._asdict())
-    train, test = split(log)
-    named = {"train": train, "test": test}
-    _save(parts, {f"{part}_{name}": column for part in named for name, column in named[part]._asdict().items()})
+    _save_split(folder, shape, log)
 
 
 def _log_file(folder: Path, shape: str) -> Path:
@@ -102,7 +100,25 @@ def load(folder: Path, shape: str) -> Split:
     """The split that :func:`prepare` made."""
     with np.load(_split_file(folder, shape)) as kept:
         train, test = (Ratings(*(kept[f"{part}_{name}"] for name in Ratings._fields)) for part in ("train", "test"))
-    return Split(SHAPES[shape], train, test)
+    return Split(SHAPES[shape] if shape in SHAPES else _size_of(train, test), train, test)
+
+
+def _size_of(*parts: Ratings) -> Size:
+    users, items = (1 + max(int(part[side].max()) for part in parts) for side in (0, 1))
+    return Size(users, items, sum(part.users.size for part in parts), 0)
+
+
+def prepare_file(folder: Path, shape: str, log: Ratings) -> None:
+    """Split ratings of the caller's own, whose ids count from 0, under a name of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save_split(folder, shape, log)
+
+
+def _save_split(folder: Path, shape: str, log: Ratings) -> None:
+    train, test = split(log)
+    named = {"train": train, "test": test}
+    columns = {f"{part}_{name}": column for part in named for name, column in named[part]._asdict().items()}
+    _save(_split_file(folder, shape), columns)
 
 
 def split(log: Ratings) -> tuple[Ratings, Ratings]:

@@ -88,7 +88,23 @@ class LibMF:
         rows = [line.split() for line in printed.splitlines()]
         return [float(row[2]) for row in rows if row and row[0].isdigit()]
 
-    def _run(self, given: Problem, settings: Settings, epochs: int, asked: Problem | None) -> None:
+    def predict(self, ratings: Ratings, pairs: Ratings, size: Size, settings: Settings, epochs: int) -> np.ndarray:
+        """Train, and predict pairs; the mean for users or items without ratings."""
+
+        def predicted(model: _Model) -> np.ndarray:
+            p, q = (
+                np.ctypeslib.as_array(table, (rows, model.k))
+                for table, rows in ((model.P, model.m), (model.Q, model.n))
+            )
+            scores = (p[pairs.users] * q[pairs.items]).sum(axis=1)
+            return np.where(np.isfinite(scores), scores, model.b)
+
+        found: np.ndarray = self._run(Problem.of(ratings, size), settings, epochs, None, predicted)
+        return found
+
+    def _run(
+        self, given: Problem, settings: Settings, epochs: int, asked: Problem | None, use: Callable[[Any], Any] = id
+    ) -> Any:
         parameter = self._library.mf_get_default_param()
         parameter.fun, parameter.k, parameter.nr_threads = 0, settings.factors, settings.threads
         parameter.nr_bins, parameter.nr_iters, parameter.eta = settings.bins, epochs, settings.rate
@@ -96,7 +112,9 @@ class LibMF:
         parameter.quiet, parameter.copy_data = asked is None, False
         test = asked.structure if asked is not None else None
         model = self._library.mf_train_with_validation(given.structure, test, parameter)
+        found = use(model.contents)
         self._library.mf_destroy_model(ctypes.byref(model))
+        return found
 
 
 def _captured(call: Callable[[], Any]) -> str:

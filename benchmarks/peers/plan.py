@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 LARGE = "ml20m"
 SLOW_PEERS = ("cornac", "surprise", "torch", "river")
+RATING_MODELS = ("fastmf", "fastmf AdaGrad", "libmf", "surprise", "cornac", "myfm")
 SLOW_FACTORS, MANY_FACTORS = 32, 128
 RANKING = {  # by method for implicit feedback: the contestants, fastmf first, and the epochs compared
     "ALS": (("fastmf ALS", "implicit ALS", "buffalo ALS", "irspack iALS"), [1, 9]),
@@ -56,6 +57,7 @@ class Scope(NamedTuple):
     threads: Sequence[int] = (1, 2)
     rounds: int = 3
     quick: bool = False
+    files: Sequence[str] = ()
 
     @property
     def largest(self) -> str:
@@ -112,6 +114,12 @@ def quality(scope: Scope) -> Steps:
         for turn, contestant in product(scope.turns(shape), epochs):
             if epochs[contestant]:
                 yield Task("quality", contestant, {**settings, "epochs": epochs[contestant]}, turn)
+
+
+def rating_quality(scope: Scope) -> Steps:
+    """On the first log, and on the caller's own if there are any."""
+    for shape, contestant in product([scope.shapes[0], *scope.files], RATING_MODELS):
+        yield Task("rating_quality", contestant, {"shape": shape, "factors": SLOW_FACTORS}, limit=3_600)
 
 
 def online(scope: Scope) -> Steps:
@@ -171,7 +179,18 @@ def incremental(scope: Scope) -> Steps:
 
 SUITES: dict[str, Callable[[Scope], Steps]] = {
     suite.__name__: suite
-    for suite in (explicit, ceiling, quality, online, topk, memory, ranking, ranking_quality, incremental)
+    for suite in (
+        explicit,
+        ceiling,
+        quality,
+        rating_quality,
+        online,
+        topk,
+        memory,
+        ranking,
+        ranking_quality,
+        incremental,
+    )
 }
 
 

@@ -28,6 +28,7 @@ MODULES = {  # import name by library
     "buffalo": "buffalo",
     "irspack": "irspack",
     "cmfrec": "cmfrec",
+    "myfm": "myfm",
 }
 DISTRIBUTIONS = {"fastmf": "fastmf-rec", "surprise": "scikit-surprise", "faiss": "faiss-cpu"}
 PROBE = """

@@ -48,6 +48,7 @@ def _sections(results: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
         "explicit": ("**Training**: million ratings times epochs in a second, set-up taken out", explicit),
         "ceiling": ("**Ceiling**: the same work in C, million ratings in a second", ceiling),
         "quality": ("**Quality**: until the test RMSE is within 1 % of LIBMF's best, set-up included", quality),
+        "rating_quality": ("**Ratings**: the error of models fitted alike", rating_quality),
         "online": ("**Online**: single events and batches of 10,000, p50 / p99 / max in µs", online),
         "topk": ("**Top 10** of all items, seen ones removed", topk),
         "memory": ("**Memory** of a fit, beyond the caller's arrays", memory),
@@ -196,6 +197,15 @@ def ranking(found: Found) -> str:
 def ours_for(contestant: str) -> str:
     """The fastmf contestant with the same method."""
     return next((f"fastmf {method}" for method in RANKING if contestant.endswith(method)), "")
+
+
+def rating_quality(found: Found) -> str:
+    head = ["log", "factors", "library", "test RMSE", "settings tried", "fit, one thread"]
+    rows = []
+    for row in found.rows:
+        cells = [f"{row['rmse']:.4f}", str(row["tried"]), f"{number(row['seconds'])} s"]
+        rows.append([row["shape"], str(row["factors"]), label(row["contestant"]), *cells])
+    return table(head, rows)
 
 
 def ranking_quality(found: Found) -> str:
