@@ -13,7 +13,7 @@ A loss is a NamedTuple with plain Python methods that does not depend on Numba; 
 ==============================  ==================================================================
 
 A loss may also have the attributes ``solver`` and ``regularizer``: the defaults that :class:`fastmf.MF` uses with it.
-Without them the defaults are ``AdaGrad()`` and ``L2()``, tuned for ratings.
+Without them the defaults are ``AdaGrad()`` and ``L2()``, tuned for ratings; that of ``Squared`` is ``Variational()``.
 
 A loss that ``optimizers.ALS`` can minimise also has ``quadratic(values)``, which returns ``(weights, targets)``: the
 loss of an event is ``weight * (target - s)**2``; targets is None where all are 1.
@@ -34,7 +34,7 @@ import numpy as np
 
 from fastmf.errors import DataError, require_number, require_whole
 from fastmf.losses.ranking import POSITIVE, require_weights
-from fastmf.optimizers import AdaGrad
+from fastmf.optimizers import AdaGrad, Variational
 from fastmf.regularizers import L2
 from fastmf.samplers import Uniform
 
@@ -68,6 +68,7 @@ class Squared(_NoFields):
     __slots__ = ()
     kind = "pointwise"
     domain = (-math.inf, math.inf)
+    solver = Variational()
 
     def value(self, score: Any, target: Any) -> Any:
         error = score - target
