@@ -27,11 +27,23 @@ def ratings() -> Interactions:
 @pytest.mark.parametrize("threads", [1, None], ids=["one-core", "all-cores"])
 @pytest.mark.parametrize("factors", [8, 16, 20, 32, 50, 64, 100, 128, 200, 300])
 def test_fit(benchmark, ratings, factors, threads):
-    model = MF(factors=factors, options=Options(threads=threads))
+    model = MF(factors=factors, solver=optimizers.AdaGrad(), options=Options(threads=threads))
     benchmark.pedantic(model.fit, (ratings, EPOCHS), {"progress": False}, rounds=3, warmup_rounds=1)
     epoch = median(record["seconds"] for record in model.history_)
     benchmark.extra_info["epoch_seconds"] = epoch
     benchmark.extra_info["events_per_second"] = len(ratings) / epoch
+
+
+@pytest.mark.parametrize("threads", [1, None], ids=["one-core", "all-cores"])
+@pytest.mark.parametrize("factors", [16, 32, 64, 128])
+def test_fit_of_beliefs(benchmark, ratings, factors, threads):
+    """Sweeps of Variational, and the whole fit, which ends by its own rule."""
+    model = MF(factors=factors, solver=optimizers.Variational(), options=Options(threads=threads))
+    benchmark.pedantic(model.fit, (ratings,), {"progress": False}, rounds=1, warmup_rounds=0)
+    sweep = median(record["seconds"] for record in model.history_[1:])  # the first may compile
+    benchmark.extra_info["sweeps"] = len(model.history_)
+    benchmark.extra_info["sweep_seconds"] = sweep
+    benchmark.extra_info["events_per_second"] = len(ratings) / sweep
 
 
 @pytest.mark.parametrize("strata", ["strata", "none"])

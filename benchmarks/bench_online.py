@@ -7,14 +7,19 @@ from itertools import cycle
 import numpy as np
 import pytest
 
-from benchmarks.measuring import random_model
+from benchmarks.measuring import random_beliefs, random_model
 
 USERS, ITEMS, PAIRS = 100_000, 10_000, 50_000
 
 
+@pytest.fixture(scope="module", params=[random_model, random_beliefs], ids=["AdaGrad", "Variational"])
+def make(request):
+    return request.param
+
+
 @pytest.fixture(scope="module", params=[32, 128])
-def model(request):
-    made = random_model(np.arange(USERS), ITEMS, request.param)
+def model(request, make):
+    made = make(np.arange(USERS), ITEMS, request.param)
     made.learn_one(0, 0, 4.0)  # compile before calibration
     return made
 

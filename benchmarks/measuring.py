@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf import MF
+from fastmf import MF, Interactions, optimizers
 from fastmf.comparison.outcome import describe_machine
 
 UNITS = {"s": 1e9, "ms": 1e6, "µs": 1e3}
@@ -59,7 +59,10 @@ def note(benchmark: Any, name: str, amount: float) -> None:
 
 
 def random_model(users: np.ndarray, items: int, factors: int, seed: int = 0) -> MF:
-    """A model of ratings around 3 with these user ids, items 0, 1, 2, ... and small random factors, without history."""
+    """A model of ratings around 3 with these user ids, items 0, 1, 2, ... and small random factors, without history.
+
+    Its solver is AdaGrad: rows without history have no beliefs.
+    """
     rng = np.random.default_rng(seed)
     return MF.from_factors(
         small(rng, users.size, factors),
@@ -67,7 +70,16 @@ def random_model(users: np.ndarray, items: int, factors: int, seed: int = 0) -> 
         global_mean=3.0,
         users=users,
         biases=True,
+        solver=optimizers.AdaGrad(),
     )
+
+
+def random_beliefs(users: np.ndarray, items: int, factors: int, seed: int = 0) -> MF:
+    """A model with the solver Variational of a random rating by each user; items are 0, 1, 2, ..."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(np.arange(users.size) % items)
+    ratings = Interactions(users, chosen, values=rng.integers(1, 6, users.size))
+    return MF(factors, solver=optimizers.Variational()).fit(ratings, epochs=1, progress=False)
 
 
 def small(rng: np.random.Generator, rows: int, factors: int) -> np.ndarray:

@@ -156,7 +156,9 @@ def hinted(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if not (swallows or kwargs.keys() <= taken.keys()):
             unknown = next(one for one in kwargs if one not in taken)
-            raise TypeError(f"{name}() takes no {unknown!r}; {_instead(name, unknown, kwargs[unknown], taken)}")
+            given = {*list(taken)[: len(args)], *kwargs}
+            instead = _instead(name, unknown, kwargs[unknown], taken, given)
+            raise TypeError(f"{name}() takes no {unknown!r}; {instead}")
         if len(args) > positions and not _EVENTS.isdisjoint(taken):
             raise TypeError(f"{name}() takes one value for all events; write fastmf.Interactions(users, items, values)")
         return function(*args, **kwargs)
@@ -164,8 +166,8 @@ def hinted(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _instead(call: str, unknown: str, value: Any, taken: Iterable[str]) -> str:
-    """Return what to write in place of an unknown keyword of a call."""
+def _instead(call: str, unknown: str, value: Any, taken: Iterable[str], given: set[str]) -> str:
+    """Return what to write in place of an unknown keyword of a call with these arguments."""
     ours = [name for name in taken if name not in ("self", "cls", "_cls")]
     meant = _meaning(unknown, ours)
     if meant is None:
@@ -181,6 +183,8 @@ def _instead(call: str, unknown: str, value: Any, taken: Iterable[str]) -> str:
         written = argument
     else:
         written = _CALLS.get(home, f"{home}({{}})").replace("{}", argument)
+    if call == "MF" and meant == "regularizer" and given.isdisjoint({"loss", "solver"}):  # the default solver has none
+        written = f"solver=optimizers.AdaGrad(), {written}"
     return f"write {written.replace('{}', shown)}"
 
 

@@ -11,7 +11,7 @@ from fastmf.errors import StaleDelta
 from fastmf.gate import Gate
 from fastmf.log.events import SIDES
 from fastmf.parameters.ids import one_id
-from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer, best_rows, renew, widened, width_of
+from fastmf.ranking import KEPT, LOST, Pool, Ranking, answer_users, best_rows, renew, widened, width_of
 from fastmf.state import State
 
 __all__ = ["Lists"]
@@ -199,7 +199,7 @@ class Lists:
         best = best_rows(state, self._queries[lost], self._k, pool, owners[lost], self._threads)
         rows[lost], raw[lost] = (widened(*found, rows.shape[1]) for found in zip(best, (-1, -np.inf), strict=True))
         renewed = np.flatnonzero(fates != KEPT)
-        found = answer(state, self._loss, self._queries[renewed], rows[renewed], raw[renewed])
+        found = answer_users(state, self._loss, self._queries[renewed], rows[renewed], raw[renewed])
         if self._users is None:
             self._held["users"][lost] = state.users.ids.take(lost)
         for name in Ranking._fields:
@@ -234,6 +234,8 @@ class Lists:
             return np.full(queries.size, LOST, np.uint8)
         fates = np.full(queries.size, KEPT, np.uint8)
         fates[np.isin(queries, touched)] = LOST
+        if self._state.users.table.start.row is not None:  # unknown users stand at the prior, which is in no table
+            fates[queries < 0] = LOST
         shared = min(before.size, queries.size)
         fates[:shared][queries[:shared] != before[:shared]] = LOST
         fates[shared:] = LOST

@@ -306,6 +306,11 @@ def _require_protocol(kind: Any, role: str, protocol: Any) -> None:
             raise TypeError(f"{kind.__name__} is no {role}: it lacks {name}. {text}")
 
 
+def _depth(kind: type, name: str) -> int:
+    """How far up its bases a class takes a member from."""
+    return next(depth for depth, base in enumerate(kind.__mro__) if name in vars(base))
+
+
 def _needed(protocol: Any) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """The methods of a protocol with their parameter names, and its other members with their docstrings."""
     known = {name: one for base in protocol.__mro__ for name, one in vars(base).items() if base.__module__ == __name__}
@@ -372,6 +377,11 @@ class Objective(NamedTuple):
             )
         kind: Any = type(self.loss)
         _require_protocol(kind, "loss", Surrogate)
+        if _depth(kind, "value") < _depth(kind, "surrogate"):
+            raise ValueError(
+                f"{loss} has a value of its own but inherits its surrogate, which {solver} would minimise: define "
+                "surrogate too, or use solver=optimizers.AdaGrad()"
+            )
         usual = freeze(getattr(self.loss, "regularizer", L2()), "regularizer")
         if (type(self.regularizer), self.regularizer) != (type(usual), usual):
             raise ValueError(

@@ -133,10 +133,7 @@ def widened(lists: np.ndarray, filler: Any, width: int) -> np.ndarray:
 def best_items(state: State, loss: Any, users: np.ndarray, k: int, pool: Pool, unseen: bool, threads: int) -> Ranking:
     """Rank the items for user rows, without seen items if `unseen`; an unknown user (-1) stands at the prior."""
     owners = users if unseen else np.full(users.size, -1, np.int32)
-    rows, values = best_rows(state, users, k, pool, owners, threads)
-    if (bias := state.users.table.unknown.records[0, 0]) != 0:
-        values[users < 0] += bias
-    return answer(state, loss, users, rows, values)
+    return answer_users(state, loss, users, *best_rows(state, users, k, pool, owners, threads))
 
 
 def best_rows(
@@ -181,6 +178,13 @@ def _as_stored(vectors: np.ndarray, table: Table) -> np.ndarray:
     stored = aligned(len(vectors), table.shape.width, np.uint16)
     stored[:] = vectors.astype(np.float16).view(np.uint16)
     return stored
+
+
+def answer_users(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:
+    """As :func:`answer`; an unknown user (-1) has the bias of the prior."""
+    if (bias := state.users.table.unknown.records[0, 0]) != 0:
+        values[users < 0] += bias
+    return answer(state, loss, users, rows, values)
 
 
 def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:

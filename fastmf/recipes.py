@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypedDict
@@ -13,7 +13,7 @@ from fastmf.errors import brief, require_choice, require_count, require_number
 from fastmf.hints import hinted_methods
 from fastmf.protocols import Loss, Regularizer
 
-__all__ = ["Update", "presets"]
+__all__ = ["Preset", "Update", "presets"]
 
 TIMEDELTAS = (timedelta, np.timedelta64)
 HalfLife = float | timedelta | np.timedelta64
@@ -35,6 +35,9 @@ class Update:
     With ALS, the rows of the users and then those of the items that the new events name are solved `epochs` times, each
     from its whole history. `trainable`, `half_life`, `loss` and `regularizer` apply as well; any other field that is
     set raises ValueError.
+
+    With Variational, the default of ``losses.Squared``, each new event is learned once. `trainable`, `order` (by
+    arrival, by default) and `half_life` apply; any other field that is set raises ValueError.
 
     Parameters
     ----------
@@ -159,11 +162,30 @@ class Overrides(TypedDict, total=False):
     resolve: int | None
 
 
+class Preset(Update):
+    """A recipe for models of any solver: each takes those of the fields that it has, and its defaults for the others.
+
+    An :class:`Update` is refused if it sets a field that means nothing to the solver; so are overrides of a preset.
+
+    Examples
+    --------
+    >>> import fastmf
+    >>> log = fastmf.datasets.synthetic(events=2_000, users=100, items=50)
+    >>> model = fastmf.MF(factors=8).fit(log[:1_500])
+    >>> model.update(log[1_500:], presets["new-events"]).events  # once: Variational learns no event thrice
+    500
+    """
+
+    def of(self, names: Iterable[str]) -> Update:
+        """The plain recipe of these fields."""
+        return Update(**{name: getattr(self, name) for name in names})
+
+
 presets: dict[str, Update] = {
-    "default": Update(),
-    "whole-history": Update(history_epochs=3, max_history="all"),
-    "new-events": Update(epochs=3, history_epochs=0),
-    "users": Update(trainable="users"),
-    "new-rows": Update(trainable="new"),
+    "default": Preset(),
+    "whole-history": Preset(history_epochs=3, max_history="all"),
+    "new-events": Preset(epochs=3, history_epochs=0),
+    "users": Preset(trainable="users"),
+    "new-rows": Preset(trainable="new"),
 }
 """Recipes by name, for the command line."""

@@ -23,12 +23,12 @@ __all__ = ["COMMON", "warm_up"]
 
 _USERS, _ITEMS, _FEW = 8_000, 4_200, 20
 
-# Losses with the default optimizer, plain gradient descent with the default loss, variational Bayes, and ALS.
+# Ratings with variational Bayes, losses with AdaGrad, ratings with plain gradient descent, and ALS.
 _LOSSES: tuple[Any, ...] = (losses.Squared, losses.Huber, losses.Logistic, losses.Poisson, losses.BPR, losses.WARP)
 COMMON: tuple[tuple[Any, Any], ...] = (
+    (losses.Squared(), optimizers.Variational()),
     *((loss(), optimizers.AdaGrad()) for loss in _LOSSES),
     (losses.Squared(), optimizers.SGD()),
-    (losses.Squared(), optimizers.Variational()),
     (losses.Confidence(), optimizers.ALS()),
 )
 
@@ -79,14 +79,12 @@ def warm_up(
 def _use(model: MF) -> None:
     """Call every method of a model that needs kernels."""
     events = _events(PARALLEL_FROM, labels=model.loss.kind == "pointwise")
-    model.fit(events, epochs=1, validation=0.01)
-    beliefs = isinstance(model.solver, optimizers.Variational)  # which learn new events once
+    model.fit(events, epochs=3, validation=0.01)  # the third sweep of beliefs learns their priors
     for recipe in (*presets.values(), presets["default"]):
-        if not (beliefs and (recipe.epochs or recipe.history_epochs)):
-            model.update(events[:_FEW], recipe)
+        model.update(events[:_FEW], recipe)
     one, other = int(events.users[0]), int(events.items[0])
     model.predict_one(one, other)
-    solves = beliefs or isinstance(model.solver, optimizers.ALS)
+    solves = isinstance(model.solver, (optimizers.ALS, optimizers.Variational))
     if not solves and model.loss.kind == "pointwise":
         model.update(events[:_FEW], batch_size=2)
     if solves or model.loss.kind == "pointwise":

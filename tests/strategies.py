@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 import fastmf
-from fastmf import MF, Interactions, Update, losses
+from fastmf import MF, Interactions, Update, losses, optimizers
 
 FACTORS = 8  # kernels are compiled per number of factors: the tests share these, or 16
 USERS, ITEMS = 30, 20
@@ -49,7 +50,7 @@ _FITTED: dict[str, MF] = {}
 
 
 def fitted(text: bool = False, **settings: Any) -> MF:
-    """A small model that has learned `some_events()`; the caller's own."""
+    """A small model that has learned `some_events()`; the caller's own. Its rows are beliefs unless settings differ."""
     key = f"{text} {sorted(settings.items())!r}"  # by repr: values of different classes may be equal
     if key not in _FITTED:
         events = as_text(some_events()) if text else some_events()
@@ -57,11 +58,26 @@ def fitted(text: bool = False, **settings: Any) -> MF:
     return _FITTED[key].copy()
 
 
+SOLVERS = {"beliefs": optimizers.Variational(), "steps": optimizers.AdaGrad()}
+each_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+
+
+def once(model: MF) -> Update:
+    """The recipe by which a model learns each event once, in order of arrival."""
+    passes = {} if isinstance(model.solver, optimizers.Variational) else {"epochs": 1, "history_epochs": 0}
+    return Update(order="arrival", **passes)
+
+
+def stepping(text: bool = False, **settings: Any) -> MF:
+    """The same, but a model that takes gradient steps."""
+    return fitted(text, **{"solver": optimizers.AdaGrad(), **settings})
+
+
 # ------------------------------------------------------------------------------------------------ equal to the bit
 
 
 def bits(model: MF) -> dict[str, Any]:
-    """All that a model is, bit for bit: padding, optimizer memory, ids, history and the small numbers included."""
+    """All that a model is, bit for bit: padding, memory, variances, ids, history and the small numbers included."""
     state = model._state
     found: dict[str, Any] = {
         "settings": repr(model.get_params()),
@@ -78,8 +94,12 @@ def bits(model: MF) -> dict[str, Any]:
         assert table.count == len(ids)
         found[f"{side} factors"] = table.factors[: table.count].tobytes()
         found[f"{side} records"] = table.records[: table.count].tobytes()
+        found[f"{side} variances"] = b"".join(part[: table.count].tobytes() for part in table.parts[2:])
         found[f"{side} ids"] = (ids.kind, ids.values.tolist())
         found[f"{side} known"] = ids.rows(ids.values).tolist()
+    for name, group in state.groups.items():
+        if name not in SIDES:
+            found[name] = {one: array.tobytes() for one, array in group.arrays().items()}
     for side, kept in state.grams.kept.items():
         found[f"{side} gram"] = b"".join(array.tobytes() for array in kept)
     for name, column in state.history.events._asdict().items():
@@ -119,7 +139,7 @@ def rows_by_id(model: MF) -> dict[str, dict[Any, bytes]]:
     found = {}
     for side in SIDES:
         table, ids = model._state.side(side).table, model._state.side(side).ids.values.tolist()
-        found[side] = {one: table.factors[row].tobytes() + table.records[row].tobytes() for row, one in enumerate(ids)}
+        found[side] = {one: b"".join(part[row].tobytes() for part in table.parts) for row, one in enumerate(ids)}
     return found
 
 
@@ -149,8 +169,15 @@ def trainables() -> st.SearchStrategy[Any]:
     return st.sampled_from(["both", "users", "items", "new"]) | st.fixed_dictionaries({}, optional=some)
 
 
+def recipes_for(solver: Any) -> st.SearchStrategy[Update]:
+    """Recipes of every shape for models with a solver."""
+    if isinstance(solver, optimizers.Variational):
+        return st.builds(fastmf.Update, trainable=trainables(), order=st.sampled_from([None, "user", "arrival"]))
+    return recipes()
+
+
 def recipes() -> st.SearchStrategy[Update]:
-    """Recipes of every shape."""
+    """Recipes of every shape for models that take gradient steps."""
     return st.builds(
         fastmf.Update,
         epochs=st.integers(0, 2),
@@ -164,9 +191,9 @@ def recipes() -> st.SearchStrategy[Update]:
 
 
 @st.composite
-def changes(draw: st.DrawFn) -> list[tuple[Any, ...]]:
-    """What happens to a model, in order."""
-    update = st.tuples(st.just("update"), batches(), recipes())
+def changes(draw: st.DrawFn, solver: Any) -> list[tuple[Any, ...]]:
+    """What happens to a model with a solver, in order."""
+    update = st.tuples(st.just("update"), batches(), recipes_for(solver))
     events = st.tuples(st.integers(0, USERS + 9), st.integers(0, ITEMS + 6), st.sampled_from([1.0, 5.0]))
     one = st.tuples(st.just("learn_one"), st.lists(events, min_size=1, max_size=6))
     back = st.tuples(st.just("rollback"), st.integers(1, 3))

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.peers.data import Ratings
 from fastmf import MF, Interactions, Options, Update, losses, optimizers, regularizers
 
-SETTINGS: dict[str, Any] = {}  # arguments of MF
+SETTINGS: dict[str, Any] = {"solver": optimizers.AdaGrad()}  # arguments of MF
 # For time to quality, where LIBMF's settings were tuned by hand for these logs too; tuned on logs of another seed.
 QUALITY: dict[str, dict[str, Any]] = {
     "ml1m": {"solver": optimizers.AdaGrad(rate=0.07, initial=50), "regularizer": regularizers.L2(0.03)},

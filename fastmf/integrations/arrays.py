@@ -39,7 +39,8 @@ def from_npz(
     users, items : array_like of ids, shape (rows,), optional
         Ids of the rows; by default those in the file, or else row numbers.
     **settings
-        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``. By default the loss is
+        ``Squared()`` and its solver ``AdaGrad()``, as in :meth:`fastmf.MF.from_factors`.
 
     Returns
     -------
@@ -95,7 +96,8 @@ def from_safetensors(
         Ids of the rows; by default those in the file, or else row numbers. The format holds numbers only, so ``str``
         ids must be given here.
     **settings
-        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``. By default the loss is
+        ``Squared()`` and its solver ``AdaGrad()``, as in :meth:`fastmf.MF.from_factors`.
 
     Returns
     -------

@@ -30,7 +30,8 @@ def from_implicit(model: Any, users: Any = None, items: Any = None, **settings: 
     users, items : array_like of ids, shape (rows,), optional
         Ids of the rows and of the columns of the matrix that ``model`` was fitted to; row numbers by default.
     **settings
-        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``. By default the loss is
+        ``Squared()`` and its solver ``AdaGrad()``, as in :meth:`fastmf.MF.from_factors`.
 
     Returns
     -------

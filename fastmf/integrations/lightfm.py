@@ -29,7 +29,8 @@ def from_lightfm(
         of its features, and later updates train it on its own. Omit them only if they were omitted in ``model.fit``: a
         model that was fitted with features cannot be recognised.
     **settings
-        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``. By default the loss is
+        ``Squared()`` and its solver ``AdaGrad()``, as in :meth:`fastmf.MF.from_factors`.
 
     Returns
     -------

@@ -19,7 +19,8 @@ def from_surprise(algo: Any, **settings: Any) -> MF:
     algo : surprise.SVD, surprise.SVDpp or surprise.NMF
         A fitted model. The implicit-feedback term of SVD++ is added to the factors of the users.
     **settings
-        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``. By default the loss is
+        ``Squared()`` and its solver ``AdaGrad()``, as in :meth:`fastmf.MF.from_factors`.
 
     Returns
     -------

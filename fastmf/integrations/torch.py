@@ -37,7 +37,8 @@ def from_torch(
     users, items : array_like of ids, shape (rows,), optional
         Ids of the rows; row numbers by default.
     **settings
-        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``.
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``. By default the loss is
+        ``Squared()`` and its solver ``AdaGrad()``, as in :meth:`fastmf.MF.from_factors`.
 
     Returns
     -------

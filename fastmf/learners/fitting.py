@@ -107,7 +107,8 @@ def train(
     with _bar(schedule) as bar:
         for epoch in range(schedule.epochs):
             began = time.perf_counter()
-            loss = mean_loss(run.learn(epoch), weight)
+            with np.errstate(over="ignore", invalid="ignore"):  # told by a DivergenceError
+                loss = mean_loss(run.learn(epoch), weight)
             record: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "validation": None}
             if best is not None:
                 record["validation"] = mean_loss(run.measure(), held_weight)

@@ -252,10 +252,11 @@ def judge_losses(before: float, after: float, state: State, batch: Interactions,
     if after <= _WORSE * max(before, 0.0) or not len(batch) or objective.alternating:  # ALS fits all events
         return
     if after > _of_a_constant(state, batch, objective):
+        advice = "take a smaller rate, or the loss that the vectors were made for, such as losses.Confidence()"
         warn(
             f"the update took the loss of its own events from {before:.3g} to {after:.3g}: the values, or the vectors, "
-            f"are on another scale than {type(objective.loss).__name__} and its steps expect; roll it back, and take a "
-            "smaller rate, or the loss that the vectors were made for, such as losses.Confidence()"
+            f"are on another scale than {type(objective.loss).__name__} and its steps expect; roll it back, and "
+            + ("look for values that are wrong" if objective.variational else advice)
         )
 
 

@@ -14,10 +14,10 @@ from fastmf.learners.job import Learner, UpdateJob
 from fastmf.learners.nonsense import judge_batch, judge_fading, judge_losses
 from fastmf.log.events import SIDES, Events
 from fastmf.parameters.moves import DenseMove, Move
-from fastmf.recipes import Update
+from fastmf.recipes import Preset, Update
 from fastmf.state import State
 
-__all__ = ["learn_batch", "make_delta", "resolved"]
+__all__ = ["learn_batch", "make_delta", "resolved", "suited"]
 
 
 _FIELDS = tuple(field.name for field in fields(Update))
@@ -31,6 +31,11 @@ class _Learned(NamedTuple):
     loss_after: float
 
 
+def suited(recipe: Update, learner: Learner) -> Update:
+    """A preset without the fields that the learner does not have; any other recipe as it is."""
+    return recipe.of(name for name in _FIELDS if _has(learner, name)) if isinstance(recipe, Preset) else recipe
+
+
 def resolved(recipe: Update, learner: Learner, objective: Any) -> Update:
     """A recipe with the learner's defaults for unset fields; ValueError for a field that does not apply to it."""
     if all(getattr(recipe, name) is None for name in _FIELDS):
@@ -40,9 +45,14 @@ def resolved(recipe: Update, learner: Learner, objective: Any) -> Update:
         given, default = getattr(recipe, field.name), getattr(learner.defaults, field.name)
         if given is None:
             defaults[field.name] = default
-        elif default is None and field.name not in learner.further:
+        elif not _has(learner, field.name):
             raise ValueError(f"Update.{field.name} means nothing to {type(objective.solver).__name__}: {learner.why}")
     return replace(recipe, **defaults)
+
+
+def _has(learner: Learner, name: str) -> bool:
+    """Whether a field of a recipe means something to a learner."""
+    return getattr(learner.defaults, name) is not None or name in learner.further
 
 
 def make_delta(

@@ -13,7 +13,8 @@ A loss is a NamedTuple with plain Python methods that does not depend on Numba; 
 ==============================  ==================================================================
 
 A loss may also have the attributes ``solver`` and ``regularizer``: the defaults that :class:`fastmf.MF` uses with it.
-Without them the defaults are ``AdaGrad()`` and ``L2()``, tuned for ratings.
+Without them the defaults are ``AdaGrad()`` and ``L2()``, tuned for ratings; those of this file,
+but for ``Poisson``, have ``Variational()``.
 
 A loss that ``optimizers.ALS`` can minimise also has ``quadratic(values)``, which returns ``(weights, targets)``: the
 loss of an event is ``weight * (target - s)**2``; targets is None where all are 1.
@@ -45,7 +46,7 @@ import numpy as np
 
 from fastmf.errors import DataError, require_number, require_whole
 from fastmf.losses.ranking import POSITIVE, require_weights
-from fastmf.optimizers import AdaGrad
+from fastmf.optimizers import AdaGrad, Variational
 from fastmf.regularizers import L2
 from fastmf.samplers import Uniform
 
@@ -79,6 +80,7 @@ class Squared(_NoFields):
     __slots__ = ()
     kind = "pointwise"
     domain = (-math.inf, math.inf)
+    solver = Variational()
     learns_noise = True
 
     def value(self, score: Any, target: Any) -> Any:
@@ -136,6 +138,7 @@ class Huber(_HuberFields):
     __slots__ = ()
     kind = "pointwise"
     domain = (-math.inf, math.inf)
+    solver = Variational()
     learns_noise = True
 
     def value(self, score: Any, target: Any) -> Any:
@@ -194,6 +197,7 @@ class StudentT(_StudentTFields):
     __slots__ = ()
     kind = "pointwise"
     domain = (-math.inf, math.inf)
+    solver = Variational()
     learns_noise = True
 
     def value(self, score: Any, target: Any) -> Any:
@@ -277,9 +281,9 @@ class Logistic(NamedTuple):
         return False
 
     @property
-    def solver(self) -> AdaGrad:
+    def solver(self) -> AdaGrad | Variational:
         """The default solver, depending on whether negatives are sampled."""
-        return AdaGrad(rate=0.1) if self.negatives else AdaGrad()
+        return AdaGrad(rate=0.1) if self.negatives else Variational()
 
     @property
     def regularizer(self) -> L2:

@@ -17,7 +17,7 @@ from fastmf.kernels.core.launch import parallel_map, usable_threads
 from fastmf.learners import learner_of
 from fastmf.learners.decay import numbered, require_history_times, require_times
 from fastmf.learners.fitting import Schedule, train
-from fastmf.learners.updating import make_delta
+from fastmf.learners.updating import make_delta, suited
 from fastmf.log.events import SIDES
 from fastmf.model.queries import require_events
 from fastmf.model.versions import Versions
@@ -55,8 +55,8 @@ class Learning(Versions):
         events : Interactions
             Training events, at least one.
         epochs : int, optional
-            Maximum number of passes over the events, from 0. By default 20, or 60 for ``optimizers.Variational``,
-            which ends by itself.
+            Maximum number of passes over the events, from 0. By default 20, or 60 for ``Variational``, the default
+            solver of ratings and labels, whose fits also end when another pass would change little.
         validation : float
             Share of the events held out, in [0, 1). Training stops when their loss has not improved for two epochs, and
             the rows of the best epoch are kept.
@@ -80,8 +80,8 @@ class Learning(Versions):
             If there are no events, a value is outside the domain of the loss, or `half_life` is given and the events
             have no times.
         ValueError
-            If `epochs`, `validation`, `batch_size`, `progress`, `callbacks` or `half_life` is invalid, or the solver or
-            the loss does not support a `batch_size` other than 1.
+            If `epochs`, `validation`, `batch_size`, `progress`, `callbacks` or `half_life` is invalid, or the solver
+            (``Variational``, ``ALS``) or the loss does not support a `batch_size` other than 1.
         DivergenceError
             If the loss or a row becomes infinite or NaN.
         CapacityError
@@ -207,7 +207,7 @@ class Learning(Versions):
         recipe : Update, optional
             How to update; by default what suits the model's loss and solver.
         **overrides
-            Fields of the recipe to replace for this call, such as ``trainable="users"`` or ``loss=losses.Huber(1.0)``.
+            Fields of the recipe to replace for this call, such as ``trainable="users"``.
 
         Returns
         -------
@@ -236,7 +236,7 @@ class Learning(Versions):
         --------
         >>> import fastmf
         >>> model = fastmf.MF(factors=4).fit(fastmf.Interactions([1, 2], [10, 20], values=[5, 3]), epochs=1)
-        >>> delta = model.update(fastmf.Interactions([1, 3], [20, 20], values=[4, 2]), epochs=1)
+        >>> delta = model.update(fastmf.Interactions([1, 3], [20, 20], values=[4, 2]))
         >>> delta.events, delta.new_users, model.version
         (2, array([3]), 1)
         """
@@ -244,6 +244,7 @@ class Learning(Versions):
         recipe = _PLAIN if recipe is None else recipe
         if not isinstance(recipe, Update):
             raise TypeError(f"recipe must be a fastmf.Update, got {type(recipe).__name__}")
+        recipe = suited(recipe, self._learner)
         if overrides:
             recipe = replace(recipe, **overrides)
         objective = self._objective.override(recipe.loss, recipe.regularizer)
@@ -283,10 +284,11 @@ class Learning(Versions):
         return self
 
     def learn_one(self, user: int | str, item: int | str, value: float = 1.0) -> None:
-        """Learn one event immediately: one step, as ``update`` with ``epochs=1, history_epochs=0``.
+        """Learn one event immediately: one step, as ``update`` takes with a batch of it.
 
-        With ALS the rows of the user and the item are solved instead, from their whole history; past events count as
-        they were logged. For a half-life, call :meth:`update` with one event.
+        (With gradient steps, as with ``epochs=1, history_epochs=0``.) With ALS the rows of the user and the item are
+        solved instead, from their whole history; past events count as they were logged. For a half-life, call
+        :meth:`update` with one event.
 
         Rows move in place; :meth:`flush` returns all single events since the last change of version as one Delta. Every
         other change of the model flushes first, as does an event that arrives when more than 4,096 rows of a side have

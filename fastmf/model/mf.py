@@ -43,11 +43,12 @@ class MF(Learning):
     loss : fastmf.protocols.Loss
         An instance of one of :mod:`fastmf.losses`, or of your own class.
     solver : fastmf.protocols.Optimizer, ALS or Variational, optional
-        An instance of one of :mod:`fastmf.optimizers`, or of your own class; by default the loss's own ``solver``, or
-        ``AdaGrad()`` if it has none.
+        An instance of one of :mod:`fastmf.optimizers`, or of your own class; by default the loss's own ``solver``
+        (``Variational()`` for ``Squared``), or ``AdaGrad()`` if it has none.
     regularizer : fastmf.protocols.Regularizer, optional
         An instance of one of :mod:`fastmf.regularizers`, or of your own class; by default the loss's own
-        ``regularizer``, or ``L2()`` if it has none.
+        ``regularizer``, or ``L2()`` if it has none. ``Variational`` learns priors in place of one, and refuses any
+        other.
     biases : bool
         False drops b, c and the global mean: predictions are exactly ``inverse_link(p_u . q_i)``.
     seed : int
@@ -153,7 +154,8 @@ class MF(Learning):
         users, items : array_like of distinct ids, optional
             The ids of the rows; by default 0, 1, 2, ...
         **settings
-            Parameters of :class:`MF`: loss, solver, regularizer, biases, seed, options.
+            Parameters of :class:`MF`: loss, solver, regularizer, biases, seed, options. The solver is ``AdaGrad()`` for
+            losses whose default is ``Variational()``, which has to know how sure rows are.
 
         Returns
         -------
@@ -179,6 +181,9 @@ class MF(Learning):
         given = ImportedFactors((user_factors, item_factors), (user_biases, item_biases), global_mean, (users, items))
         tables = given.tables(settings.get("options", Options()))
         settings.setdefault("biases", user_biases is not None or item_biases is not None)
+        if settings.get("solver") is None:
+            usual = _suited(settings.get("loss", losses.Squared()))["solver"]
+            settings["solver"] = optimizers.AdaGrad() if isinstance(usual, optimizers.Variational) else usual
         model = cls(factors=tables["users"].shape[1], **settings)
         if model._objective.variational:
             raise ValueError("Variational has to know how sure rows are, which vectors do not tell: choose AdaGrad()")

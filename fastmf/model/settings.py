@@ -59,9 +59,10 @@ def differing(old: dict[str, Any], new: dict[str, Any], names: Sequence[str]) ->
 def require_changeable(old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raise ValueError for a change of settings that a fitted model does not allow."""
     for name in differing(old, new, _FIXED):
+        suited = ", 'solver': None, 'regularizer': None" if name == "loss" else ""  # its own defaults
         raise ValueError(
             f"{name} of a fitted model cannot change from {old[name]!r} to {new[name]!r}; "
-            f"make a new model: MF(**model.get_params() | {{{name!r}: ...}})"
+            f"make a new model: MF(**model.get_params() | {{{name!r}: ...{suited}}})"
         )
     before, after = old["solver"], new["solver"]
     if type(before) is not type(after) or before.state(old["factors"]) != after.state(old["factors"]):

@@ -221,7 +221,8 @@ class Versions(Queries):
         """Make an empty state for a model that starts with these values."""
         prior = float(self._objective.loss.prior(values))
         state = self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
-        self._learner.begin(state, values, self._objective)
+        with np.errstate(over="ignore"):  # what values beyond float32 lead to is refused when it is trained
+            self._learner.begin(state, values, self._objective)
         return state
 
     def _empty(self, mean: float, centre: float) -> State:

@@ -275,7 +275,7 @@ class TestProtocol:
         notes = []
         compare(log, Settings(block=0.1, seeds=1), build=lambda seed: Means(seed, notes))
         updates = [note for note in notes if note[0] == "update"][2:]  # two of the warm-up come first
-        warm = warm_recipe(MF())
+        warm = warm_recipe(MF(solver=optimizers.AdaGrad()))
         assert [size for _, size, recipe, _ in updates if recipe != warm] == [400] * 4
         assert [size for _, size, recipe, _ in updates if recipe == warm] == [2_400, 2_800, 3_200, 3_600]
         assert [note[1] for note in notes if note[0] == "fit"][-4:] == [2_400, 2_800, 3_200, 3_600]
@@ -284,7 +284,7 @@ class TestProtocol:
         built = []
 
         def build(seed):
-            built.append(MF(4, solver=optimizers.Variational(), seed=seed))
+            built.append(MF(4, seed=seed))
             return built[-1]
 
         assert choose_epochs(build, log, "rmse") == 20
@@ -293,6 +293,9 @@ class TestProtocol:
         assert set(result.contestants) == {"frozen", "update", "warm", "full"}
         moved = {name: one.rows_moved for name, one in result.contestants.items()}
         assert moved["frozen"] == 0 < moved["update"] < moved["warm"]
+        for preset in ("whole-history", "new-events"):  # no passes of it are repeated
+            again = compare(log, Settings(block=0.1, seeds=1, preset=preset), build=build).contestants["update"]
+            assert again.value == result.contestants["update"].value
 
     def test_epochs_are_the_cheapest_close_to_the_best(self, log):
         past, asked = log[:3_600], log[3_600:]

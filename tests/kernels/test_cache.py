@@ -151,14 +151,32 @@ def test_without_a_writable_folder_there_is_one_notice(workshop: Workshop) -> No
 
 
 @pytest.mark.slow
-def test_after_a_warm_up_nothing_is_left_to_compile(workshop: Workshop) -> None:
-    script = """
+@pytest.mark.parametrize("solver", ["Variational", "AdaGrad"])
+def test_after_a_warm_up_nothing_is_left_to_compile(solver: str, workshop: Workshop) -> None:
+    warm_up = f"""
 import fastmf
 from fastmf import losses, optimizers
 from fastmf.warmup import warm_up
-print(len(list(warm_up([8], [(losses.Squared(), optimizers.AdaGrad())]))))
+print(len(list(warm_up([8], [(losses.Squared(), optimizers.{solver}())]))))
 """
-    first, second = (workshop.process(script) for _ in range(2))
+    use = f"""
+import fastmf
+log = fastmf.datasets.synthetic(events=3_000, users=200, items=5_000)
+model = fastmf.MF(8, solver=fastmf.optimizers.{solver}()).fit(log[:2_000])
+model.update(log[2_000:])
+model.learn_one(3, 4, 5.0)
+model.predict([3], [4]), model.predict_one(3, 4), model.recommend([3]), model.recommend(model.users)
+for _ in range(20):
+    model.recommend([3])
+model.fold_in(log[:9]), model.similar_items([4]), model.lists(users=[3])
+model.rollback(to=0)
+model.copy().refit(warm=True)
+young = fastmf.MF(8, solver=fastmf.optimizers.{solver}())
+young.learn_one(3, 4, 5.0)
+young.update(log)
+"""
+    first, second, used = (workshop.process(script) for script in (warm_up, warm_up, use))
     assert first.stdout == second.stdout == "1\n"
     assert "compiling" in first.stderr
     assert not second.stderr
+    assert not used.stderr

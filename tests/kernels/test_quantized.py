@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ITEMS, USERS, change, changes, fitted, whole_numbers
+from strategies import ITEMS, USERS, change, changes, each_solver, fitted, whole_numbers
 
 from fastmf import MF, Interactions, Options, ranking
 from fastmf.errors import CapacityError
@@ -42,7 +42,7 @@ def at_random(size: int, storage: str = "float32", items: int = 150, spread: flo
     biases = rng.normal(size=items) * 10.0 ** rng.uniform(-spread, spread, items)
     model = MF.from_factors(*tables, item_biases=biases, options=Options(storage=storage))
     seen = rng.integers(0, 12, 200), rng.integers(0, items, 200)
-    model.update(Interactions(*seen), epochs=0, history_epochs=0)
+    model.update(Interactions(*seen), trainable={})
     return model
 
 
@@ -92,13 +92,15 @@ def test_bounds_hold() -> None:
     assert (slack < 0.02 * np.linalg.norm(rows, axis=1)).all()
 
 
-@given(changes(), st.booleans(), st.randoms())
-def test_it_is_kept_up(happens: list[Any], ties: bool, random: Any) -> None:
+@each_solver
+@given(st.data(), st.booleans(), st.randoms())
+def test_it_is_kept_up(solver: Any, data: st.DataObject, ties: bool, random: Any) -> None:
     """Single events, flushes, updates, rollbacks, new and forgotten items, asked for at any moment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "_FROM", 0)
         patch.setattr(scan, "_EARNED", 0)
-        model = whole_numbers() if ties else fitted()
+        model = whole_numbers() if ties else fitted(solver=solver)
+        happens = data.draw(changes(model.solver))
         if random.random() < 0.5:
             assert_same_alone(model, [3], k=5)
         for what in happens:

@@ -65,7 +65,7 @@ def test_recommend_is_the_order_of_predictions(threads: int, monkeypatch: pytest
         options=Options(threads=threads),
     )
     seen = rng.choice(users, 60), rng.choice(items, 60)
-    model.update(Interactions(*seen), epochs=0, history_epochs=0)
+    model.update(Interactions(*seen), trainable={})
     asked, excluded, wanted = [31, 999, 49], [104, 7], [*range(100, 118), 3]
     found = model.recommend(asked, k=17, items=wanted, exclude=excluded)
     for user, ids, values in zip(asked, *found, strict=True):

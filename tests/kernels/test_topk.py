@@ -154,7 +154,7 @@ def a_model(threads: int, seed: int = 0, whole: bool = True, storage: str = "flo
         *tables, item_biases=rng.integers(-1, 2, ITEMS), options=Options(threads=threads, storage=storage)
     )
     seen = rng.integers(0, QUERIES, 200), rng.integers(0, ITEMS, 200)
-    model.update(Interactions(*seen), epochs=0, history_epochs=0)
+    model.update(Interactions(*seen), trainable={})
     return model
 
 

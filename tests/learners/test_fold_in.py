@@ -18,7 +18,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "solved": {"loss": losses.Confidence(), "solver": optimizers.ALS("cholesky")},
     "ratings solved": {"loss": losses.Squared(), "solver": optimizers.ALS("cholesky")},
     "beliefs": {"loss": losses.Squared(), "solver": optimizers.Variational()},
-    "steps": {"loss": losses.Squared()},
+    "steps": {"loss": losses.Squared(), "solver": optimizers.AdaGrad()},
     "negatives": {"loss": losses.BPR()},
     "half": {"loss": losses.Confidence(), "solver": optimizers.ALS(), "options": Options(storage="float16")},
 }

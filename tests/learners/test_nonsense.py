@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastmf
-from fastmf import MF, Interactions, Update, losses
+from fastmf import MF, Interactions, Update, losses, optimizers
 from fastmf.errors import DataError, DataWarning
 from fastmf.learners.decay import clock
 from fastmf.log.history import History
@@ -36,8 +36,9 @@ def events(part: slice = slice(None), values: Any = VALUES, times: Any = TIMES, 
     return Interactions(*columns)
 
 
-def fitted(some: Interactions | None = None, loss: Any = losses.Squared(), **schedule: Any) -> MF:
-    return MF(factors=8, loss=loss).fit(events(PAST) if some is None else some, epochs=2, progress=False, **schedule)
+def fitted(some: Interactions | None = None, loss: Any = losses.Squared(), solver: Any = None, **schedule: Any) -> MF:
+    some = events(PAST) if some is None else some
+    return MF(factors=8, loss=loss, solver=solver).fit(some, epochs=2, progress=False, **schedule)
 
 
 def said(call: Callable[[], Any]) -> list[str]:
@@ -161,12 +162,13 @@ def test_events_without_values_are_told_to_a_model_of_vectors() -> None:
 
 
 def test_an_update_that_made_its_own_events_worse_by_far_is_told() -> None:
-    model = fitted()
+    model = fitted(solver=optimizers.AdaGrad())
     (line,) = said(lambda: model.update(events(NEXT), rate=1.0))
     assert "the update took the loss of its own events from" in line
     assert "roll it back" in line
-    assert not said(lambda: fitted().update(events(NEXT), rate=0.01))
-    assert not said(lambda: fitted().update(events(NEXT), epochs=0))
+    assert not said(lambda: fitted(solver=optimizers.AdaGrad()).update(events(NEXT), rate=0.01))
+    assert not said(lambda: fitted(solver=optimizers.AdaGrad()).update(events(NEXT), epochs=0))
+    assert not said(lambda: fitted().update(events(NEXT)))
 
 
 def test_values_on_another_scale_are_told() -> None:
@@ -282,12 +284,14 @@ def test_the_newest_time_decides_where_gaps_are_usual() -> None:
 
 
 @pytest.mark.parametrize("half_life", [30, MONTH], ids=["days", "seconds"])
-def test_a_half_life_in_too_large_a_unit_is_told(half_life: float) -> None:
-    (line,) = said(lambda: fitted(events(times=DATES), half_life=half_life))
+@pytest.mark.parametrize("solver", [None, optimizers.AdaGrad()], ids=["beliefs", "steps"])
+def test_a_half_life_in_too_large_a_unit_is_told(half_life: float, solver: Any) -> None:
+    (line,) = said(lambda: fitted(events(times=DATES), solver=solver, half_life=half_life))
     assert f"half_life={half_life:g}: of 2000 events only 1 keep" in line
     assert "microseconds (364 days" in line  # how long it is, and what unit
-    model = fitted(events(PAST, times=DATES))
-    for part in (NEXT, slice(1_800, 1_801)):
+    model = fitted(events(PAST, times=DATES), solver=solver)
+    alone = [slice(1_800, 1_801)] if solver else []  # beliefs do not read the history, which would fade
+    for part in (NEXT, *alone):
         (line,) = said(lambda part=part: model.copy().update(events(part, times=DATES), half_life=half_life))
         assert "give a half_life in microseconds, such as" in line
     assert said(lambda: model.refit(epochs=1, half_life=half_life, progress=False))
@@ -343,16 +347,21 @@ def test_a_timedelta_goes_with_dates_however_they_came() -> None:
     assert not Interactions([1], [1]).dated
 
 
-def test_a_model_that_starts_with_an_update_takes_the_unit_of_its_first_times() -> None:
-    model = MF(8)
+@pytest.mark.parametrize(
+    ("solver", "alone"), [(None, {}), (optimizers.AdaGrad(), {"history_epochs": 0})], ids=["beliefs", "steps"]
+)
+def test_a_model_that_starts_with_an_update_takes_the_unit_of_its_first_times(
+    solver: Any, alone: dict[str, Any]
+) -> None:
+    model = MF(8, solver=solver)
     model.update(events(slice(0, 100), times=None))
-    first = model.update(events(slice(100, 200), times=DATES), half_life=timedelta(30), history_epochs=0)
+    first = model.update(events(slice(100, 200), times=DATES), half_life=timedelta(30), **alone)
     assert model.update(events(slice(200, 300), times=DATES.astype("datetime64[us]").astype(int))).events == 100
     twin = model.copy()
     model.rollback(to=first.parent_version)
     with pytest.raises(DataError, match="timedelta"):
-        model.update(events(slice(100, 200)), half_life=timedelta(30), history_epochs=0)
-    twin.update(events(slice(300, 310), times=DATES), half_life=timedelta(30), history_epochs=0)
+        model.update(events(slice(100, 200)), half_life=timedelta(30), **alone)
+    twin.update(events(slice(300, 310), times=DATES), half_life=timedelta(30), **alone)
 
 
 def test_a_timedelta_is_refused_where_the_unit_is_unknown() -> None:

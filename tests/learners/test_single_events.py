@@ -10,7 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from strategies import FACTORS, assert_reads, assert_same, bits, content, fitted, some_events
+from strategies import (
+    FACTORS,
+    assert_reads,
+    assert_same,
+    bits,
+    content,
+    each_solver,
+    fitted,
+    once,
+    some_events,
+)
 
 import fastmf
 from fastmf import MF, Interactions, Options
@@ -22,14 +32,15 @@ NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
 
 @pytest.mark.parametrize("text", [False, True], ids=["int", "str"])
 @pytest.mark.parametrize("storage", ["float32", "float16"])
-def test_single_events_equal_updates_of_one_event(text: bool, storage: str) -> None:
-    one, other = (fitted(text=text, options=Options(storage=storage)) for _ in range(2))
+@each_solver
+def test_single_events_equal_updates_of_one_event(text: bool, storage: str, solver: Any) -> None:
+    one, other = (fitted(text=text, solver=solver, options=Options(storage=storage)) for _ in range(2))
     new = 0 if storage == "float16" else 100  # a new row is rounded once more when it comes in alone
     events = ((3, 5, 0.1), (1 + new, 5, 4.0), (3, 7 + new, 7.3), (2 + new, 8 + new, 2.0), (3, 5, 1.0))
     for user, item, value in events:
         pair = (f"u{user}", f"i{item}") if text else (user, item)
         one.learn_one(*pair, value)
-        other.update(Interactions([pair[0]], [pair[1]], [value]), epochs=1, history_epochs=0)
+        other.update(Interactions([pair[0]], [pair[1]], [value]), once(other))
         assert one.predict_one(*pair, clip=False) == other.predict([pair[0]], [pair[1]], clip=False)[0]
     delta = one.flush()
     assert (delta.events, delta.rows_moved, one.version) == (5, 6, 1)
@@ -64,7 +75,7 @@ def test_single_events_weigh_one(weights: list[float] | None) -> None:
 
 def test_predict_one_is_predict() -> None:
     model = fitted()
-    model.update(Interactions([3], [5], [5.0]), epochs=100)
+    model.update(Interactions([3] * 100, [5] * 100, [5.0] * 100))
     users, items = [3, 4, 3, 999, 999], [5, 6, 999, 5, 999]
     for clip in (True, False):
         many = model.predict(users, items, clip=clip)
@@ -146,13 +157,14 @@ def test_nothing_else_flushes(question: Callable[[MF, Path], Any], tmp_path: Pat
         assert_same(content(made), {name: before[name] for name in content(made)})
 
 
-def test_a_full_journal_is_flushed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+@each_solver
+def test_a_full_journal_is_flushed_by_itself(solver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastmf.journal, "_CAPACITY", 4)
-    one, other = fitted(), fitted()
+    one, other = fitted(solver=solver), fitted(solver=solver)
     before = content(one)
     for user in range(12):
         one.learn_one(user, user, 4.0)
-        other.update(Interactions([user], [user], [4.0]), epochs=1, history_epochs=0)
+        other.update(Interactions([user], [user], [4.0]), once(other))
     one.flush()
     assert 1 < one.version < 12
     assert_same(content(one), content(other))

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from strategies import (
     FACTORS,
+    SOLVERS,
     USERS,
     as_text,
     assert_reads,
     assert_same,
     bits,
     content,
+    each_solver,
     fitted,
     planted,
     rmse,
     rows_by_id,
     some_events,
+    stepping,
 )
 
 from fastmf import MF, Interactions, Options, Update, losses, optimizers, regularizers
 from fastmf.errors import DataError
-from fastmf.recipes import presets
+from fastmf.recipes import Preset, presets
 
 NEW = Interactions([3, 100, 3, 101], [5, 5, 70, 70], [1, 5, 4, 2])
 PLAIN = {"solver": optimizers.SGD(0.05), "regularizer": regularizers.L2(0.0)}
@@ -34,15 +38,17 @@ PLAIN = {"solver": optimizers.SGD(0.05), "regularizer": regularizers.L2(0.0)}
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["int", "str"])
-def test_the_first_update_starts_a_model(text: bool) -> None:
+@each_solver
+def test_the_first_update_starts_a_model(text: bool, solver: Any) -> None:
     events = as_text(some_events()) if text else some_events()
-    model = MF(factors=FACTORS)
+    model = MF(factors=FACTORS, solver=solver)
     delta = model.update(events)
     assert (delta.parent_version, delta.version, model.version) == (0, 1, 1)
     assert model.global_mean == pytest.approx(events.values.mean(), abs=1e-6)
     assert set(model.users) == set(events.users)
     assert delta.loss_after < delta.loss_before
-    assert delta.loss_before == pytest.approx(events.values.var(), rel=0.05)  # of the mean alone
+    if isinstance(solver, optimizers.AdaGrad):  # beliefs start further apart
+        assert delta.loss_before == pytest.approx(events.values.var(), rel=0.05)  # of the mean alone
     assert_reads(model)
 
 
@@ -83,25 +89,27 @@ def test_two_new_rows_can_learn(biases: bool) -> None:
     assert np.linalg.norm(model.user_factors[-1]) > 0
 
 
-def test_new_rows_start_apart_and_from_the_seed() -> None:
+@each_solver
+def test_new_rows_start_apart_and_from_the_seed(solver: Any) -> None:
     starts = {}
     for seed in (0, 1):
-        model = MF(factors=FACTORS, seed=seed)
-        model.update(Interactions([1, 2, 3], [1, 2, 3]), epochs=0, history_epochs=0)
+        model = MF(factors=FACTORS, solver=solver, seed=seed)
+        model.update(Interactions([1, 2, 3], [1, 2, 3]), trainable={})
         starts[seed] = np.concatenate([model.user_factors, model.item_factors])
         assert len(np.unique(starts[seed], axis=0)) == 6
         assert (np.abs(starts[seed]) > 0).all()
-    again = MF(factors=FACTORS, seed=1)
-    again.update(Interactions([1, 2, 3], [1, 2, 3]), epochs=0, history_epochs=0)
+    again = MF(factors=FACTORS, solver=solver, seed=1)
+    again.update(Interactions([1, 2, 3], [1, 2, 3]), trainable={})
     np.testing.assert_array_equal(np.concatenate([again.user_factors, again.item_factors]), starts[1])
     assert (starts[0] != starts[1]).all()
 
 
+@each_solver
 @pytest.mark.parametrize("trainable", ["users", "items", {}, {"users": [3]}], ids=str)
-def test_new_rows_of_a_frozen_side_are_at_their_start(trainable: Any) -> None:
-    model, start = fitted(biases=False), fitted(biases=False)
+def test_new_rows_of_a_frozen_side_are_at_their_start(trainable: Any, solver: Any) -> None:
+    model, start = (fitted(biases=False, solver=solver) for _ in range(2))
     model.update(NEW, trainable=trainable)
-    start.update(NEW, epochs=0, history_epochs=0)
+    start.update(NEW, trainable={})
     wanted, found = rows_by_id(start), rows_by_id(model)
     frozen = {"users": ["items"], "items": ["users"]}.get(str(trainable), ["users", "items"])
     for side, new in (("users", [100, 101]), ("items", [70])):
@@ -137,11 +145,43 @@ def test_repeated_pairs_are_separate_events() -> None:
 
 
 def test_overrides_equal_a_recipe() -> None:
-    one, other = fitted(), fitted()
+    one, other = stepping(), stepping()
     one.update(NEW, Update(epochs=4, rate=0.02, batch_size=3, trainable="users", history_rate=0.3, order="arrival"))
     recipe = Update(rate=0.02, trainable="items", order="arrival")
     other.update(NEW, recipe, epochs=4, batch_size=3, trainable="users", history_rate=0.3)
     assert_same(bits(one), bits(other))
+
+
+@pytest.mark.parametrize("name", presets)
+@pytest.mark.parametrize("solver", [*SOLVERS.values(), optimizers.ALS()], ids=lambda solver: type(solver).__name__)
+def test_a_preset_is_for_every_solver(name: str, solver: Any) -> None:
+    model = fitted(solver=solver)
+    assert model.update(NEW, presets[name]).events == len(NEW)
+    assert model.update(NEW, presets[name], trainable="items").rows_moved <= 2
+    assert isinstance(replace(presets[name], trainable="new"), Preset)
+
+
+def test_of_a_preset_a_solver_takes_what_it_has() -> None:
+    for name in ("whole-history", "new-events"):
+        one, other = fitted(), fitted()
+        one.update(NEW)
+        other.update(NEW, presets[name])
+        assert_same(bits(one), bits(other))
+    one, other = stepping(), stepping()
+    one.update(NEW, epochs=3, history_epochs=0)
+    other.update(NEW, presets["new-events"])
+    assert_same(bits(one), bits(other))
+
+
+def test_what_is_asked_for_beside_a_preset_is_not_left_out() -> None:
+    model = fitted()
+    before = bits(model)
+    for name in presets:
+        with pytest.raises(ValueError, match=r"Update\.rate means nothing to Variational.*solver=optimizers\.AdaGrad"):
+            model.update(NEW, presets[name], rate=0.1)
+    with pytest.raises(ValueError, match=r"Update\.epochs means nothing"):
+        model.update(NEW, Update(epochs=3, history_epochs=0))
+    assert_same(bits(model), before)
 
 
 def test_partial_fit_is_an_update() -> None:
@@ -169,14 +209,14 @@ def test_partial_fit_is_an_update() -> None:
 )
 def test_every_field_of_a_recipe_matters(overrides: dict[str, Any]) -> None:
     batch = Interactions([3, 4, 3, 4, 5], [5, 6, 6, 5, 5], [1, 5, 4, 2, 1])
-    plain, changed = fitted(), fitted()
+    plain, changed = stepping(), stepping()
     plain.update(batch)
     changed.update(batch, **overrides)
     assert content(plain)["users factors"] != content(changed)["users factors"]
 
 
 def test_loss_and_regularizer_last_for_one_call() -> None:
-    model, twin = fitted(), fitted()
+    model, twin = stepping(), stepping()
     twin.apply(model.update(NEW, loss=losses.Huber(0.5), regularizer=regularizers.L2(0.5)))
     assert model.loss == losses.Squared()
     model.update(some_events(20, seed=5))
@@ -212,7 +252,7 @@ def test_weights_equal_repeated_events() -> None:
 
 
 def test_weights_are_remembered_for_the_history_pass() -> None:
-    light, heavy = fitted(), fitted()
+    light, heavy = stepping(), stepping()
     for model, weight in ((light, 1e-3), (heavy, 5.0)):
         model.update(Interactions([3] * 10, [5] * 10, [5] * 10, weights=[weight] * 10), epochs=0, history_epochs=0)
         model.update(Interactions([3], [7], [1.0]), epochs=0, history_epochs=5)
@@ -224,7 +264,7 @@ def test_the_history_pass_can_be_bounded_to_the_newest_events() -> None:
     user_factors, item_factors = rng.normal(size=(3, FACTORS)), rng.normal(size=(9, FACTORS))
     rows = {}
     for count in (8, 2):
-        model = MF.from_factors(user_factors, item_factors, biases=True)
+        model = MF.from_factors(user_factors, item_factors, biases=True, solver=optimizers.AdaGrad())
         past = Interactions([1] * 8, np.arange(8), np.arange(8))
         model.update(past[8 - count :], epochs=0, history_epochs=0)
         model.update(Interactions([1, 2], [8, 8], [3, 3]), max_history=2)
@@ -243,7 +283,7 @@ def test_trainable_ids_may_name_new_and_absent_ids() -> None:
     assert {one for one, row in before["items"].items() if after["items"][one] != row} == {5}
     assert model.users.ids(delta.moves["users"].rows).tolist() == [100]
     untrained = fitted()
-    untrained.update(NEW, trainable={}, history_epochs=0)
+    untrained.update(NEW, trainable={})
     assert rows_by_id(untrained)["users"][100] != after["users"][100]
 
 
@@ -278,14 +318,14 @@ def prequential(model: MF, blocks: list[Interactions], recipe: Update | None) ->
     return float(np.mean(errors))
 
 
-@pytest.fixture(scope="module")
-def ends(stream: tuple[Interactions, list[Interactions]]) -> tuple[MF, float, float]:
+@pytest.fixture(scope="module", params=SOLVERS.values(), ids=SOLVERS)
+def ends(stream: tuple[Interactions, list[Interactions]], request: Any) -> tuple[MF, float, float]:
     """A model of the past; the error of leaving it as it is, and of retraining it on everything for every block."""
     past, blocks = stream
-    model = MF(factors=FACTORS).fit(past)
+    model = MF(factors=FACTORS, solver=request.param).fit(past)
     errors = []
     for number in range(1, len(blocks)):
-        full = MF(factors=FACTORS).fit(Interactions.concatenate([past, *blocks[:number]]))
+        full = MF(factors=FACTORS, solver=request.param).fit(Interactions.concatenate([past, *blocks[:number]]))
         errors.append(rmse(full, blocks[number]))
     return model, prequential(model.copy(), blocks, None), float(np.mean(errors))
 
@@ -308,7 +348,7 @@ def test_every_preset_beats_a_frozen_model(name: str, stream: Any, ends: tuple[M
 
 def test_an_update_as_large_as_a_fit_goes_in_blocks_and_gives_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
     events = some_events(20_000, users=300, items=200)
-    small = MF(factors=8).fit(events[:500])
+    small = MF(factors=8, solver=optimizers.AdaGrad()).fit(events[:500])
     expected = small.copy()
     expected.update(events[500:])
     monkeypatch.setattr("fastmf.plan.PARALLEL_FROM", 1_000)

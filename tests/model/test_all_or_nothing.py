@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 from interrupts import interrupted_at
-from strategies import FACTORS, as_text, assert_reads, assert_same, bits, content, fitted, some_events
+from strategies import (
+    FACTORS,
+    SOLVERS,
+    as_text,
+    assert_reads,
+    assert_same,
+    bits,
+    content,
+    each_solver,
+    fitted,
+    some_events,
+    stepping,
+)
 
 from fastmf import MF, Interactions, Options, losses, optimizers
 from fastmf.devices import registry
@@ -50,40 +62,58 @@ def unchanged(model: MF, twin: MF, before: dict[str, Any]) -> None:
     assert_same(content(model), {name: before[name] for name in content(model)})
 
 
+DIVERGING: dict[str, list[tuple[dict[str, Any], float]]] = {  # recipes and values
+    "beliefs": [({}, 3e38)],
+    "steps": [({"rate": 1e30, "epochs": 5}, 1.0), ({"epochs": 5}, 3e38), ({"rate": 1e5, "epochs": 5}, 1.0)],
+}
+
+
 @pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
 @pytest.mark.parametrize("text", [False, True], ids=["int", "str"])
-def test_a_diverging_update_changes_nothing(text: bool) -> None:
-    model = fitted(text=text)
+@pytest.mark.parametrize("kind", DIVERGING)
+def test_a_diverging_update_changes_nothing(text: bool, kind: str) -> None:
+    model = fitted(text=text, solver=SOLVERS[kind])
     twin, before = model.copy(), bits(model)
-    for rate, value in ((1e30, 1.0), (None, 3e38), (1e5, 1.0)):
+    for recipe, value in DIVERGING[kind]:
         batch = Interactions(NEW.users, NEW.items, [value, -value, value, 5])
         with pytest.raises(DivergenceError, match="not finite"):
-            model.update(as_text(batch) if text else batch, rate=rate, epochs=5)
+            model.update(as_text(batch) if text else batch, **recipe)
         assert_same(bits(model), before)
     if not text:
         unchanged(model, twin, before)
 
 
+JOBS = {"beliefs": "learn beliefs", "steps": "steps"}
+
+
 @pytest.mark.parametrize(
-    ("name", "calls"), [("steps", 0), ("steps", 1), ("steps", 4), ("measure", 0), ("measure", 1), ("moves", 0)]
+    ("kind", "name", "calls"),
+    [
+        *(("steps", "steps", calls) for calls in (0, 1, 4)),
+        ("beliefs", "learn beliefs", 0),
+        *((kind, *place) for kind in JOBS for place in (("measure", 0), ("measure", 1), ("moves", 0))),
+    ],
 )
-def test_an_interrupt_in_training_changes_nothing(name: str, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = fitted()
+def test_an_interrupt_in_training_changes_nothing(
+    kind: str, name: str, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fitted(solver=SOLVERS[kind])
     twin, before = model.copy(), bits(model)
     if name == "moves":
         monkeypatch.setattr(WorkingSet, name, later_than(calls, getattr(WorkingSet, name)))
     else:
         monkeypatch.setitem(registry._RUNNERS, (name, "cpu"), later_than(calls, registry.runner(name)))
     with pytest.raises(KeyboardInterrupt):
-        model.update(NEW, epochs=2, history_epochs=3)
+        model.update(NEW, **({"epochs": 2, "history_epochs": 3} if kind == "steps" else {}))
     monkeypatch.undo()
     unchanged(model, twin, before)
 
 
-def test_an_interrupt_in_the_first_update_leaves_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = MF(factors=FACTORS)
+@pytest.mark.parametrize("kind", JOBS)
+def test_an_interrupt_in_the_first_update_leaves_no_model(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MF(factors=FACTORS, solver=SOLVERS[kind])
     before = bits(model)
-    monkeypatch.setitem(registry._RUNNERS, ("steps", "cpu"), interrupted)
+    monkeypatch.setitem(registry._RUNNERS, (JOBS[kind], "cpu"), interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.update(NEW)
     assert_same(bits(model), before)
@@ -137,7 +167,7 @@ def test_an_update_that_half_precision_cannot_hold_is_refused() -> None:
 
 
 def test_labels_outside_the_domain_change_nothing() -> None:
-    model = fitted()
+    model = stepping()
     before = bits(model)
     for loss in (losses.Logistic(), losses.Poisson()):
         with pytest.raises(DataError, match=r"values, row 1: -2"):
@@ -146,7 +176,7 @@ def test_labels_outside_the_domain_change_nothing() -> None:
 
 
 def test_an_interrupt_in_reading_the_history_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = fitted()
+    model = stepping()
     twin, before = model.copy(), bits(model)
     monkeypatch.setattr(History, "of", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -161,9 +191,9 @@ LATER = Interactions([3, 100, 200], [7, 5, 201], [4, 3, 2])
 Change = Callable[[MF], Any]
 
 
-def learned_before() -> MF:
+def learned_before(solver: Any = SOLVERS["beliefs"]) -> MF:
     """At version 1."""
-    model = fitted()
+    model = fitted(solver=solver)
     model.update(some_events(20, seed=9))
     return model
 
@@ -238,8 +268,11 @@ def interrupted_everywhere(
 
 @pytest.mark.parametrize("following", FOLLOWING)
 @pytest.mark.parametrize("name", CHANGES)
-def test_an_interrupted_change_is_not_there_or_whole(name: str, following: str) -> None:
+def test_an_interrupted_change_is_not_there_or_whole(
+    name: str, following: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Interrupted at any line of taking a Delta in."""
+    monkeypatch.setattr("fastmf.parameters.moves._is_placed", lambda part: False)  # else addresses decide on the lines
     first, change = CHANGES[name]
 
     def prepared() -> MF:
@@ -264,14 +297,15 @@ def test_an_interrupted_single_event_is_not_there_or_whole(pair: tuple[int, int]
     assert following != "version" or {*found} == {0, 1}
 
 
-def test_an_update_interrupted_anywhere_changes_nothing_before_it_is_taken_in() -> None:
+@each_solver
+def test_an_update_interrupted_anywhere_changes_nothing_before_it_is_taken_in(solver: Any) -> None:
     """Every fifth line of all: from reading the batch to the end."""
-    before, after = content(learned_before()), learned_before()
+    before, after = content(learned_before(solver)), learned_before(solver)
     after.update(NEW)
     outcomes = [before, content(after)]
     line, found = 0, []
     while True:
-        model = learned_before()
+        model = learned_before(solver)
         if not interrupted_at(line, lambda model=model: model.update(NEW)):
             break
         assert model.version in (1, 2)  # the next call

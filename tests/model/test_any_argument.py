@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
-from strategies import assert_same, bits, fitted, some_events
+from strategies import assert_same, bits, fitted, some_events, stepping
 
 from fastmf import MF, Interactions, Options, metrics
 from fastmf.errors import FastMFError
@@ -85,13 +85,13 @@ CALLS: dict[str, Callable[[MF, Any], Any]] = {
     "rollback": lambda m, x: m.rollback(x),
     "attach": lambda m, x: m.copy().attach(x, object()),
     "update": lambda m, x: m.update(x),
-    "update epochs": lambda m, x: m.copy().update(FEW, epochs=x),
+    "update epochs": lambda _, x: stepping().update(FEW, epochs=x),
     "update trainable": lambda m, x: m.copy().update(FEW, trainable=x),
     "update trainable users": lambda m, x: m.copy().update(FEW, trainable={"users": x}),
-    "update max_history": lambda m, x: m.copy().update(FEW, max_history=x),
-    "update batch_size": lambda m, x: m.copy().update(FEW, batch_size=x),
+    "update max_history": lambda _, x: stepping().update(FEW, max_history=x),
+    "update batch_size": lambda _, x: stepping().update(FEW, batch_size=x),
     "update order": lambda m, x: m.copy().update(FEW, order=x),
-    "update loss": lambda m, x: m.copy().update(FEW, loss=x),
+    "update loss": lambda _, x: stepping().update(FEW, loss=x),
     "fit": lambda m, x: m.fit(x),
     "fit validation": lambda m, x: m.copy().fit(FEW, epochs=1, validation=x),
     "fit progress": lambda m, x: m.copy().fit(FEW, epochs=1, progress=x),

@@ -12,7 +12,18 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from strategies import FACTORS, as_text, assert_reads, assert_same, bits, fitted, some_events
+from strategies import (
+    FACTORS,
+    SOLVERS,
+    as_text,
+    assert_reads,
+    assert_same,
+    bits,
+    fitted,
+    once,
+    some_events,
+    stepping,
+)
 
 from fastmf import MF, Interactions, Options, Update, losses, optimizers, regularizers
 from fastmf.errors import DataError, DeviceError, DivergenceError
@@ -268,15 +279,22 @@ def test_recipes_that_make_no_sense(fields: dict[str, Any], words: tuple[str, ..
 def test_an_unknown_group_is_refused_by_the_update(trainable: dict[str, Any]) -> None:
     """Models may have groups of their own: a recipe does not know them."""
     unknown = [name for name in trainable if name not in ("users", "items")]
-    words = (f"names {unknown}", "the groups are ['users', 'items']")
-    check(fitted(), Case(lambda model: model.update(FEW, trainable=trainable), PARAMETER, words))
+    for made, groups in ((stepping, "['users', 'items']"), (fitted, "['users', 'items', 'priors']")):
+        words = (f"names {unknown}", f"the groups are {groups}")
+        check(made(), Case(lambda model: model.update(FEW, trainable=trainable), PARAMETER, words))
 
 
 @pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
-@pytest.mark.parametrize("value", [0.0, -0.0, 1e-45, 1e-30, 1e3, -1e5])
-def test_values_near_nothing_and_large_ones_are_learned(value: float) -> None:
-    model = fitted()
-    delta = model.update(Interactions([3], [5], [value]), epochs=1)
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        *((kind, value) for kind in SOLVERS for value in (0.0, -0.0, 1e-45, 1e-30, 30.0, -30.0)),
+        *(("steps", value) for value in (1e3, -1e5)),  # beliefs take one step, which goes too far then
+    ],
+)
+def test_values_near_nothing_and_large_ones_are_learned(kind: str, value: float) -> None:
+    model = fitted(solver=SOLVERS[kind])
+    delta = model.update(Interactions([3], [5], [value]), once(model))
     assert delta.loss_after < delta.loss_before
     for array in (model.user_factors, model.item_factors, model.user_biases, model.item_biases):
         assert np.isfinite(array).all()
@@ -296,9 +314,13 @@ def test_values_that_a_small_model_cannot_follow_raise_no_warning(value: float) 
 
 
 @pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
-@pytest.mark.parametrize("value", [1e20, -1e30, 3.4e38])
-def test_values_that_overflow_float32_are_refused(value: float) -> None:
-    check(fitted(), Case(lambda model: model.update(Interactions([3], [5], [value])), ArithmeticError, ("not finite",)))
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [*((kind, value) for kind in SOLVERS for value in (-1e30, 3.4e38)), ("steps", 1e20)],
+)
+def test_values_that_overflow_float32_are_refused(kind: str, value: float) -> None:
+    model = fitted(solver=SOLVERS[kind])
+    check(model, Case(lambda model: model.update(Interactions([3], [5], [value])), ArithmeticError, ("not finite",)))
 
 
 # -------------------------------------------------------------------------------------------------------- single events

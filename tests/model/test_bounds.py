@@ -72,10 +72,10 @@ def test_the_largest_are_taken() -> None:
     model = solved(max_history=PAST).fit(EVENTS, epochs=1, progress=False)
     model.update(EVENTS[:2])
     model.learn_one(1, 2)
-    stepped = fitted()
+    stepped = MF(factors=8, solver=optimizers.AdaGrad()).fit(EVENTS, epochs=1, progress=False)
     stepped.update(EVENTS[:2], max_history=MOST)
     stepped.update(EVENTS[:2], batch_size=MOST)
-    MF(factors=8).fit(EVENTS, epochs=1, batch_size=MOST, progress=False)
+    stepped.fit(EVENTS, epochs=1, batch_size=MOST, progress=False)
     for loss in (losses.SampledSoftmax(ROOM), losses.WARP(trials=ROOM)):
         MF(factors=8, loss=loss).fit(EVENTS[:3], epochs=1, progress=False)
     with pytest.raises(ValueError, match=f"from 1 to {ROOM}, got {ROOM + 1}"):

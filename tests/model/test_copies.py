@@ -104,7 +104,7 @@ def test_pickles_of_ids_are_as_large_as_the_ids(text: bool) -> None:
     for count in (100, 10_000):
         names = [f"{one:07}" for one in range(count)] if text else np.arange(count)
         model = MF(factors=FACTORS)
-        model.update(Interactions(names, names), epochs=1)
+        model.update(Interactions(names, names))
         assert len(pickle.dumps(model.users)) == len(pickle.dumps(copy.deepcopy(model.users)))
         size[count] = len(pickle.dumps(model.users))
     assert 8 * 9_900 <= size[10_000] - size[100] <= 16 * 9_900

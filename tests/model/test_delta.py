@@ -180,7 +180,7 @@ def test_rollback_brings_back_a_history_without_times() -> None:
 @pytest.mark.parametrize("trainable", ["users", "items", {}], ids=str)
 def test_rows_that_were_rolled_back_never_return(trainable: Any) -> None:
     model, twin = fitted(), fitted()
-    model.rollback(model.update(Interactions([500, 501], [600, 601], [30.0, -9.0]), epochs=50))
+    model.rollback(model.update(Interactions([500, 501], [600, 601], [30.0, -9.0])))
     replica = pickle.loads(pickle.dumps(model))
     other = Interactions([700, 701], [800, 801], [3.0, 2.0])
     replica.apply(model.update(other, trainable=trainable))
@@ -202,7 +202,7 @@ def test_rollback_walks_back_over_several_updates() -> None:
     model = fitted()
     past = [content(model)]
     for number in range(6):
-        model.update(batch_of(number), epochs=1 + number % 2)
+        model.update(batch_of(number), trainable=("both", "users")[number % 2])
         past.append(content(model))
     for left in (4, 3, 0):
         inverse = model.rollback(to=left)

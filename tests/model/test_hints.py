@@ -41,11 +41,11 @@ OF_A_MODEL = [
     ("lr", 0.1, "solver=optimizers.AdaGrad(rate=0.1)"),
     ("lr_all", 0.1, "solver=optimizers.AdaGrad(rate=0.1)"),
     ("learning_rat", 0.1, "solver=optimizers.AdaGrad(rate=0.1)"),
-    ("regularization", 0.02, "regularizer=regularizers.L2(0.02)"),
-    ("reg", 0.02, "regularizer=regularizers.L2(0.02)"),
-    ("reg_all", 0.02, "regularizer=regularizers.L2(0.02)"),
-    ("weight_decay", 0.02, "regularizer=regularizers.L2(0.02)"),
-    ("item_alpha", 0.02, "regularizer=regularizers.L2(0.02)"),
+    ("regularization", 0.02, "solver=optimizers.AdaGrad(), regularizer=regularizers.L2(0.02)"),
+    ("reg", 0.02, "solver=optimizers.AdaGrad(), regularizer=regularizers.L2(0.02)"),
+    ("reg_all", 0.02, "solver=optimizers.AdaGrad(), regularizer=regularizers.L2(0.02)"),
+    ("weight_decay", 0.02, "solver=optimizers.AdaGrad(), regularizer=regularizers.L2(0.02)"),
+    ("item_alpha", 0.02, "solver=optimizers.AdaGrad(), regularizer=regularizers.L2(0.02)"),
     ("num_threads", 4, "options=fastmf.Options(threads=4)"),
     ("n_jobs", 4, "options=fastmf.Options(threads=4)"),
     ("n_jobs", -1, "options=fastmf.Options(threads=...)"),
@@ -72,6 +72,12 @@ def test_a_model_says_how_its_settings_are_written(name: str, value: Any, instea
     with pytest.raises(TypeError, match=rf"^MF\(\) takes no '{name}'; write ") as caught:
         MF(**{name: value})
     assert written(caught.value) == instead
+
+
+@pytest.mark.parametrize("others", [{"loss": losses.Huber()}, {"solver": optimizers.SGD()}], ids=["loss", "solver"])
+def test_a_regularizer_takes_no_other_solver_where_the_loss_or_the_solver_is_given(others: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"write regularizer=regularizers\.L2\(0\.1\)$"):
+        MF(8, **others, reg=0.1)
 
 
 @pytest.mark.parametrize("instead", sorted({case[2] for case in OF_A_MODEL if "..." not in case[2]}))
@@ -222,7 +228,8 @@ def test_a_value_says_how_it_is_written(role: str, given: Any, instead: str) -> 
     ) as caught:
         MF(**{role: given})
     assert written(caught.value) == instead
-    meant = MF(**{"loss": losses.Squared(), role: eval(instead, dict(NAMES))})
+    steps = {"solver": optimizers.AdaGrad()} if role == "regularizer" else {}
+    meant = MF(**{"loss": losses.Squared(), **steps, role: eval(instead, dict(NAMES))})
     assert type(getattr(meant, role)).__name__ in instead
 
 

@@ -15,7 +15,7 @@ from strategies import as_text, fitted, some_events
 from test_interrupts import names, snapshot
 
 import fastmf
-from fastmf import MF, Interactions, files, losses
+from fastmf import MF, Interactions, files, losses, optimizers
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta
 from fastmf.followers.grams import Gram, GramImage
@@ -25,7 +25,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # 
 
 NEW = Interactions([2, 100, 101], [1, 50, 2], [1.0, 5.0, 3.0])
 OTHER = Interactions([7, 200], [1, 60], [2.0, 3.0])
-KINDS: dict[str, dict[str, Any]] = {"steps": {}, "text": {"text": True}, "wholes": {"loss": losses.Confidence()}}
+KINDS: dict[str, dict[str, Any]] = {
+    "beliefs": {},
+    "steps": {"solver": optimizers.AdaGrad()},
+    "text": {"text": True},
+    "wholes": {"loss": losses.Confidence()},
+}
 
 
 def of(kind: str, batch: Interactions) -> Interactions:

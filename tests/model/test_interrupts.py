@@ -129,7 +129,7 @@ KNOWN = some_events(40, seed=3)
 NEW = Interactions([2, 100, 101, 100, 3], [1, 50, 2, 51, 50], [1.0, 5.0, 3.0, 2.0, 4.0])
 LATER = Interactions([2, 100, 7, 200], [1, 50, 2, 60], [5.0, 1.0, 3.0, 2.0])
 MODELS: dict[str, dict[str, Any]] = {
-    "steps": {},
+    "steps": {"solver": optimizers.AdaGrad()},
     "text": {"text": True},
     "wholes": {"loss": losses.Confidence()},
     "wholes of text": {"loss": losses.Confidence(popularity=0.5), "text": True},
@@ -190,13 +190,16 @@ CASES: dict[str, Case] = {
     **{f"update of {kind}": Case(functools.partial(made, kind), update) for kind in MODELS},
     **{
         f"learn_one of {ids} ids of {kind}{after}": Case(functools.partial(made, kind, singles), learn(*pair))
-        for kind in ("steps", "text", "wholes", "wholes of text", "ratings solved")
+        for kind in ("steps", "text", "wholes", "wholes of text", "ratings solved", "beliefs")
         for ids, pair in (("known", (4, 5)), ("new", (300, 301)))
         for after, singles in (("", False), (" after others", True))
     },
     "first learn_one": Case(lambda: MF(factors=8), learn(1, 2)),
     "first learn_one of text": Case(lambda: MF(factors=8), lambda m: m.learn_one("a", "b", 3.0)),
-    **{f"flush of {kind}": Case(functools.partial(made, kind, True), MF.flush) for kind in ("steps", "text", "wholes")},
+    **{
+        f"flush of {kind}": Case(functools.partial(made, kind, True), MF.flush)
+        for kind in ("steps", "text", "wholes", "beliefs")
+    },
     "empty flush": Case(lambda: made("steps"), MF.flush),
     "rollback to": Case(lambda: made("steps", singles=True, updates=2), lambda m: m.rollback(to=0)),
     "rollback to, of text": Case(lambda: made("text", singles=True, updates=1), lambda m: m.rollback(to=1)),
@@ -204,7 +207,7 @@ CASES: dict[str, Case] = {
     "rollback of a first update": Case(
         lambda: MF(factors=8).partial_fit(as_text(NEW)), lambda m: m.rollback(m._fitted().trail._kept[-1].delta)
     ),
-    "apply": Case(lambda: fitted(), lambda m: m.apply(delta_of("steps"))),
+    "apply": Case(lambda: made("steps"), lambda m: m.apply(delta_of("steps"))),
     "set_params": Case(lambda: made("steps"), lambda m: m.set_params(regularizer=fastmf.regularizers.L2(0.5))),
 }
 QUESTIONS: dict[str, Callable[[MF], Any]] = {

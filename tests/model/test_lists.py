@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ITEMS, USERS, as_text, change, changes, fitted, some_events, whole_numbers
+from strategies import ITEMS, USERS, as_text, change, changes, each_solver, fitted, some_events, whole_numbers
 
 from fastmf import MF, Interactions, Options, losses, ranking
 from fastmf.errors import DataError, NotFittedError, StaleDelta
 from fastmf.lists import Lists
 
-NONE_OF_THEM = 12_345
+NONE_OF_THEM = 12_345  # a user who is known at no time
 
 
 def assert_current(lists: Lists, model: MF, unseen: bool = True, users: Any = None) -> None:
@@ -28,9 +28,13 @@ def assert_current(lists: Lists, model: MF, unseen: bool = True, users: Any = No
     assert lists.ids.dtype == wanted.ids.dtype
 
 
-@given(changes(), st.sampled_from([1, 4, ITEMS, ITEMS + 9]), st.booleans(), st.booleans(), st.booleans())
-def test_refreshed_is_recomputed(happens: list[Any], k: int, unseen: bool, ties: bool, some: bool) -> None:
-    model = whole_numbers() if ties else fitted()
+@each_solver
+@given(st.data(), st.sampled_from([1, 4, ITEMS, ITEMS + 9]), st.booleans(), st.booleans(), st.booleans())
+def test_refreshed_is_recomputed(
+    solver: Any, data: st.DataObject, k: int, unseen: bool, ties: bool, some: bool
+) -> None:
+    model = whole_numbers() if ties else fitted(solver=solver)
+    happens = data.draw(changes(model.solver))
     users = [3, USERS + 2, 3, 0, NONE_OF_THEM] if some else None
     lists = model.lists(k=k, users=users, exclude_seen=unseen)
     assert_current(lists, model, unseen, users)
@@ -43,9 +47,11 @@ def test_refreshed_is_recomputed(happens: list[Any], k: int, unseen: bool, ties:
             assert {user for user, ids in after.items() if before.get(user) != ids} <= renewed
 
 
-@given(changes(), st.sampled_from([4, ITEMS + 9]), st.booleans())
-def test_deltas_may_come_late(happens: list[Any], k: int, some: bool) -> None:
-    model, users = fitted(), [3, USERS + 2, 0] if some else None
+@each_solver
+@given(st.data(), st.sampled_from([4, ITEMS + 9]), st.booleans())
+def test_deltas_may_come_late(solver: Any, data: st.DataObject, k: int, some: bool) -> None:
+    happens = data.draw(changes(solver))
+    model, users = fitted(solver=solver), [3, USERS + 2, 0] if some else None
     lists = model.lists(k=k, users=users)
     deltas = [delta for what in happens for delta in change(model, what)]
     for delta in deltas:
@@ -54,9 +60,10 @@ def test_deltas_may_come_late(happens: list[Any], k: int, some: bool) -> None:
     assert_current(lists, model, users=users)
 
 
-@given(changes())
-def test_a_copy_keeps_lists_by_the_same_deltas(happens: list[Any]) -> None:
-    model = fitted()
+@each_solver
+@given(st.data())
+def test_a_copy_keeps_lists_by_the_same_deltas(solver: Any, data: st.DataObject) -> None:
+    model, happens = fitted(solver=solver), data.draw(changes(solver))
     copy = model.copy()
     lists = copy.lists(k=4)
     for what in happens:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from strategies import FACTORS, ITEMS, USERS, assert_same, bits, content, fitted, some_events
+from strategies import FACTORS, ITEMS, USERS, assert_same, bits, content, fitted, some_events, stepping
 
 import fastmf
 from fastmf import MF, Interactions, Options, losses, optimizers, regularizers, samplers
@@ -104,7 +104,7 @@ def test_parameters_make_the_same_model_again() -> None:
 
 
 SUITED: dict[str, tuple[Any, Any, Any]] = {
-    "Squared": (losses.Squared(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
+    "Squared": (losses.Squared(), optimizers.Variational(), regularizers.L2(0.06)),
     "labels": (losses.Logistic(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
     "a loss of one's own": (Absolute(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
     "negatives": (losses.Logistic(negatives=2), optimizers.AdaGrad(0.1), regularizers.L2(0.03)),
@@ -122,6 +122,10 @@ def test_a_loss_brings_the_solver_and_the_regularizer_that_suit_it(loss: Any, so
     for one in (model, MF(**model.get_params()), model.copy()):
         assert (type(one.solver), one.solver) == (type(solver), solver)
         assert (type(one.regularizer), one.regularizer) == (type(regularizer), regularizer)
+    if isinstance(solver, optimizers.Variational):
+        with pytest.raises(ValueError, match=r"no use for a regularizer, .* use solver=.*AdaGrad\(\)"):
+            MF(loss=loss, regularizer=regularizers.L2(0.5))
+        return
     others = MF(loss=loss, regularizer=regularizers.L2(0.5))
     assert (others.solver, others.regularizer) == (solver, regularizers.L2(0.5))
 
@@ -177,7 +181,8 @@ def test_learned_arrays_have_a_row_per_id_and_are_read_only() -> None:
 @pytest.mark.parametrize("ids", [[-(2**63), 2**63 - 1, 0, -1], ["", "a", "ä", "中" * 50]], ids=["int", "str"])
 def test_every_legal_id_is_known_again(ids: list[Any]) -> None:
     model = MF(factors=FACTORS)
-    model.update(Interactions(ids, ids[::-1], [1, 2, 3, 4]), epochs=30, history_epochs=0)
+    for _ in range(30):
+        model.update(Interactions(ids, ids[::-1], [1, 2, 3, 4]))
     assert list(model.users) == ids
     assert list(model.items) == ids[::-1]
     assert all(one in model.users for one in ids)
@@ -197,16 +202,18 @@ def test_asking_for_an_id_of_the_other_kind_is_no_error_for_in() -> None:
 
 
 def test_unknown_ids_fall_back_on_what_is_known() -> None:
-    model = fitted()
+    """Of models that take gradient steps; beliefs have a prior."""
+    model = stepping()
     user, item = model.users.rows(np.array([3]))[0], model.items.rows(np.array([5]))[0]
     predicted = model.predict([3, -7, -7], [-7, 5, -7], clip=False)
     wanted = model.global_mean + np.array([model.user_biases[user], model.item_biases[item], 0])
     np.testing.assert_allclose(predicted, wanted, rtol=1e-6)
-    assert (fitted(biases=False).predict([3, -7, -7], [-7, 5, -7], clip=False) == 0).all()
+    assert (stepping(biases=False).predict([3, -7, -7], [-7, 5, -7], clip=False) == 0).all()
 
 
 def test_predictions_are_kept_within_what_was_seen() -> None:
-    model = MF(factors=FACTORS, regularizer=regularizers.L2(0.0)).fit(some_events(), epochs=100)  # it overfits
+    settings = {"solver": optimizers.AdaGrad(), "regularizer": regularizers.L2(0.0)}
+    model = MF(factors=FACTORS, **settings).fit(some_events(), epochs=100)  # it overfits
     users, items = (side.ravel() for side in np.meshgrid(range(USERS), range(ITEMS)))
     free, kept = model.predict(users, items, clip=False), model.predict(users, items)
     assert free.max() > 5
@@ -216,6 +223,25 @@ def test_predictions_are_kept_within_what_was_seen() -> None:
     assert model.predict(users, items).max() > 5
     model.rollback(to=0)
     np.testing.assert_array_equal(model.predict(users, items), kept)
+
+
+@pytest.mark.parametrize(
+    ("settings", "solver"),
+    [
+        ({}, optimizers.AdaGrad()),
+        ({"solver": None}, optimizers.AdaGrad()),
+        ({"loss": losses.Squared(), "regularizer": regularizers.L2(0.5)}, optimizers.AdaGrad()),
+        ({"loss": losses.BPR()}, optimizers.AdaGrad(0.1)),
+        ({"loss": losses.Confidence(), "biases": False}, optimizers.ALS()),
+        ({"solver": optimizers.SGD(0.3)}, optimizers.SGD(0.3)),
+    ],
+    ids=str,
+)
+def test_given_factors_do_not_tell_how_sure_they_are(settings: dict[str, Any], solver: Any) -> None:
+    model = MF.from_factors(P, Q, **settings)
+    assert (type(model.solver), model.solver) == (type(solver), solver)
+    with pytest.raises(ValueError, match="Variational has to know how sure rows are"):
+        MF.from_factors(P, Q, solver=optimizers.Variational())
 
 
 def test_a_model_of_given_factors_does_not_clip() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from strategies import (
     ITEMS,
     SIDES,
+    SOLVERS,
     USERS,
     as_text,
     assert_reads,
@@ -23,10 +25,13 @@ from strategies import (
     batches,
     bits,
     content,
+    each_solver,
     fitted,
-    recipes,
+    once,
+    recipes_for,
     rows_by_id,
     some_events,
+    stepping,
     trainables,
 )
 
@@ -54,9 +59,10 @@ def movable(model: MF, batch: Interactions, trainable: Any) -> dict[str, set[int
     return allowed
 
 
-@given(batches(), recipes())
-def test_rows_that_are_not_movable_keep_every_bit(batch: Interactions, recipe: Update) -> None:
-    model = fitted()
+@each_solver
+@given(batches(), st.data())
+def test_rows_that_are_not_movable_keep_every_bit(solver: Any, batch: Interactions, data: st.DataObject) -> None:
+    model, recipe = fitted(solver=solver), data.draw(recipes_for(solver))
     before, allowed = rows_by_id(model), movable(model, batch, recipe.trainable)
     delta = model.update(batch, recipe)
     after = rows_by_id(model)
@@ -68,12 +74,13 @@ def test_rows_that_are_not_movable_keep_every_bit(batch: Interactions, recipe: U
         assert moved <= set(named) <= allowed[side]
 
 
+@each_solver
 @given(batches(least=1), trainables())
-def test_rows_that_are_movable_move(batch: Interactions, trainable: Any) -> None:
-    model, untrained = fitted(), fitted()
+def test_rows_that_are_movable_move(solver: Any, batch: Interactions, trainable: Any) -> None:
+    model, untrained = fitted(solver=solver), fitted(solver=solver)
     allowed = movable(model, batch, trainable)
     model.update(batch, Update(trainable=trainable))
-    untrained.update(batch, epochs=0, history_epochs=0)  # new rows are at their start
+    untrained.update(batch, trainable={})  # new rows are at their start
     after, start = rows_by_id(model), rows_by_id(untrained)
     for side in SIDES:
         assert {one for one, row in after[side].items() if start[side][one] != row} == allowed[side]
@@ -81,7 +88,7 @@ def test_rows_that_are_movable_move(batch: Interactions, trainable: Any) -> None
 
 @given(batches(least=1))
 def test_the_history_pass_moves_users_only(batch: Interactions) -> None:
-    model = fitted()
+    model = stepping()
     before = rows_by_id(model)
     model.update(batch, epochs=0, history_epochs=2)
     after = rows_by_id(model)
@@ -90,10 +97,12 @@ def test_the_history_pass_moves_users_only(batch: Interactions) -> None:
     assert {one for one, row in before["users"].items() if after["users"][one] != row} == touched
 
 
-@given(batches(), recipes())
-def test_a_frozen_side_stays_as_it_is(batch: Interactions, recipe: Update) -> None:
+@each_solver
+@given(batches(), st.data())
+def test_a_frozen_side_stays_as_it_is(solver: Any, batch: Interactions, data: st.DataObject) -> None:
+    recipe = data.draw(recipes_for(solver))
     for trainable, frozen in (("users", "items"), ("items", "users"), ({"users": range(99)}, "items")):
-        model = fitted()
+        model = fitted(solver=solver)
         before = rows_by_id(model)[frozen]
         model.update(batch, recipe, trainable=trainable)
         after = rows_by_id(model)[frozen]
@@ -116,7 +125,7 @@ def test_with_a_rate_of_zero_sgd_is_the_identity(batch: Interactions, batch_size
 @given(batches())
 def test_with_a_rate_of_zero_adagrad_keeps_factors_and_biases(batch: Interactions) -> None:
     names = ("user_factors", "item_factors", "user_biases", "item_biases")
-    model = fitted()
+    model = stepping()
     before = {name: getattr(model, name).copy() for name in names}
     model.update(batch, rate=0.0)
     for name in names:
@@ -125,7 +134,7 @@ def test_with_a_rate_of_zero_adagrad_keeps_factors_and_biases(batch: Interaction
 
 @given(batches(least=1))
 def test_with_a_rate_of_zero_adagrad_keeps_its_memory(batch: Interactions) -> None:
-    model = fitted()
+    model = stepping()
     before = rows_by_id(model)
     model.update(batch, rate=0.0)
     after = rows_by_id(model)
@@ -178,10 +187,11 @@ def test_a_copy_is_the_same_and_learns_the_same(made: Any, text: bool, storage: 
     assert_same(bits(model), bits(twin))
 
 
-@given(batches(), recipes())
-def test_every_copy_is_the_same_after_any_update(batch: Interactions, recipe: Update) -> None:
-    model = fitted()
-    model.update(batch, recipe)
+@each_solver
+@given(batches(), st.data())
+def test_every_copy_is_the_same_after_any_update(solver: Any, batch: Interactions, data: st.DataObject) -> None:
+    model = fitted(solver=solver)
+    model.update(batch, data.draw(recipes_for(solver)))
     twins = model.copy(), pickle.loads(pickle.dumps(model))
     model.update(batch)
     for twin in twins:
@@ -192,10 +202,11 @@ def test_every_copy_is_the_same_after_any_update(batch: Interactions, recipe: Up
 # --------------------------------------------------------------------------------------- one update and its slices
 
 
+@each_solver
 @given(batches(plain=True), st.lists(st.integers(0, 25), max_size=4))
-def test_one_update_equals_its_slices(batch: Interactions, cuts: list[int]) -> None:
-    recipe = Update(epochs=1, history_epochs=0, order="arrival")
-    whole, pieces = fitted(), fitted()
+def test_one_update_equals_its_slices(solver: Any, batch: Interactions, cuts: list[int]) -> None:
+    whole, pieces = fitted(solver=solver), fitted(solver=solver)
+    recipe = once(whole)
     whole.update(batch, recipe)
     bounds = [0, *sorted(cuts), len(batch)]
     for first, last in itertools.pairwise(bounds):
@@ -204,10 +215,11 @@ def test_one_update_equals_its_slices(batch: Interactions, cuts: list[int]) -> N
     assert_reads(pieces)
 
 
+@each_solver
 @given(batches(plain=True))
-def test_single_events_equal_one_update(batch: Interactions) -> None:
-    whole, single = fitted(), fitted()
-    whole.update(batch, epochs=1, history_epochs=0, order="arrival")
+def test_single_events_equal_one_update(solver: Any, batch: Interactions) -> None:
+    whole, single = fitted(solver=solver), fitted(solver=solver)
+    whole.update(batch, once(whole))
     for user, item, value in zip(batch.users.tolist(), batch.items.tolist(), batch.values.tolist(), strict=True):
         single.learn_one(user, item, value)
     single.flush()
@@ -221,9 +233,11 @@ def test_single_events_equal_one_update(batch: Interactions) -> None:
 class Life(RuleBasedStateMachine):
     """A model that learns, fails and goes back, a replica that only sees its Deltas, and a record of every version."""
 
+    solver: Any = SOLVERS["beliefs"]
+
     @initialize()
     def begin(self) -> None:
-        self.model = fitted(options=Options(memory=1 << 28))  # hypothesis keeps many a failing life
+        self.model = fitted(solver=self.solver, options=Options(memory=1 << 28))  # many a failing life is kept
         self.replica = self.model.copy()
         self.past = [content(self.model)]
         self.deltas: list[fastmf.Delta] = []
@@ -234,9 +248,9 @@ class Life(RuleBasedStateMachine):
         self.deltas.append(delta)
         self.past.append(content(self.model))
 
-    @rule(batch=batches(), recipe=recipes())
-    def update(self, batch: Interactions, recipe: Update) -> None:
-        self.learned(self.model.update(batch, recipe))
+    @rule(batch=batches(), data=st.data())
+    def update(self, batch: Interactions, data: st.DataObject) -> None:
+        self.learned(self.model.update(batch, data.draw(recipes_for(self.solver))))
 
     @rule(batch=batches(least=10, plain=True))
     def update_few_rows(self, batch: Interactions) -> None:
@@ -249,11 +263,12 @@ class Life(RuleBasedStateMachine):
             self.model.learn_one(user, item, value)
         self.learned(self.model.flush())
 
-    @rule(batch=batches(least=1), recipe=recipes())
-    def fail(self, batch: Interactions, recipe: Update) -> None:
+    @rule(batch=batches(least=1), data=st.data())
+    def fail(self, batch: Interactions, data: st.DataObject) -> None:
         huge = Interactions(batch.users, batch.items, np.full(len(batch), 3e38), batch.times)
+        recipe = replace(data.draw(recipes_for(self.solver)), trainable="both")
         with pytest.raises(DivergenceError):
-            self.model.update(huge, recipe, epochs=1, trainable="both")
+            self.model.update(huge, recipe if recipe.epochs is None else replace(recipe, epochs=1))
 
     @precondition(lambda self: self.deltas)
     @rule()
@@ -289,5 +304,12 @@ class Life(RuleBasedStateMachine):
         assert_reads(self.replica)
 
 
+class LifeOfSteps(Life):
+    """The same of a model that takes gradient steps."""
+
+    solver = SOLVERS["steps"]
+
+
 TestLife = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")(Life.TestCase)
-TestLife.settings = settings(stateful_step_count=15)
+TestLifeOfSteps = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")(LifeOfSteps.TestCase)
+TestLife.settings = TestLifeOfSteps.settings = settings(stateful_step_count=15)

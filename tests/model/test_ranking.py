@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from strategies import FACTORS, ITEMS, USERS, fitted, some_events
+from strategies import FACTORS, ITEMS, USERS, each_solver, fitted, some_events, stepping
 
-from fastmf import MF, Interactions, Options, losses
+from fastmf import MF, Interactions, Options, losses, optimizers
 from fastmf.ranking import Ranking
 
 EVENTS = some_events()
@@ -17,11 +17,15 @@ NOWHERE = -1
 
 
 def scores_of(model: MF, user: int) -> dict[int, float]:
-    """The score of every item for a user, in float64."""
+    """The score of every item for a user, in float64; an unknown one stands at the prior."""
     score = model.global_mean + model.item_biases.astype(np.float64)
     if user in model.users:
         row = model.users.rows(np.array([user]))[0]
-        score = score + model.user_biases[row] + model.item_factors.astype(np.float64) @ model.user_factors[row]
+        bias, factors = model.user_biases[row], model.user_factors[row]
+    else:
+        (factors, *_), (record, *_) = model._state.users.table.unknown[:2]
+        bias, factors = record[0], factors[: model.factors]
+    score = score + bias + model.item_factors.astype(np.float64) @ factors
     return dict(zip(model.items.values.tolist(), score.tolist(), strict=True))
 
 
@@ -67,17 +71,23 @@ def test_seen_items_may_be_ranked_too() -> None:
 def test_what_was_just_seen_is_left_out_and_comes_back_when_undone() -> None:
     model = fitted()
     best = model.recommend([3], k=1).ids[0, 0]
-    delta = model.update(Interactions([3, 3], [best, best]), epochs=0, history_epochs=0)
+    delta = model.update(Interactions([3, 3], [best, best]), trainable={})
     assert best not in model.recommend([3], k=ITEMS).ids
     assert_best(model.recommend([3], k=9, exclude_seen=False), 0, scores_of(model, 3), 9)
     model.rollback(delta)
     assert model.recommend([3], k=1).ids[0, 0] == best
 
 
-def test_an_unknown_user_gets_the_ranking_of_biases() -> None:
-    model = fitted()
+@each_solver
+def test_an_unknown_user_gets_the_ranking_of_the_prior(solver: Any) -> None:
+    model = fitted(solver=solver)
+    assert_best(model.recommend([999, 3], k=6), 0, scores_of(model, 999), 6)
+    assert model._state.users.table.unknown.factors.any() == isinstance(solver, optimizers.Variational)
+
+
+def test_an_unknown_user_gets_the_ranking_of_biases_where_there_is_no_prior() -> None:
+    model = stepping()
     ranking = model.recommend([999, 3], k=6)
-    assert_best(ranking, 0, scores_of(model, 999), 6)
     assert ranking.ids[0].tolist() == model.items.values[np.argsort(-model.item_biases, kind="stable")[:6]].tolist()
 
 

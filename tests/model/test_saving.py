@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from strategies import FACTORS, assert_same, bits, content, fitted, some_events
+from strategies import FACTORS, assert_same, bits, content, fitted, some_events, stepping
 
 import fastmf
 from fastmf import MF, Options, files, losses, optimizers, regularizers, samplers
@@ -379,7 +379,7 @@ class Uniform(NamedTuple):
 OWN: dict[str, tuple[dict[str, Any], type]] = {
     "loss": ({"loss": Squared(3.0)}, Squared),
     "solver": ({"solver": SGD(0.01)}, SGD),
-    "regularizer": ({"regularizer": L2(0.1)}, L2),
+    "regularizer": ({"solver": optimizers.AdaGrad(), "regularizer": L2(0.1)}, L2),
     "sampler": ({"loss": losses.BPR(Uniform(0.25))}, Uniform),
 }
 
@@ -417,6 +417,17 @@ def test_a_class_of_fastmf_is_not_replaced_by_one_that_is_given(tmp_path: Path) 
     ]
 
 
+def test_a_file_states_its_solver_whatever_the_default_is(tmp_path: Path) -> None:
+    """So that files from when another solver was the default are loaded as they were."""
+    model = stepping()
+    model.save(tmp_path / "model")
+    _, metadata = files.read(tmp_path / "model")
+    assert metadata["settings"]["solver"] == {"class": "AdaGrad", "fields": {"rate": 0.04, "initial": 100.0}}
+    twin = fastmf.load(tmp_path / "model")
+    assert twin.solver == optimizers.AdaGrad()
+    assert_same(bits(twin), bits(model))
+
+
 def test_classes_of_one_name_are_told_apart_by_their_full_names(tmp_path: Path) -> None:
     other = type("Squared", (Squared,), {"__module__": "elsewhere"})
     MF(factors=FACTORS, loss=Squared()).save(tmp_path / "model")
@@ -429,7 +440,7 @@ def test_classes_of_one_name_are_told_apart_by_their_full_names(tmp_path: Path) 
 
 def test_a_file_that_does_not_say_whose_its_classes_are(tmp_path: Path) -> None:
     """As files were at first."""
-    MF(factors=FACTORS, regularizer=Mine()).save(tmp_path / "model")
+    MF(factors=FACTORS, solver=optimizers.AdaGrad(), regularizer=Mine()).save(tmp_path / "model")
     arrays, metadata = files.read(tmp_path / "model")
     del metadata["settings"]["regularizer"]["own"]
     files.write(tmp_path / "model", files.pack(arrays, metadata))
@@ -467,7 +478,7 @@ def test_a_memory_below_zero_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_memory_that_a_solver_cannot_have_made_harms_nothing(tmp_path: Path) -> None:
-    model = fitted()
+    model = stepping()
     model._state.users.table.records[:, 1] = -1_000.0  # under the root of AdaGrad
     model.save(tmp_path / "model")
     loaded = fastmf.load(tmp_path / "model")
@@ -579,7 +590,7 @@ class Made(Fickle):
 
 
 def test_a_value_that_its_fields_do_not_make_again_is_refused(path: Path) -> None:
-    model = MF(factors=FACTORS, regularizer=Made(0.3))
+    model = MF(factors=FACTORS, solver=optimizers.AdaGrad(), regularizer=Made(0.3))
     with pytest.raises(FileFormatError, match="unexpected keyword argument 'weight'"):
         model.save(path)
     assert path.read_bytes() == b"old"

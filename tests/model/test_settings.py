@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from strategies import FACTORS, assert_same, bits, fitted, some_events
+from strategies import FACTORS, assert_same, bits, fitted, some_events, stepping
 
 import fastmf
 from fastmf import MF, Options, losses, optimizers, regularizers, samplers
@@ -74,10 +74,10 @@ def test_what_get_params_returns_is_the_callers_own() -> None:
 
 def test_before_a_model_has_learned_all_may_change() -> None:
     for name, value in PARAMETERS.items():
-        model = MF(factors=FACTORS)
+        model = MF(factors=FACTORS, solver=optimizers.AdaGrad())
         assert model.set_params(**{name: value}) is model
         assert getattr(model, name) is model.get_params()[name] is value
-        others = MF(factors=FACTORS).get_params()
+        others = MF(factors=FACTORS, solver=optimizers.AdaGrad()).get_params()
         assert {one: model.get_params()[one] for one in others if one != name} == {
             one: others[one] for one in others if one != name
         }
@@ -104,7 +104,18 @@ SUITED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, Any]]] = {
     "and back": (
         {"loss": losses.Confidence()},
         {"loss": losses.Squared()},
-        (optimizers.AdaGrad(), regularizers.L2(0.06)),
+        (optimizers.Variational(), regularizers.L2(0.06)),
+    ),
+    "back to ratings": (
+        {"loss": losses.BPR()},
+        {"loss": losses.Squared()},
+        (optimizers.Variational(), regularizers.L2(0.06)),
+    ),
+    "from ratings": ({}, {"loss": losses.Huber()}, (optimizers.AdaGrad(), regularizers.L2(0.06))),
+    "what was the default once": (
+        {"solver": optimizers.AdaGrad()},
+        {"loss": losses.BPR()},
+        (optimizers.AdaGrad(), regularizers.L2(0.005)),
     ),
     "given at first": (
         {"solver": optimizers.SGD(0.3)},
@@ -135,6 +146,11 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "nothing": ({"factors": 0}, ValueError, "factors must be an integer from 1 to 1024, got 0"),
     "no loss": ({"loss": "bpr"}, TypeError, "NamedTuple"),
     "no options": ({"options": {}}, ValueError, "options must be fastmf.Options"),
+    "a regularizer for beliefs": (
+        {"regularizer": regularizers.L2(0.5)},
+        ValueError,
+        r"no use for a regularizer.*solver=optimizers\.AdaGrad\(\)",
+    ),
     "what does not go together": (
         {"loss": losses.Logistic(), "solver": optimizers.ALS()},
         ValueError,
@@ -156,7 +172,10 @@ def test_what_is_refused_changes_nothing(params: Any, error: type[Exception], to
 
 FIXED: dict[str, tuple[dict[str, Any], str]] = {
     "factors": ({"factors": 16}, r"factors of a fitted model cannot change from 8 to 16; .*get_params"),
-    "loss": ({"loss": losses.Huber()}, r"loss of a fitted model cannot change from Squared\(\) to Huber"),
+    "loss": (
+        {"loss": losses.Huber()},
+        r"loss of a fitted model cannot change from Squared\(\) to Huber.*'loss': \.\.\., 'solver': None, 'regular",
+    ),
     "biases": ({"biases": False}, "biases of a fitted model cannot change"),
     "seed": ({"seed": 1}, "seed of a fitted model cannot change from 0 to 1"),
     "solver": ({"solver": optimizers.SGD(0.1)}, "solver of a fitted model may change its fields alone"),
@@ -167,13 +186,17 @@ FIXED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("params", "told"), FIXED.values(), ids=FIXED)
-def test_what_learned_rows_depend_on_is_fixed(params: Any, told: str) -> None:
-    model = fitted()
+@pytest.mark.parametrize("made", [fitted, stepping], ids=["beliefs", "steps"])
+def test_what_learned_rows_depend_on_is_fixed(params: Any, told: str, made: Any) -> None:
+    if "regularizer" in params and made is fitted:
+        pytest.skip("beliefs have none")
+    model = made()
     before = bits(model)
     with pytest.raises(ValueError, match=told):
         model.set_params(**params)
     assert_same(bits(model), before)
-    fresh = MF(**model.get_params() | params)  # as the message says
+    suited = {"solver": None, "regularizer": None} if "loss" in params else {}
+    fresh = MF(**model.get_params() | params | suited)  # as the message says
     assert all(getattr(fresh, name) == value for name, value in params.items())
 
 
@@ -203,8 +226,8 @@ def test_threads_may_change_between_single_events() -> None:
 @pytest.mark.parametrize(
     ("first", "change"),
     [
-        ({}, {"regularizer": regularizers.L2(0.9)}),
-        ({}, {"solver": optimizers.AdaGrad(rate=0.5, initial=10.0)}),
+        ({"solver": optimizers.AdaGrad()}, {"regularizer": regularizers.L2(0.9)}),
+        ({"solver": optimizers.AdaGrad()}, {"solver": optimizers.AdaGrad(rate=0.5, initial=10.0)}),
         (
             {"loss": losses.Confidence()},
             {"solver": optimizers.ALS(method="cholesky"), "regularizer": regularizers.L2(2)},
@@ -233,7 +256,7 @@ INNER = ("_settings", "_objective")
 
 
 def test_a_change_comes_with_copies_and_files(tmp_path: Any) -> None:
-    model = fitted().set_params(regularizer=regularizers.L2(0.9), options=Options(threads=1))
+    model = stepping().set_params(regularizer=regularizers.L2(0.9), options=Options(threads=1))
     model.save(tmp_path / "model")
     for twin in (model.copy(), copy.deepcopy(model), fastmf.load(tmp_path / "model")):
         assert twin.get_params() == model.get_params()
@@ -255,7 +278,7 @@ def cloned(model: MF) -> MF:
 
 def test_a_search_over_a_grid() -> None:
     """As ``GridSearchCV`` does it: clone the model, fitted or not, set the parameters, fit."""
-    model, events, found = fitted(), some_events(), {}
+    model, events, found = stepping(), some_events(), {}
     for regularizer in (regularizers.L2(0.01), regularizers.L2(3.0)):
         for factors in (FACTORS, 2 * FACTORS):
             one = cloned(cloned(model).set_params(regularizer=regularizer, factors=factors)).fit(events, epochs=2)

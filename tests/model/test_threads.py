@@ -23,7 +23,8 @@ EVENTS = Interactions(
     np.random.default_rng(1).integers(1, 6, 1500),
 )
 LOSSES: dict[str, dict[str, Any]] = {
-    "steps": {},
+    "steps": {"solver": optimizers.AdaGrad()},
+    "beliefs": {},
     "text": {"text": True},
     "wholes": {"loss": losses.Confidence()},
     "wholes of text": {"loss": losses.Confidence(), "text": True},
@@ -200,7 +201,7 @@ def test_copies_files_and_pickles_beside_changes_are_of_one_state(tmp_path: Path
     assert everything(model) == everything(twin)
 
 
-@pytest.mark.parametrize("kind", ["steps", "text", "wholes"])
+@pytest.mark.parametrize("kind", ["steps", "beliefs", "text", "wholes"])
 def test_changes_from_several_threads_follow_each_other(kind: str) -> None:
     model, text = model_of(kind), "text" in kind
     start, deltas, lock = model.copy(), [], threading.Lock()
@@ -369,7 +370,7 @@ def test_the_8_bit_copy_keeps_up_with_changes_beside_questions() -> None:
     """Whoever brings it up to date must not miss a change that is made meanwhile."""
     rng, items = np.random.default_rng(0), 5000
     events = Interactions(rng.integers(0, 30, 6000), rng.integers(0, items, 6000), rng.integers(1, 6, 6000))
-    model = MF(factors=8).fit(events, epochs=1)
+    model = MF(factors=8, solver=optimizers.AdaGrad()).fit(events, epochs=1)
     for _ in range(20):
         model.recommend([1])
     done = threading.Event()

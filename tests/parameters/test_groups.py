@@ -16,7 +16,7 @@ from interrupts import interrupted_at
 from strategies import FACTORS, assert_same, bits, some_events
 
 import fastmf
-from fastmf import MF, Delta, Interactions, learners, losses
+from fastmf import MF, Delta, Interactions, learners, losses, optimizers
 from fastmf.errors import CapacityError, FileFormatError, StaleDelta
 from fastmf.kernels.core.shape import Shape
 from fastmf.learners.gathering import named_rows
@@ -182,10 +182,11 @@ def test_what_is_no_group_or_no_id_of_one_is_refused(trainable: Any, message: st
     assert_same(inside(model), before)
 
 
-def test_models_of_other_learners_have_none() -> None:
-    model = MF(FACTORS).fit(some_events(), epochs=1)
-    assert list(model._state.groups) == ["users", "items"]
-    model.update(batch_of(1), loss=losses.Squared())
+@pytest.mark.parametrize("solver", [optimizers.Variational(), optimizers.AdaGrad()], ids=["beliefs", "steps"])
+def test_models_of_other_learners_have_none_of_these(solver: Any) -> None:
+    model = MF(FACTORS, solver=solver).fit(some_events(), epochs=1)
+    assert {*model._state.groups} - {"priors"} == {"users", "items"}
+    model.update(batch_of(1), trainable="users")
 
 
 # --- undo, apply, merge -----------------------------------------------------------------------------------------------

@@ -21,10 +21,10 @@ SIDES = ("users", "items")
 USERS, ITEMS = 60, 40
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "squared": {},
+    "squared": {"solver": optimizers.AdaGrad()},
     "squared, sgd": {"solver": optimizers.SGD(0.02)},
-    "squared, no biases": {"biases": False, "factors": 5},
-    "squared, float16": {"options": fastmf.Options(storage="float16")},
+    "squared, no biases": {"solver": optimizers.AdaGrad(), "biases": False, "factors": 5},
+    "squared, float16": {"solver": optimizers.AdaGrad(), "options": fastmf.Options(storage="float16")},
     "huber": {"loss": losses.Huber(0.7), "regularizer": regularizers.L2(0.01)},
     "logistic": {"loss": losses.Logistic()},
     "poisson": {"loss": losses.Poisson()},
@@ -149,8 +149,13 @@ def large() -> Iterator[tuple[str, str]]:
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, 8_000, 500_000), (rng.random(500_000) ** 2 * 4_200).astype(int)
     events = Interactions(users, items, rng.integers(1, 6, users.size))
-    for name, loss in (("squared", losses.Squared()), ("confidence", losses.Confidence()), ("bpr", losses.BPR())):
-        model = MF(16, loss=loss, options=fastmf.Options(deterministic=True, threads=2)).fit(events, epochs=1)
+    options = fastmf.Options(deterministic=True, threads=2)
+    for name, loss, solver in (
+        ("squared", losses.Squared(), optimizers.AdaGrad()),
+        ("confidence", losses.Confidence(), None),
+        ("bpr", losses.BPR(), None),
+    ):
+        model = MF(16, loss, solver, options=options).fit(events, epochs=1)
         yield f"large {name}, fit", inside(model)
         delta = model.update(events[:6_000])
         yield f"large {name}, update", digest(receipt(delta), inside(model))

@@ -67,6 +67,10 @@ SUITS = {  # what a loss brings where neither is given
 @pytest.mark.parametrize("loss", EVERY_LOSS, ids=str)
 def test_every_loss_makes_a_model_by_itself(loss: Any) -> None:
     model = MF(loss=loss)
+    if isinstance(loss, losses.Squared):
+        assert isinstance(model.solver, optimizers.Variational)
+        assert MF(loss=loss, solver=STEPS, regularizer=regularizers.L2(0.5)).solver == STEPS
+        return
     solver, weight = SUITS.get(f"{type(loss).__name__} {loss.kind}", (STEPS, 0.06))
     assert (type(model.solver), model.solver) == (type(solver), solver)
     assert model.regularizer == regularizers.L2(weight)
