@@ -83,6 +83,7 @@ def _use(model: MF) -> None:
     for recipe in (*presets.values(), presets["default"]):
         model.update(events[:_FEW], recipe)
     one, other = int(events.users[0]), int(events.items[0])
+    model._fitted().history.recent(1)  # as updates with times do
     model.predict_one(one, other)
     solves = isinstance(model.solver, (optimizers.ALS, optimizers.Variational))
     if not solves and model.loss.kind == "pointwise":

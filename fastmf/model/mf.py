@@ -60,7 +60,8 @@ class MF(Learning):
     ----------
     history_ : list of dict
         One record per epoch of the last fit, with keys ``epoch`` (from 1), ``loss`` (mean training loss, each event
-        measured before its step), ``validation`` (mean loss on the held-out events, or None) and ``seconds``.
+        measured before its step; with ``Variational`` after the pass), ``validation`` (mean loss on the held-out
+        events, or None) and ``seconds``.
 
     Raises
     ------
