@@ -25,12 +25,14 @@ from numba import prange
 from numba.extending import overload
 
 from fastmf.kernels.core import bridge
-from fastmf.kernels.core.borrowed import borrow
+from fastmf.kernels.core.borrowed import borrow, prefetch_row
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.sharing import finish_block, start_blocks, take_block
 from fastmf.kernels.train.row import move_rows, score
+
+_FETCHED = 64  # factors from which on the items of a block are more than the cache next to a core holds
 
 
 # --- one group of events --------------------------------------------------------------------------------------------
@@ -79,6 +81,7 @@ def train_block(flight, size, width, memory, biases, bounds, events, tables, anc
 def _train_block(flight, size, width, memory, biases, bounds, events, tables, anchors, movable, mean, values):
     if not hasattr(flight, "literal_value"):
         return None
+    fetch = width.literal_value >= _FETCHED
 
     def block(flight, size, width, memory, biases, bounds, events, tables, anchors, movable, mean, values):
         users, items, targets, weights = events
@@ -90,6 +93,9 @@ def _train_block(flight, size, width, memory, biases, bounds, events, tables, an
         whole = last - (last - first) % flight
         lost = 0.0
         for event in range(first, whole, flight):
+            if fetch:  # the next group's: users come in order, which the processor foresees, but items do not
+                for later in range(event + flight, min(event + 2 * flight, last)):
+                    prefetch_row(item_table[0], np.int64(columns[1][later]), width)
             lost += train_group(flight, size, width, memory, biases, event, columns, rows, movable, mean, values)
         for event in range(whole, last):
             lost += train_group(1, size, width, memory, biases, event, columns, rows, movable, mean, values)
