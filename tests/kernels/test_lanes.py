@@ -144,6 +144,28 @@ def test_parts_of_a_row() -> None:
     assert table.tolist() == [[0, 1, 2, 3], [4, 7, 8, 7], [8, 9, 10, 11]]
 
 
+def test_parts_at_any_column() -> None:
+    """Where a part begins need not be a constant, nor a multiple of anything."""
+
+    @njit
+    def kernel(table, half, start):
+        part = load(table, 1, start, 20, 20)
+        store(half, 0, start, part)
+        store(table, 2, start + 1, part)
+
+    table, half = table_of(100), aligned(1, 112, np.uint16)
+    before = table.copy()
+    for start in (16, 3):
+        table[:], half[:] = before, 0
+        kernel(table, half, start)
+        part = before[1, start : start + 20]
+        before[2, start + 1 : start + 21] = part
+        np.testing.assert_array_equal(table, before)
+        with np.errstate(over="ignore"):
+            np.testing.assert_array_equal(half[0, start : start + 20], part.astype(np.float16).view(np.uint16))
+        assert np.count_nonzero(half) <= 20
+
+
 def test_half_precision_is_rounded_to_nearest_even() -> None:
     @njit
     def kernel(full, half, back):

@@ -22,7 +22,7 @@ ROUNDED = {"Logistic", "Poisson"}  # they go through exp and tanh, which no stan
 
 
 @pytest.mark.parametrize(
-    "size", [3, 8, 16, 17, 64, *(pytest.param(one, marks=pytest.mark.slow) for one in (1, 9, 32, 48))]
+    "size", [3, 8, 16, 17, 64, 100, *(pytest.param(one, marks=pytest.mark.slow) for one in (1, 9, 32, 48))]
 )
 def test_epochs_equal_naive(size: int) -> None:
     twins = Twins(size)
@@ -55,9 +55,10 @@ def test_without_biases_equals_naive(solver: Any) -> None:
         np.testing.assert_array_equal(twins.working.now[side].records[:, 0], before[:, 0])
 
 
+@pytest.mark.parametrize("size", [9, 40])
 @pytest.mark.parametrize("movable", [{"users": 5, "items": 0}, {"users": 0, "items": 4}, {"users": 7, "items": 6}])
-def test_only_movable_rows_move(movable: dict[str, int]) -> None:
-    twins = Twins(9, movable=movable)
+def test_only_movable_rows_move(movable: dict[str, int], size: int) -> None:
+    twins = Twins(size, movable=movable)
     before = {side: rows.copy() for side, rows in twins.working.now.items()}
     twins.run(Plan.single(twins.events(200), COUNTS["users"]))
     twins.assert_equal()
@@ -79,13 +80,43 @@ class Stay(NamedTuple):
         pass
 
 
-def test_origin_is_the_row_before_the_update() -> None:
+@pytest.mark.parametrize("size", [3, 40])
+def test_origin_is_the_row_before_the_update(size: int) -> None:
     values = (losses.Squared(), optimizers.SGD(0.05), Stay(0.3))
     likes = (naive.squared(), naive.sgd(0.05), lambda row, anchor: np.float32(0.3) * (row - anchor))
-    twins = Twins(3, *values, movable={"users": 9, "items": 11}, likes=likes)
+    twins = Twins(size, *values, movable={"users": 9, "items": 11}, likes=likes)
     plan = Plan.single(twins.events(120), COUNTS["users"])
     for epoch in range(2):
         twins.run(plan, epoch)
+    twins.assert_equal()
+
+
+class Normalised(NamedTuple):
+    """Divides a gradient by its length, to which all lanes contribute."""
+
+    rate: float = 0.05
+
+    def state(self, k: int) -> int:
+        return 0
+
+    def step(self, row: Any, gradient: Any, memory: Any) -> Any:
+        pace = self.rate * ((gradient * gradient).mean(memory) + 1).rsqrt()
+        return row - pace.spread(row) * gradient, memory
+
+    def check(self) -> None:
+        pass
+
+
+def normalised(row: np.ndarray, gradient: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean = naive.total(gradient * gradient) * np.float32(1 / row.size)
+    return row - np.float32(0.05) * (np.float32(1) / np.sqrt(mean + np.float32(1))) * gradient, memory
+
+
+@pytest.mark.parametrize("size", [9, 100])
+def test_a_step_that_sums_over_the_row_gets_the_whole_row(size: int) -> None:
+    values, likes = (losses.Squared(), Normalised(), regularizers.L2()), (naive.squared(), normalised)
+    twins = Twins(size, *values, likes=(*likes, naive.like(regularizers.L2())))
+    twins.run(Plan.single(twins.events(120), COUNTS["users"]))
     twins.assert_equal()
 
 

@@ -261,6 +261,16 @@ def _spread_method(self, row):
 # --- memory --------------------------------------------------------------------------------------------------------
 
 
+def _literal(kind: Any) -> int | None:
+    """The value of a compile-time constant, or None."""
+    return kind.literal_value if isinstance(kind, types.IntegerLiteral) else None
+
+
+def _column(start: Any) -> Any:
+    """The type that the first column is passed as: a constant keeps its own, which knows the alignment."""
+    return start if isinstance(start, types.IntegerLiteral) else types.int64
+
+
 def _half(table_type: Any) -> bool:
     """Whether the table stores float16 numbers (as bit patterns, uint16) rather than float32."""
     if table_type.dtype not in (types.float32, types.uint16):
@@ -268,16 +278,17 @@ def _half(table_type: Any) -> bool:
     return bool(table_type.dtype == types.uint16)
 
 
-def _pointers(context: Any, builder: Any, table: Any, arguments: Any, start: int, width: int) -> list[Any]:
-    """A pointer to each vector of a row in memory, and its alignment in bytes.
+def _pointers(context: Any, builder: Any, table: Any, arguments: Any, start: Any, width: int) -> list[Any]:
+    """A pointer to each vector of lanes in ``table[row]``, and its alignment in bytes; arguments = (table, row, start).
 
     Tables are 64-byte aligned, and so are rows to their largest power of two.
     """
     element, itemsize = (ir.HalfType(), 2) if _half(table) else (_FLOAT, 4)
     found = []
     for first, count in _parts(width):
-        pointer = address(context, builder, table, *arguments, ir.IntType(64)(start + first))
-        aligned = (width | first | 64) * itemsize if start == 0 else itemsize
+        column = builder.add(arguments[2], ir.IntType(64)(first))
+        pointer = address(context, builder, table, *arguments[:2], column)
+        aligned = (width | first | 64) * itemsize if _literal(start) == 0 else itemsize
         vector = ir.VectorType(element, count)
         found.append((builder.bitcast(pointer, vector.as_pointer()), min(64, aligned & -aligned)))
     return found
@@ -285,36 +296,34 @@ def _pointers(context: Any, builder: Any, table: Any, arguments: Any, start: int
 
 @intrinsic(prefer_literal=True)
 def load(typing: Any, table: Any, row: Any, start: Any, width: Any, size: Any) -> Any:
-    """Lanes from ``table[row, start:start + width]``; `start`, `width` and `size` are compile-time constants."""
-    if not all(isinstance(number, types.IntegerLiteral) for number in (start, width, size)):
+    """Lanes from ``table[row, start:start + width]``; `width` and `size` are compile-time constants."""
+    if _literal(width) is None or _literal(size) is None:
         return None
-    first, lanes, half = start.literal_value, Lanes(width.literal_value, size.literal_value), _half(table)
+    lanes, half = Lanes(width.literal_value, size.literal_value), _half(table)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointers = _pointers(context, builder, table, arguments[:2], first, lanes.width)
+        pointers = _pointers(context, builder, table, arguments[:3], start, lanes.width)
         vectors = [builder.load(pointer, align=alignment) for pointer, alignment in pointers]
         if half:
             vectors = [builder.fpext(vector, ir.VectorType(_FLOAT, vector.type.count)) for vector in vectors]
         return _row_of(builder, vectors)
 
-    return lanes(table, types.int64, start, width, size), generate
+    return lanes(table, types.int64, _column(start), width, size), generate
 
 
 @intrinsic(prefer_literal=True)
 def store(typing: Any, table: Any, row: Any, start: Any, lanes: Any) -> Any:
-    """Write `lanes` to ``table[row, start:start + width]``, rounded if the table is float16; `start` is a constant."""
-    if not isinstance(start, types.IntegerLiteral):
-        return None
-    first, half = start.literal_value, _half(table)
+    """Write `lanes` to ``table[row, start:start + width]``, rounded if the table is float16."""
+    half = _half(table)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointers = _pointers(context, builder, table, arguments[:2], first, lanes.width)
+        pointers = _pointers(context, builder, table, arguments[:3], start, lanes.width)
         for vector, (pointer, alignment) in zip(_vectors(builder, arguments[3]), pointers, strict=True):
             stored = builder.fptrunc(vector, pointer.type.pointee) if half else vector
             builder.store(stored, pointer, align=alignment)
         return context.get_dummy_value()
 
-    return types.void(table, types.int64, start, lanes), generate
+    return types.void(table, types.int64, _column(start), lanes), generate
 
 
 # --- plain Python --------------------------------------------------------------------------------------------------

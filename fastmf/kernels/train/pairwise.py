@@ -104,7 +104,7 @@ def _train_group(
             if u < movable[0]:
                 p = move_row(
                     size, width, memory, False, tables[0], u, p, direction, _ONE, evidence, _ONE, solver, penalty
-                )
+                )[0]
         return p, lost
 
     return group

@@ -25,14 +25,14 @@ from numba import prange
 from numba.extending import overload
 
 from fastmf.kernels.core import bridge
-from fastmf.kernels.core.borrowed import borrow
+from fastmf.kernels.core.borrowed import borrow, prefetch_row
 from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import load
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.sharing import finish_block, start_blocks, take_block
-from fastmf.kernels.train.row import move_row, score
+from fastmf.kernels.train.row import move_rows, score
 
-_WHOLE = np.float32(1)  # factor of the penalty
+_FETCHED = 64  # factors from which on the items of a block are more than the cache next to a core holds
 
 
 # --- one group of events --------------------------------------------------------------------------------------------
@@ -57,20 +57,14 @@ def _train_group(flight, size, width, memory, biases, first, events, tables, mov
 
     def group(flight, size, width, memory, biases, first, events, tables, movable, mean, values):
         users, items, targets, weights = events
-        user_table, item_table = tables
-        user_rows, user_records = user_table[:2]
-        item_rows, item_records = item_table[:2]
+        (user_rows, user_records, _, _), (item_rows, item_records, _, _) = tables
         loss, solver, penalty = values
         u, i, weight, target = np.int64(users[first]), np.int64(items[first]), weights[first], targets[first]
         bias, other_bias = load(user_records, u, 0, 1, 1).total(), load(item_records, i, 0, 1, 1).total()
         scored = score(mean, bias, other_bias, load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size))
         slope = np.float32(weight * bridge.slope(loss, scored, target))
         lost = train_group(others, size, width, memory, biases, first + 1, events, tables, movable, mean, values)
-        p, q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
-        if u < movable[0]:
-            move_row(size, width, memory, biases, user_table, u, p, q, slope, slope, _WHOLE, solver, penalty)
-        if i < movable[1]:
-            move_row(size, width, memory, biases, item_table, i, q, p, slope, slope, _WHOLE, solver, penalty)
+        move_rows(size, width, memory, biases, tables, (u, i), movable, slope, solver, penalty)
         return lost + weight * bridge.value(loss, scored, target)
 
     return group if others >= 0 else nothing
@@ -87,6 +81,7 @@ def train_block(flight, size, width, memory, biases, bounds, events, tables, anc
 def _train_block(flight, size, width, memory, biases, bounds, events, tables, anchors, movable, mean, values):
     if not hasattr(flight, "literal_value"):
         return None
+    fetch = width.literal_value >= _FETCHED
 
     def block(flight, size, width, memory, biases, bounds, events, tables, anchors, movable, mean, values):
         users, items, targets, weights = events
@@ -98,6 +93,9 @@ def _train_block(flight, size, width, memory, biases, bounds, events, tables, an
         whole = last - (last - first) % flight
         lost = 0.0
         for event in range(first, whole, flight):
+            if fetch:  # the next group's: users come in order, which the processor foresees, but items do not
+                for later in range(event + flight, min(event + 2 * flight, last)):
+                    prefetch_row(item_table[0], np.int64(columns[1][later]), width)
             lost += train_group(flight, size, width, memory, biases, event, columns, rows, movable, mean, values)
         for event in range(whole, last):
             lost += train_group(1, size, width, memory, biases, event, columns, rows, movable, mean, values)

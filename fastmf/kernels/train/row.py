@@ -5,14 +5,22 @@
     b_u <- step(b_u, g + r(b_u)),   p_u <- step(p_u, g q_i + r(p_u))     g: slope of the loss, r: regularizer
 
 A row and its bias share one optimizer memory, which only the step of the bias updates.
+
+Two wide rows are more than the registers of most processors hold, and what does not fit is written to the stack and
+read again, several times. Where the optimizer and the regularizer act on each lane by itself (see standins.py), the
+rows of an event are therefore stepped part by part: a part is loaded, stepped and stored before the next one.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from numba.extending import overload, register_jitable
 
 from fastmf.kernels.core import bridge
 from fastmf.kernels.core.lanes import fma, load, single, store
+from fastmf.kernels.core.standins import acts_by_lane
+
+_PART, _UNDIVIDED = 16, 32  # lanes of a part, which divide every width, and of the widest row that is a single part
 
 
 @register_jitable(error_model="numpy", forceinline=True)
@@ -45,7 +53,7 @@ def stepped(factors, bias, memory, gradient, bias_gradient, solver):
 
 
 def move_row(size, width, memory, biases, table, row, factors, other, slope, evidence, share, solver, penalty):
-    """Step a row, its bias and its memory in place; returns the new factors. For kernels only.
+    """Step a row, its bias and its memory in place; returns the new factors and memory. For kernels only.
 
     `factors` are those of the row and `other` those of its partner; table = (rows, records, anchors, anchor records),
     all borrowed. `slope` multiplies `other`; `evidence` is the gradient of the bias; the penalty is multiplied by
@@ -70,6 +78,42 @@ def _move_row(size, width, memory, biases, table, row, factors, other, slope, ev
         shrinking = share * bridge.gradient(penalty, factors, load(anchors, row, 0, width, size))
         moved = bridge.step(solver, factors, fma(other, slope, shrinking), held)[0]
         store(rows, row, 0, moved)
-        return moved
+        return moved, held
+
+    return move
+
+
+def move_rows(size, width, memory, biases, tables, rows, movable, slope, solver, penalty):
+    """Step the two rows of an event, where they are below `movable`, in place. For kernels only.
+
+    The tables are as in `move_row`; `slope` is that of the event's loss.
+    """
+
+
+@overload(move_rows, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
+def _move_rows(size, width, memory, biases, tables, rows, movable, slope, solver, penalty):
+    if not hasattr(size, "literal_value"):
+        return None
+    divided = width.literal_value > _UNDIVIDED and acts_by_lane(solver.instance_class, penalty.instance_class)
+    part, once = _PART if divided else width.literal_value, np.float32(1)
+
+    def move(size, width, memory, biases, tables, rows, movable, slope, solver, penalty):
+        (users, user_records, user_anchors, _), (items, item_records, item_anchors, _) = tables
+        u, i = rows
+        moves_user, moves_item = u < movable[0], i < movable[1]
+        held, other = load(user_records, u, 1, memory, memory), load(item_records, i, 1, memory, memory)
+        p, q = load(users, u, 0, part, size), load(items, i, 0, part, size)
+        if moves_user:
+            held = move_row(size, part, memory, biases, tables[0], u, p, q, slope, slope, once, solver, penalty)[1]
+        if moves_item:
+            other = move_row(size, part, memory, biases, tables[1], i, q, p, slope, slope, once, solver, penalty)[1]
+        for start in range(part, width, part):
+            p, q = load(users, u, start, part, size), load(items, i, start, part, size)
+            if moves_user:
+                shrinking = bridge.gradient(penalty, p, load(user_anchors, u, start, part, size))
+                store(users, u, start, bridge.step(solver, p, fma(q, slope, shrinking), held)[0])
+            if moves_item:
+                shrinking = bridge.gradient(penalty, q, load(item_anchors, i, start, part, size))
+                store(items, i, start, bridge.step(solver, q, fma(p, slope, shrinking), other)[0])
 
     return move
