@@ -647,7 +647,7 @@ def test_an_interval_that_is_no_probability_is_refused(interval: Any) -> None:
 
 
 def test_an_interval_needs_beliefs() -> None:
-    model = MF(5).fit(ratings(200), epochs=1)
+    model = MF(5, solver=optimizers.AdaGrad()).fit(ratings(200), epochs=1)
     with pytest.raises(ValueError, match="interval needs solver"):
         model.predict([1], [2], interval=0.9)
 
