@@ -474,6 +474,16 @@ def test_a_pass_that_fails_changes_nothing() -> None:
     assert bits(model) == before
 
 
+@pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")
+@pytest.mark.parametrize("value", [1e3, -1e5, 1e6])
+def test_an_outlier_does_not_overshoot(value: float) -> None:
+    model, events = fitted(), ratings()
+    for user, item in zip(events.users[:50], events.items[:50], strict=True):
+        delta = model.update(Interactions([user], [item], [value]))
+        assert delta.loss_after < delta.loss_before
+        model.rollback(delta)
+
+
 # --- who is unknown -------------------------------------------------------------------------------------------------
 
 

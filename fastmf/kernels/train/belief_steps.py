@@ -6,13 +6,15 @@ For an event of weight w with the value r, with old values on the right of all a
     e = r - (mean + b + c + p.q)
     u = s_b + s_c + sum (s_p q^2 + s_q p^2 + s_p s_q)           variance of the score
     d = f g s2 / w,           v = d + u                             variances of the noise, and of r
-    p <- p + s_p q e / v,     s_p <- s_p / (1 + s_p q^2 / d)        and likewise q with p,
-    b <- b + s_b e / v,       s_b <- s_b / (1 + s_b / d)            and likewise c,
-    f <- f (a + w z) / (a + w),     a <- a + w                      and likewise g,  z = d (e / v)^2 + u / v
+    h = e / v min(1, (u - sum s_p s_q) / |2 e / v sum s_p q s_q p|)
+    p <- p + s_p q h,         s_p <- s_p / (1 + s_p q^2 / d)        and likewise q with p,
+    b <- b + s_b h,           s_b <- s_b / (1 + s_b / d)            and likewise c,
+    f <- f (a + w z) / (a + w),     a <- a + w                      and likewise g,  z = d h^2 + u / v
 
-where f, the factor of the noise of the row, is worth a events: z is the squared error that is expected afterwards, in
-units of d. A loss other than the squared error is replaced by its normal surrogate: the target takes the place of r,
-and its weight divides d.
+h is e / v, unless e is an outlier for which the product of both moves would count for more than half of their sum. The
+factor f of the noise of the row is worth a events: z is the squared error that is expected afterwards, in units of d. A
+loss other than the squared error is replaced by its normal surrogate: the target takes the place of r, and its weight
+divides d.
 
 A record is [bias, its variance, f, a]; a bias that is not trained is 0 and certain, and so never moves.
 
@@ -57,7 +59,7 @@ def drifted(variances, prior, share):
 
 @register_jitable(error_model="numpy", forceinline=True)
 def measured(row, other, value, weight, numbers, loss):
-    """(e / v, 1 / d, z), and the score, of an event with two rows, see `row_in`; numbers = (mean, s2)."""
+    """(h, 1 / d, z), and the score, of an event with two rows, see `row_in`; numbers = (mean, s2)."""
     (p, s, b, s_b, f, _), (q, t, c, t_c, g, _), (mean, noise) = row, other, numbers
     scored, unsure = score(mean, b, c, p, q), score_variance(p, s, s_b, q, t, t_c)
     doubt = f * g * noise / weight
@@ -65,12 +67,15 @@ def measured(row, other, value, weight, numbers, loss):
     doubt, target = doubt / np.float32(factor), np.float32(target)
     inverse = np.float32(1) / (doubt + unsure)
     pull = (target - scored) * inverse
+    alone, together = unsure - (s * t).total(), np.float32(2) * abs(pull * (s * t * (p * q)).total())
+    if together > alone:
+        pull *= alone / together
     return (pull, np.float32(1) / doubt, doubt * pull * pull + unsure * inverse), scored
 
 
 @register_jitable(error_model="numpy", forceinline=True)
 def moved(row, other, found, noted):
-    """A row, see `row_in`, after an event; found = (e / v, 1 / d, z), `noted` is the weight that z has for f."""
+    """A row, see `row_in`, after an event; found = (h, 1 / d, z), `noted` is the weight that z has for f."""
     (p, s, b, s_b, f, a), q, (pull, curve, square) = row, other[0], found
     reach = s * q
     p, s = fma(reach, pull, p), s / fma(reach, q * curve, np.float32(1))
