@@ -26,6 +26,12 @@ class Learned:
         return self._fitted().users.table.values()
 
     @property
+    def unknown_user(self) -> np.ndarray:
+        """The vector that stands for unknown users, [factors]: that of the prior with ``Variational``, or zeros."""
+        table = self._fitted().users.table
+        return table.unknown.factors[0, : table.shape.size].astype(table.values().dtype)
+
+    @property
     def item_factors(self) -> np.ndarray:
         """Item vectors, [items, factors]; a read-only view in row order of :attr:`items`."""
         return self._fitted().items.table.values()
