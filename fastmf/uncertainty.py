@@ -12,8 +12,9 @@ from fastmf.parameters.keys import encode
 from fastmf.ranking import Pool, Ranking, answer, width_of
 from fastmf.state import State
 
-__all__ = ["Wanted", "best_by_beliefs"]
+__all__ = ["COST", "Wanted", "best_by_beliefs"]
 
+COST = 8  # of a score, in those of a mean
 _PARALLEL_FROM = 1 << 21  # scores, milliseconds of work
 
 

@@ -98,6 +98,9 @@ def _use(model: MF) -> None:
         model.recommend(users)
     model.recommend([one], items=events.items[:_FEW])
     model.recommend(everyone)
+    for some in (everyone[:1], everyone[: _USERS // 10]) if beliefs else ():
+        model.recommend(some, risk=1.0)
+        model.recommend(some, explore="thompson")
     model.similar_items([other])
     model.fold_in(events[:_FEW])
     lists = model.lists(5, users=everyone[:_FEW])

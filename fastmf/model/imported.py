@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ def counts_of(given: Any, tables: dict[str, np.ndarray], objective: Any) -> dict
         name = f"counts[{side!r}]" if isinstance(given, Mapping) else "counts"
         if one is None:
             one = _USUAL_COUNT
-        if np.ndim(one) == 0:
+        if isinstance(one, Real):
             found[side] = np.full(rows, columns.numbers(name, [one], signed=False)[0], np.float64)
             continue
         if not isinstance(given, Mapping):

@@ -22,7 +22,7 @@ from fastmf.model.settings import Setting
 from fastmf.parameters.keys import numbered_alone
 from fastmf.protocols import Objective
 from fastmf.ranking import FEWEST, Ranking, answer, best_for, best_items, in_pieces, most_similar
-from fastmf.uncertainty import Wanted, best_by_beliefs
+from fastmf.uncertainty import COST, Wanted, best_by_beliefs
 
 __all__ = ["Queries", "require_events"]
 
@@ -171,7 +171,7 @@ class Queries(Learned):
                 return best_by_beliefs(state, loss, some, pool, Wanted(k, exclude_seen, threads, subtracted))
             return best_items(state, loss, state.rows("users", some), k, pool, exclude_seen, threads)
 
-        return in_pieces(state, asked, FEWEST * threads, rank)
+        return in_pieces(state, asked, FEWEST * threads, rank, 1 if subtracted == 0 else COST)
 
     def fold_in(
         self, session: Interactions, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
