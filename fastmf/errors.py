@@ -31,6 +31,7 @@ __all__ = [
     "brief",
     "require_choice",
     "require_count",
+    "require_finite",
     "require_flag",
     "require_integer",
     "require_number",
@@ -136,6 +137,17 @@ def require_number(name: str, value: Any, positive: bool = False) -> None:
         number = math.nan
     if not (0.0 <= number <= _LARGEST_FLOAT32) or (positive and number == 0.0):
         raise ValueError(f"{name} must be a finite float32 number {span}, got {brief(value)}")
+
+
+def require_finite(name: str, value: Any) -> float:
+    """Return the value as a float; ValueError unless it is a finite number."""
+    try:
+        number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number, got {brief(value)}")
+    return number
 
 
 def require_whole(name: str, value: Any, least: int, most: int = _LARGEST_ROOM) -> None:

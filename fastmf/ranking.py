@@ -105,11 +105,16 @@ def width_of(k: int, table: Table | _Directions) -> int:
     return min(k, max(table.count, 1))  # kernels need room for one entry
 
 
-def in_pieces(state: State, ids: np.ndarray, most: int, rank: Callable[[np.ndarray], Ranking]) -> Ranking:
-    """Rank many queries in pieces of some 50 ms on a core, each of which sees one consistent state."""
+def in_pieces(
+    state: State, ids: np.ndarray, most: int, rank: Callable[[np.ndarray], Ranking], cost: int = 1
+) -> Ranking:
+    """Rank many queries in pieces of some 50 ms on a core, each of which sees one consistent state.
+
+    `cost` is how many times longer than a product of factors a score takes.
+    """
     items, size = state.items.table, most
     if ids.size > most:
-        size = max(most, _CHUNK // (items.shape.width * max(items.count, 1)))
+        size = max(most, _CHUNK // (items.shape.width * max(items.count, 1) * cost))
     if ids.size <= size:
         return state.ask(lambda: rank(ids))
     parts = [state.ask(functools.partial(rank, ids[first : first + size])) for first in range(0, ids.size, size)]

@@ -23,10 +23,10 @@ __all__ = ["COMMON", "warm_up"]
 
 _USERS, _ITEMS, _FEW = 8_000, 4_200, 20
 
-# Ratings with variational Bayes, losses with AdaGrad, ratings with plain gradient descent, and ALS.
+# Ratings and labels with variational Bayes, losses with AdaGrad, ratings with plain gradient descent, and ALS.
 _LOSSES: tuple[Any, ...] = (losses.Squared, losses.Huber, losses.Logistic, losses.Poisson, losses.BPR, losses.WARP)
 COMMON: tuple[tuple[Any, Any], ...] = (
-    (losses.Squared(), optimizers.Variational()),
+    *((loss(), optimizers.Variational()) for loss in (losses.Squared, losses.Logistic)),
     *((loss(), optimizers.AdaGrad()) for loss in _LOSSES),
     (losses.Squared(), optimizers.SGD()),
     (losses.Confidence(), optimizers.ALS()),
@@ -97,11 +97,22 @@ def _use(model: MF) -> None:
         model.recommend(users)
     model.recommend([one], items=events.items[:_FEW])
     model.recommend(everyone)
+    if isinstance(model.solver, optimizers.Variational):
+        _use_beliefs(model, events[:_FEW], everyone)
     model.similar_items([other])
     model.fold_in(events[:_FEW])
     lists = model.lists(5, users=everyone[:_FEW])
     lists.refresh(model.update(events[:_FEW]))
     model.copy()
+
+
+def _use_beliefs(model: MF, events: Interactions, everyone: np.ndarray) -> None:
+    """Call what needs beliefs."""
+    model.update(events, resolve=1)
+    model.predict(events.users, events.items, interval=0.9)
+    for some in (everyone[:1], everyone[: _USERS // 10]):
+        model.recommend(some, risk=1.0)
+        model.recommend(some, explore="thompson")
 
 
 def _events(count: int, labels: bool) -> Interactions:

@@ -131,8 +131,13 @@ class Popularity:
 
     @property
     def user_factors(self) -> NDArray[np.float32]:
-        """float32[1, 0]: one row without factors."""
-        return np.zeros((1, 0), np.float32)
+        """float32[0, 0]: no rows."""
+        return np.zeros((0, 0), np.float32)
+
+    @property
+    def unknown_user(self) -> NDArray[np.float32]:
+        """float32[0]: a row without factors."""
+        return np.zeros(0, np.float32)
 
     @property
     def item_factors(self) -> NDArray[np.float32]:

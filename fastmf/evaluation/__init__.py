@@ -72,9 +72,9 @@ def evaluate(
     metric : str
         A metric of predicted values: "rmse", "mae", "logloss" or "calibration". Or a metric of rankings: "ndcg" (the
         value of an event is its gain), "recall", "precision", "map", "mrr", "hit_rate" or "auc" (an event with a
-        positive value is relevant). For these the whole catalogue is ranked for each user, without the items that the
-        user has in `past`, and ties count against the model. Each metric is the function of that name in
-        `fastmf.metrics`.
+        positive value is relevant). For these the whole catalogue is ranked for each user as by `recommend`, without
+        the items that the user has in `past`, and ties count against the model. Each metric is the function of that
+        name in `fastmf.metrics`.
     past : Interactions, optional
         The training events: needed for the groups, and to exclude seen items.
     k : int

@@ -32,6 +32,8 @@ class Model(Protocol):
     @property
     def user_factors(self) -> NDArray[np.float32]: ...
     @property
+    def unknown_user(self) -> NDArray[np.float32]: ...
+    @property
     def item_factors(self) -> NDArray[np.float32]: ...
     @property
     def item_biases(self) -> NDArray[np.float32]: ...
@@ -220,11 +222,12 @@ class RankingHoldout(NamedTuple):
     def _answers(self, model: Model, rows: Codes, items: Codes) -> tuple[Codes, Codes]:
         """Compute the positions of items in the rankings of query users, and the number of candidates of each user.
 
-        Rows ascend. The bias of the user does not change the order and is ignored; an unknown user has a zero vector.
+        Rows ascend. The bias of the user does not change the order and is ignored.
         """
         item_rows = model.items.rows(self.events.item_ids).astype(np.int64)  # -1 where the model has none
         user_rows = model.users.rows(self.events.user_ids[self.query_users])
-        vectors = model.user_factors[user_rows] * (user_rows >= 0)[:, None]
+        vectors = np.tile(model.unknown_user, (user_rows.size, 1))
+        vectors[user_rows >= 0] = model.user_factors[user_rows[user_rows >= 0]]
         asked, excluded = ((row, item_rows[item]) for row, item in ((rows, items), self.excluded))
         known, barred = asked[1] >= 0, excluded[1] >= 0
         excluded = excluded[0][barred], excluded[1][barred]

@@ -32,7 +32,8 @@ from fastmf.state import State
 __all__ = ["Beliefs"]
 
 _DRIFT = (3e-4, 1e-4)  # of users and items: how far variances go back to those of the prior before each event
-_FEWEST, _STEADY = 6, 0.01  # sweeps of a fit; the relative change of the signal below which it ends
+_FEWEST, _STEADY = 6, 0.01  # sweeps of a fit; the relative change of the signal below which it ends,
+_SLIGHT = 1e-4  # and what is added to that for a signal that is lost in noise, in units of the variance of the noise
 _SOLVES = 3  # of a visitor's row, whose surrogates depend on it unless the loss is quadratic
 _NOISE_DIFFERS = (1.0, 0.0)  # 1 for sides whose rows have factors of the noise: on items they cost accuracy
 
@@ -212,7 +213,7 @@ class _Fit:
             before, shape = hyper.signal, self._job.working.shape
             for side, form in hyper.learn_priors(sums).items():
                 runner("turn beliefs")(shape, tables[side], *form)
-            self._steady = abs(hyper.signal - before) <= _STEADY * before
+            self._steady = abs(hyper.signal - before) <= _STEADY * before + _SLIGHT * hyper.noise
 
     def settled(self) -> bool:
         """Whether another sweep would change little."""

@@ -23,10 +23,10 @@ from fastmf.log.events import SIDES
 from fastmf.parameters.priors import NOISE_EVENTS, Priors
 from fastmf.state import State
 
-__all__ = ["Hyper"]
+__all__ = ["BIAS_SHARE", "NOISE_SHARE", "Hyper", "scale_of"]
 
 _FACTOR_SHARE = 0.7  # sd of values, divided by sqrt(factors): initial variance of a factor. A small one prunes factors
-_BIAS_SHARE, _NOISE_SHARE = 0.16, 0.65  # of the variance of values: initial variances of a bias, and of the noise
+BIAS_SHARE, NOISE_SHARE = 0.16, 0.65  # of the variance of values: initial variances of a bias, and of the noise
 _LEAST = 1e-6  # variance of the noise, in units of the one that a fit begins with
 _SOME = 1_000  # values that the spread of targets is estimated from
 _FLAT = 1e-10  # smallest eigenvalue that counts, in units of the largest
@@ -58,12 +58,12 @@ class Hyper:
         variance = scale_of(values if loss.learns_noise else targets_of(values, float(state.global_mean), loss))
         factor = _FACTOR_SHARE * np.sqrt(variance / shape.size)
         level = np.sqrt(abs(centre) / shape.size)
-        bias = [_BIAS_SHARE * variance] if shape.biases else []
+        bias = [BIAS_SHARE * variance] if shape.biases else []
         none = [0.0] if shape.biases else []
         means = {side: np.array([level] * shape.size + none) for side in SIDES}
         means["items"][: shape.size] *= 1 if centre >= 0 else -1  # one side carries the sign
         variances = {side: np.array([factor] * shape.size + bias) for side in SIDES}
-        noise = _NOISE_SHARE * variance if loss.learns_noise else 1.0
+        noise = NOISE_SHARE * variance if loss.learns_noise else 1.0
         return cls((means, variances), noise, float(np.sqrt(12 * factor)), shape.size)
 
     @classmethod

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, brief
 from fastmf.interactions import columns
 from fastmf.log.events import SIDES
+from fastmf.model.asked import require_beliefs
 from fastmf.model.options import Options
 from fastmf.parameters.ids import IdMap
 from fastmf.parameters.moves import Image
 from fastmf.parameters.table import Table
 from fastmf.state import State
 
-__all__ = ["ImportedFactors"]
+__all__ = ["ImportedFactors", "counts_of"]
 
 _PIECE = 1 << 16  # rows
+_USUAL_COUNT = 20.0  # events that a row is taken to have learned
 
 
 class ImportedFactors(NamedTuple):
@@ -49,6 +53,36 @@ class ImportedFactors(NamedTuple):
             _fill(group.table, tables[side], _vector(f"{side[:-1]}_biases", biases, count))
         state.make_room({}, 0)
         return state
+
+
+def counts_of(given: Any, tables: dict[str, np.ndarray], objective: Any) -> dict[str, np.ndarray] | None:
+    """The events that each row has learned, float64; None where rows are not distributions.
+
+    ValueError if counts are given then, DataError if they are invalid.
+    """
+    if given is not None:
+        require_beliefs("counts", objective)
+    elif not objective.variational:
+        return None
+    sides = given if isinstance(given, Mapping) else dict.fromkeys(SIDES, given)
+    unknown = [brief(name) for name in sides if name not in SIDES]
+    if unknown:
+        raise DataError(f"counts has {', '.join(unknown)}; it may have users and items")
+    found = {}
+    for side in SIDES:
+        one, rows = sides.get(side), len(tables[side])
+        name = f"counts[{side!r}]" if isinstance(given, Mapping) else "counts"
+        if one is None:
+            one = _USUAL_COUNT
+        if isinstance(one, Real):
+            found[side] = np.full(rows, columns.numbers(name, [one], signed=False)[0], np.float64)
+            continue
+        if not isinstance(given, Mapping):
+            raise DataError('counts must be a number, or {"users": ..., "items": ...}, with a number per row or one')
+        found[side] = columns.numbers(name, one, signed=False).astype(np.float64)
+        if found[side].size != rows:
+            raise DataError(f"{name} has {found[side].size} rows, {side[:-1]}_factors has {rows}")
+    return found
 
 
 def _matrix(name: str, given: Any, largest: float) -> np.ndarray:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import numpy as np
 
@@ -16,10 +16,11 @@ from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
 from fastmf.interactions import columns
 from fastmf.learners import learner_of
+from fastmf.learners.presumed import presume
 from fastmf.model import saving
-from fastmf.model.imported import ImportedFactors
+from fastmf.model.imported import ImportedFactors, counts_of
 from fastmf.model.learning import Learning
-from fastmf.model.options import Options, Settings, require_options
+from fastmf.model.options import ImportSettings, Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
 from fastmf.protocols import Loss, Objective, Optimizer, Regularizer
 from fastmf.state import State
@@ -140,7 +141,7 @@ class MF(Learning):
         global_mean: float = 0.0,
         users: Any = None,
         items: Any = None,
-        **settings: Unpack[Settings],
+        **settings: Unpack[ImportSettings],
     ) -> MF:
         """Create a model from vectors that were trained elsewhere.
 
@@ -155,13 +156,18 @@ class MF(Learning):
         users, items : array_like of distinct ids, optional
             The ids of the rows; by default 0, 1, 2, ...
         **settings
-            Parameters of :class:`MF`: loss, solver, regularizer, biases, seed, options. The solver is ``AdaGrad()`` for
-            losses whose default is ``Variational()``, which has to know how sure rows are.
+            Parameters of :class:`MF`: loss, solver, regularizer, biases, seed, options; and for ``Variational``
+            `counts`, the number of events that rows have learned: a number for all, or ``{"users": ..., "items": ...}``
+            with a number or one per row; by default 20. Without `counts`, the solver is ``AdaGrad()`` for losses whose
+            default is ``Variational()``.
 
         Returns
         -------
         MF
             A fitted model without history. Its predictions are never clipped: the range of the values is not known.
+            With ``Variational``, how sure rows are is an approximation: the priors are the means and variances of the
+            rows given, the noise of values has the variance of the scores times 0.65 / 0.35 (1 / the weight of the
+            event, where the loss does not learn it), and the variance of a row follows from these and `counts`.
 
         Raises
         ------
@@ -182,16 +188,19 @@ class MF(Learning):
         given = ImportedFactors((user_factors, item_factors), (user_biases, item_biases), global_mean, (users, items))
         tables = given.tables(settings.get("options", Options()))
         settings.setdefault("biases", user_biases is not None or item_biases is not None)
-        if settings.get("solver") is None:
+        counts = settings.pop("counts", None)
+        if settings.get("solver") is None and counts is None:
             usual = _suited(settings.get("loss", losses.Squared()))["solver"]
             settings["solver"] = optimizers.AdaGrad() if isinstance(usual, optimizers.Variational) else usual
-        model = cls(factors=tables["users"].shape[1], **settings)
-        if model._objective.variational:
-            raise ValueError("Variational has to know how sure rows are, which vectors do not tell: choose AdaGrad()")
+        model = cls(factors=tables["users"].shape[1], **cast(Settings, settings))
+        events = counts_of(counts, tables, model._objective)
         mean = columns.numbers("global_mean", [global_mean])[0]
         if model._objective.loss.kind == "all-pairs" and (mean or user_biases is not None or item_biases is not None):
             raise DataError(f"{type(model.loss).__name__} has no biases and no global_mean: leave them out")
-        model._state = given.fill(model._empty(float(mean), 0.0), tables)
+        state = given.fill(model._empty(float(mean), 0.0), tables)
+        if events is not None:
+            presume(state, model._objective.loss, events)
+        model._state = state
         return model
 
     def copy(self) -> MF:

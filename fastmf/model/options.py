@@ -9,7 +9,7 @@ from fastmf.hints import hinted_methods
 from fastmf.optimizers import ALS, Variational
 from fastmf.protocols import Loss, Optimizer, Regularizer
 
-__all__ = ["Options", "Settings", "require_options"]
+__all__ = ["ImportSettings", "Options", "Settings", "require_options"]
 
 
 @hinted_methods("__new__")
@@ -85,3 +85,9 @@ class Settings(TypedDict, total=False):
     biases: bool
     seed: int
     options: Options
+
+
+class ImportSettings(Settings, total=False):
+    """What ``from_factors`` accepts besides arrays, for type checkers."""
+
+    counts: Any

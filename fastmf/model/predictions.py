@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmf.errors import require_number
 from fastmf.kernels.rank import scores
+from fastmf.model.asked import require_beliefs
 from fastmf.parameters.priors import Priors
 from fastmf.state import State
 
@@ -34,9 +35,7 @@ def require_share(interval: Any, objective: Any) -> float:
     require_number("interval", interval, positive=True)
     if not interval < 1:
         raise ValueError(f"interval must be a probability between 0 and 1, got {interval!r}")
-    if not objective.variational:
-        name = type(objective.solver).__name__
-        raise ValueError(f"interval needs solver=optimizers.Variational(): {name} does not learn how sure rows are")
+    require_beliefs("interval", objective)
     return float(interval)
 
 

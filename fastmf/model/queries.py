@@ -1,4 +1,4 @@
-"""Queries: predictions, recommendations, similar rows and learned parameters. Nothing here changes the model."""
+"""Queries: predictions, recommendations and similar rows. Nothing here changes the model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from fastmf.errors import DataError, NotFittedError, require_flag, require_integer
+from fastmf.errors import DataError, require_flag, require_integer
 from fastmf.hints import hinted_methods, of_events
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.core.launch import usable_threads
@@ -14,15 +14,15 @@ from fastmf.learners.decay import numbered
 from fastmf.learners.folding import fold_in
 from fastmf.learners.job import Learner
 from fastmf.lists import Lists
-from fastmf.model.asked import checked_ids, pool_of
-from fastmf.model.ids import Ids
+from fastmf.model.asked import checked_ids, pool_of, risk_of
+from fastmf.model.learned import Learned
 from fastmf.model.options import Options
 from fastmf.model.predictions import Prediction, predicted, require_share
 from fastmf.model.settings import Setting
 from fastmf.parameters.keys import numbered_alone
 from fastmf.protocols import Objective
 from fastmf.ranking import FEWEST, Ranking, answer, best_for, best_items, in_pieces, most_similar
-from fastmf.state import State
+from fastmf.uncertainty import COST, Wanted, best_by_beliefs
 
 __all__ = ["Queries", "require_events"]
 
@@ -34,7 +34,7 @@ def require_events(name: str, given: Any) -> None:
 
 
 @hinted_methods("predict", "recommend", "fold_in", "lists", "similar_items", "similar_users")
-class Queries:
+class Queries(Learned):
     """Queries of a fitted model; each raises NotFittedError before the first fit or update."""
 
     __slots__ = ()
@@ -42,7 +42,6 @@ class Queries:
     _lock: Any
     _learner: Learner
     _objective: Objective
-    _state: State | None
 
     @overload
     def predict(self, users: Any, items: Any, clip: bool = True, interval: None = None) -> np.ndarray: ...
@@ -96,14 +95,21 @@ class Queries:
         return state.ask(lambda: predicted(state, asked, clip, self._objective, share))
 
     def recommend(
-        self, users: Any, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
+        self,
+        users: Any,
+        k: int = 10,
+        exclude_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        risk: float | None = None,
+        explore: str | None = None,
     ) -> Ranking:
         """Recommend the k items with the highest scores to each user.
 
         Parameters
         ----------
         users : array_like of ids, shape (n,)
-            An unknown user gets the items with the highest biases.
+            An unknown user gets the items with the highest biases; with ``Variational``, those of the prior.
         k : int
             Length of the lists, at least 1. They are never longer than the catalogue.
         exclude_seen : bool
@@ -112,13 +118,22 @@ class Queries:
             Candidate items; all by default. Unknown ids are ignored.
         exclude : array_like of ids, optional
             Items excluded for every user.
+        risk : float, optional
+            Rank by the mean of each score minus `risk` times its standard deviation, that of the noise of values aside:
+            items come first that the user surely likes. A negative number is optimism: items come first that the user
+            may like most (UCB, [1]_). 0 is the usual answer. Needs ``Variational``.
+        explore : {"thompson"}, optional
+            Rank by scores that are drawn from the beliefs: an item comes first with the probability that it is best
+            [2]_. The user's vector and bias are drawn, and the items' for each user anew; the noise of values is not.
+            A draw depends on the seed and the version of the model, the number of its events, the user's id and the
+            item: an answer can be repeated until the model changes, and is another one then. Needs ``Variational``.
 
         Returns
         -------
         Ranking
             ``(ids, scores)``, each of shape (n, min(k, number of items)), best first; of items with the same score the
-            older one comes first. Scores are on the scale of predictions. Lists with fewer candidates are padded with
-            an id that the model does not know and a score of -inf.
+            older one comes first. Scores are those ranked by, on the scale of predictions. Lists with fewer candidates
+            are padded with an id that the model does not know and a score of -inf.
 
         Raises
         ------
@@ -127,7 +142,14 @@ class Queries:
         DataError
             If ids are of another kind than the model's.
         ValueError
-            If `k` is not an integer from 1, or `exclude_seen` is not a bool.
+            If `k` is not an integer from 1, `exclude_seen` is not a bool, `risk` is not a finite number, or `explore`
+            is unknown; if both of these are given, or one without ``Variational``.
+
+        References
+        ----------
+        .. [1] Auer (2002), Using confidence bounds for exploitation-exploration trade-offs.
+        .. [2] Thompson (1933), On the likelihood that one unknown probability exceeds another in view of the evidence
+           of two samples.
 
         Examples
         --------
@@ -141,12 +163,15 @@ class Queries:
         chosen, barred = checked_ids("items", items), checked_ids("exclude", exclude)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
         exclude_seen = require_flag("exclude_seen", exclude_seen)
+        subtracted = risk_of(risk, explore, self._objective)
 
         def rank(some: np.ndarray) -> Ranking:
             pool = pool_of(state, chosen, barred)
+            if subtracted != 0:
+                return best_by_beliefs(state, loss, some, pool, Wanted(k, exclude_seen, threads, subtracted))
             return best_items(state, loss, state.rows("users", some), k, pool, exclude_seen, threads)
 
-        return in_pieces(state, asked, FEWEST * threads, rank)
+        return in_pieces(state, asked, FEWEST * threads, rank, 1 if subtracted == 0 else COST)
 
     def fold_in(
         self, session: Interactions, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None
@@ -316,68 +341,3 @@ class Queries:
             return most_similar(state, side, rows, k, threads)
 
         return state.ask(rank)
-
-    # --- what was learned ---------------------------------------------------------------------------------------------
-
-    @property
-    def user_factors(self) -> np.ndarray:
-        """User vectors, [users, factors]; a read-only view in row order of :attr:`users`."""
-        return self._fitted().users.table.values()
-
-    @property
-    def item_factors(self) -> np.ndarray:
-        """Item vectors, [items, factors]; a read-only view in row order of :attr:`items`."""
-        return self._fitted().items.table.values()
-
-    @property
-    def user_biases(self) -> np.ndarray:
-        """User biases, float32[users]; a read-only view."""
-        return self._fitted().users.table.biases()
-
-    @property
-    def item_biases(self) -> np.ndarray:
-        """Item biases, float32[items]; a read-only view."""
-        return self._fitted().items.table.biases()
-
-    @property
-    def global_mean(self) -> float:
-        """The mean added to every score; set by the fit, or by the first update of an unfitted model."""
-        return float(self._fitted().numbers["global_mean"])
-
-    @property
-    def users(self) -> Ids:
-        """User ids in row order; a read-only view."""
-        state = self._fitted()
-        return Ids(state.users.ids, state.ask)
-
-    @property
-    def items(self) -> Ids:
-        """Item ids in row order; a read-only view."""
-        state = self._fitted()
-        return Ids(state.items.ids, state.ask)
-
-    @property
-    def version(self) -> int:
-        """Number of changes (updates, flushes, rollbacks) since the fit."""
-        return self._fitted().version
-
-    @property
-    def head(self) -> str:
-        """The identity of the current state, 32 hexadecimal digits: a Delta leads from one state to another."""
-        return self._fitted().head
-
-    @property
-    def lineage(self) -> str:
-        """The identity of the model, 32 hexadecimal digits, shared by its copies."""
-        return self._fitted().lineage
-
-    # --- inside ------------------------------------------------------------------------------------------------------
-
-    def _fitted(self) -> State:
-        state = self._state
-        if state is None:
-            raise NotFittedError("this model has learned nothing yet: call fit, update or MF.from_factors first")
-        if state.unfinished:
-            with self._lock:
-                state.finish()
-        return state

@@ -83,6 +83,10 @@ class Means:
         return np.zeros((len(self.users), 2), np.float32)
 
     @property
+    def unknown_user(self):
+        return np.zeros(2, np.float32)
+
+    @property
     def item_factors(self):
         return np.zeros((len(self.items), 2), np.float32)
 

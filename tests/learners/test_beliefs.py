@@ -539,8 +539,6 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
             believer(loss=loss)
     with pytest.raises(ValueError, match="batch_size"):
         believer().fit(ratings(), batch_size=8)
-    with pytest.raises(ValueError, match="how sure"):
-        MF.from_factors([[1.0]], [[1.0]], solver=optimizers.Variational())
     with pytest.raises(DataError):
         fitted().update(Interactions([1], [1], [2]), half_life=3)
 

@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse as sp
 from strategies import assert_same, bits, fitted, some_events, stepping
 
-from fastmf import MF, Interactions, Options, metrics
+from fastmf import MF, Interactions, Options, metrics, optimizers
 from fastmf.errors import FastMFError
 from fastmf.evaluation import evaluate
 
@@ -65,13 +65,16 @@ VALUES: list[Any] = [
     *(pl.DataFrame({"a": [1]}), pa.array([1, None]), fractions.Fraction(1, 3), datetime.datetime(2020, 1, 1)),
     *(Index(), Broken(), object(), int, slice(1, 2), Ellipsis, MF()),
 ]
-FEW = some_events(9)
+FEW, ONES = some_events(9), np.ones((2, 3))
+BELIEVER = MF.from_factors(ONES, ONES, solver=optimizers.Variational())
 CALLS: dict[str, Callable[[MF, Any], Any]] = {
     "recommend": lambda m, x: m.recommend(x),
     "recommend k": lambda m, x: m.recommend([3], k=x),
     "recommend items": lambda m, x: m.recommend([3], items=x),
     "recommend exclude": lambda m, x: m.recommend([3], exclude=x),
     "recommend exclude_seen": lambda m, x: m.recommend([3], exclude_seen=x),
+    "recommend risk": lambda _, x: BELIEVER.recommend([0], risk=x),
+    "recommend explore": lambda _, x: BELIEVER.recommend([0], explore=x),
     "predict": lambda m, x: m.predict(x, [3]),
     "predict clip": lambda m, x: m.predict([3], [3], clip=x),
     "predict_one": lambda m, x: m.predict_one(x, 3),
@@ -100,6 +103,10 @@ CALLS: dict[str, Callable[[MF, Any], Any]] = {
     "learn_one value": lambda m, x: m.copy().learn_one(3, 3, x),
     "evaluate metric": lambda m, x: evaluate(m, FEW, x),
     "from_factors": lambda _, x: MF.from_factors(x, np.ones((2, 3))),
+    "from_factors counts": lambda _, x: MF.from_factors(ONES, ONES, solver=optimizers.Variational(), counts=x),
+    "from_factors counts of users": lambda _, x: MF.from_factors(
+        ONES, ONES, solver=optimizers.Variational(), counts={"users": x}
+    ),
     "Interactions": lambda _, x: Interactions(x, [1, 2]),
     "Interactions values": lambda _, x: Interactions([1, 2], [1, 2], x),
     "concatenate": lambda _, x: Interactions.concatenate(x),

@@ -111,7 +111,8 @@ SUITED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, Any]]] = {
         {"loss": losses.Squared()},
         (optimizers.Variational(), regularizers.L2(0.06)),
     ),
-    "from ratings": ({}, {"loss": losses.Huber()}, (optimizers.AdaGrad(), regularizers.L2(0.06))),
+    "from ratings": ({}, {"loss": losses.Poisson()}, (optimizers.AdaGrad(), regularizers.L2(0.06))),
+    "from ratings to robust ones": ({}, {"loss": losses.Huber()}, (optimizers.Variational(), regularizers.L2(0.06))),
     "what was the default once": (
         {"solver": optimizers.AdaGrad()},
         {"loss": losses.BPR()},

@@ -75,6 +75,8 @@ MF(loss=Confidence(alpha=2.0), solver=ALS(method="cholesky"), options=Options(th
 low: object = MF(solver=Variational()).fit(events).predict([1], [4], interval=0.9).low
 MF(loss=Absolute(), solver=SGD(rate=0.1), regularizer=Ridge(weight=0.1))
 MF.from_factors([[1.0]], [[1.0]], loss=Squared(), biases=False, options=Options())
+sure = MF.from_factors([[1.0]], [[1.0]], solver=Variational(), counts={"users": [3], "items": 4})
+careful: np.ndarray = sure.recommend([0], risk=1, explore=None).ids
 
 twin: MF = model.copy()
 delta: Delta = model.update(events, Update(epochs=1, trainable="users"), rate=0.1, loss=Huber(1.0))
