@@ -13,8 +13,9 @@ from fastmf.datasets import synthetic
 from fastmf.devices import runner
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
+from fastmf.objective import Objective
 from fastmf.plan import Plan
-from fastmf.protocols import Objective, freeze
+from fastmf.protocols import freeze
 
 EPOCHS = 5
 

@@ -1,4 +1,4 @@
-"""Structural types (protocols) of losses, optimizers, regularizers, samplers and followers, and the `Objective`.
+"""Structural types (protocols) of losses, optimizers, regularizers, samplers and followers.
 
 A loss, optimizer, regularizer or sampler is a NamedTuple with plain methods and class constants. The protocols below
 are the single definition of the members it must have: `freeze` validates user-supplied values against them, kernels
@@ -13,14 +13,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from fastmf.errors import require_flag
 from fastmf.hints import of_method, of_value
 from fastmf.optimizers import ALS, Variational
-from fastmf.regularizers import L2
 
 __all__ = [
     "KINDS",
@@ -29,7 +28,6 @@ __all__ = [
     "Follower",
     "Listwise",
     "Loss",
-    "Objective",
     "Optimizer",
     "Pairwise",
     "Pointwise",
@@ -38,6 +36,7 @@ __all__ = [
     "Sampler",
     "compiled_methods",
     "freeze",
+    "require_protocol",
 ]
 
 KINDS = ("pointwise", "pairwise", "listwise", "all-pairs")  # kinds of loss
@@ -262,7 +261,7 @@ def freeze(value: Any, role: str) -> Any:
     if not (issubclass(kind, tuple) and hasattr(kind, "_fields")):
         given = f"the class {value.__name__}" if isinstance(value, type) else kind.__name__
         raise TypeError(f"{role} must be a NamedTuple such as those of fastmf, got {given}{of_value(role, value)}")
-    _require_protocol(kind, role, _BY_ROLE.get(role) or _BY_KIND.get(str(getattr(value, "kind", "")), Pointwise))
+    require_protocol(kind, role, _BY_ROLE.get(role) or _BY_KIND.get(str(getattr(value, "kind", "")), Pointwise))
     if role == "loss":
         _require_one_of(value, "kind", KINDS)
     elif role == "sampler":
@@ -291,7 +290,8 @@ def _single(name: str, number: Any) -> np.float32:
 
 
 @functools.cache
-def _require_protocol(kind: Any, role: str, protocol: Any) -> None:
+def require_protocol(kind: Any, role: str, protocol: Any) -> None:
+    """Raise TypeError unless a class has the members of a protocol, with the parameters that it names."""
     methods, members = _needed(protocol)
     for name, parameters in methods.items():
         method = getattr(kind, name, None)
@@ -306,11 +306,6 @@ def _require_protocol(kind: Any, role: str, protocol: Any) -> None:
             raise TypeError(f"{kind.__name__} is no {role}: it lacks {name}. {text}")
 
 
-def _depth(kind: type, name: str) -> int:
-    """How far up its bases a class takes a member from."""
-    return next(depth for depth, base in enumerate(kind.__mro__) if name in vars(base))
-
-
 def _needed(protocol: Any) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """The methods of a protocol with their parameter names, and its other members with their docstrings."""
     known = {name: one for base in protocol.__mro__ for name, one in vars(base).items() if base.__module__ == __name__}
@@ -321,113 +316,3 @@ def _needed(protocol: Any) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
 def _require_one_of(value: Any, name: str, choices: tuple[str, ...]) -> None:
     if getattr(value, name) not in choices:
         raise TypeError(f"{type(value).__name__}.{name} must be one of {choices}, got {getattr(value, name)!r}")
-
-
-class Objective(NamedTuple):
-    """What is minimised and how: frozen values of a model.
-
-    Attributes
-    ----------
-    loss, solver, regularizer : NamedTuple
-        As returned by `freeze`.
-    sampler : NamedTuple, optional
-        The sampler of a ranking loss; None for other losses.
-    """
-
-    loss: Any
-    solver: Any
-    regularizer: Any
-    sampler: Any = None
-
-    @property
-    def ranks(self) -> bool:
-        """Whether the loss compares events with negatives; the values of events are then weights."""
-        return self.sampler is not None
-
-    @property
-    def values(self) -> tuple[Any, Any, Any]:
-        """(loss, solver, regularizer): the values passed to every kernel."""
-        return self[:3]
-
-    @classmethod
-    def of(cls, loss: Any, solver: Any, regularizer: Any) -> Objective:
-        """Freeze and combine the caller's values; TypeError or ValueError if they are invalid or incompatible."""
-        frozen = freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer")
-        return cls(*frozen, _sampler_of(loss))._checked()
-
-    def _checked(self) -> Objective:
-        solver, loss = (type(value).__name__ for value in (self.solver, self.loss))
-        if self.variational:
-            return self._checked_variational(solver, loss)
-        if not self.alternating:
-            if self.loss.kind == "all-pairs":
-                raise ValueError(f"{loss} needs solver=optimizers.ALS(): {solver} would have to visit every pair")
-            return self
-        if not hasattr(self.loss, "quadratic"):
-            raise ValueError(f"{solver} solves losses that are quadratic, Squared and Confidence, not {loss}")
-        if not isinstance(self.regularizer, L2) or not self.regularizer.weight:
-            raise ValueError(f"{solver} needs a regularizer L2 with a weight > 0, got {self.regularizer!r}")
-        return self
-
-    def _checked_variational(self, solver: str, loss: str) -> Objective:
-        if not hasattr(self.loss, "surrogate") or self.loss.kind != "pointwise":
-            raise ValueError(
-                f"{solver} is for losses of labels that have a surrogate, such as Squared and Logistic, not {loss}; "
-                "use solver=optimizers.AdaGrad()"
-            )
-        kind: Any = type(self.loss)
-        _require_protocol(kind, "loss", Surrogate)
-        if _depth(kind, "value") < _depth(kind, "surrogate"):
-            raise ValueError(
-                f"{loss} has a value of its own but inherits its surrogate, which {solver} would minimise: define "
-                "surrogate too, or use solver=optimizers.AdaGrad()"
-            )
-        usual = freeze(getattr(self.loss, "regularizer", L2()), "regularizer")
-        if (type(self.regularizer), self.regularizer) != (type(usual), usual):
-            raise ValueError(
-                f"{solver} learns priors and has no use for a regularizer, got {self.regularizer!r}; leave it out, or "
-                "use solver=optimizers.AdaGrad()"
-            )
-        return self
-
-    @property
-    def on_scale(self) -> bool:
-        """Whether predictions are on the scale of the values."""
-        return not self.ranks and self.loss.kind != "all-pairs"
-
-    @property
-    def alternating(self) -> bool:
-        """Whether rows are solved by alternating least squares; if not, they take gradient steps."""
-        return isinstance(self.solver, ALS)
-
-    @property
-    def variational(self) -> bool:
-        """Whether rows are normal distributions, by variational Bayes."""
-        return isinstance(self.solver, Variational)
-
-    @property
-    def moderated(self) -> bool:
-        """Whether predictions depend on how sure scores are: the mean of a function of them that is not linear."""
-        return self.variational and not self.loss.learns_noise
-
-    @property
-    def classes(self) -> tuple[Any, ...]:
-        """What kernels are specialised on."""
-        return tuple(map(type, self[:3] if self.sampler is None else self))
-
-    def override(self, loss: Any, regularizer: Any) -> Objective:
-        """A copy with another loss or regularizer, where one is given."""
-        changed = self
-        if loss is not None:
-            changed = changed._replace(loss=freeze(loss, "loss"), sampler=_sampler_of(loss))
-        if regularizer is not None:
-            changed = changed._replace(regularizer=freeze(regularizer, "regularizer"))
-        return changed._checked()
-
-    def at_rate(self, rate: float) -> Objective:
-        """A copy with another learning rate."""
-        return self._replace(solver=self.solver._replace(rate=np.float32(rate)))
-
-
-def _sampler_of(loss: Any) -> Any:
-    return freeze(loss.sampler, "sampler") if getattr(loss, "kind", None) in RANKING else None

@@ -30,11 +30,12 @@ from fastmf.log.events import Events
 from fastmf.log.history import History
 from fastmf.log.sorting import sort_by_user
 from fastmf.memory import default_budget
+from fastmf.objective import Objective
 from fastmf.parameters.groups import RowGroup
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
 from fastmf.plan import Plan, deal
-from fastmf.protocols import Objective, freeze
+from fastmf.protocols import freeze
 from fastmf.state import State
 
 SOURCE = Path(__file__).with_name("ceiling.c")

@@ -17,9 +17,9 @@ from fastmf.kernels.train.pool import Pool, Seen, Tables
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import SIDES, Events
 from fastmf.log.history import History
+from fastmf.objective import Objective
 from fastmf.parameters.table import Table
 from fastmf.plan import Plan, deal, pieces
-from fastmf.protocols import Objective
 
 __all__ = ["FEWEST", "Known", "Negatives", "Runs", "as_positives", "require_single_steps"]
 

@@ -23,9 +23,9 @@ from fastmf.learners.past import OTHER, Reading, Touched, touch
 from fastmf.learners.steps import measure_single
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import SIDES, Events
+from fastmf.objective import Objective
 from fastmf.parameters.groups import Group
 from fastmf.parameters.moves import Image
-from fastmf.protocols import Objective
 from fastmf.recipes import Update
 from fastmf.state import State
 

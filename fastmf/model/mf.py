@@ -22,7 +22,8 @@ from fastmf.model.imported import ImportedFactors, counts_of
 from fastmf.model.learning import Learning
 from fastmf.model.options import ImportSettings, Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
-from fastmf.protocols import Loss, Objective, Optimizer, Regularizer
+from fastmf.objective import Objective
+from fastmf.protocols import Loss, Optimizer, Regularizer
 from fastmf.state import State
 
 __all__ = ["MF", "load"]

@@ -19,8 +19,8 @@ from fastmf.model.learned import Learned
 from fastmf.model.options import Options
 from fastmf.model.predictions import Prediction, predicted, require_share
 from fastmf.model.settings import Setting
+from fastmf.objective import Objective
 from fastmf.parameters.keys import numbered_alone
-from fastmf.protocols import Objective
 from fastmf.ranking import FEWEST, Ranking, answer, best_for, best_items, in_pieces, most_similar
 from fastmf.uncertainty import COST, Wanted, best_by_beliefs
 

@@ -14,7 +14,7 @@ from fastmf import files, losses, optimizers, regularizers, samplers
 from fastmf.delta import Identity, new_identity
 from fastmf.errors import DataError, FileFormatError
 from fastmf.model.options import Options
-from fastmf.protocols import Objective
+from fastmf.objective import Objective
 from fastmf.state import State
 
 __all__ = ["consistent", "converted", "filled", "own_classes", "packed", "records", "settings"]

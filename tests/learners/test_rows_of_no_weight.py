@@ -15,7 +15,7 @@ from fastmf.devices.cpu import solve as cpu
 from fastmf.devices.cpu.solve import gram_of, solve
 from fastmf.equations import Equations, Run, equations_of
 from fastmf.kernels.core.shape import Shape
-from fastmf.protocols import Objective
+from fastmf.objective import Objective
 from fastmf.regularizers import L2
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are odd on purpose

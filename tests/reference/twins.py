@@ -14,11 +14,12 @@ from fastmf.kernels.core.shape import Shape, shape_of
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.log.history import History
+from fastmf.objective import Objective
 from fastmf.parameters.groups import RowGroup
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
 from fastmf.plan import Plan
-from fastmf.protocols import Objective, freeze
+from fastmf.protocols import freeze
 from fastmf.state import State
 
 COUNTS = {"users": 13, "items": 11}

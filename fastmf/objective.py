@@ -1,0 +1,128 @@
+"""Objective: the loss of a model and how it is minimised, which have to go together."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmf.optimizers import ALS, Variational
+from fastmf.protocols import RANKING, Surrogate, freeze, require_protocol
+from fastmf.regularizers import L2
+
+__all__ = ["Objective"]
+
+
+class Objective(NamedTuple):
+    """What is minimised and how: frozen values of a model.
+
+    Attributes
+    ----------
+    loss, solver, regularizer : NamedTuple
+        As returned by `freeze`.
+    sampler : NamedTuple, optional
+        The sampler of a ranking loss; None for other losses.
+    """
+
+    loss: Any
+    solver: Any
+    regularizer: Any
+    sampler: Any = None
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the loss compares events with negatives; the values of events are then weights."""
+        return self.sampler is not None
+
+    @property
+    def values(self) -> tuple[Any, Any, Any]:
+        """(loss, solver, regularizer): the values passed to every kernel."""
+        return self[:3]
+
+    @classmethod
+    def of(cls, loss: Any, solver: Any, regularizer: Any) -> Objective:
+        """Freeze and combine the caller's values; TypeError or ValueError if they are invalid or incompatible."""
+        frozen = freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer")
+        return cls(*frozen, _sampler_of(loss))._checked()
+
+    def _checked(self) -> Objective:
+        solver, loss = (type(value).__name__ for value in (self.solver, self.loss))
+        if self.variational:
+            return self._checked_variational(solver, loss)
+        if not self.alternating:
+            if self.loss.kind == "all-pairs":
+                raise ValueError(f"{loss} needs solver=optimizers.ALS(): {solver} would have to visit every pair")
+            return self
+        if not hasattr(self.loss, "quadratic"):
+            raise ValueError(f"{solver} solves losses that are quadratic, Squared and Confidence, not {loss}")
+        if not isinstance(self.regularizer, L2) or not self.regularizer.weight:
+            raise ValueError(f"{solver} needs a regularizer L2 with a weight > 0, got {self.regularizer!r}")
+        return self
+
+    def _checked_variational(self, solver: str, loss: str) -> Objective:
+        if not hasattr(self.loss, "surrogate") or self.loss.kind != "pointwise":
+            raise ValueError(
+                f"{solver} is for losses of labels that have a surrogate, such as Squared and Logistic, not {loss}; "
+                "use solver=optimizers.AdaGrad()"
+            )
+        kind: Any = type(self.loss)
+        require_protocol(kind, "loss", Surrogate)
+        if _depth(kind, "value") < _depth(kind, "surrogate"):
+            raise ValueError(
+                f"{loss} has a value of its own but inherits its surrogate, which {solver} would minimise: define "
+                "surrogate too, or use solver=optimizers.AdaGrad()"
+            )
+        usual = freeze(getattr(self.loss, "regularizer", L2()), "regularizer")
+        if (type(self.regularizer), self.regularizer) != (type(usual), usual):
+            raise ValueError(
+                f"{solver} learns priors and has no use for a regularizer, got {self.regularizer!r}; leave it out, or "
+                "use solver=optimizers.AdaGrad()"
+            )
+        return self
+
+    @property
+    def on_scale(self) -> bool:
+        """Whether predictions are on the scale of the values."""
+        return not self.ranks and self.loss.kind != "all-pairs"
+
+    @property
+    def alternating(self) -> bool:
+        """Whether rows are solved by alternating least squares; if not, they take gradient steps."""
+        return isinstance(self.solver, ALS)
+
+    @property
+    def variational(self) -> bool:
+        """Whether rows are normal distributions, by variational Bayes."""
+        return isinstance(self.solver, Variational)
+
+    @property
+    def moderated(self) -> bool:
+        """Whether predictions depend on how sure scores are: the mean of a function of them that is not linear."""
+        return self.variational and not self.loss.learns_noise
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """What kernels are specialised on."""
+        return tuple(map(type, self[:3] if self.sampler is None else self))
+
+    def override(self, loss: Any, regularizer: Any) -> Objective:
+        """A copy with another loss or regularizer, where one is given."""
+        changed = self
+        if loss is not None:
+            changed = changed._replace(loss=freeze(loss, "loss"), sampler=_sampler_of(loss))
+        if regularizer is not None:
+            changed = changed._replace(regularizer=freeze(regularizer, "regularizer"))
+        return changed._checked()
+
+    def at_rate(self, rate: float) -> Objective:
+        """A copy with another learning rate."""
+        return self._replace(solver=self.solver._replace(rate=np.float32(rate)))
+
+
+def _sampler_of(loss: Any) -> Any:
+    return freeze(loss.sampler, "sampler") if getattr(loss, "kind", None) in RANKING else None
+
+
+def _depth(kind: type, name: str) -> int:
+    """How far up its bases a class takes a member from."""
+    return next(depth for depth, base in enumerate(kind.__mro__) if name in vars(base))
