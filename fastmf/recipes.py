@@ -36,8 +36,9 @@ class Update:
     from its whole history. `trainable`, `half_life`, `loss` and `regularizer` apply as well; any other field that is
     set raises ValueError.
 
-    With Variational, the default of ``losses.Squared``, each new event is learned once. `trainable`, `order` (by
-    arrival, by default) and `half_life` apply; any other field that is set raises ValueError.
+    With Variational, the default for ratings and labels, each new event is learned once; with `resolve`, the rows that
+    the new events name are then solved anew. `trainable`, `order` (by arrival, by default), `half_life` and, beside
+    `resolve`, `max_history` apply; any other field that is set raises ValueError.
 
     Parameters
     ----------
@@ -183,8 +184,11 @@ class Preset(Update):
 
 presets: dict[str, Update] = {
     "default": Preset(),
-    "whole-history": Preset(history_epochs=3, max_history="all"),
-    "new-events": Preset(epochs=3, history_epochs=0),
+    "fast": Preset(epochs=1, history_epochs=0, resolve=0),
+    "balanced": Preset(history_epochs=1, max_history=100, resolve=1),
+    "careful": Preset(epochs=2, history_epochs=3, max_history=1_000, resolve=1),
+    "whole-history": Preset(history_epochs=3, max_history="all", resolve=1),
+    "new-events": Preset(epochs=3, history_epochs=0, resolve=0),
     "users": Preset(trainable="users"),
     "new-rows": Preset(trainable="new"),
 }

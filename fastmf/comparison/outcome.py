@@ -74,7 +74,9 @@ class Comparison(NamedTuple):
         Number of blocks tested, and events in each.
     shares : dict of float
         Share of the test events in each group, mean over blocks.
-    epochs, factors, preset : int, int, str
+    epochs : int or None
+        Of "full"; None if its fits stop by themselves.
+    factors, preset : int, str
     """
 
     dataset: str
@@ -87,7 +89,7 @@ class Comparison(NamedTuple):
     blocks: int
     block_events: int
     shares: dict[str, float]
-    epochs: int
+    epochs: int | None
     factors: int
     preset: str
 

@@ -30,7 +30,6 @@ from fastmf.recipes import Update, presets
 __all__ = ["COMPARED", "Settings", "Stream", "choose_epochs", "compare"]
 
 COMPARED = tuple(metric for metric in METRICS if sign(metric))  # metrics whose values are ordered
-_MOST_EPOCHS = 20  # of a fit that stops by itself
 TOLERANCE = 0.002  # relative loss of quality accepted for fewer epochs
 
 Model = MF | Popularity
@@ -174,7 +173,7 @@ class Replay(NamedTuple):
     settings: Settings
     recipe: Update | None
     build: Build
-    epochs: int
+    epochs: int | None
 
     def advance(self, name: str, model: Model, step: int, seed: int) -> tuple[Model, Cost]:
         """Bring one contestant's model up to date with a block; returns the model and the cost."""
@@ -231,7 +230,7 @@ class Replay(NamedTuple):
         return records, {group: float(np.mean([each[group] for each in shares])) for group in shares[0]}
 
 
-def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
+def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int | None:
     """The smallest number of epochs within 0.2 % of the best, validated on the last tenth of `events`.
 
     Parameters
@@ -242,10 +241,11 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int:
 
     Returns
     -------
-    int
+    int or None
+        None for a fit that stops by itself.
     """
     if stops_by_itself(build(0)):
-        return _MOST_EPOCHS
+        return None
     cut = len(events) - len(events) // 10
     log = Log.of(events)
     held_out = holdout(log.part(slice(0, cut)), log.part(slice(cut, None)), metric)

@@ -42,8 +42,8 @@ class Beliefs:
     """Every row is a normal distribution: means, and a variance per factor."""
 
     epochs = 60  # at most: a fit ends by itself
-    defaults = Update(trainable="both", order="arrival", resolve=0, max_history=1_000)
-    further = ("half_life",)
+    defaults = Update(trainable="both", order="arrival", resolve=0)
+    further = ("half_life", "max_history")
     draws = False
     why = "it learns each new event once, as far as rows are unsure; for rates and passes, solver=optimizers.AdaGrad()"
 
@@ -95,6 +95,10 @@ class Beliefs:
 
     def update(self, job: UpdateJob) -> Training:
         """One pass over the batch, and solves of its rows if the recipe asks; for visitors, solves of theirs."""
+        if job.recipe.max_history is not None and not job.recipe.resolve:
+            raise ValueError(
+                "Update.max_history means nothing to Variational without resolve: only solves read the past"
+            )
         histories = Histories.of(job) if job.recipe.resolve and job.counted else None
         working, new = gather(job, job.arrived)[:2] if histories is None else histories[:2]
         new = fade_of(job)(new)

@@ -18,7 +18,7 @@ from fastmf.log.events import SIDES, Events
 
 __all__ = ["Histories"]
 
-_ALL = np.iinfo(np.int32).max
+_ALL, _MOST = np.iinfo(np.int32).max, 1_000  # past events of a row that is solved anew, at most: any, and by default
 
 
 class Histories(NamedTuple):
@@ -44,7 +44,7 @@ class Histories(NamedTuple):
         """Read them, and gather the rows."""
         state, recipe, arrived = job.state, job.recipe, job.arrived.weighed().contiguous()
         named = {side: named_rows(job, side, getattr(arrived, side), arrived.users.size) for side in SIDES}
-        most = _ALL if recipe.max_history == "all" else int(recipe.max_history)
+        most = _ALL if recipe.max_history == "all" else int(recipe.max_history or _MOST)
         reading = Reading(
             lambda values: (np.ones_like(values), values), fade_of(job), recipe.half_life is not None, most
         )

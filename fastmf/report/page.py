@@ -144,7 +144,9 @@ def _explanation(comparison: Comparison) -> dict[str, str]:
         "block and then asked about the next one."
     )
     full = (
-        f"A new model fitted to everything so far, for {count(comparison.epochs, 'epoch')}: the fewest that "
+        "A new model fitted to everything so far, until it settles."
+        if comparison.epochs is None
+        else f"A new model fitted to everything so far, for {count(comparison.epochs, 'epoch')}: the fewest that "
         "come within 0.2 % of the best on the last tenth of the first half."
     )
     popularity = "Items by the number of their events so far, counted on with each block: the same for every user."

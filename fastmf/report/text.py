@@ -103,10 +103,11 @@ def table(comparison: Comparison) -> str:
 
 def describe(comparison: Comparison) -> str:
     """The settings of a comparison in one line."""
+    length = "until they settle" if comparison.epochs is None else f"for {count(comparison.epochs, 'epoch')}"
     return (
         f"{comparison.events:,} events, {comparison.blocks} blocks of {comparison.block_events:,} tested, "
         f"{count(len(comparison.seeds), 'seed')}, {comparison.factors} factors, recipe {comparison.preset}, "
-        f"full retrains for {count(comparison.epochs, 'epoch')}"
+        f"full retrains {length}"
     )
 
 

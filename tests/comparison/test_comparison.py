@@ -291,15 +291,14 @@ class TestProtocol:
             built.append(MF(4, seed=seed))
             return built[-1]
 
-        assert choose_epochs(build, log, "rmse") == 20
+        assert choose_epochs(build, log, "rmse") is None
         assert len(built) == 1
         result = compare(log, Settings(block=0.1, seeds=1), build=build)
         assert set(result.contestants) == {"frozen", "update", "warm", "full"}
         moved = {name: one.rows_moved for name, one in result.contestants.items()}
         assert moved["frozen"] == 0 < moved["update"] < moved["warm"]
-        for preset in ("whole-history", "new-events"):  # no passes of it are repeated
-            again = compare(log, Settings(block=0.1, seeds=1, preset=preset), build=build).contestants["update"]
-            assert again.value == result.contestants["update"].value
+        again = compare(log, Settings(block=0.1, seeds=1, preset="fast"), build=build).contestants["update"]
+        assert again.value == result.contestants["update"].value  # no passes of it are repeated
 
     def test_epochs_are_the_cheapest_close_to_the_best(self, log):
         past, asked = log[:3_600], log[3_600:]

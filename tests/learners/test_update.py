@@ -162,9 +162,9 @@ def test_a_preset_is_for_every_solver(name: str, solver: Any) -> None:
 
 
 def test_of_a_preset_a_solver_takes_what_it_has() -> None:
-    for name in ("whole-history", "new-events"):
+    for name, own in (("new-events", {}), ("fast", {}), ("whole-history", {"resolve": 1, "max_history": "all"})):
         one, other = fitted(), fitted()
-        one.update(NEW)
+        one.update(NEW, **own)
         other.update(NEW, presets[name])
         assert_same(bits(one), bits(other))
     one, other = stepping(), stepping()
