@@ -296,7 +296,7 @@ def test_callbacks_see_every_epoch() -> None:
     seen: list[dict[str, Any]] = []
     counted: list[int] = []
     callbacks = [seen.append, lambda record: counted.append(record["epoch"])]
-    model = MF(factors=FACTORS).fit(EVENTS, epochs=4, callbacks=callbacks)
+    model = MF(factors=FACTORS, solver=optimizers.AdaGrad()).fit(EVENTS, epochs=4, callbacks=callbacks)
     assert seen == model.history_
     assert counted == [1, 2, 3, 4]
     model.fit(EVENTS, epochs=40, validation=0.3, callbacks=callbacks)

@@ -295,7 +295,7 @@ def test_what_needs_one_score_an_event_is_refused(loss: Any) -> None:
 
 def test_a_rating_model_takes_a_ranking_loss_for_one_update() -> None:
     """As a model of that loss does whose rows are the same; then it is a rating model again."""
-    model = MF(FACTORS, seed=3).fit(some_positives(), epochs=1)
+    model = MF(FACTORS, solver=optimizers.AdaGrad(), seed=3).fit(some_positives(), epochs=1)
     batch, solver, regularizer = some_positives(20, seed=4), model.solver, model.regularizer
     ranking = MF(FACTORS, losses.BPR(), solver, regularizer, seed=3).fit(some_positives(), epochs=0)
     for side in SIDES:

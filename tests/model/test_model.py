@@ -234,14 +234,14 @@ def test_predictions_are_kept_within_what_was_seen() -> None:
         ({"loss": losses.BPR()}, optimizers.AdaGrad(0.1)),
         ({"loss": losses.Confidence(), "biases": False}, optimizers.ALS()),
         ({"solver": optimizers.SGD(0.3)}, optimizers.SGD(0.3)),
+        ({"counts": 5}, optimizers.Variational()),
+        ({"solver": optimizers.Variational()}, optimizers.Variational()),
     ],
     ids=str,
 )
-def test_given_factors_do_not_tell_how_sure_they_are(settings: dict[str, Any], solver: Any) -> None:
+def test_given_factors_are_not_beliefs_unless_that_is_asked_for(settings: dict[str, Any], solver: Any) -> None:
     model = MF.from_factors(P, Q, **settings)
     assert (type(model.solver), model.solver) == (type(solver), solver)
-    with pytest.raises(ValueError, match="Variational has to know how sure rows are"):
-        MF.from_factors(P, Q, solver=optimizers.Variational())
 
 
 def test_a_model_of_given_factors_does_not_clip() -> None:

@@ -213,11 +213,11 @@ def learn(
         doubt, error = doubt / factor, target - score
         spread = doubt + variance
         pull = error / spread
+        after = doubt * pull**2 + variance / spread  # expected squared error / doubt
         both = (unsure[0] * rows[0] * unsure[1] * rows[1])[:-1].sum()  # what moves of both rows add together
         alone = variance - unsure[0][:-1] @ unsure[1][:-1]
         if 2 * abs(pull * both) > alone:
             pull *= alone / (2 * abs(pull * both))
-        after = doubt * pull**2 + variance / spread  # expected squared error / doubt
         for own, side, row, free in zip((0, 1), sides, (user, item), moves, strict=True):
             if free:
                 side.means[row] += unsure[own] * ones[1 - own] * pull

@@ -9,7 +9,7 @@ For an event of weight w with the value r, with old values on the right of all a
     h = e / v min(1, (u - sum s_p s_q) / |2 e / v sum s_p q s_q p|)
     p <- p + s_p q h,         s_p <- s_p / (1 + s_p q^2 / d)        and likewise q with p,
     b <- b + s_b h,           s_b <- s_b / (1 + s_b / d)            and likewise c,
-    f <- f (a + w z) / (a + w),     a <- a + w                      and likewise g,  z = d h^2 + u / v
+    f <- f (a + w z) / (a + w),     a <- a + w                      and likewise g,  z = d (e / v)^2 + u / v
 
 h is e / v, unless e is an outlier for which the product of both moves would count for more than half of their sum. The
 factor f of the noise of the row is worth a events: z is the squared error that is expected afterwards, in units of d. A
@@ -67,10 +67,11 @@ def measured(row, other, value, weight, numbers, loss):
     doubt, target = doubt / np.float32(factor), np.float32(target)
     inverse = np.float32(1) / (doubt + unsure)
     pull = (target - scored) * inverse
+    square = doubt * pull * pull + unsure * inverse
     alone, together = unsure - (s * t).total(), np.float32(2) * abs(pull * (s * t * (p * q)).total())
     if together > alone:
         pull *= alone / together
-    return (pull, np.float32(1) / doubt, doubt * pull * pull + unsure * inverse), scored
+    return (pull, np.float32(1) / doubt, square), scored
 
 
 @register_jitable(error_model="numpy", forceinline=True)
