@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 LARGE = "ml20m"
 SLOW_PEERS = ("cornac", "surprise", "torch", "river")
-RATING_MODELS = ("fastmf", "fastmf AdaGrad", "libmf", "surprise", "cornac", "myfm")
+RATING_MODELS = ("fastmf Variational", "fastmf AdaGrad", "libmf", "surprise", "cornac", "myfm")
 SLOW_FACTORS, MANY_FACTORS = 32, 128
 RANKING = {  # by method for implicit feedback: the contestants, fastmf first, and the epochs compared
     "ALS": (("fastmf ALS", "implicit ALS", "buffalo ALS", "irspack iALS"), [1, 9]),

@@ -129,7 +129,7 @@ def nothing() -> Iterator[dict[str, Any]]:
 
 
 CONTESTANTS: dict[str, Callable[..., dict[str, Any]]] = {
-    "fastmf": partial(measure, fastmf, nothing),
+    "fastmf Variational": partial(measure, fastmf, nothing),
     "fastmf AdaGrad": partial(
         measure, fastmf, partial(_product, rate=(0.04, 0.1), penalty=(0.03, 0.06, 0.1), epochs=(20, 40))
     ),
