@@ -27,7 +27,7 @@ __all__ = ["BIAS_SHARE", "NOISE_SHARE", "Hyper", "scale_of"]
 
 _FACTOR_SHARE = 0.7  # sd of values, divided by sqrt(factors): initial variance of a factor. A small one prunes factors
 BIAS_SHARE, NOISE_SHARE = 0.16, 0.65  # of the variance of values: initial variances of a bias, and of the noise
-_LEAST = 1e-6  # variance of the noise, in units of the one that a fit begins with
+_LEAST = 1e-3  # variance of the noise, in units of the one that a fit begins with: what float32 can solve
 _SOME = 1_000  # values that the spread of targets is estimated from
 _FLAT = 1e-10  # smallest eigenvalue that counts, in units of the largest
 
