@@ -80,7 +80,7 @@ class MF(Learning):
     >>> import fastmf
     >>> rng = np.random.default_rng(0)
     >>> u, i = rng.integers(0, 50, 2000), rng.integers(0, 40, 2000)
-    >>> events = fastmf.Interactions(u, i, values=3.0 + (u % 2) - (i % 2))
+    >>> events = fastmf.Interactions(u, i, values=3.0 + (u % 2) - (i % 2) + rng.normal(0, 0.3, 2000))
     >>> model = fastmf.MF(factors=8).fit(events[:1500])
     >>> delta = model.update(events[1500:])
     >>> delta.events, model.version
