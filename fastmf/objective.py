@@ -107,6 +107,8 @@ class Objective(NamedTuple):
 
     def override(self, loss: Any, regularizer: Any) -> Objective:
         """A copy with another loss or regularizer, where one is given."""
+        if loss is None and regularizer is None:  # as in nearly every update
+            return self
         changed = self
         if loss is not None:
             changed = changed._replace(loss=freeze(loss, "loss"), sampler=_sampler_of(loss))

@@ -68,7 +68,32 @@ class _NoFields(NamedTuple):
     pass
 
 
-class Squared(_NoFields):
+class _OfRealValues:
+    """What losses of real values share: a score is a prediction."""
+
+    __slots__ = ()
+    kind = "pointwise"
+    domain = (-math.inf, math.inf)
+    solver = Variational()
+    learns_noise = True
+
+    def inverse_link(self, score: Any) -> Any:
+        return score
+
+    def expected(self, score: Any, variance: Any) -> Any:
+        return score
+
+
+class _Robust(_OfRealValues):
+    """Losses that outliers have little weight in."""
+
+    __slots__ = ()
+
+    def prior(self, values: np.ndarray) -> float:
+        return float(np.median(values))
+
+
+class Squared(_OfRealValues, _NoFields):
     """Squared error, ``(y - s)**2``, for a value y and a score s.
 
     Examples
@@ -78,10 +103,6 @@ class Squared(_NoFields):
     """
 
     __slots__ = ()
-    kind = "pointwise"
-    domain = (-math.inf, math.inf)
-    solver = Variational()
-    learns_noise = True
 
     def value(self, score: Any, target: Any) -> Any:
         error = score - target
@@ -90,9 +111,6 @@ class Squared(_NoFields):
     def slope(self, score: Any, target: Any) -> Any:
         error = score - target
         return error + error
-
-    def inverse_link(self, score: Any) -> Any:
-        return score
 
     def prior(self, values: np.ndarray) -> float:
         return float(np.mean(values, dtype=np.float64))
@@ -103,9 +121,6 @@ class Squared(_NoFields):
     def surrogate(self, score: Any, variance: Any, target: Any, noise: Any) -> Any:
         return 1.0, target
 
-    def expected(self, score: Any, variance: Any) -> Any:
-        return score
-
     def check(self, values: np.ndarray) -> None:
         require_domain(values, self.domain, "Squared")
 
@@ -114,7 +129,7 @@ class _HuberFields(NamedTuple):
     delta: float = 1.0
 
 
-class Huber(_HuberFields):
+class Huber(_Robust, _HuberFields):
     """Huber loss: squared error near zero and linear beyond `delta`, which bounds the gradient of outliers.
 
     ``e**2`` where ``|e| <= delta``, else ``delta * (2 |e| - delta)``, with ``e = s - y``. In the limit of large `delta`
@@ -136,10 +151,6 @@ class Huber(_HuberFields):
     """
 
     __slots__ = ()
-    kind = "pointwise"
-    domain = (-math.inf, math.inf)
-    solver = Variational()
-    learns_noise = True
 
     def value(self, score: Any, target: Any) -> Any:
         size = abs(score - target)
@@ -150,18 +161,9 @@ class Huber(_HuberFields):
         error = min(max(score - target, -self.delta), self.delta)
         return error + error
 
-    def inverse_link(self, score: Any) -> Any:
-        return score
-
-    def prior(self, values: np.ndarray) -> float:
-        return float(np.median(values))
-
     def surrogate(self, score: Any, variance: Any, target: Any, noise: Any) -> Any:
         error = target - score
         return self.delta / max(math.sqrt(error * error + variance), self.delta), target
-
-    def expected(self, score: Any, variance: Any) -> Any:
-        return score
 
     def check(self, values: np.ndarray) -> None:
         require_number("Huber.delta", self.delta, positive=True)
@@ -172,7 +174,7 @@ class _StudentTFields(NamedTuple):
     df: float = 4.0
 
 
-class StudentT(_StudentTFields):
+class StudentT(_Robust, _StudentTFields):
     """Negative log-likelihood of Student's t-distribution, in which outliers hardly count.
 
     ``(df + 1) / 2 * log(1 + e**2 / df)``, with ``e = s - y``. ``optimizers.Variational`` learns the scale of the noise;
@@ -195,10 +197,6 @@ class StudentT(_StudentTFields):
     """
 
     __slots__ = ()
-    kind = "pointwise"
-    domain = (-math.inf, math.inf)
-    solver = Variational()
-    learns_noise = True
 
     def value(self, score: Any, target: Any) -> Any:
         error = score - target
@@ -208,18 +206,9 @@ class StudentT(_StudentTFields):
         error = score - target
         return (self.df + 1) * error / (self.df + error * error)
 
-    def inverse_link(self, score: Any) -> Any:
-        return score
-
-    def prior(self, values: np.ndarray) -> float:
-        return float(np.median(values))
-
     def surrogate(self, score: Any, variance: Any, target: Any, noise: Any) -> Any:
         error = target - score
         return (self.df + 1) / (self.df + (error * error + variance) / noise), target
-
-    def expected(self, score: Any, variance: Any) -> Any:
-        return score
 
     def check(self, values: np.ndarray) -> None:
         require_number("StudentT.df", self.df, positive=True)

@@ -102,8 +102,7 @@ class Learning(Versions):
         self._require_events(events)
         if not len(events):
             raise DataError("events: there are none; a fit needs at least one")
-        passes = self._learner.epochs if epochs is None else epochs
-        schedule = Schedule(passes, validation, batch_size, progress, callbacks, half_life).checked()
+        schedule = self._schedule(epochs, validation, batch_size, progress, callbacks, half_life)
         if half_life is not None:
             require_times(events)
         with self._lock:
@@ -166,8 +165,7 @@ class Learning(Versions):
         >>> bool((model.user_factors == fastmf.MF(factors=4).fit(events, epochs=5).user_factors).all())
         True
         """
-        passes = self._learner.epochs if epochs is None else epochs
-        schedule = Schedule(passes, validation, 1, progress, callbacks, half_life).checked()
+        schedule = self._schedule(epochs, validation, 1, progress, callbacks, half_life)
         warm = require_flag("warm", warm)
         with self._lock:
             state = self._again(warm, half_life is not None)
@@ -379,6 +377,10 @@ class Learning(Versions):
     def _threads_for(self, events: int) -> int:
         """The number of threads of a fit of so many events."""
         return usable_threads(self.options.threads) if events >= PARALLEL_FROM else 1
+
+    def _schedule(self, epochs: int | None, *others: Any) -> Schedule:
+        """The checked schedule of a fit, with the epochs of the learner by default; the others are as in Schedule."""
+        return Schedule(self._learner.epochs if epochs is None else epochs, *others).checked()
 
     def _train(self, state: State, schedule: Schedule, threads: int) -> None:
         """Train a state; it replaces that of the model if training succeeds."""

@@ -46,7 +46,7 @@ class MF(Learning):
         An instance of one of :mod:`fastmf.losses`, or of your own class.
     solver : fastmf.protocols.Optimizer, ALS or Variational, optional
         An instance of one of :mod:`fastmf.optimizers`, or of your own class; by default the loss's own ``solver``
-        (``Variational()`` for ``Squared``), or ``AdaGrad()`` if it has none.
+        (``Variational()`` for ratings and labels), or ``AdaGrad()`` if it has none.
     regularizer : fastmf.protocols.Regularizer, optional
         An instance of one of :mod:`fastmf.regularizers`, or of your own class; by default the loss's own
         ``regularizer``, or ``L2()`` if it has none. ``Variational`` learns priors in place of one, and refuses any
@@ -62,8 +62,8 @@ class MF(Learning):
     ----------
     history_ : list of dict
         One record per epoch of the last fit, with keys ``epoch`` (from 1), ``loss`` (mean training loss, each event
-        measured before its step; with ``Variational`` after the pass), ``validation`` (mean loss on the held-out
-        events, or None) and ``seconds``.
+        measured before its step; with ``Variational`` before items are solved), ``validation`` (mean loss on the
+        held-out events, or None) and ``seconds``.
 
     Raises
     ------

@@ -93,7 +93,7 @@ def solve(
         for part in range(span[1] - span[0]):  # one after the other: the order is part of the result
             whole += lanes[part]
             sums += totals[part]
-    return _summed(shape, whole, sums, prior, numbers[1])
+    return _summed(shape, whole, sums)
 
 
 def _work(shape: Shape) -> tuple[float, float]:
@@ -117,22 +117,19 @@ def _form(
     return (lanes, unit), tuple(np.float32(number) for number in (mean, noise, *bias, evidence))
 
 
-def _summed(shape: Shape, lanes: np.ndarray, totals: np.ndarray, prior: Prior, noise: float) -> Sums:
-    """The sums of a kernel in the order of rows [factors, bias], with what is the same for all rows added."""
-    size, used = shape.size, prior.mean.size
-    means, products, covariances = np.zeros(used), np.zeros((used, used)), np.zeros((used, used))
-    means[:size] = lanes[2 * size + 2, :size]
-    products[:size, :size], covariances[:size, :size] = lanes[:size, :size], lanes[size : 2 * size, :size]
+def _summed(shape: Shape, lanes: np.ndarray, totals: np.ndarray) -> Sums:
+    """The sums of a kernel in the order of rows [factors, bias]."""
+    size, used, sums = shape.size, shape.size + shape.biases, lanes.astype(np.float64)
+    means, second = np.zeros(used), np.zeros((used, used))
+    means[:size] = sums[2 * size + 2, :size]
+    second[:size, :size] = sums[:size, :size] + sums[size : 2 * size, :size]
     if shape.biases:
         means[size] = totals[beliefs.BIASES]
-        products[size, :size], covariances[size, :size] = lanes[2 * size, :size], lanes[2 * size + 1, :size]
-        products[:size, size], covariances[:size, size] = products[size, :size], covariances[size, :size]
-        products[size, size] = totals[beliefs.BIAS_SQUARES]
-        covariances[size, size] = totals[beliefs.BIAS_VARIANCES]
-    second, noise = products + covariances, float(np.float32(noise))
-    expected = totals[beliefs.EXPECTED]
-    rows, loss, weight = (float(totals[number]) for number in (beliefs.ROWS, beliefs.LOSS, beliefs.WEIGHT))
-    return Sums(rows, means, second, float(expected), loss, weight)
+        second[size, :size] = second[:size, size] = (sums[2 * size] + sums[2 * size + 1])[:size]
+        second[size, size] = totals[beliefs.BIAS_SQUARES] + totals[beliefs.BIAS_VARIANCES]
+    names = (beliefs.ROWS, beliefs.EXPECTED, beliefs.LOSS, beliefs.WEIGHT)
+    rows, expected, loss, weight = (float(totals[name]) for name in names)
+    return Sums(rows, means, second, expected, loss, weight)
 
 
 @register("turn beliefs", "cpu")

@@ -226,11 +226,11 @@ def _solve_row(size, width, biased, number, tables, events, span, prior, numbers
         totals[BIASES], totals[BIAS_SQUARES] = totals[BIASES] + b, totals[BIAS_SQUARES] + np.float64(b) * b
         totals[BIAS_VARIANCES] += variance
         expected = squared + unsure - pulled + drawn + noise * np.float64(size + 1 if biased else size)
-        error = max(expected / noise - usual, 0.0) * own_records[number, 2]
-        totals[EXPECTED] += error * noise / own_records[number, 2]
+        error = max(expected / noise - usual, 0.0)
+        totals[EXPECTED] += error * noise
         totals[LOSS], totals[WEIGHT] = totals[LOSS] + lost, totals[WEIGHT] + given
         if evidence > 0:
-            own_records[number, 2] = np.float32((evidence + error) / (evidence + given))
+            own_records[number, 2] = np.float32((evidence + error * own_records[number, 2]) / (evidence + given))
             own_records[number, 3] = np.float32(evidence + given)
 
     return solve
