@@ -197,7 +197,7 @@ class Sums(NamedTuple):
         The number of rows with some weight.
     means : float64[d]
     second : float64[d, d]
-        Of the outer products of means, and of covariances.
+        Of the outer products of the differences of means from the prior's, and of covariances.
     expected : float
         Squared errors that are expected under the posterior, each with the weight that its row was solved with.
     loss, weight : float

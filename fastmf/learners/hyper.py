@@ -120,7 +120,8 @@ class Hyper:
         """
         self.spread = 0.0
         means = {side: sums[side].means / sums[side].rows for side in SIDES}
-        covariances = {side: sums[side].second / sums[side].rows - np.outer(means[side], means[side]) for side in SIDES}
+        apart = {side: means[side] - self.means[side] for side in SIDES}
+        covariances = {side: sums[side].second / sums[side].rows - np.outer(apart[side], apart[side]) for side in SIDES}
         k = self.factors
         forms = rotation(covariances, k)
         for side, (turn, shift, shear, constant) in forms.items():

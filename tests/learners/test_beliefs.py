@@ -107,9 +107,9 @@ def test_a_solve_is_that_of_plain_numpy_on_all_arrays(size: int, biases: bool, h
     used = size + biases
     assert (sums.rows, sums.means.size) == (found.rows, used)
     np.testing.assert_allclose(sums.means, found.means[:used], rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(
-        sums.second, (found.products + found.covariances)[:used, :used], rtol=1e-3, atol=1e-3 * size
-    )
+    shared = np.outer(found.means[:used], prior.mean)  # products are of differences from the prior's mean
+    products = found.products[:used, :used] - shared - shared.T + found.rows * np.outer(prior.mean, prior.mean)
+    np.testing.assert_allclose(sums.second, products + found.covariances[:used, :used], rtol=1e-3, atol=1e-3 * size)
     np.testing.assert_allclose(
         (sums.expected, sums.loss, sums.weight), (found.expected, found.loss, found.weight), rtol=2e-3
     )

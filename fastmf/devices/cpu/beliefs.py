@@ -93,7 +93,7 @@ def solve(
         for part in range(span[1] - span[0]):  # one after the other: the order is part of the result
             whole += lanes[part]
             sums += totals[part]
-    return _summed(shape, whole, sums)
+    return _summed(shape, whole, sums, prior.mean)
 
 
 def _work(shape: Shape) -> tuple[float, float]:
@@ -106,30 +106,30 @@ def _form(
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.float32, ...]]:
     """The prior as lanes, with the unit matrix, and as numbers, see kernels/train/beliefs.py."""
     size, width = shape.size, shape.width
-    lanes, unit, pull = aligned(size + 2, width), aligned(size, width), prior.precision @ prior.mean
+    lanes, unit, pull = aligned(size + 3, width), aligned(size, width), prior.precision @ prior.mean
     lanes[:], unit[:] = 0, np.eye(size, width)
     lanes[:size, :size] = prior.precision[:size, :size]
-    lanes[size + 1, :size] = pull[:size]
-    bias = 0.0, 0.0
+    lanes[size + 1, :size], lanes[size + 2, :size] = pull[:size], prior.mean[:size]
+    bias = 0.0, 0.0, 0.0
     if shape.biases:
         lanes[size, :size] = prior.precision[size, :size]
-        bias = prior.precision[size, size], pull[size]
+        bias = prior.precision[size, size], pull[size], prior.mean[size]
     return (lanes, unit), tuple(np.float32(number) for number in (mean, noise, *bias, evidence))
 
 
-def _summed(shape: Shape, lanes: np.ndarray, totals: np.ndarray) -> Sums:
-    """The sums of a kernel in the order of rows [factors, bias]."""
+def _summed(shape: Shape, lanes: np.ndarray, totals: np.ndarray, mean: np.ndarray) -> Sums:
+    """The sums of a kernel, which are of differences from the prior's mean, in the order of rows [factors, bias]."""
     size, used, sums = shape.size, shape.size + shape.biases, lanes.astype(np.float64)
-    means, second = np.zeros(used), np.zeros((used, used))
-    means[:size] = sums[2 * size + 2, :size]
+    apart, second = np.zeros(used), np.zeros((used, used))
+    apart[:size] = sums[2 * size + 2, :size]
     second[:size, :size] = sums[:size, :size] + sums[size : 2 * size, :size]
     if shape.biases:
-        means[size] = totals[beliefs.BIASES]
+        apart[size] = totals[beliefs.BIASES]
         second[size, :size] = second[:size, size] = (sums[2 * size] + sums[2 * size + 1])[:size]
         second[size, size] = totals[beliefs.BIAS_SQUARES] + totals[beliefs.BIAS_VARIANCES]
     names = (beliefs.ROWS, beliefs.EXPECTED, beliefs.LOSS, beliefs.WEIGHT)
     rows, expected, loss, weight = (float(totals[name]) for name in names)
-    return Sums(rows, means, second, expected, loss, weight)
+    return Sums(rows, apart + rows * mean, second, expected, loss, weight)
 
 
 @register("turn beliefs", "cpu")

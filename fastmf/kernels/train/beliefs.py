@@ -14,11 +14,11 @@ The variances are those of the normal distribution with independent factors that
 with the mean they maximise the evidence lower bound for the row. The sums over rows that the hyper-parameters are
 learned from use the whole of P = L^-1:
 
-    sum (x x'),   sum P,   sum x,   and   sum w E[(t - z.x)^2 + v] = sum w (t^2 + v) - x.l + s2 (D + x.C^-1 m)
-                                                                     - s2 tr(C^-1 sum (P + x x')),   l = sum w t z
+    sum (d d'),   sum P,   sum d,   and   sum w E[(t - z.x)^2 + v] = sum w (t^2 + v) - x.l
+                                                     + s2 (D - d.C^-1 m - tr(C^-1 (P + d d'))),   l = sum w t z
 
-with D the length of x. The last sum over the events of the row alone, E, gives its factor of the noise, under a prior
-worth a events of noise s2 (C is diagonal there):
+with d = x - m, whose squares can be far smaller than those of x, and D the length of x. The last sum over the events of
+the row alone, E, gives its factor of the noise, under a prior worth a events of noise s2 (C is diagonal there):
 
     f <- (a + f E / s2) / (a + sum given)
 
@@ -49,7 +49,7 @@ from fastmf.kernels.train.direct import ROOM, add_products
 from fastmf.kernels.train.inverse import add_double, clear_double, invert, solve_in_double
 from fastmf.kernels.train.row import score, score_variance
 
-SUMS = 3  # rows of sums besides the two matrices: of x b, of the covariances of x and b, of x
+SUMS = 3  # rows of sums besides the two matrices: of d e, of the covariances of p and b, of d (e is the d of the bias)
 ROWS, BIASES, BIAS_SQUARES, BIAS_VARIANCES, EXPECTED, LOSS, WEIGHT = range(7)  # the sums that are numbers
 NUMBERS = 7
 _AHEAD = 8  # events between a prefetch and its use
@@ -150,9 +150,9 @@ def _gathered(size, width, number, tables, events, span, numbers, loss, buffers)
 def solve_row(size, width, biased, number, tables, events, span, prior, numbers, loss, buffers):
     """Solve one row and add it to the sums; for kernels only.
 
-    tables = (own factors, records, variances, and those of the other side); prior = (lanes[size + 2, width]: C^-1 of
-    the factors, of them with the bias, and C^-1 m of the factors; lanes[size, width]: the unit matrix); numbers =
-    (mean, s2, C^-1 and C^-1 m of the bias, a, which is 0 for factors of the noise that are held); buffers = (work
+    tables = (own factors, records, variances, and those of the other side); prior = (lanes[size + 3, width]: C^-1 of
+    the factors, of them with the bias, and C^-1 m and m of the factors; lanes[size, width]: the unit matrix); numbers =
+    (mean, s2, C^-1, C^-1 m and m of the bias, a, which is 0 for factors of the noise that are held); buffers = (work
     array, the same as rows of 16, float64 matrix, sums that are lanes, sums that are numbers). All arrays are borrowed.
     A row of no weight is left as it is.
     """
@@ -165,7 +165,7 @@ def _solve_row(size, width, biased, number, tables, events, span, prior, numbers
 
     def solve(size, width, biased, number, tables, events, span, prior, numbers, loss, buffers):
         own, own_records, own_variances = tables[:3]
-        (precision, unit), (mean, noise, precision_bias, pull_bias, evidence) = prior, numbers
+        (precision, unit), (mean, noise, precision_bias, pull_bias, mean_bias, evidence) = prior, numbers
         room, _, double, sums, totals = buffers
         vectors, (weight, along_bias, squared, unsure, given, lost) = gathered(
             size, width, number, tables, events, span, numbers, loss, buffers
@@ -204,6 +204,7 @@ def _solve_row(size, width, biased, number, tables, events, span, prior, numbers
                 counted, value, _ = normal(size, width, number, tables, events, n, mean, noise, loss)
                 met = np.int64(events[0][n])
                 add_double(size, tables, met, np.float64(counted) / noise, np.float64(value) - mean, double)
+            store(room, _RIGHT, 0, right * np.float32(0))  # its padding too
             b, variance = solve_in_double(size, biased, room, double)
             x, shared = load(room, _RIGHT, 0, width, size), load(room, _CROSS, 0, width, size)
         for i in range(size):
@@ -211,22 +212,23 @@ def _solve_row(size, width, biased, number, tables, events, span, prior, numbers
         store(own, number, 0, x)
         if biased:
             own_records[number, 0], own_records[number, 1] = b, share
-        store(room, _RIGHT, 0, x)
-        usual = (variance + np.float64(b) * b) * precision_bias if biased else 0.0
+        d, e = x - load(precision, size + 2, 0, width, size), b - mean_bias
+        store(room, _RIGHT, 0, d)
+        usual = (variance + np.float64(e) * e) * precision_bias if biased else 0.0
         for i in range(size):
             usual += precision[i, i] * (np.float64(room[ROOM + i, i]) + np.float64(room[_RIGHT, i]) ** 2)
-            store(sums, i, 0, fma(x, room[_RIGHT, i], load(sums, i, 0, width, size)))
+            store(sums, i, 0, fma(d, room[_RIGHT, i], load(sums, i, 0, width, size)))
             store(sums, size + i, 0, load(sums, size + i, 0, width, size) + load(room, ROOM + i, 0, width, size))
-        store(sums, 2 * size, 0, fma(x, b, load(sums, 2 * size, 0, width, size)))
+        store(sums, 2 * size, 0, fma(d, e, load(sums, 2 * size, 0, width, size)))
         store(sums, 2 * size + 1, 0, load(sums, 2 * size + 1, 0, width, size) + shared)
-        store(sums, 2 * size + 2, 0, load(sums, 2 * size + 2, 0, width, size) + x)
-        pulled = np.float64((x * along).total()) + b * along_bias
-        drawn = noise * (np.float64((x * pull).total()) + b * pull_bias)
+        store(sums, 2 * size + 2, 0, load(sums, 2 * size + 2, 0, width, size) + d)
         totals[ROWS] += 1
-        totals[BIASES], totals[BIAS_SQUARES] = totals[BIASES] + b, totals[BIAS_SQUARES] + np.float64(b) * b
+        totals[BIASES], totals[BIAS_SQUARES] = totals[BIASES] + e, totals[BIAS_SQUARES] + np.float64(e) * e
         totals[BIAS_VARIANCES] += variance
-        expected = squared + unsure - pulled + drawn + noise * np.float64(size + 1 if biased else size)
-        error = max(expected / noise - usual, 0.0)
+        pulled = np.float64((x * along).total()) + b * along_bias
+        usual += np.float64((d * pull).total()) + e * pull_bias
+        expected = (squared + unsure - pulled) / noise + np.float64(size + 1 if biased else size)
+        error = max(expected - usual, 0.0)
         totals[EXPECTED] += error * noise
         totals[LOSS], totals[WEIGHT] = totals[LOSS] + lost, totals[WEIGHT] + given
         if evidence > 0:
