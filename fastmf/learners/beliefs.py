@@ -178,6 +178,8 @@ class _Fit:
         priors = priors_of(job.state)
         self._held = 2 if priors.values["spread"][0] else 0  # sweeps before hyper-parameters are learned
         self._hyper = Hyper.of(job.state)
+        if self._held:
+            self._hyper.widen()
 
     def sweep(self, _: int) -> float:
         """Solve all rows; returns the summed loss of the means after it."""

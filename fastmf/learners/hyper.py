@@ -25,7 +25,8 @@ from fastmf.state import State
 
 __all__ = ["BIAS_SHARE", "NOISE_SHARE", "Hyper", "scale_of"]
 
-_FACTOR_SHARE = 0.7  # sd of values, divided by sqrt(factors): initial variance of a factor. A small one prunes factors
+_FACTOR_SHARE = 0.7  # sd of values, divided by sqrt(factors): initial variance of a factor
+_WIDE = 2.4  # sd of values: variance of the first factor in the first sweeps of a fit. A small one prunes factors
 BIAS_SHARE, NOISE_SHARE = 0.16, 0.65  # of the variance of values: initial variances of a bias, and of the noise
 _LEAST = 1e-3  # variance of the noise, in units of the one that a fit begins with: what float32 can solve
 _SOME = 1_000  # values that the spread of targets is estimated from
@@ -75,6 +76,12 @@ class Hyper:
         means, variances = ({side: priors.of(side)[n][:used].copy() for side in SIDES} for n in (0, 1))
         noise, spread = (float(priors.values[name][0]) for name in ("noise", "spread"))
         return cls((means, variances), noise, spread, shape.size)
+
+    def widen(self) -> None:
+        """Let factor n vary by 1 / n of a wide first one: what a fit finds first then depends little on their number."""
+        k = self.factors
+        for variances in self.variances.values():
+            variances[:k] *= _WIDE / _FACTOR_SHARE * np.sqrt(k) / np.arange(1, k + 1)
 
     def store(self, priors: Priors) -> None:
         """Write them to the group of a state."""
