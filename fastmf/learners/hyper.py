@@ -78,7 +78,7 @@ class Hyper:
         return cls((means, variances), noise, spread, shape.size)
 
     def widen(self) -> None:
-        """Let factor n vary by 1 / n of a wide first one: what a fit finds then depends little on how many there are."""
+        """Let factor n vary by 1 / n of a wide first one: what a fit finds depends little on how many there are."""
         k = self.factors
         for variances in self.variances.values():
             variances[:k] *= _WIDE / _FACTOR_SHARE * np.sqrt(k) / np.arange(1, k + 1)
