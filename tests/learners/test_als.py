@@ -122,9 +122,8 @@ def test_rows_equal_plain_numpy(method: str, size: int, explicit: bool, biases: 
 def test_every_method_comes_to_the_exact_solution(method: str) -> None:
     shape, own, other, equations, missed = a_system(8, False, False, seed=9)
     solve(shape, (own, other), equations, missed, Run(EXACT[method], np.float32(0)))
-    for row, problem in zip(
-        own.factors[equations.numbers].astype(np.float64), problems(shape, other, equations, missed, 0.0), strict=True
-    ):
+    found = own.factors[equations.numbers, :8].astype(np.float64)
+    for row, problem in zip(found, problems(shape, other, equations, missed, 0.0), strict=True):
         if len(problem.met):
             exact = naive_als.solved(problem)
             assert np.abs(row - exact).max() <= 1e-4 * np.abs(exact).max()
