@@ -12,7 +12,8 @@ from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.core.lanes import Row, fma, load, single, store
 from fastmf.memory import aligned
 
-SIZES = [1, 8, 9, 16, 17, 48, 100, 128, 200, 300]
+# Kernels of a test are compiled every time.
+SIZES = [1, 16, 17, 100, *(pytest.param(size, marks=pytest.mark.slow) for size in (8, 9, 48, 128, 200, 300))]
 ODD = [3, 5, 6, 12]
 
 

@@ -180,11 +180,5 @@ def run(script: str, layer: str) -> None:
 
 
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
-def test_python_threads_may_launch_at_once(layer: str) -> None:
-    run(THREADS, layer)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-@pytest.mark.parametrize("layer", ["workqueue", "omp"])
-def test_a_forked_child_goes_on_alone(layer: str) -> None:
-    run(FORKS, layer)
+def test_python_threads_may_launch_at_once_and_a_forked_child_goes_on_alone(layer: str) -> None:
+    run(THREADS + FORKS if hasattr(os, "fork") else THREADS, layer)

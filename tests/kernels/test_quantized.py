@@ -46,8 +46,14 @@ def at_random(size: int, storage: str = "float32", items: int = 150, spread: flo
     return model
 
 
-@pytest.mark.parametrize("size", [3, 33, 100, *(pytest.param(one, marks=pytest.mark.slow) for one in (1, 16, 64, 300))])
-@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.parametrize(
+    ("size", "storage"),
+    [
+        *((3, "float32"), (33, "float16"), (100, "float32")),
+        *(pytest.param(size, "float32", marks=pytest.mark.slow) for size in (1, 16, 33, 64, 300)),
+        *(pytest.param(size, "float16", marks=pytest.mark.slow) for size in (1, 3, 16, 64, 100, 300)),
+    ],
+)
 def test_every_width(size: int, storage: str) -> None:
     model = at_random(size, storage)
     for k in (1, 10, 200):

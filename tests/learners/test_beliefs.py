@@ -26,6 +26,7 @@ from fastmf.protocols import freeze
 MEAN, NOISE = 3.5, 0.7
 SQUARED = losses.Squared()
 SIZES = (3, 16, 40)
+OTHER_FORMS = [(3, True), (16, False), (40, False)]
 each_size = pytest.mark.parametrize("size", SIZES)
 each_form = pytest.mark.parametrize("biases", [True, False])
 
@@ -89,8 +90,10 @@ def precision_of(side: plain.Side, biases: bool) -> Prior:
 # --- kernels --------------------------------------------------------------------------------------------------------
 
 
-@each_size
-@each_form
+@pytest.mark.parametrize(
+    ("size", "biases"),
+    [(3, False), (16, True), (40, True), *(pytest.param(*one, marks=pytest.mark.slow) for one in OTHER_FORMS)],
+)
 @pytest.mark.parametrize("heavy", [False, True], ids=["", "a row that needs float64"])
 def test_a_solve_is_that_of_plain_numpy_on_all_arrays(size: int, biases: bool, heavy: bool) -> None:
     users, items, log = a_side(30, size, 1, biases), a_side(20, size, 2, biases), a_log(30, 20, 700, 3)
@@ -151,12 +154,12 @@ def prior_image(side: plain.Side) -> Image:
 
 def test_a_solve_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastmf.devices.cpu.beliefs._PART", 3e4)  # many parts
-    users, items, log = a_side(60, 21, 1), a_side(20, 21, 2), a_log(60, 20, 3000, 3)
+    users, items, log = a_side(60, 16, 1), a_side(20, 16, 2), a_log(60, 20, 3000, 3)
     results = []
     for workers in (1, 2):
         tables = image(users), image(items)
         columns, prior = sorted_columns(log, 60), precision_of(users, True)
-        results.append((tables[0], solve(shape_of(21), tables, columns, prior, (MEAN, NOISE, 10.0), SQUARED, workers)))
+        results.append((tables[0], solve(shape_of(16), tables, columns, prior, (MEAN, NOISE, 10.0), SQUARED, workers)))
     (one, sums), (other, again) = results
     assert all((a == b).all() for a, b in zip(one, other, strict=True))
     assert all(np.array_equal(a, b) for a, b in zip(sums, again, strict=True))

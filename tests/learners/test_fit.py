@@ -382,8 +382,14 @@ def test_half_precision_is_storage_only(split: tuple[Interactions, Interactions]
     assert half.predict(others.users, others.items).dtype == np.float32
 
 
-@pytest.mark.parametrize("factors", [1, 3, 16, 17])
-@each_solver
+@pytest.mark.parametrize(
+    ("factors", "solver"),
+    [
+        *((1, SOLVERS["steps"]), (3, SOLVERS["beliefs"]), (16, SOLVERS["steps"]), (17, SOLVERS["beliefs"])),
+        *(pytest.param(factors, SOLVERS["beliefs"], marks=pytest.mark.slow) for factors in (1, 16)),
+        *(pytest.param(factors, SOLVERS["steps"], marks=pytest.mark.slow) for factors in (3, 17)),
+    ],
+)
 def test_any_number_of_factors(factors: int, solver: Any) -> None:
     model = MF(factors=factors, solver=solver).fit(EVENTS, epochs=20)
     assert model.user_factors.shape == (len(model.users), factors)

@@ -242,11 +242,11 @@ def goes_on(model: MF, following: Change) -> dict[str, Any]:
 
 
 def interrupted_everywhere(
-    make: Callable[[], MF], change: Change, following: str, inside: str | None = None
+    make: Callable[[], MF], change: Change, following: str, dense: bool, inside: str | None = None
 ) -> list[int]:
     """Interrupt a change at one line after the other: the next call finds the model before it (0) or after it (1).
 
-    Every line before the plainest call, every seventh before others.
+    Every line before the plainest call and every seventh before others if `dense`, else fewer.
     """
     ask, start = FOLLOWING[following], content(learned_before())
     after = make()
@@ -263,13 +263,19 @@ def interrupted_everywhere(
         assert_reads(model)
         model.rollback(to=1)
         assert_same(content(model), start)
-        line += 1 if following == "version" else 7
+        line += (1 if dense else 3) if following == "version" else (7 if dense else 15)
+
+
+each_density = pytest.mark.parametrize(
+    "dense", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some lines", "most lines"]
+)
 
 
 @pytest.mark.parametrize("following", FOLLOWING)
 @pytest.mark.parametrize("name", CHANGES)
+@each_density
 def test_an_interrupted_change_is_not_there_or_whole(
-    name: str, following: str, monkeypatch: pytest.MonkeyPatch
+    name: str, following: str, dense: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted at any line of taking a Delta in."""
     monkeypatch.setattr("fastmf.parameters.moves._is_placed", lambda part: False)  # else addresses decide on the lines
@@ -280,20 +286,21 @@ def test_an_interrupted_change_is_not_there_or_whole(
         first(model)
         return model
 
-    found = interrupted_everywhere(prepared, change, following, "_take_in")
+    found = interrupted_everywhere(prepared, change, following, dense, "_take_in")
     assert found == sorted(found)  # from some line on, it is taken in
     assert name == "flush" or {*found} == {0, 1}  # what was learned in place is there in any case
 
 
 @pytest.mark.parametrize("pair", [(3, 5), (100, 5), (3, 70), (100, 70)], ids=["known", "new user", "new item", "new"])
 @pytest.mark.parametrize("following", ["version", "update", "learn_one", "learn_one of new ids", "predict_one"])
-def test_an_interrupted_single_event_is_not_there_or_whole(pair: tuple[int, int], following: str) -> None:
+@each_density
+def test_an_interrupted_single_event_is_not_there_or_whole(pair: tuple[int, int], following: str, dense: bool) -> None:
     def one_before() -> MF:
         model = learned_before()
         model.learn_one(7, 7, 4.0)
         return model
 
-    found = interrupted_everywhere(one_before, lambda model: model.learn_one(*pair, 4.0), following)
+    found = interrupted_everywhere(one_before, lambda model: model.learn_one(*pair, 4.0), following, dense)
     assert following != "version" or {*found} == {0, 1}
 
 

@@ -17,7 +17,7 @@ from fastmf.followers.trail import Trail
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastmf.errors.DataWarning")  # values here are all alike
 
-LARGE = 200_000  # events of the log that small batches are cut from
+LARGE = 50_000  # events of the log that small batches are cut from
 
 
 def growth(work: Callable[[], Any], times: int) -> float:

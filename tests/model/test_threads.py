@@ -108,7 +108,7 @@ def told(ranking: Any) -> Any:
     return tuple(np.ravel(ranking.ids).tolist()), ranking.scores.tobytes()
 
 
-def changes(text: bool, rounds: int = 12) -> list[Change]:
+def changes(text: bool, rounds: int = 8) -> list[Change]:
     """Everything that changes a model, many times over, ids that come and go included."""
     user, item = (lambda n: f"u{n}", lambda n: f"i{n}") if text else (int, int)
     rng, script = np.random.default_rng(5), []

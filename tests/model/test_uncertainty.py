@@ -38,7 +38,7 @@ def believer(text: bool = False, **settings: Any) -> MF:
     key = f"{text} {settings!r}"
     if key not in _FITTED:
         binary = isinstance(settings.get("loss"), losses.Logistic)
-        _FITTED[key] = MF(**{"factors": 5, "solver": optimizers.Variational()} | settings)
+        _FITTED[key] = MF(**{"factors": 8, "solver": optimizers.Variational()} | settings)
         _FITTED[key].fit(ratings(text, binary), epochs=4, progress=False)
     return _FITTED[key].copy()
 
@@ -82,7 +82,7 @@ def assert_ranked(model: MF, found: Any, users: Any, wanted: np.ndarray, unseen:
 
 
 @pytest.mark.parametrize(
-    ("factors", "storage", "biases"), [(5, "float32", True), (5, "float16", False), (40, "float32", True)]
+    ("factors", "storage", "biases"), [(8, "float32", True), (8, "float16", False), (40, "float32", True)]
 )
 @pytest.mark.parametrize("risk", [1.0, -2, 1e4])
 def test_lists_are_those_of_means_less_deviations(factors: int, storage: str, biases: bool, risk: float) -> None:
@@ -231,7 +231,7 @@ def test_an_item_comes_first_as_often_as_it_is_best() -> None:
         rows_of(model, "items", few),
         np.random.default_rng(0),
     )
-    point = p + np.sqrt(s) * rng.normal(size=(20_000, 5))
+    point = p + np.sqrt(s) * rng.normal(size=(20_000, 8))
     rows = q + np.sqrt(t) * rng.normal(size=(20_000, *q.shape))
     scores = (rows * point[:, None]).sum(axis=2) + c + np.sqrt(t_c) * rng.normal(size=(20_000, 6))
     best = few[np.argmax(scores, axis=1)]

@@ -142,8 +142,19 @@ def test_a_data_set_of_any_name(tmp_path: Path) -> None:
     assert [file.read_text(encoding="utf-8").count("bad") for file in files] == [1, 1]
 
 
-@pytest.mark.parametrize("command", ["--help", "compare --help", "--version", "compare --what"])
-def test_help_without_a_console(command: str) -> None:
-    code = f"import sys; sys.stdout = sys.stderr = None\nfrom fastmf.cli import main\nmain({command.split()!r})"
+def test_help_without_a_console() -> None:
+    commands = ["--help", "compare --help", "--version", "compare --what"]
+    code = f"""
+import sys
+sys.stdout = sys.stderr = None
+from fastmf.cli import main
+ends = []
+for command in {commands}:
+    try:
+        main(command.split())
+    except SystemExit as end:
+        ends.append(end.code)
+sys.exit(10 + ends.index(2) if ends[:3] == [0, 0, 0] else 1)
+"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
-    assert (done.returncode, done.stdout, done.stderr) == (2 if "what" in command else 0, b"", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (13, b"", b"")

@@ -6,9 +6,11 @@ import ast
 import builtins
 import importlib
 import re
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -81,7 +83,11 @@ def test_code_runs_and_prints_what_the_page_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": page.stem}
+    # Kernels of the page's own classes are kept like others where these can be imported.
+    module = ModuleType(page.stem)
+    module.__file__ = str(page)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    names = vars(module)
     for block in blocks(page):
         if block.lacks_a_package():
             continue

@@ -1,4 +1,4 @@
-"""What holds for the tree as a whole: imports, forbidden constructs, sizes, and the code in the README."""
+"""What holds for the tree as a whole: imports, forbidden constructs and sizes."""
 
 from __future__ import annotations
 
@@ -59,13 +59,6 @@ def files_of_the_project(root: Path = ROOT) -> list[Path]:
         return []
     paths = (root / name for name in answer.stdout.decode().split("\0") if name)
     return [path for path in paths if path.is_file()]
-
-
-def blocks_of_readme() -> list[str]:
-    """Return the README's python blocks, each padded so that a traceback shows the README's line."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return ["\n" * text[: block.start(1)].count("\n") + block[1] for block in blocks]
 
 
 def test_import_contracts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,10 +133,3 @@ def test_what_users_keep_beside_the_project_is_not_looked_at(tmp_path: Path) -> 
         (tmp_path / name).write_text("x = 1\n")
     subprocess.run(["git", "add", "kept.py"], cwd=tmp_path, check=True)
     assert files_of_the_project(tmp_path) == [tmp_path / "kept.py"]
-
-
-def test_code_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    names = {"__name__": "readme"}
-    for block in blocks_of_readme():
-        exec(compile(block, ROOT / "README.md", "exec"), names)
