@@ -22,7 +22,7 @@ __all__ = ["main"]
 _DEFAULT = "default: %(default)s"
 _REAL_AND_SYNTHETIC = "complete-journey", "synthetic"
 _EVERY = "1d,7d,28d"
-_SHORT = Budget(retrains=4, queries=5_000, passes=1e7)  # of the purchases; there are fifteen times fewer ratings
+_SHORT = Budget(retrains=6, queries=5_000, passes=1e7)  # of the purchases; there are fifteen times fewer ratings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

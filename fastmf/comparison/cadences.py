@@ -189,6 +189,7 @@ def _summed_up(tally: Tally, own: str) -> Race:
         strategies=found,
         advice=_advice(tally, found, sizes),
         sizes=sizes,
+        contestants_every=own,
     )
     size = (stage.end - stage.start) / cuts.size
     return Race(

@@ -104,6 +104,8 @@ class Cadences(NamedTuple):
         The cadences, the finest first.
     sizes : list of int
         Mean number of events between two moments of each.
+    contestants_every : str
+        The cadence of the comparison's `contestants`.
     questions, asked : int
         How many there are, and how many of them were asked.
     old_events : int
@@ -117,6 +119,7 @@ class Cadences(NamedTuple):
 
     every: list[str]
     sizes: list[int]
+    contestants_every: str
     questions: int
     asked: int
     old_events: int

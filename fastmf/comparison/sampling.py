@@ -3,8 +3,9 @@
 A retrain depends on no other one, so that the loss of "retrain every hour" is a sum over hours, of which some can be
 drawn. The hours are cut into strata of consecutive ones, and two of each stratum are drawn without replacement. The
 estimate is the total of a *control* that is known for all questions, plus the differences of the drawn hours from it,
-each weighted by the hours that it stands for: the difference estimator [1]_. The control is the loss of updating at the
-same cadence, on the same questions, or a constant, whichever leaves less variance.
+each weighted by the hours that it stands for: the difference estimator [1]_. The control is the loss, on the same
+questions, of updating at the same cadence (with rare retrains, where all of these were made), or a constant, whichever
+leaves less variance.
 
 References
 ----------

@@ -5,7 +5,7 @@
 ``update``          ``update`` with the events since the last time
 ``warm``            the same, and then one pass over everything so far
 ``full``            a new model fitted to everything so far
-``update + full``   a new model at the coarsest cadence, and updates at the finest one in between
+``update + full``   a new model at the coarsest cadence, and updates at a finer one in between
 ``popularity``      ranks items by their number of events so far; for ranking metrics only
 ==================  ==========================================================================================
 
@@ -100,8 +100,7 @@ def strategies_of(cuts: dict[str, NDArray[np.int64]], ranked: bool, warm_up_to: 
     names = list(cuts)
     passes = {name: int(places[1:].sum()) for name, places in cuts.items()}
     found = [Strategy("frozen"), *(Strategy("update", name) for name in names)]
-    if len(names) > 1:
-        found.append(Strategy("update + full", names[0], names[-1]))
+    found += [Strategy("update + full", name, names[-1]) for name in names[:-1]]
     found += [Strategy("warm", name) for name in names if passes[name] <= warm_up_to]
     found += [Strategy("full", name) for name in names]
     return [*found, Strategy("popularity", names[0])] if ranked else found

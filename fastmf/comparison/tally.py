@@ -57,7 +57,7 @@ class Tally(NamedTuple):
         strategy, found = self.strategies[name], []
         for number, course in enumerate(self.courses[name]):
             if seed in (None, number):
-                control = self.courses[_control(strategy)][number].answers.losses[row] if course.sample else None
+                control = self.courses[self._control(strategy)][number].answers.losses[row] if course.sample else None
                 losses = course.answers.losses[row]
                 found.append(estimate(losses, course.sample, self._segments_of(strategy), control, chosen))
         known = [one for one in found if one is not None]
@@ -148,6 +148,13 @@ class Tally(NamedTuple):
             by_shot=self._by_shot(name),
         )
 
+    def _control(self, strategy: Strategy) -> str:
+        """What was measured whole and fares most alike: updates at the same cadence, with rare retrains if any."""
+        rare = Strategy("update + full", strategy.every, list(self.stage.cuts)[-1]).name
+        whole = all(course.sample is not None and course.sample.complete for course in self.courses.get(rare, ()))
+        usable = strategy.kind == "full" and rare in self.courses and whole
+        return rare if usable else Strategy("update", strategy.every).name
+
     def _interval(self, name: str, drawn: dict[str, Any]) -> Interval:
         if name in drawn:
             return _quantiles(drawn[name])
@@ -234,10 +241,6 @@ def recovery(value: float, frozen: float, reference: float, better: float) -> fl
     """(frozen - value) / (frozen - reference), None where the reference is no better than frozen."""
     gap = better * (reference - frozen)
     return better * (value - frozen) / gap + 0.0 if gap > 0 else None
-
-
-def _control(strategy: Strategy) -> str:
-    return Strategy("update", strategy.every).name
 
 
 def _on_front(one: StrategyOutcome, all_of_them: Any, better: float) -> bool:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 
 from fastmf import datasets
-from fastmf.comparison import Settings, compare
-from fastmf.comparison.cadence import Cadence, cadences_of, length
-from fastmf.comparison.cadences import Budget
+from fastmf.cli import main
+from fastmf.comparison import NEVER, Budget, Settings, StrategyOutcome, cadences_of, compare
+from fastmf.comparison.advice import advise
+from fastmf.comparison.cadence import Cadence, length
 from fastmf.comparison.prequential import hold_out_old
 from fastmf.comparison.sampling import Sample, estimate
+from fastmf.comparison.strategies import Strategy
 from fastmf.errors import DataError
 from fastmf.evaluation import Log
 from fastmf.interactions import Interactions
 from fastmf.parameters.ids import IdMap
+from fastmf.report import page, table, write
 
 OLD_NAMES = {"dataset", "metric", "block", "events", "seeds", "machine", "contestants"}
 EVERYTHING = Budget(retrains=10_000, queries=1_000_000)
@@ -309,3 +315,150 @@ class TestSampling:
         full = compare(log, settings("1%", factors=8)).cadences.strategies[name]
         some = compare(log, settings("1%", budget=Budget(retrains=10), factors=8)).cadences.strategies[name]
         assert some.interval[0] <= full.value <= some.interval[1]
+
+
+THREE = {"never": (1.0, 0.0, False), "update": (0.9, 1.0, False), "warm": (0.899, 10.0, False)}
+
+
+class TestAdvice:
+    """Of outcomes by hand, the cheapest is advised that keeps 95 % of the best one's gain."""
+
+    @staticmethod
+    def found(**values):
+        kinds = {"never": "frozen", "update": "update", "warm": "warm", "full": "full", "mixed": "update + full"}
+        names = {kind: Strategy(kinds[kind], "1%", "5%" if kind == "mixed" else None).name for kind in values}
+        names |= {"never": NEVER}
+        nothing = dict.fromkeys(StrategyOutcome._fields)
+        return {
+            names[kind]: StrategyOutcome(
+                **nothing
+                | {"kind": kinds[kind], "every": None if kind == "never" else "1%", "value": value, "cpu_seconds": cpu}
+                | {"retrain_every": "5%" if kind == "mixed" else None, "sampled": unsure}
+                | {"interval": (value - 0.01, value + 0.01), "front": False}
+            )
+            for kind, (value, cpu, unsure) in values.items()
+        }
+
+    def test_the_cheapest_that_is_nearly_as_good(self):
+        advice = advise(self.found(**THREE, full=(0.898, 500.0, False)), "rmse", lambda *_: True)
+        assert (advice.chosen, advice.best, advice.retrain) == (
+            "update every 1%",
+            "retrain every 1%",
+            "retrain every 1%",
+        )
+        assert advice.sentence == (
+            "Update every 1%: RMSE 0.9000, 1.0000 if never updated; 0.2% worse than the best retraining (every 1%: "
+            "0.8980), 500 times cheaper."
+        )
+
+    def test_a_dear_one_that_is_much_better(self):
+        advice = advise(self.found(**THREE, full=(0.8, 5.0, False)), "rmse", lambda *_: True)
+        assert advice.sentence == "Retrain every 1%: RMSE 0.8000, 1.0000 if never updated, for 5 CPU seconds."
+
+    def test_an_estimate_has_to_be_clearly_better(self):
+        found = self.found(**THREE, mixed=(0.85, 2.0, True), full=(0.8, 5.0, True))
+        advice = advise(found, "rmse", lambda one, other: other == NEVER)
+        assert (advice.best, advice.chosen) == ("warm every 1%", "update every 1%")
+        assert "as good as the best retraining (every 1%: 0.8000 ± 0.0100), 5.0 times cheaper." in advice.sentence
+        advice = advise(found, "rmse", lambda *_: True, {"1%": "1% (7 events)"})
+        assert advice.best == advice.chosen == "retrain every 1%"
+        assert advice.sentence.startswith("Retrain every 1% (7 events): RMSE 0.8000")
+
+    def test_more_is_better_in_rankings(self):
+        found = self.found(never=(0.1, 0.0, False), update=(0.2, 1.0, False), full=(0.19, 0.5, False))
+        advice = advise(found, "ndcg", lambda *_: True)
+        assert advice.chosen == "update every 1%"
+        assert advice.sentence.endswith("better than the best retraining (every 1%: 0.1900), 2.0 times the CPU.")
+
+    def test_where_nothing_helps(self):
+        found = self.found(**THREE, full=(1.1, 5.0, False))
+        advice = advise(found, "rmse", lambda *_: False)
+        assert advice.chosen == NEVER
+        assert advice.sentence == (
+            "Leave the model alone: nothing is clearly better than never updating (RMSE 1.0000)."
+        )
+
+
+@pytest.fixture(scope="module")
+def result(log):
+    return compare(log, settings("1d,28d", factors=8, budget=Budget(retrains=4)), "a <small> log")
+
+
+class TestReports:
+    def test_one_cadence_is_that_of_the_contestants(self, result):
+        strategies, contestants = result.cadences.strategies, result.contestants
+        assert list(contestants) == ["frozen", "update", "warm", "full"]
+        assert result.cadences.contestants_every == "28d"
+        for name, kind in (("update every 28d", "update"), ("retrain every 28d", "full"), (NEVER, "frozen")):
+            one, other = contestants[kind], strategies[name]
+            assert (one.value, one.cpu_seconds, one.interval) == (other.value, other.cpu_seconds, other.interval)
+        assert (contestants["frozen"].recovery, contestants["full"].difference) == (0.0, 0.0)
+        assert len(contestants["update"].by_block) == result.blocks
+
+    def test_a_block_adds_a_cadence(self, log):
+        result = compare(log, settings("5%,20%", block=0.1), build=Recent)
+        assert result.cadences.every == ["5%", "10%", "20%"]
+        assert (result.cadences.contestants_every, result.block, result.blocks) == ("10%", pytest.approx(0.1), 5)
+        assert result.block_events == 300
+
+    def test_no_other_is_better_and_cheaper_than_the_front(self, result):
+        found = result.cadences.strategies.values()
+        for one in found:
+            beaten = [o for o in found if o.value < one.value and o.cpu_seconds < one.cpu_seconds]
+            assert one.front == (not beaten)
+
+    def test_nine_of_ten_values_are_in_their_intervals(self, result):
+        for one in result.cadences.strategies.values():
+            assert one.coverage is None or 0.8 < one.coverage < 0.98
+        assert result.cadences.strategies["update every 1d"].coverage is not None
+
+    def test_json_has_the_old_names_and_the_new_ones(self, result, tmp_path):
+        path = write(result, tmp_path)
+        read = json.loads(path.with_name("compare.json").read_text())
+        assert set(read) >= OLD_NAMES | {"every", "strategies", "advice", "questions"}
+        assert read["advice"]["chosen"] in read["strategies"]
+        assert read["every"] == ["1d", "28d"]
+        blocks = compare(datasets.synthetic(events=1_000, users=50, items=80), Settings(block=0.2, seeds=1, factors=8))
+        assert set(blocks.as_dict()) & set(read) == set(read) - {
+            "every", "sizes", "contestants_every", "questions", "asked", "old_events", "shots", "shot_questions",
+            "strategies", "advice",
+        }  # fmt: skip
+        assert set(blocks.as_dict()) <= set(read)
+
+    def test_table_has_the_advice_and_fits_a_terminal(self, result):
+        lines = table(result).splitlines()
+        assert lines[0].startswith("a <small> log: 3,000 events; the later half")
+        assert lines[1] == result.cadences.advice.sentence
+        assert max(map(len, lines[2:])) <= 120
+        named = [line[2:].split("  ")[0].removesuffix(" ~") for line in lines[4 : 4 + len(result.cadences.strategies)]]
+        assert named == list(result.cadences.strategies)
+        assert any(line.startswith(("  retrain every 1d ~ ", "* retrain every 1d ~ ")) for line in lines)
+
+    def test_page_is_self_contained(self, result):
+        text = page(result)
+        assert not re.search(r"<script|https?://|src=|@import|url\(", text)
+        assert not re.search(r"\bnan\b|\binf\b", text)
+        assert "a &lt;small&gt; log" in text
+        assert "<small>" not in text
+        assert text.count('class="wide"') == text.count('class="narrow"') == 3
+        for word in ("Quality against cost", "Quality over time", "New users", "What moved", "Every 28d, in detail"):
+            assert word in text
+
+    def test_command_line(self, log, tmp_path, capsys):
+        path = tmp_path / "log.csv"
+        rows = np.stack([log.users, log.items, log.values, log.times], axis=1)
+        np.savetxt(path, rows, fmt="%d", delimiter=",", header="user,item,value,time", comments="")
+        command = ["compare", "--data", str(path), "--value", "value", "--time", "time", "--factors", "8"]
+        assert main([*command, "--every", "7d,20%", "--out", str(tmp_path / "out")]) == 0
+        printed = capsys.readouterr()
+        assert printed.err.startswith("log: reading the log\n")
+        assert "log: 3,000 events; the later half" in printed.out
+        read = json.loads((tmp_path / "out" / "compare.json").read_text())
+        assert read["seeds"] == [0]
+        assert set(read["contestants"]) == {"frozen", "update", "warm", "full"}
+        assert main([*command, "--every", "7x", "--out", str(tmp_path / "none")]) == 2
+        printed = capsys.readouterr()
+        assert printed.err == (
+            "fastmf: every: '7x' is no share (1%), number of events (1000) or time (1h, 7d) above zero\n"
+        )
+        assert not (tmp_path / "none").exists()
