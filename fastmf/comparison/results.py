@@ -36,7 +36,7 @@ class StrategyOutcome(NamedTuple):
         whether the figures are estimates from a sample of retrains.
     old_value, forgetting : float or None
         The metric on old events held out, of users who never came back, when all has been learned; and how much worse
-        that is than after retraining on everything, as a share of the latter.
+        that is than with the first model, as a share of the latter. Negative where later events have helped.
     coverage : float or None
         Share of the values within their intervals of 90 %.
     by_group : dict of str to (float or None)

@@ -211,13 +211,11 @@ class Tally(NamedTuple):
         return float((places - served).mean()), float(ages.mean())
 
     def _forgetting(self, name: str) -> tuple[float | None, float | None]:
-        """The metric on old events in the end, and how much worse it is than after a retrain on everything."""
-        old = _mean_known([course.old_value for course in self.courses[name]])
-        full = next(one for one, strategy in self.strategies.items() if strategy.kind == "full")
-        reference = _mean_known([course.old_value for course in self.courses[full]])
-        if old is None or not reference:
+        """The metric on old events in the end, and how much worse it is than with the first model."""
+        old, first = (_mean_known([course.old_value for course in self.courses[one]]) for one in (name, NEVER))
+        if old is None or not first:
             return old, None
-        return old, sign(self.stage.questions.metric) * (reference - old) / reference + 0.0
+        return old, sign(self.stage.questions.metric) * (first - old) / first + 0.0
 
     def _by_time(self, name: str) -> list[float | None]:
         edges = self.stage.start + np.arange(POINTS + 1) * (self.stage.end - self.stage.start) // POINTS

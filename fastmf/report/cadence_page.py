@@ -96,7 +96,10 @@ def tiles(comparison: Comparison) -> str:
         (number(chosen.value), f"{metric} of the advice; {number(never.value)} if never updated"),
         (cheaper, f"less CPU time than the best retraining, every {retrain.every} ({number(retrain.value)})"),
         (age(chosen), "mean age of the model that answers"),
-        (_forgets(chosen.forgetting), "worse on old users who stayed away than a retrain on everything"),
+        (
+            _forgets(chosen.forgetting),
+            f"worse than at first for old users who stayed away; {_forgets(retrain.forgetting)} after a retrain",
+        ),
     ]
     tile = '<div class="tile"><b>{}</b><span>{}</span></div>'
     return f'<div class="tiles">{"".join(tile.format(escape(big), escape(small)) for big, small in cells)}</div>'
@@ -193,7 +196,7 @@ def _explanation(comparison: Comparison) -> dict[str, str]:
         "recovery": "(never - value) / (never - retrain at the same cadence): 100 % is as good as retraining as often.",
         "cheaper": "CPU seconds of retraining at the same cadence, divided by those of this strategy.",
         "forgets": f"On {cadences.old_events:,} events of the first half, held out of all training, of users who never "
-        "came back: how much worse than a model retrained on everything, at the end of the log.",
+        "came back: how much worse at the end of the log than with the first model. Negative: what came later helped.",
         "coverage": "Share of the values within their intervals of 90 %.",
         "groups": "New users and new items have no event in the first half. Head items are the most popular ones that "
         "together hold half of its events; tail items are the other ones.",

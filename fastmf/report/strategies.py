@@ -87,7 +87,7 @@ def notes(comparison: Comparison) -> list[str]:
     about = f" ~ estimated from {count(max(one.made for one in sampled), 'retrain')} each." if sampled else ""
     recovery = "recovery, cheaper: against retraining as often."
     forgets = (
-        " forgets: loss on old events held out, against a retrain." if any(one.forgetting for one in found) else ""
+        " forgets: on old events held out, against the first model." if any(one.forgetting for one in found) else ""
     )
     return [front + about, recovery + forgets]
 

@@ -237,7 +237,12 @@ class TestProtocol:
         held = set(zip(log.users[mask], log.items[mask], strict=True))
         for events in told:
             assert not held & set(zip(events.users, events.items, strict=True))
-        assert result.cadences.strategies["retrain every 5%"].forgetting == 0.0
+        strategies = result.cadences.strategies
+        first, last = (np.float32(np.mean(told[0].values)), np.float32(np.mean(told[-1].values)))
+        values = [np.sqrt(np.mean((log.values[mask] - float(mean)) ** 2)) for mean in (first, last)]
+        assert strategies[NEVER].forgetting == 0.0
+        assert strategies["retrain every 5%"].old_value == pytest.approx(values[1])
+        assert strategies["retrain every 5%"].forgetting == pytest.approx(values[1] / values[0] - 1, abs=1e-6)
 
     def test_a_closed_panel_has_no_old_events(self, telltale):
         result = compare(telltale, settings("10%"), build=Recent).cadences
