@@ -50,12 +50,10 @@ def advise(
     if gain <= 0 or not clear(best, NEVER):
         sentence = f"Leave the model alone: nothing is clearly better than never updating ({title} {first:.4f})."
         return Advice(sentence, NEVER, best, retrain)
-    enough = [
-        name
-        for name in kept
-        if quality(name) - quality(NEVER) >= ENOUGH * gain and (not found[name].sampled or name in unsure)
-    ]
-    chosen = min(enough, key=lambda name: found[name].cpu_seconds)
+    sure = [name for name in kept if not found[name].sampled or name in unsure]
+    enough = [name for name in sure if quality(name) - quality(NEVER) >= ENOUGH * gain]
+    alike = [name for name in sure if clear(name, NEVER) and not clear(name, best) and quality(name) > quality(NEVER)]
+    chosen = min({*enough, *alike}, key=lambda name: (found[name].cpu_seconds, name))
     one, other = found[chosen], found[retrain]
     start = f"{_spelled(one, spelled or {})}: {title} {one.value:.4f}, {first:.4f} if never updated"
     if chosen == retrain:

@@ -199,15 +199,17 @@ def _retrained(
 ) -> dict[str, Course]:
     """Strategies that retrain: a fit is made once for all that need one at the same position."""
     answers = {one.name: stage.questions.empty for one in strategies}
+    old: dict[str, float | None] = {}
     costs: dict[str, list[Cost]] = {one.name: [] for one in strategies}
     free = {}  # the first model is there anyway
     for one in strategies:
-        free[one.name] = _serve(stage, trainer, one, first, stage.segments(_period(one))[0], answers[one.name])
+        bounds = stage.segments(_period(one))[0]
+        free[one.name], old[one.name] = _serve(stage, trainer, one, first, bounds, answers[one.name])
     for position, due in _positions(stage, strategies, samples):
         past = stage.past(position)
         model, fit = timed(partial(_fit, trainer, past, seed))
         for one, end in due:
-            more = _serve(stage, trainer, one, model, (position, end), answers[one.name])
+            more, old[one.name] = _serve(stage, trainer, one, model, (position, end), answers[one.name])
             costs[one.name].append(fit.add(more))
         tick(due[0][0].name)
     last = None if stage.old is None else stage.remembered(trainer.fitted(stage.training, seed))
@@ -217,7 +219,7 @@ def _retrained(
             answers[one.name],
             free[one.name].add(_scaled(costs[one.name], samples[_period(one)], stage.cuts[_period(one)].size - 1)),
             samples[_period(one)],
-            last if one.kind == "full" else None,
+            last if one.kind == "full" else old[one.name],
         )
         for one in strategies
     }
@@ -249,13 +251,16 @@ def _fit(trainer: Trainer, past: Interactions, seed: int) -> tuple[Any, int]:
 
 def _serve(
     stage: Stage, trainer: Trainer, strategy: Strategy, model: Any, bounds: tuple[int, int], answers: Answers
-) -> Cost:
-    """Answer the questions between two positions, with updates in between where the strategy has any."""
+) -> tuple[Cost, float | None]:
+    """Answer the questions between two positions, with updates in between where the strategy has any.
+
+    Returns the cost of these, and where the log ends, what is remembered of old events.
+    """
     cost, sure = Cost(), has_intervals(model, stage.questions.metric)
     begin, end = bounds
     if strategy.kind == "full":
         stage.questions.ask(model, begin, end, answers, sure)
-        return cost
+        return cost, None
     model, before = twin(model), begin
     inner = stage.cuts[strategy.every or ""]
     inner = inner[(inner > begin) & (inner < end)]
@@ -265,7 +270,10 @@ def _serve(
             cost = cost.add(spent)
         stage.questions.ask(model, first, last, answers, sure)
         before = first
-    return cost
+    if end < stage.end or stage.old is None:
+        return cost, None
+    model, _ = _advanced(stage, trainer, strategy, model, before, end)
+    return cost, stage.remembered(model)
 
 
 def _scaled(costs: list[Cost], sample: Sample, times: int) -> Cost:

@@ -81,7 +81,8 @@ class Advice(NamedTuple):
     ----------
     sentence : str
     chosen : str
-        The cheapest strategy that keeps 95 % of what the best one gains over never updating.
+        The cheapest strategy that keeps 95 % of what the best one gains over never updating, or that is clearly better
+        than never updating and not clearly worse than the best one.
     best : str
         The best strategy. One whose retrains are sampled has to be clearly better than those that were measured whole:
         of several uncertain figures, one is always too good.

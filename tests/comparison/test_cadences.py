@@ -369,6 +369,12 @@ class TestAdvice:
         assert advice.best == advice.chosen == "retrain every 1%"
         assert advice.sentence.startswith("Retrain every 1% (7 events): RMSE 0.8000")
 
+    def test_a_cheap_one_that_is_not_clearly_worse(self):
+        found = self.found(**THREE | {"update": (0.95, 1.0, False)}, full=(0.898, 500.0, False))
+        names = {"update every 1%", "retrain every 1%"}
+        assert advise(found, "rmse", lambda *_: True).chosen == "warm every 1%"
+        assert advise(found, "rmse", lambda one, other: {one, other} != names).chosen == "update every 1%"
+
     def test_more_is_better_in_rankings(self):
         found = self.found(never=(0.1, 0.0, False), update=(0.2, 1.0, False), full=(0.19, 0.5, False))
         advice = advise(found, "ndcg", lambda *_: True)
