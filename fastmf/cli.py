@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmf import __version__
-from fastmf.comparison import COMPARED, Budget, Settings, cadences_of, compare
+from fastmf.comparison import COMPARED, Budget, Comparison, Settings, cadences_of, compare
 from fastmf.console import say, show
 from fastmf.datasets import NAMES, PURCHASES, load
 from fastmf.errors import DataError, FastMFError
@@ -21,8 +21,8 @@ __all__ = ["main"]
 
 _DEFAULT = "default: %(default)s"
 _REAL_AND_SYNTHETIC = "complete-journey", "synthetic"
-_EVERY = "1d,7d,28d"
-_SHORT = Budget(retrains=6, queries=5_000, passes=1e7)  # of the purchases; there are fifteen times fewer ratings
+_EVERY = {True: "1d,28d", False: "1d,7d,28d"}  # by whether items are ranked, if nothing at all is asked for
+_SHORT = Budget(retrains=6, queries=5_000, passes=1e7)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,28 +49,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_compare(options: argparse.Namespace) -> None:
     """Run `fastmf compare`: compare the contestants on each data set, print the tables and write the report."""
-    comparisons = []
-    every, short = _cadences(options)
-    seeds = options.seeds if options.seeds is not None else Settings().seeds if every is None else 1
-    for name, metric in _races(options):
-        if every is not None:
-            cadences_of(every)
-            say(f"{name}: reading the log")
-        events = _events(options, name, metric)
-        budget = _SHORT if short and name in PURCHASES else _SHORT._replace(retrains=10) if short else Budget()
-        settings = Settings(metric, options.block, options.preset, seeds, options.factors, every, budget)
-        if every is not None:
-            say(f"{name}: {len(events):,} events, models kept current every {', '.join(every.split(','))}")
-        comparisons.append(compare(events, settings, name))
-        show(f"{table(comparisons[-1])}\n")
+    comparisons = [_compared(options, name, metric) for name, metric in _races(options)]
     page = write(comparisons[0], options.out, comparisons[1:])
     show(f"wrote {page} and {page.with_name('compare.json')}")
 
 
-def _cadences(options: argparse.Namespace) -> tuple[str | None, bool]:
-    """The cadences to compare, and whether it is to be done soon, because nothing at all was asked for."""
-    nothing = options.every is None and options.dataset is None and options.data is None and options.block is None
-    return (_EVERY, True) if nothing else (options.every, False)
+def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Comparison:
+    """Compare on one log, and print the table; cadences are compared, and soon, where nothing at all is asked for."""
+    default = Settings()
+    soon = all(getattr(options, name) is None for name in ("every", "dataset", "data", "block"))
+    every = _EVERY[ranks_items(metric)] if soon else options.every
+    seeds = options.seeds if options.seeds is not None else default.seeds if every is None else 1
+    budget = _SHORT if soon else default.budget
+    if every is not None:
+        cadences_of(every)
+        say(f"{name}: reading the log")
+    events = _events(options, name, metric)
+    if every is not None:
+        say(f"{name}: {len(events):,} events, models kept current every {', '.join(every.split(','))}")
+    settings = Settings(metric, options.block, options.preset, seeds, options.factors, every, budget)
+    comparison = compare(events, settings, name)
+    show(f"{table(comparison)}\n")
+    return comparison
 
 
 def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
@@ -146,7 +146,7 @@ def _add_compare(commands: Any) -> None:
         "--every",
         metavar="LIST",
         help="how often to update or retrain: shares of the events, numbers of events or times, as in 0.1%%,1%%,5%% or "
-        f"1h,1d,7d; default: {_EVERY} if neither a log nor a block is named, and otherwise one block",
+        "1h,1d,7d; default: days and weeks if neither a log nor a block is named, and otherwise one block",
     )
     command.add_argument(
         "--block", type=float, help="share of the events in a block; default: 0.01, and 0.05 where items are ranked"

@@ -24,7 +24,7 @@ from fastmf.comparison.outcome import Cost
 from fastmf.comparison.questions import Answers, Questions
 from fastmf.comparison.sampling import Sample
 from fastmf.comparison.strategies import Strategy, Trainer, timed, twin
-from fastmf.evaluation import Log, Metric, RankingHoldout, RatingHoldout, holdout
+from fastmf.evaluation import Log, Metric, RankingHoldout, RatingHoldout, holdout, ranks_items
 from fastmf.interactions import Interactions
 
 __all__ = ["Course", "Stage", "hold_out_old", "play"]
@@ -33,7 +33,7 @@ Codes = NDArray[np.int64]
 Tick = Callable[[str], None]
 
 OLD_SHARE, MOST_OLD = 0.2, 2_000  # of the events of users who stay away, how many are held out
-FEWEST_OLD = 20  # events: of fewer, nothing could be told
+FEWEST_OLD, FEWEST_USERS = 20, 100  # of fewer events, or rankings, nothing could be told
 
 
 class Stage(NamedTuple):
@@ -115,14 +115,14 @@ def hold_out_old(log: Log, start: int, metric: Metric, seed: int) -> tuple[NDArr
     -------
     mask : ndarray of bool
         The events of the log that are held out: a fifth of those of such users, at most 2,000;
-        none if that is less than 20.
+        none if that is less than 20, or if there are less than 100 rankings.
     holdout : RatingHoldout, RankingHoldout or None
     """
     mask = np.zeros(log.users.size, np.bool_)
     back = np.bincount(log.users[start:], minlength=log.user_ids.size) > 0
     away = np.flatnonzero(~back[log.users[:start]])
-    number = min(int(OLD_SHARE * away.size), MOST_OLD)
-    if number < FEWEST_OLD:
+    number, users = min(int(OLD_SHARE * away.size), MOST_OLD), np.unique(log.users[away]).size
+    if number < FEWEST_OLD or (ranks_items(metric) and users < FEWEST_USERS):
         return mask, None
     mask[np.random.default_rng(seed).choice(away, number, replace=False)] = True
     rest = np.flatnonzero(~mask[:start])
