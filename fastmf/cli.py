@@ -22,7 +22,7 @@ __all__ = ["main"]
 _DEFAULT = "default: %(default)s"
 _REAL_AND_SYNTHETIC = "complete-journey", "synthetic"
 _EVERY = {True: "1d,28d", False: "1d,7d,28d"}  # by whether items are ranked, if nothing at all is asked for
-_SHORT = Budget(retrains=6, queries=5_000, passes=1e7)
+_SHORT = Budget(retrains=6, queries=3_000, passes=1e7)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -75,14 +75,19 @@ class Tally(NamedTuple):
         return None if found is None else self._finished(found.mean)
 
     def difference(self, name: str, other: str, drawn: dict[str, Any]) -> Interval:
-        """95 % interval of the difference of two strategies' values on the same questions."""
+        """95 % interval of the difference of two strategies' values on the same questions.
+
+        Of one whose retrains are sampled, what depends on the users is taken from the strategy that is its control.
+        """
         if name == other:
             return 0.0, 0.0
         if name in drawn and other in drawn:
             return _quantiles(drawn[name] - drawn[other])
         gap = (self.value(name) or 0.0) - (self.value(other) or 0.0)
         reach = math.hypot(*(0.0 if one in drawn else self._reach(one) for one in (name, other)))
-        return gap - reach, gap + reach
+        near = [one if one in drawn else self._control(self.strategies[one]) for one in (name, other)]
+        users = 0.0 if near[0] == near[1] else 1.96 * float(np.std(drawn[near[0]] - drawn[near[1]]))
+        return gap - math.hypot(reach, users), gap + math.hypot(reach, users)
 
     def outcome_at(self, every: str, kinds: dict[str, str], found: dict[str, StrategyOutcome]) -> dict[str, Outcome]:
         """The outcomes of the contestants of a comparison by blocks: the strategies of one cadence, by their kinds."""
