@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmf import __version__
-from fastmf.comparison import COMPARED, Settings, compare
+from fastmf.comparison import COMPARED, Budget, Comparison, Settings, cadences_of, compare
 from fastmf.console import say, show
 from fastmf.datasets import NAMES, PURCHASES, load
 from fastmf.errors import DataError, FastMFError
@@ -21,6 +21,8 @@ __all__ = ["main"]
 
 _DEFAULT = "default: %(default)s"
 _REAL_AND_SYNTHETIC = "complete-journey", "synthetic"
+_EVERY = {True: "1d,28d", False: "1d,7d,28d"}  # by whether items are ranked, if nothing at all is asked for
+_SHORT = Budget(retrains=6, queries=3_000, passes=1e7)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,14 +49,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_compare(options: argparse.Namespace) -> None:
     """Run `fastmf compare`: compare the contestants on each data set, print the tables and write the report."""
-    comparisons = []
-    for name, metric in _races(options):
-        events = _events(options, name, metric)
-        settings = Settings(metric, options.block, options.preset, options.seeds, options.factors)
-        comparisons.append(compare(events, settings, name))
-        show(f"{table(comparisons[-1])}\n")
+    comparisons = [_compared(options, name, metric) for name, metric in _races(options)]
     page = write(comparisons[0], options.out, comparisons[1:])
     show(f"wrote {page} and {page.with_name('compare.json')}")
+
+
+def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Comparison:
+    """Compare on one log, and print the table; cadences are compared, and soon, where nothing at all is asked for."""
+    default = Settings()
+    soon = all(getattr(options, name) is None for name in ("every", "dataset", "data", "block"))
+    every = _EVERY[ranks_items(metric)] if soon else options.every
+    seeds = options.seeds if options.seeds is not None else default.seeds if every is None else 1
+    budget = _SHORT if soon else default.budget
+    if every is not None:
+        cadences_of(every)
+        say(f"{name}: reading the log")
+    events = _events(options, name, metric)
+    if every is not None:
+        say(f"{name}: {len(events):,} events, models kept current every {', '.join(every.split(','))}")
+    settings = Settings(metric, options.block, options.preset, seeds, options.factors, every, budget)
+    comparison = compare(events, settings, name)
+    show(f"{table(comparison)}\n")
+    return comparison
 
 
 def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
@@ -119,18 +135,26 @@ def _add_compare(commands: Any) -> None:
     command = commands.add_parser(
         "compare",
         help="compare updating with full retraining",
-        description="Race updating against never updating, warm starts and full retraining.",
+        description="How often to update or retrain, at what cost, and what is lost: race updating against never "
+        "updating, warm starts and full retraining.",
     )
     command.set_defaults(run=run_compare)
     default = Settings()
     command.add_argument("dataset", nargs="?", choices=NAMES, help=f"default: {' and then '.join(_REAL_AND_SYNTHETIC)}")
     command.add_argument("--metric", choices=COMPARED, help="default: rmse for ratings, ndcg for purchases")
     command.add_argument(
+        "--every",
+        metavar="LIST",
+        help="how often to update or retrain: shares of the events, numbers of events or times, as in 0.1%%,1%%,5%% or "
+        "1h,1d,7d; default: days and weeks if neither a log nor a block is named, and otherwise one block",
+    )
+    command.add_argument(
         "--block", type=float, help="share of the events in a block; default: 0.01, and 0.05 where items are ranked"
     )
     command.add_argument("--preset", default=default.preset, help=f"recipe of the updates; {_DEFAULT}")
     command.add_argument("--factors", type=int, default=default.factors, metavar="K", help=_DEFAULT)
-    command.add_argument("--seeds", type=int, default=default.seeds, metavar="N", help=f"repetitions; {_DEFAULT}")
+    seeds = f"repetitions; default: {default.seeds}, and 1 where cadences are compared"
+    command.add_argument("--seeds", type=int, metavar="N", help=seeds)
     command.add_argument("--out", type=Path, default=Path("fastmf-compare"), metavar="DIR", help=_DEFAULT)
     own = command.add_argument_group("events of your own")
     own.add_argument("--data", type=Path, metavar="FILE", help="Parquet, or CSV with a header")

@@ -12,12 +12,33 @@ After each block t, every contestant is brought up to date with it and evaluated
                 first half
 ``popularity``  ranks items by their number of events so far; for ranking metrics only
 ==============  =================================================================================
+
+With cadences, strategies are compared: what is done, and how often. All are asked the same questions about the later
+half, each before anybody learns the answer (`fastmf.comparison.prequential`).
 """
 
 from __future__ import annotations
 
+from fastmf.comparison.cadence import cadences_of
+from fastmf.comparison.cadences import Budget
 from fastmf.comparison.contestants import CONTESTANTS, contestants
 from fastmf.comparison.outcome import Comparison, Outcome
 from fastmf.comparison.replay import COMPARED, Settings, compare
+from fastmf.comparison.results import Cadences, StrategyOutcome
+from fastmf.comparison.strategies import NEVER, Contestant
 
-__all__ = ["COMPARED", "CONTESTANTS", "Comparison", "Outcome", "Settings", "compare", "contestants"]
+__all__ = [
+    "COMPARED",
+    "CONTESTANTS",
+    "NEVER",
+    "Budget",
+    "Cadences",
+    "Comparison",
+    "Contestant",
+    "Outcome",
+    "Settings",
+    "StrategyOutcome",
+    "cadences_of",
+    "compare",
+    "contestants",
+]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf import __version__
+from fastmf.comparison.results import Cadences
 from fastmf.errors import DataError
 from fastmf.evaluation import Metric, UserSums, bootstrap, sign
 
@@ -77,6 +78,8 @@ class Comparison(NamedTuple):
     epochs : int or None
         Of "full"; None if its fits stop by themselves.
     factors, preset : int, str
+    cadences : Cadences or None
+        The strategies, if cadences were compared; `contestants` then are those of one of the cadences.
     """
 
     dataset: str
@@ -92,10 +95,13 @@ class Comparison(NamedTuple):
     epochs: int | None
     factors: int
     preset: str
+    cadences: Cadences | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings, as written to `compare.json`."""
-        return self._asdict() | {"contestants": {name: o._asdict() for name, o in self.contestants.items()}}
+        plain = self._asdict() | {"contestants": {name: o._asdict() for name, o in self.contestants.items()}}
+        cadences = plain.pop("cadences")
+        return plain if cadences is None else plain | cadences.as_dict()
 
 
 class Cost(NamedTuple):

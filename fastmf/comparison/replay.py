@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmf.comparison.cadences import Budget, Terms, first_half, race, require_terms
 from fastmf.comparison.contestants import (
     CONTESTANTS,
     Build,
@@ -20,6 +22,7 @@ from fastmf.comparison.contestants import (
     warm_recipe,
 )
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
+from fastmf.comparison.strategies import Trainer
 from fastmf.console import progress_bar
 from fastmf.errors import DataError, require_count
 from fastmf.evaluation import METRICS, Log, Metric, RankingHoldout, RatingHoldout, holdout, sign
@@ -51,6 +54,11 @@ class Settings(NamedTuple):
         Number of runs, with model seeds 0, 1, ..., whose results are pooled.
     factors : int
         Number of factors of every model.
+    every : str, optional
+        Cadences to compare, separated by commas, each a share of the events, a number of events or a length of time:
+        ``"0.1%,1%,5%"``, ``"1h,1d,7d"``. Without any, the contestants are compared by blocks.
+    budget : Budget
+        What is measured of what would take too long; with `every`.
     """
 
     metric: Metric = "rmse"
@@ -58,6 +66,8 @@ class Settings(NamedTuple):
     preset: str = "default"
     seeds: int = 3
     factors: int = 32
+    every: str | None = None
+    budget: Budget = Budget()
 
 
 class Stream(NamedTuple):
@@ -128,7 +138,7 @@ def compare(
     Raises
     ------
     DataError
-        If the metric, preset or another setting is invalid, or there are too few events for two blocks.
+        If the metric, preset, a cadence or another setting is invalid, or there are too few events for two blocks.
     """
     if settings.metric not in COMPARED:
         raise DataError(f"metric: {settings.metric!r} is none of {', '.join(COMPARED)}")
@@ -143,27 +153,69 @@ def compare(
         build(0)
     except ValueError as error:  # a setting that the model rejects
         raise DataError(str(error)) from error
+    by = _by_blocks if settings.every is None else _by_cadences
+    return by(events, settings, recipe, build, progress)._replace(dataset=dataset)
+
+
+def _by_blocks(
+    events: Interactions, settings: Settings, recipe: Update | None, build: Build, progress: bool | None
+) -> Comparison:
     block = regime(settings.metric).block if settings.block is None else settings.block
     stream = Stream.of(events, block)
     epochs = choose_epochs(build, stream.past(-1), settings.metric)
     replay = Replay(stream, settings, recipe, build, epochs)
     replay.warm_up()
     records, shares = replay.run(progress)
-    return Comparison(
-        dataset=dataset,
-        metric=settings.metric,
-        block=block,
+    return _described(
+        settings,
+        epochs,
         events=len(events),
-        seeds=list(range(settings.seeds)),
-        machine=describe_machine(),
+        block=block,
         contestants=outcomes(records),
         blocks=stream.steps,
         block_events=stream.cuts[1] - stream.cuts[0],
         shares=shares,
+    )
+
+
+def _by_cadences(
+    events: Interactions, settings: Settings, recipe: Update | None, build: Build, progress: bool | None
+) -> Comparison:
+    ordered = events if events.times is None else events.sort_by_time()
+    terms = Terms(settings.metric, settings.every or "", settings.block, settings.seeds, settings.budget)
+    require_terms(ordered, terms)
+    past = ordered[: first_half(ordered)]
+    with progress_bar(progress, total=1, desc="first fits", unit="step", leave=False) as bar:
+        epochs = choose_epochs(build, past, settings.metric) if isinstance(build(0), MF) else None
+        trainer = Trainer(build, recipe, epochs)
+        trainer.warm_up(past)
+        found = race(ordered, terms, trainer, partial(_steps, bar))
+    return _described(settings, epochs, events=len(events), **found._asdict())
+
+
+def _described(settings: Settings, epochs: int | None, **found: Any) -> Comparison:
+    """The result of a comparison, with its settings and the machine."""
+    return Comparison(
+        dataset="",
+        metric=settings.metric,
+        seeds=list(range(settings.seeds)),
+        machine=describe_machine(),
         epochs=epochs,
         factors=settings.factors,
         preset=settings.preset,
+        **found,
     )
+
+
+def _steps(bar: Any, steps: int) -> Callable[[str], None]:
+    """Give a progress bar its length; what is returned moves it on, and shows which strategy made the step."""
+    bar.reset(total=steps)
+
+    def tick(name: str) -> None:
+        bar.set_description_str(name, refresh=False)
+        bar.update()
+
+    return tick
 
 
 class Replay(NamedTuple):

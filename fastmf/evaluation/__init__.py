@@ -12,13 +12,14 @@ import numpy as np
 
 from fastmf.errors import DataError
 from fastmf.evaluation.holdout import Log, Model, RankingHoldout, RatingHoldout, group_masks, holdout
-from fastmf.evaluation.sums import GROUPS, METRICS, Metric, UserSums, bootstrap, ranks_items, sign
+from fastmf.evaluation.sums import GROUPS, METRIC_NAMES, METRICS, Metric, UserSums, bootstrap, ranks_items, sign
 from fastmf.interactions import Interactions
 from fastmf.metrics.positions import require_k
 
 __all__ = [
     "GROUPS",
     "METRICS",
+    "METRIC_NAMES",
     "Evaluation",
     "Log",
     "Metric",

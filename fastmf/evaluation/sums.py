@@ -10,12 +10,24 @@ from numpy.typing import NDArray
 
 from fastmf.metrics.ranking import RANKINGS
 
-__all__ = ["GROUPS", "METRICS", "Metric", "UserSums", "bootstrap", "ranks_items", "sign"]
+__all__ = ["GROUPS", "METRICS", "METRIC_NAMES", "Metric", "UserSums", "bootstrap", "ranks_items", "sign"]
 
 Metric = Literal[
     "rmse", "mae", "logloss", "calibration", "ndcg", "recall", "precision", "map", "mrr", "hit_rate", "auc"
 ]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+METRIC_NAMES = {  # in tables
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "logloss": "log loss",
+    "ndcg": "NDCG@10",
+    "recall": "recall@10",
+    "precision": "precision@10",
+    "map": "MAP@10",
+    "mrr": "MRR@10",
+    "hit_rate": "hit rate@10",
+    "auc": "AUC",
+}
 GROUPS = ("returning-user", "new-user", "new-item", "head", "tail")
 
 

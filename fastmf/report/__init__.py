@@ -9,9 +9,25 @@ from pathlib import Path
 from fastmf import files
 from fastmf.comparison import Comparison
 from fastmf.report.page import cover, page
-from fastmf.report.text import table
+from fastmf.report.strategies import strategy_table
+from fastmf.report.text import table as block_table
 
 __all__ = ["page", "table", "write"]
+
+
+def table(comparison: Comparison) -> str:
+    """The comparison as a fixed-width text table: of strategies if cadences were compared, else of contestants.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    str
+        Lines of at most about 120 characters.
+    """
+    return block_table(comparison) if comparison.cadences is None else strategy_table(comparison)
 
 
 def write(comparison: Comparison, folder: str | Path, others: Sequence[Comparison] = ()) -> Path:

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from urllib.parse import quote
 
 from fastmf.comparison import Comparison
 from fastmf.evaluation import sign
+from fastmf.report.cadence_page import strategy_cover, strategy_sections
 from fastmf.report.charts import cost_chart, gain_chart, line, quality_chart
-from fastmf.report.text import METRIC_NAMES, count, describe, doubt, number, percent, rows, summary
+from fastmf.report.html import contestant_table, definitions, figure, whole_page
+from fastmf.report.text import METRIC_NAMES, count, describe, doubt, number, percent, summary
 
 __all__ = ["cover", "page"]
-
-STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
 
 
 def page(comparison: Comparison) -> str:
@@ -45,6 +27,8 @@ def page(comparison: Comparison) -> str:
     -------
     str
     """
+    if comparison.cadences is not None:
+        return whole_page(f"{comparison.dataset} · fastmf compare", strategy_sections(comparison))
     metric = METRIC_NAMES[comparison.metric]
     better, corner = ("higher", "upper") if sign(comparison.metric) > 0 else ("lower", "lower")
     sections = [
@@ -53,29 +37,28 @@ def page(comparison: Comparison) -> str:
         _tiles(comparison),
         "<h2>Quality over time</h2>",
         _key(comparison),
-        _figure(quality_chart(comparison), f"{metric} on the block that comes next; {better} is better."),
+        figure(quality_chart(comparison), f"{metric} on the block that comes next; {better} is better."),
         "<h2>Gain over never updating</h2>",
         _key(comparison),
-        _figure(
+        figure(
             gain_chart(comparison),
             f"How much better than the frozen model in {metric}, as the mean of the blocks so far; higher is "
             "better. Blocks differ more than contestants do, so this shows what the first picture hides.",
         ),
         "<h2>Cost against quality</h2>",
-        _figure(
+        figure(
             cost_chart(comparison),
             f"CPU seconds for all blocks, on a logarithmic scale, and {metric}: the best place is at the {corner} "
             "left. The frozen model costs nothing.",
         ),
         "<h2>All figures</h2>",
-        _table(comparison),
+        contestant_table(comparison),
         "<h2>How to read it</h2>",
-        _definitions(_explanation(comparison)),
+        definitions(_explanation(comparison)),
         "<h2>Machine</h2>",
-        _definitions(comparison.machine),
+        definitions(comparison.machine),
     ]
-    title = escape(f"{comparison.dataset} · fastmf compare")
-    return PAGE.format(title=title, style=STYLE, body="\n".join(sections))
+    return whole_page(f"{comparison.dataset} · fastmf compare", sections)
 
 
 def cover(comparisons: Sequence[Comparison]) -> str:
@@ -92,14 +75,17 @@ def cover(comparisons: Sequence[Comparison]) -> str:
     sections = ["<h1>Updating against full retraining</h1>"]
     for one in comparisons:
         name, target = escape(one.dataset), escape(quote(one.dataset))
+        sections.append(f'<h2><a href="{target}/index.html">{name}</a></h2>')
+        if one.cadences is not None:
+            sections += strategy_cover(one)
+            continue
         sections += [
-            f'<h2><a href="{target}/index.html">{name}</a></h2>',
             f"<p>{escape(summary(one))}</p>",
             f'<p class="soft">{escape(describe(one))}.</p>',
             _tiles(one),
-            _table(one),
+            contestant_table(one),
         ]
-    return PAGE.format(title="fastmf compare", style=STYLE, body="\n".join(sections))
+    return whole_page("fastmf compare", sections)
 
 
 def _tiles(comparison: Comparison) -> str:
@@ -120,21 +106,6 @@ def _key(comparison: Comparison) -> str:
     swatch = '<span><svg viewBox="0 0 28 10" aria-hidden="true">{}</svg>{}</span>'
     names = [swatch.format(line([(1, 5), (27, 5)], name), escape(name)) for name in comparison.contestants]
     return f'<div class="key">{"".join(names)}</div>'
-
-
-def _figure(chart: str, caption: str) -> str:
-    return f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _table(comparison: Comparison) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in comparison.contestants)
-    body = []
-    for row in rows(comparison):
-        kind = ' class="detail"' if row.detail else ""
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row.cells)
-        body.append(f'<tr{kind}><th scope="row">{escape(row.label)}</th>{cells}</tr>')
-    table = f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-    return f'<div class="scroll">{table}</div>'
 
 
 def _explanation(comparison: Comparison) -> dict[str, str]:
@@ -176,7 +147,3 @@ def _explanation(comparison: Comparison) -> dict[str, str]:
         "groups": groups,
         "intervals": "95 %, from resampling whole users: the events of one user are not independent.",
     }
-
-
-def _definitions(pairs: dict[str, str]) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in pairs.items()) + "</dl>"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastmf.comparison import Comparison, Outcome
-from fastmf.evaluation import GROUPS
+from fastmf.evaluation import GROUPS, METRIC_NAMES
 
 __all__ = [
     "METRIC_NAMES",
@@ -23,18 +23,6 @@ __all__ = [
     "table",
 ]
 
-METRIC_NAMES = {
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "logloss": "log loss",
-    "ndcg": "NDCG@10",
-    "recall": "recall@10",
-    "precision": "precision@10",
-    "map": "MAP@10",
-    "mrr": "MRR@10",
-    "hit_rate": "hit rate@10",
-    "auc": "AUC",
-}
 GROUP_NAMES = {
     "returning-user": "returning users",
     "new-user": "new users",

@@ -1,0 +1,179 @@
+"""Strategies: what keeps a model current, and how often.
+
+==================  ==========================================================================================
+``frozen``          the first model, never touched
+``update``          ``update`` with the events since the last time
+``warm``            the same, and then one pass over everything so far
+``full``            a new model fitted to everything so far
+``update + full``   a new model at the coarsest cadence, and updates at a finer one in between
+``popularity``      ranks items by their number of events so far; for ranking metrics only
+==================  ==========================================================================================
+
+What is kept current is a `Contestant`: by default an `MF`, and otherwise anything with the same three methods.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmf.comparison.contestants import Popularity, ready_to_go_over, stops_by_itself, warm_recipe
+from fastmf.comparison.outcome import Cost
+from fastmf.interactions import Interactions
+from fastmf.model import MF
+from fastmf.recipes import Update
+
+__all__ = ["NEVER", "Contestant", "Strategy", "Trainer", "strategies_of", "timed", "twin"]
+
+
+NEVER = "never updated"
+
+
+class Contestant(Protocol):
+    """A model that a strategy keeps current; rankings need the members of `fastmf.evaluation`'s models beside these.
+
+    It is copied by its method `copy` if it has one, and by `copy.deepcopy` otherwise.
+    """
+
+    def fit(self, events: Interactions, /) -> Any:
+        """Train from scratch."""
+
+    def update(self, events: Interactions, /) -> Any:
+        """Learn new events."""
+
+    def predict(self, users: NDArray[np.generic], items: NDArray[np.generic], /) -> NDArray[np.float32]:
+        """Predict the value of (user, item) pairs, float32[n]."""
+
+
+class Strategy(NamedTuple):
+    """What is done, and how often.
+
+    Attributes
+    ----------
+    kind : {"frozen", "update", "warm", "full", "update + full", "popularity"}
+    every : str or None
+        The cadence; None for "frozen".
+    retrain_every : str or None
+        The cadence of the retrains between the updates of "update + full".
+    """
+
+    kind: str
+    every: str | None = None
+    retrain_every: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name in tables and files."""
+        if self.every is None:
+            return NEVER
+        verb = {"full": "retrain", "update + full": "update"}.get(self.kind, self.kind)
+        again = f", retrain every {self.retrain_every}" if self.retrain_every else ""
+        return f"{verb} every {self.every}{again}"
+
+    @property
+    def sampled(self) -> bool:
+        """Whether its models do not depend on each other for longer than a retrain, so that some tell about all."""
+        return self.kind in ("full", "update + full")
+
+
+def strategies_of(cuts: dict[str, NDArray[np.int64]], ranked: bool, warm_up_to: int) -> list[Strategy]:
+    """The strategies of a comparison.
+
+    Parameters
+    ----------
+    cuts : dict of str to ndarray
+        Positions by cadence, the finest cadence first.
+    ranked : bool
+        Whether items are ranked.
+    warm_up_to : int
+        Leave out "warm" where it would go over more events than these.
+
+    Returns
+    -------
+    list of Strategy
+    """
+    names = list(cuts)
+    passes = {name: int(places[1:].sum()) for name, places in cuts.items()}
+    found = [Strategy("frozen"), *(Strategy("update", name) for name in names)]
+    found += [Strategy("update + full", name, names[-1]) for name in names[:-1]]
+    found += [Strategy("warm", name) for name in names if passes[name] <= warm_up_to]
+    found += [Strategy("full", name) for name in names]
+    return [*found, Strategy("popularity", names[0])] if ranked else found
+
+
+class Trainer(NamedTuple):
+    """How contestants are built, fitted and brought up to date.
+
+    Attributes
+    ----------
+    build : callable
+        ``build(seed)`` returns an unfitted model.
+    recipe : Update or None
+        Of updates of an `MF`.
+    epochs : int or None
+        Of its fits.
+    """
+
+    build: Callable[[int], Any]
+    recipe: Update | None
+    epochs: int | None
+
+    def fitted(self, past: Interactions, seed: int) -> Any:
+        """A new model fitted to events."""
+        model = self.build(seed)
+        if isinstance(model, MF):
+            return model.fit(past, epochs=self.epochs, progress=False)
+        model.fit(past)
+        return model
+
+    def update(self, model: Any, batch: Interactions) -> int:
+        """Let a model learn new events; returns the number of rows moved, 0 if it does not say."""
+        if isinstance(model, Popularity):
+            return model.update(batch)
+        moved = model.update(batch, self.recipe) if isinstance(model, MF) else model.update(batch)
+        return int(getattr(moved, "rows_moved", 0))
+
+    def go_over(self, model: MF, past: Interactions, batch: Interactions) -> tuple[MF, int]:
+        """Continue a model with one pass over everything so far; returns the model and the number of rows moved."""
+        if stops_by_itself(model):
+            rows = model.update(batch).rows_moved + len(model.users) + len(model.items)
+            model.refit(epochs=1, warm=True, progress=False)
+            return model, rows
+        model = ready_to_go_over(model)
+        return model, model.update(past, warm_recipe(model)).rows_moved
+
+    def warm_up(self, past: Interactions) -> None:
+        """Do everything once, so that no compilation is timed."""
+        model = self.build(0)
+        cut = len(past) - max(1, len(past) // 10)
+        if not isinstance(model, MF):
+            return
+        model.fit(past[:cut], epochs=1, progress=False)
+        for begin, end in ((cut, cut + 1), (cut + 1, len(past))):
+            if begin < end:
+                self.update(twin(model), past[begin:end])
+        self.go_over(twin(model), past, past[cut:])
+
+    def can_go_over(self) -> bool:
+        """Whether there is a pass over everything for such models."""
+        return isinstance(self.build(0), MF)
+
+
+def twin(model: Any) -> Any:
+    """An independent copy of a contestant."""
+    return model.copy() if hasattr(model, "copy") else deepcopy(model)
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, Cost]:
+    """Call a function that returns (something, rows moved); returns the former, and what the call cost."""
+    cpu, wall = (
+        time.thread_time(),
+        time.perf_counter(),
+    )  # of this thread: BLAS threads of the evaluation spin for a while
+    result, rows = work()
+    return result, Cost(time.thread_time() - cpu, time.perf_counter() - wall, rows)
