@@ -173,7 +173,8 @@ class _Fit:
 
     def __init__(self, job: FitJob) -> None:
         self._job, self._swept, self._steady = job, 0, False
-        self._columns = {side: sorted_columns(side, job.state, job.kept) for side in SIDES}
+        ones = np.empty(job.kept.users.size, np.float32)  # the same for both sides
+        self._columns = {side: sorted_columns(side, job.state, job.kept, ones) for side in SIDES}
         self._bare = {side: _of_no_weight(starts, weights) for side, (starts, _, _, weights) in self._columns.items()}
         priors = priors_of(job.state)
         self._held = 2 if priors.values["spread"][0] else 0  # sweeps before hyper-parameters are learned

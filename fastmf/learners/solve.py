@@ -200,11 +200,15 @@ def _item_shares(state: State, objective: Objective) -> np.ndarray | None:
     return shares_of(state.history.counts("items", slice(state.items.count)), power) if power else None
 
 
-def sorted_columns(side: str, state: State, events: Events) -> tuple[np.ndarray, ...]:
-    """A fit's events sorted by row of a side: the start of each row, and rows of the other side, values and weights."""
+def sorted_columns(side: str, state: State, events: Events, ones: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+    """A fit's events sorted by row of a side: the start of each row, and rows of the other side, values and weights.
+
+    `ones` is float32[events], memory for the weights where events have none.
+    """
     order, starts = sorted_by(side, state, events)
     others = np.empty(order.size, np.int32)
-    values, weights = np.empty(order.size, np.float32), np.empty(order.size, np.float32)
+    values = np.empty(order.size, np.float32)
+    weights = np.empty(order.size, np.float32) if ones is None or events.weights is not None else ones
     logged = (_NO_WEIGHTS, order.size) if events.weights is None else (events.weights, 0)
     columns = (getattr(events, OTHER[side]), events.values, *logged, _NO_TIMES)
     log.fetch(order, *columns, others, values, weights, _NO_TIMES)
