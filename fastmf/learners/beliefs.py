@@ -67,9 +67,9 @@ class Beliefs:
         """A variance per factor."""
         return (shape.width,)
 
-    def begin(self, state: State, values: np.ndarray, objective: Any) -> None:
+    def begin(self, state: State, values: np.ndarray, objective: Any, fits: bool) -> None:
         """Set the priors of a model that has not been fitted, by the spread of the first values."""
-        Hyper.initial(state, values, objective.loss).store(priors_of(state))
+        Hyper.initial(state, values, objective.loss, fits).store(priors_of(state))
 
     # --- fit ----------------------------------------------------------------------------------------------------------
 
@@ -180,6 +180,7 @@ class _Fit:
         self._held = 2 if priors.values["spread"][0] else 0  # sweeps before hyper-parameters are learned
         self._hyper = Hyper.of(job.state)
         if self._held:
+            self._hyper = Hyper.initial(job.state, job.kept.values, job.objective.loss, fits=True)
             self._hyper.widen()
 
     def sweep(self, _: int) -> float:

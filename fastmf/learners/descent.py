@@ -43,7 +43,7 @@ class Descent:
         """None: what a step needs is in the record."""
         return ()
 
-    def begin(self, state: State, values: np.ndarray, objective: Any) -> None:
+    def begin(self, state: State, values: np.ndarray, objective: Any, fits: bool) -> None:
         """Nothing to do: initial rows do not depend on the values."""
 
     def finish(self, state: State, objective: Any, threads: int) -> None:

@@ -26,6 +26,7 @@ from fastmf.state import State
 __all__ = ["BIAS_SHARE", "NOISE_SHARE", "Hyper", "scale_of"]
 
 _FACTOR_SHARE = 0.7  # sd of values, divided by sqrt(factors): initial variance of a factor
+_CAREFUL = 0.05  # of that, where events are learned as they come: by one pass, much of a wide prior is learned as noise
 _WIDE = 2.4  # sd of values: variance of the first factor in the first sweeps of a fit. A small one prunes factors
 BIAS_SHARE, NOISE_SHARE = 0.16, 0.65  # of the variance of values: initial variances of a bias, and of the noise
 _LEAST = 1e-3  # variance of the noise, in units of the one that a fit begins with: what float32 can solve
@@ -53,11 +54,11 @@ class Hyper:
         self.least = _LEAST * noise
 
     @classmethod
-    def initial(cls, state: State, values: np.ndarray, loss: Any) -> Hyper:
-        """Those of a model that has seen no more than these values."""
+    def initial(cls, state: State, values: np.ndarray, loss: Any, fits: bool) -> Hyper:
+        """Those of a model that has seen no more than these values, and fits them or learns them by one pass."""
         shape, centre = state.users.table.shape, state.numbers["centre"]
         variance = scale_of(values if loss.learns_noise else targets_of(values, float(state.global_mean), loss))
-        factor = _FACTOR_SHARE * np.sqrt(variance / shape.size)
+        factor = (1.0 if fits else _CAREFUL) * _FACTOR_SHARE * np.sqrt(variance / shape.size)
         level = np.sqrt(abs(centre) / shape.size)
         bias = [BIAS_SHARE * variance] if shape.biases else []
         none = [0.0] if shape.biases else []

@@ -173,8 +173,8 @@ class Learner(Protocol):
     def further_widths(self, shape: Shape) -> tuple[int, ...]:
         """Numbers of floats of the parts that rows have besides factors and record, given the shape of these."""
 
-    def begin(self, state: State, values: np.ndarray, objective: Any) -> None:
-        """Called for a new state, which has no rows yet, with the values of its first events."""
+    def begin(self, state: State, values: np.ndarray, objective: Any, fits: bool) -> None:
+        """Called for a new state, which has no rows yet, with the values that a fit or an update begins with."""
 
     def fit(self, job: FitJob) -> Fitting:
         """Prepare a fit."""

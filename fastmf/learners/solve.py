@@ -77,7 +77,7 @@ class Solve:
         """None."""
         return ()
 
-    def begin(self, state: State, values: np.ndarray, objective: Any) -> None:
+    def begin(self, state: State, values: np.ndarray, objective: Any, fits: bool) -> None:
         """Nothing to do: initial rows do not depend on the values."""
 
     def fit(self, job: FitJob) -> Fitting:

@@ -107,7 +107,7 @@ class Learning(Versions):
             require_times(events)
         with self._lock:
             threads = self._threads_for(len(events))
-            state = self._begin(events.values)
+            state = self._begin(events.values, fits=True)
             state.history.make_room(0, 0, len(events))
             rows = parallel_map(lambda side: _start_rows(state, side, getattr(events, side)), SIDES, threads)
             state.history.build(numbered(events, *rows), state.users.count, state.items.count)
@@ -184,7 +184,7 @@ class Learning(Versions):
             state = old.copy(Gate(self._lock))
             state.rename()
             return state
-        state = self._begin(log.values)
+        state = self._begin(log.values, fits=True)
         for side in SIDES:
             state.side(side).start(old.side(side).ids.values)
         state.history.require_room(log.users.size)
@@ -251,7 +251,7 @@ class Learning(Versions):
         with self._lock:
             if self._state is None and not len(batch):
                 raise DataError("events: there are none; the first batch of a model needs at least one")
-            state = self._begin(batch.values) if self._state is None else self._fitted()
+            state = self._begin(batch.values, fits=False) if self._state is None else self._fitted()
             threads = usable_threads(self.options.threads)
             delta, flush = make_delta(state, batch, recipe, learner_of(objective), objective, threads), state.flush()
             if flush is not None:

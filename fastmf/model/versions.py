@@ -205,7 +205,7 @@ class Versions(Queries):
             if self._state is None and value is not None:
                 values = columns.numbers("value", [value])
                 self._objective.loss.check(values)
-                state = self._begin(values)
+                state = self._begin(values, fits=False)
             else:
                 state = self._fitted()
             if state.journal is None:
@@ -217,12 +217,12 @@ class Versions(Queries):
                 state.journal = journal
             return state.journal  # type: ignore[no-any-return]
 
-    def _begin(self, values: np.ndarray) -> State:
-        """Make an empty state for a model that starts with these values."""
+    def _begin(self, values: np.ndarray, fits: bool) -> State:
+        """Make an empty state for a model that starts with these values, by a fit or by learning them as new events."""
         prior = float(self._objective.loss.prior(values))
         state = self._empty(prior, 0.0) if self.biases else self._empty(0.0, prior)
         with np.errstate(over="ignore"):  # what values beyond float32 lead to is refused when it is trained
-            self._learner.begin(state, values, self._objective)
+            self._learner.begin(state, values, self._objective, fits)
         return state
 
     def _empty(self, mean: float, centre: float) -> State:

@@ -688,3 +688,16 @@ def test_order_by_user_is_a_pass_in_that_order() -> None:
     other.update(new[by_user])
     asked = new.users, new.items
     np.testing.assert_array_equal(one.predict(*asked), other.predict(*asked))
+
+
+def test_a_model_that_begins_with_updates_does_not_learn_noise() -> None:
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(0, 300, 6_000), rng.integers(0, 100, 6_000)
+    values = 3.5 + 0.4 * rng.normal(size=300)[users] + 0.4 * rng.normal(size=100)[items] + rng.normal(size=6_000)
+    model, errors = MF(factors=8), []
+    for begin in range(0, 6_000, 60):
+        batch = Interactions(users[begin : begin + 60], items[begin : begin + 60], values=values[begin : begin + 60])
+        if begin >= 3_000:
+            errors.append(model.predict(batch.users, batch.items, clip=False) - batch.values)
+        model.update(batch)
+    assert np.std(np.concatenate(errors)) < 1.08  # the noise has 1; 1.126 if factors begin as wide as those of a fit
