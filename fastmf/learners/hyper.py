@@ -26,7 +26,7 @@ from fastmf.state import State
 __all__ = ["BIAS_SHARE", "NOISE_SHARE", "Hyper", "scale_of"]
 
 _FACTOR_SHARE = 0.7  # sd of values, divided by sqrt(factors): initial variance of a factor
-_CAREFUL = 0.05  # of that, where events are learned as they come: by one pass, much of a wide prior is learned as noise
+_CAREFUL = 0.1  # of that, where events are learned as they come: by one pass, much of a wide prior is learned as noise
 _WIDE = 2.4  # sd of values: variance of the first factor in the first sweeps of a fit. A small one prunes factors
 BIAS_SHARE, NOISE_SHARE = 0.16, 0.65  # of the variance of values: initial variances of a bias, and of the noise
 _LEAST = 1e-3  # variance of the noise, in units of the one that a fit begins with: what float32 can solve
