@@ -17,6 +17,7 @@ from fastmf.kernels.rows import log
 from fastmf.kernels.train import online, relearn
 from fastmf.kernels.train.past_of_row import Numbers
 from fastmf.learners.decay import fade_of, sorted_by
+from fastmf.learners.drawn import drawn_of, means_followed, means_moved, means_of
 from fastmf.learners.gathering import Named, named_rows, require_labels
 from fastmf.learners.job import FitJob, Fitting, Single, Training, UpdateJob
 from fastmf.learners.past import OTHER, Reading, Touched, touch
@@ -25,13 +26,14 @@ from fastmf.learners.working import WorkingSet
 from fastmf.log.events import SIDES, Events
 from fastmf.objective import Objective
 from fastmf.parameters.groups import Group
+from fastmf.parameters.means import Means
 from fastmf.parameters.moves import Image
 from fastmf.recipes import Update
 from fastmf.state import State
 
 __all__ = ["Solve", "System", "alternate", "sorted_columns"]
 
-_NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
+_NO_WEIGHTS, _NO_TIMES, _NO_FIRSTS = np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0)
 
 
 def gram_matrices(state: State, loss: Any, threads: int = 1, asked: bool = False) -> dict[str, Gram]:
@@ -69,9 +71,9 @@ class Solve:
         """Always True."""
         return True
 
-    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
-        """None besides users and items."""
-        return {}
+    def groups(self, objective: Any, shape: Shape, seed: int, budget: int) -> dict[str, Group]:
+        """The means that rows are drawn to, if they are."""
+        return {"priors": Means(shape, objective.priors)} if objective.drawn else {}
 
     def further_widths(self, shape: Shape) -> tuple[int, ...]:
         """None."""
@@ -87,8 +89,14 @@ class Solve:
         learn = alternate(job.state, job.working, job.kept, job.objective, job.threads)
         return Fitting(learn, lambda: float(runner("measure")(job.working, job.held, job.objective)))
 
+    def settle(self, state: State) -> None:
+        """Learn the means of all rows."""
+        if (means := means_of(state)) is not None:
+            means.settle({side: state.side(side).table for side in SIDES})
+
     def finish(self, state: State, objective: Any, threads: int) -> None:
-        """Compute the Gram matrices that updates will need."""
+        """Learn the means of the final rows, and compute the Gram matrices that updates will need."""
+        self.settle(state)
         gram_matrices(state, objective.loss, threads)
 
     def update(self, job: UpdateJob) -> Training:
@@ -108,12 +116,13 @@ class Solve:
             new,
             lambda: float(runner("measure")(system.working, new, job.objective)),
             lambda: system.solve(recipe.epochs, job.objective, job.threads),
+            lambda: means_moved(job, system.working),
         )
 
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
         """Solve both rows of an event."""
         learn = _solving(state, objective, ledger)
-        return Single(learn, measure_single(state, objective))
+        return Single(learn, measure_single(state, objective), functools.partial(means_followed, state))
 
     def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """One exact solve (Cholesky)."""
@@ -128,14 +137,16 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
     grams, (_, targets) = gram_matrices(state, loss), loss.quadratic(np.ones(1, np.float32))
     form = form_of(table.shape, solver, targets is not None)
     room, unobserved = room_of(form, most), float(getattr(loss, "unobserved", 0.0))
-    how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
+    strengths = float(objective.priors["users"].strength), float(objective.priors["items"].strength)
+    how = (float(regularizer.weight), float(solver.nu), strengths, int(solver.steps), most)
     none = dict.fromkeys(SIDES, NO_GRAM._replace(matrix=np.zeros((table.shape.width, table.shape.width))))
     numbers = Numbers(*how, state.users.count, state.items.count)
 
     def given() -> tuple[Any, ...]:
         kept = state.grams.kept if grams else none
         missing = unobserved * state.items.count
-        return missing, numbers, (kept["users"].matrix, kept["items"].matrix, kept["items"].numbers), room
+        matrices = kept["users"].matrix, kept["items"].matrix[None], kept["items"].numbers
+        return missing, numbers, (*matrices, _NO_FIRSTS), room
 
     half = table.layout.storage == "float16"
     call = relearn.compiled(form, half, loss, ledger, 0, 0, 0.0, mean, True, *given())
@@ -181,7 +192,7 @@ def alternate(
     made: Any = parallel_map(lambda side: _all_of(side, state, events, objective), SIDES, threads)
     equations: dict[str, Equations] = dict(zip(SIDES, made, strict=True))
     shape, whole = working.shape, equations["users"].targets is None
-    shares, run = _item_shares(state, objective), Run(objective.solver, working.mean, threads)
+    shares, run, means = _item_shares(state, objective), Run(objective.solver, working.mean, threads), means_of(state)
 
     def learn(_: int) -> float:
         lost: list[float] = []
@@ -190,6 +201,8 @@ def alternate(
             weighed = shares if other == "items" else None
             missed = runner("gram")(shape, working.now[other].factors, weighed, threads) if whole else None
             lost.append(runner("solve")(shape, (working.now[side], working.now[other]), equations[side], missed, run))
+            if means is not None:
+                means.learn(side, working.now[side].factors)
         return lost[0]
 
     return learn
@@ -222,7 +235,7 @@ def _all_of(side: str, state: State, events: Events, objective: Objective) -> Eq
     missing = unobserved if shares is None else unobserved * shares.size / shares.sum()
     if side == "items" and shares is not None:
         missing = missing * shares
-    return equations_of(objective, starts, (others, confidences, targets), missing)
+    return equations_of(objective, starts, (others, confidences, targets), missing, None, drawn_of(state, side))
 
 
 # --- update ---------------------------------------------------------------------------------------------------------
@@ -267,7 +280,8 @@ class System(NamedTuple):
         equations = {}
         for side, (_, bounds, _, others, weights, targets, fresh) in touched.items():
             each = missing * named[side].after[: bounds.size - 1] if grams and side == "items" else missing
-            equations[side] = equations_of(objective, bounds, (others, weights, targets), each, fresh)
+            columns, drawn = (others, weights, targets), drawn_of(state, side)
+            equations[side] = equations_of(objective, bounds, columns, each, fresh, drawn)
         return cls(working, equations, grams, named)
 
     def solve(self, times: int, objective: Objective, threads: int) -> None:

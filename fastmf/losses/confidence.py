@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from fastmf.errors import require_number
 from fastmf.losses.pointwise import require_domain
 from fastmf.optimizers import ALS
+from fastmf.priors import Mean
 
 __all__ = ["Confidence"]
 
@@ -56,6 +58,7 @@ class Confidence(_ConfidenceFields):
     kind = "all-pairs"
     domain = (0.0, math.inf)
     solver = ALS()
+    priors = MappingProxyType({"users": Mean(), "items": Mean()})
 
     def value(self, score: Any, target: Any) -> Any:
         error = score - 1
