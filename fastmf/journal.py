@@ -130,7 +130,7 @@ class Journal:
                     group.prepare(new.fresh)
                     state.gate.begin()  # until the event is learned: no reader sees its ids before
                     group.grow(group.count, new.fresh)
-                    state.grams.admit(side, group.table, new.rows)
+                    state.grams.admit(side, state, new.rows)
             return self.learn(user, item, value)
         finally:
             state.finish()

@@ -351,7 +351,7 @@ def test_gram_matrices_follow_any_update(case: str, pairs: list[tuple[int, int]]
     state = model._state
     assert bool(state.grams.kept) == (case in ("all-pairs", "popularity"))
     for side, kept in state.grams.kept.items():
-        anew = Grams().of(side, state, kept.power)
+        anew = Grams().of(side, state, kept.form)
         np.testing.assert_allclose(kept.matrix, anew.matrix, atol=1e-10)
         assert kept.shares == pytest.approx(anew.shares)
 

@@ -83,20 +83,32 @@ class Confidence(NamedTuple):
     alpha: float
     unobserved: float
     popularity: float
+    exposure: float
     l2: float
     nu: float
     strength: float = 0.0
     prior: np.ndarray | None = None
 
 
+def exposures(log: Log, items: int, floor: float) -> np.ndarray:
+    """Of all items: the share of the log since their first event, plus the floor; 1 without a floor."""
+    if not floor:
+        return np.ones(items)
+    count, found = len(log.items), np.empty(items)
+    for item in range(items):
+        found[item] = 1 - np.flatnonzero(log.items == item)[0] / count + floor
+    return np.minimum(found, 1)
+
+
 def implicit_row(side: str, row: int, tables: Tables, log: Log, settings: Confidence) -> np.ndarray:
     """The minimum of ``losses.Confidence`` over one row, all others fixed."""
-    alpha, unobserved, popularity, l2, nu, strength, prior = settings
+    alpha, unobserved, popularity, floor, l2, nu, strength, prior = settings
     own, other = (log.users, log.items) if side == "users" else (log.items, log.users)
     vectors = tables.items if side == "users" else tables.users
     mine = own == row
     shares = np.maximum(np.bincount(log.items, minlength=len(tables.items)), 1.0) ** popularity
     scale = unobserved * len(tables.items) / shares.sum()
+    shares = shares * exposures(log, len(tables.items), floor)
     if side == "users":
         base = scale * (tables.items * shares[:, None]).T @ tables.items
     else:

@@ -130,10 +130,7 @@ def exposure(numbers, firsts, row):
 
 @njit
 def replace_all(grams, room, shares, first, size):
-    """As `replace`, in the first of several matrices, and in two for rows that grow, where the row has a first event.
-
-    A last matrix, that of the present, is made anew for every event.
-    """
+    """As `replace`, in the first of three matrices, and in those of growing rows, where the row has a first event."""
     replace(grams[0], room, shares, size)
     if first >= 0:
         replace(grams[1], room, shares, size)

@@ -76,11 +76,10 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         SCATTERED is the answer, if `compact` is asked for, where a row that is sampled must be laid out first.
         `missing_pairs` is the confidence in all pairs of a user together, 0 where pairs unmet do not count; numbers =
         Numbers; grams = (that of the users, those of the items, and numbers and first events of these, see
-        followers/grams.py); room = Room. Of several matrices of the items, the last is as of the event.
+        followers/grams.py; then that of the items as of the event); room = Room.
         """
         stamp  # noqa: B018 - the cache key, see bridge
-        ledger, (gram_users, grams_items, item_numbers, firsts) = borrow(ledger_array), grams
-        gram_items = grams_items[grams_items.shape[0] - 1]
+        ledger, (gram_users, grams_items, item_numbers, firsts, gram_items) = borrow(ledger_array), grams
         answer, u, i = located(ledger, user, item)
         if answer != LEARNED:
             return answer
