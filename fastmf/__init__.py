@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastmf import model as model
     from fastmf import optimizers as optimizers
     from fastmf import parameters as parameters
+    from fastmf import priors as priors
     from fastmf import protocols as protocols
     from fastmf import ranking as ranking
     from fastmf import recipes as recipes
@@ -63,6 +64,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "priors",
     "protocols",
     "ranking",
     "recipes",

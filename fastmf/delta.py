@@ -219,6 +219,8 @@ class Delta:
         parts = [] if self.restores is None else [f"back to version {self.restores}"]
         parts.append(_counted(self.events, "event"))
         for name, move in self.moves.items():
+            if isinstance(move, DenseMove):
+                continue
             fresh = len(self.new_ids.get(name, ()))
             parts.append(_counted(move.rows.size, name.removesuffix("s")) + (f" ({fresh} new)" if fresh else ""))
         parts.append(f"loss {self.loss_before:.3g} -> {self.loss_after:.3g}")

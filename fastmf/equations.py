@@ -14,10 +14,36 @@ from fastmf.kernels.train.past_of_row import Room
 from fastmf.memory import aligned
 from fastmf.parameters.moves import Image
 
-__all__ = ["Equations", "Prior", "Run", "Sums", "columns_for", "equations_of", "form_of", "mirrored", "room_of"]
+__all__ = [
+    "Drawn",
+    "Equations",
+    "Prior",
+    "Run",
+    "Sums",
+    "columns_for",
+    "equations_of",
+    "form_of",
+    "mirrored",
+    "room_of",
+]
 
 _METHODS = {"cholesky": als.CHOLESKY, "cg": als.CG, "eals": als.EALS}
 _BALANCED = ("weights", "missing", "penalties", "fresh")
+
+
+class Drawn(NamedTuple):
+    """What the rows of a side are drawn to.
+
+    Attributes
+    ----------
+    row : float32[1, width]
+        The row of the prior, which may change: equations hold a reference.
+    strength : float
+        The total confidence that it is worth.
+    """
+
+    row: np.ndarray
+    strength: float
 
 
 class Equations(NamedTuple):
@@ -40,9 +66,14 @@ class Equations(NamedTuple):
     grown : float32[m], optional
         The part of the penalty that is due to these new events.
     cleared : int array, optional
-        Indices n of rows that are set to zero before they are solved, see :func:`equations_of`.
+        Indices n of rows that are set to zero, or to the row of the prior, before they are solved, see
+        :func:`equations_of`.
     scales : float64[m], optional
         The factor that the weights, `missing` and penalty of each row have been multiplied by.
+    shares : float32[m], optional
+        For each row, the share of the prior in pairs unobserved, see kernels/train/als.py.
+    prior : float32[1, width], optional
+        The row of the prior, if there is one.
     """
 
     numbers: np.ndarray
@@ -56,6 +87,8 @@ class Equations(NamedTuple):
     grown: np.ndarray | None = None
     cleared: np.ndarray | None = None
     scales: np.ndarray | None = None
+    shares: np.ndarray | None = None
+    prior: np.ndarray | None = None
 
     @property
     def steps(self) -> bool:
@@ -76,13 +109,14 @@ def equations_of(
     columns: tuple[np.ndarray, np.ndarray, np.ndarray | None],
     missing: np.ndarray | float,
     fresh: np.ndarray | None = None,
+    drawn: Drawn | None = None,
 ) -> Equations:
     """The least-squares problems of rows 0 to m - 1 of a side.
 
     A row whose events all have weight 0 is set to zero with its bias: its penalty is 0, and it is not solved. A row
     whose total weight is negligible against its penalty, or against that of unobserved pairs, is solved from zero,
     since its old value would never vanish in float32. The problem of a row with little total weight is scaled to the
-    range of float32.
+    range of float32. With a prior, its row takes the place of zero, for rows without events too.
 
     Parameters
     ----------
@@ -95,6 +129,8 @@ def equations_of(
         The confidence in unobserved pairs; ignored where there are targets.
     fresh : int32[m], optional
         As in `Equations`; by default all rows are solved.
+    drawn : Drawn, optional
+        What the rows are drawn to; zero by default.
     """
     numbers = np.arange(bounds.size - 1, dtype=np.int32)
     fresh = np.full(numbers.size, als.ANEW, np.int32) if fresh is None else fresh
@@ -104,15 +140,22 @@ def equations_of(
     evidence, newer = np.empty(numbers.size), np.empty(numbers.size)
     sum_up(weights, bounds, fresh, evidence, newer)
     missing = np.broadcast_to(np.asarray(missing if targets is None else 0, np.float32), numbers.shape).copy()
-    penalties = _penalties(objective, evidence)
-    both = penalties, _penalties(objective, evidence - newer)
+    penalties = _penalties(objective, evidence, drawn)
+    both = penalties, _penalties(objective, evidence - newer, drawn)
     rounded, before = (np.maximum(each, als.LEAST).astype(np.float32) for each in both)
     equations = Equations(numbers, bounds, others, weights, targets, missing, rounded, fresh, rounded - before)
     small = np.flatnonzero((evidence < als.SMALL) | (evidence < als.NEGLIGIBLE * np.maximum(missing, penalties)))
-    return _balanced(equations, small, evidence[small], penalties[small]) if small.size else equations
+    if small.size:
+        equations = _balanced(equations, small, evidence[small], penalties[small], drawn is not None)
+    if drawn is None:
+        return equations
+    shares = (drawn.strength / (drawn.strength + np.maximum(evidence, 0))).astype(np.float32)
+    return equations._replace(shares=shares, prior=drawn.row)
 
 
-def _balanced(equations: Equations, small: np.ndarray, evidence: np.ndarray, penalties: np.ndarray) -> Equations:
+def _balanced(
+    equations: Equations, small: np.ndarray, evidence: np.ndarray, penalties: np.ndarray, drawn: bool
+) -> Equations:
     """The same, with the problems of the rows `small`, which have little total weight or none, scaled."""
     nothing, missing, scales = evidence == 0, equations.missing[small], np.ones(equations.numbers.size)
     clear = nothing | (evidence < als.NEGLIGIBLE * np.maximum(missing, penalties))
@@ -125,12 +168,13 @@ def _balanced(equations: Equations, small: np.ndarray, evidence: np.ndarray, pen
     ends = np.cumsum(counts)
     events = np.arange(counts.sum()) + np.repeat(equations.bounds[small + 1] - ends, counts)
     changed["weights"][events] *= np.repeat(scales[small], counts)
-    return equations._replace(**changed, cleared=small[clear & (counts > 0)], scales=scales)
+    return equations._replace(**changed, cleared=small[clear & ((counts > 0) | drawn)], scales=scales)
 
 
-def _penalties(objective: Any, evidence: np.ndarray) -> np.ndarray:
-    """The L2 penalty of rows with a total weight of `evidence`."""
-    return np.asarray(float(objective.regularizer.weight) * np.maximum(evidence, 0.0) ** float(objective.solver.nu))
+def _penalties(objective: Any, evidence: np.ndarray, drawn: Drawn | None) -> np.ndarray:
+    """The L2 penalty of rows with a total weight of `evidence`, and 1 for the prior."""
+    weight = np.maximum(evidence, 0.0) + (drawn is not None)
+    return np.asarray(float(objective.regularizer.weight) * weight ** float(objective.solver.nu))
 
 
 class Run(NamedTuple):

@@ -130,7 +130,7 @@ class Journal:
                     group.prepare(new.fresh)
                     state.gate.begin()  # until the event is learned: no reader sees its ids before
                     group.grow(group.count, new.fresh)
-                    state.grams.admit(side, group.table, new.rows)
+                    state.grams.admit(side, state, new.rows)
             return self.learn(user, item, value)
         finally:
             state.finish()
@@ -169,13 +169,14 @@ class Journal:
         state = self._state
         log = state.history.between(self._events, len(state.history)).copy()
         count = log.users.size
+        moves: dict[str, Any] = {side: self._move(side) for side in PARTS}
         delta = Delta(
             lineage=state.lineage,
             parent=state.head,
             head=new_identity(),
             parent_version=state.version,
             version=state.version + 1,
-            moves={side: self._move(side) for side in PARTS},
+            moves=moves | self._single.further(moves, self._counts),
             new_ids={side: state.side(side).ids_from(self._counts[side]) for side in PARTS},
             log=log,
             scalars={name: (number, state.scalars[name]) for name, number in self._scalars.items()},

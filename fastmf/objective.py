@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmf.errors import brief
 from fastmf.optimizers import ALS, Variational
+from fastmf.priors import Mean, Zero
 from fastmf.protocols import RANKING, Surrogate, freeze, require_protocol
 from fastmf.regularizers import L2
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "priors_of"]
+
+_SIDES = ("users", "items")
 
 
 class Objective(NamedTuple):
@@ -22,12 +27,15 @@ class Objective(NamedTuple):
         As returned by `freeze`.
     sampler : NamedTuple, optional
         The sampler of a ranking loss; None for other losses.
+    priors : dict of str to Zero or Mean
+        What rows are drawn to, by side.
     """
 
     loss: Any
     solver: Any
     regularizer: Any
     sampler: Any = None
+    priors: Any = None
 
     @property
     def ranks(self) -> bool:
@@ -40,10 +48,18 @@ class Objective(NamedTuple):
         return self[:3]
 
     @classmethod
-    def of(cls, loss: Any, solver: Any, regularizer: Any) -> Objective:
+    def of(cls, loss: Any, solver: Any, regularizer: Any, priors: Any = None) -> Objective:
         """Freeze and combine the caller's values; TypeError or ValueError if they are invalid or incompatible."""
         frozen = freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer")
-        return cls(*frozen, _sampler_of(loss))._checked()
+        made = cls(*frozen, _sampler_of(loss), dict(priors_of(priors)))._checked()
+        if made.drawn and not (made.alternating and loss.kind == "all-pairs"):
+            raise ValueError(f"priors.Mean is for losses.Confidence, not for {type(loss).__name__}: leave priors out")
+        return made
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the rows of a side are drawn to their mean."""
+        return any(prior.strength for prior in self.priors.values())
 
     def _checked(self) -> Objective:
         solver, loss = (type(value).__name__ for value in (self.solver, self.loss))
@@ -103,7 +119,7 @@ class Objective(NamedTuple):
     @property
     def classes(self) -> tuple[Any, ...]:
         """What kernels are specialised on."""
-        return tuple(map(type, self[:3] if self.sampler is None else self))
+        return tuple(map(type, self[:3] if self.sampler is None else self[:4]))
 
     def override(self, loss: Any, regularizer: Any) -> Objective:
         """A copy with another loss or regularizer, where one is given."""
@@ -119,6 +135,23 @@ class Objective(NamedTuple):
     def at_rate(self, rate: float) -> Objective:
         """A copy with another learning rate."""
         return self._replace(solver=self.solver._replace(rate=np.float32(rate)))
+
+
+def priors_of(given: Any) -> dict[str, Any]:
+    """The priors of both sides, Zero where none is given; TypeError or ValueError if one is invalid.
+
+    A dict of both is returned as it is: scikit-learn demands that parameters are.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f'priors must be a dict such as {{"users": priors.Mean(3)}}, got {brief(given)}')
+    given = {} if given is None else given if isinstance(given, dict) else dict(given)
+    for side, prior in given.items():
+        if side not in _SIDES:
+            raise ValueError(f"priors has {brief(side)}; it may have users and items")
+        if not isinstance(prior, (Zero, Mean)):
+            raise TypeError(f"priors[{side!r}] must be priors.Zero() or priors.Mean(...), got {brief(prior)}")
+        prior.check()
+    return given if len(given) == len(_SIDES) else {side: given.get(side, Zero()) for side in _SIDES}
 
 
 def _sampler_of(loss: Any) -> Any:

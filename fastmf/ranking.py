@@ -32,6 +32,7 @@ __all__ = [
     "best_items",
     "best_rows",
     "in_pieces",
+    "leave_blank",
     "most_similar",
     "renew",
     "widened",
@@ -186,10 +187,19 @@ def _as_stored(vectors: np.ndarray, table: Table) -> np.ndarray:
 
 
 def answer_users(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:
-    """As :func:`answer`; an unknown user (-1) has the bias of the prior."""
+    """As :func:`answer`; an unknown user (-1) has the bias of the prior, or no list if nothing tells items apart."""
+    leave_blank(state, loss, users < 0, rows, values)
     if (bias := state.users.table.unknown.records[0, 0]) != 0:
         values[users < 0] += bias
     return answer(state, loss, users, rows, values)
+
+
+def leave_blank(state: State, loss: Any, nobody: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+    """Empty the lists of unknown users, in place, where all items score zero: there are neither biases nor a prior."""
+    queries = state.users.table
+    plain = queries.start.row is None and (loss.kind == "all-pairs" or not queries.shape.biases)
+    if plain and nobody.any():
+        rows[nobody], values[nobody] = -1, -np.inf
 
 
 def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values: np.ndarray) -> Ranking:

@@ -273,7 +273,7 @@ class State:
             self.gate.begin()
             for name, count in awaited.counts.items():
                 self.groups[name].shrink(count)
-            self.grams.kept = awaited.grams
+            self.grams.restore(awaited.grams, awaited.counts)
         self.gate.end()
         self.journal, self._awaited = awaited.journal, None
 

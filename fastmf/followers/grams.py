@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.devices import runner
+from fastmf.followers.exposure import Launches
 from fastmf.log.history import History
 from fastmf.parameters.moves import Image, Move
-from fastmf.parameters.table import Table
 
 __all__ = ["NO_GRAM", "Gram", "GramImage", "Grams", "shares_of"]
 
@@ -25,10 +27,11 @@ class Gram(NamedTuple):
 
     Attributes
     ----------
-    matrix : float64[width, width]
-        ``sum_r s_r x_r x_r'``, upper triangle.
-    numbers : float64[3]
-        The sum of all shares s_r; the number of corrections since it was computed from all rows; the power.
+    matrix : float64[width, width], or float64[3, width, width] with exposure
+        ``sum_r s_r x_r x_r'``, upper triangle; with exposure S, A and B of followers/exposure.py.
+    numbers : float64[3], or float64[6] with exposure
+        The sum of all shares s_r; the number of corrections since it was computed from all rows; the power. With
+        exposure its floor, the number of events, and the number of rows that A and B do not hold.
 
     Notes
     -----
@@ -52,14 +55,31 @@ class Gram(NamedTuple):
         """The exponent of the number of events in shares; 0 if all rows have share 1."""
         return float(self.numbers[2])
 
+    @property
+    def form(self) -> tuple[float, float]:
+        """The exponent of the number of events, and the floor of exposures."""
+        return self.power, self.floor
+
+    @property
+    def floor(self) -> float:
+        """The floor of exposures; 0 if rows have none."""
+        return float(self.numbers[3]) if self.numbers.size > _PLAIN else 0.0
+
+    @property
+    def full(self) -> int:
+        """The number of rows that A and B do not hold."""
+        return int(self.numbers[5])
+
     def checked(self, width: int) -> Gram:
         """Return self; ValueError if it cannot be the Gram matrix of rows of this width."""
-        for array, shape in ((self.matrix, (width, width)), (self.numbers, (3,))):
+        shapes = ((width, width), (_PLAIN,)) if self.numbers.size == _PLAIN else ((3, width, width), (6,))
+        for array, shape in zip(self, shapes, strict=True):
             if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
                 raise ValueError(f"a Gram matrix is {array.dtype}{list(array.shape)}, not float64{list(shape)}, finite")
         return self
 
 
+_PLAIN = 3  # numbers of a matrix without exposure
 _NO_ROWS = np.empty(0, np.int32)
 NO_GRAM = Gram(np.zeros((1, 1)), np.array([1.0, 0.0, 0.0]))  # for losses without unobserved pairs
 
@@ -98,6 +118,7 @@ class Grams:
 
     def __init__(self) -> None:
         self.kept: dict[str, Gram] = {}
+        self.launches: dict[str, Launches] = {}  # of groups with exposure
         self._at: str | None = None  # the head of the state that they are known to match
         self._found: dict[str, tuple[int, Gram]] = {}  # cached by queries, with the gate's count at that time
 
@@ -112,6 +133,8 @@ class Grams:
             if name not in state.groups:
                 raise ValueError(f"the Delta has a Gram matrix of {name!r}, which this model has not")
             gram.checked(state.side(name).table.shape.width)
+        for name, launches in self.launches.items():
+            launches.reserve(state.counts_after(delta)[name])
 
     def abort(self) -> None:
         """Nothing to undo."""
@@ -125,6 +148,7 @@ class Grams:
             kept = {name: self._taken_in(name, gram.copy(), state, delta) for name, gram in kept.items()}
         else:
             kept = {name: gram.copy() for name, gram in kept.items()}
+            self._forget(state.counts)
         self.kept, self._at = kept, delta.head
 
     def image(self) -> GramImage | None:
@@ -135,32 +159,38 @@ class Grams:
         """A deep copy."""
         other = Grams()
         other.kept = {name: kept.copy() for name, kept in self.kept.items()}
+        other.launches = {name: launches.copy() for name, launches in self.launches.items()}
         return other
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The matrices as named arrays, for a file."""
-        return {f"{name}.{part}": array for name, kept in self.kept.items() for part, array in kept._asdict().items()}
+        found = {f"{name}.{part}": array for name, kept in self.kept.items() for part, array in kept._asdict().items()}
+        return found | {f"{name}.firsts": one.firsts for name, one in self.launches.items() if name in self.kept}
 
     def load(self, arrays: dict[str, np.ndarray], state: Any) -> None:
         """Restore what :meth:`arrays` returned; ValueError if it does not fit the groups."""
         for name in {key.split(".")[0] for key in arrays}:
             gram = Gram(*(arrays[f"{name}.{part}"] for part in Gram._fields))
             self.kept[name] = gram.checked(state.side(name).table.shape.width)
+            if gram.floor:
+                self.launches[name] = Launches.checked(arrays[f"{name}.firsts"], state.side(name).count)
 
     # --- for solvers --------------------------------------------------------------------------------------------------
 
-    def of(self, name: str, state: Any, power: float = 0.0, threads: int = 1, asked: bool = False) -> Gram:
+    def of(
+        self, name: str, state: Any, form: tuple[float, float] = (0.0, 0.0), threads: int = 1, asked: bool = False
+    ) -> Gram:
         """The Gram matrix of a table as it is now.
 
-        A matrix with another power than the one kept is computed but does not replace it.
+        A matrix of another form than the one kept is computed but does not replace it.
 
         Parameters
         ----------
         name : str
             The group.
         state : State
-        power : float
-            Exponent of the number of events in shares.
+        form : (float, float)
+            Exponent of the number of events in shares, and the floor of exposures, 0 for none.
         threads : int
         asked : bool
             Whether it is for a query only: a new matrix is then cached but does not become part of the state.
@@ -170,39 +200,127 @@ class Grams:
         Gram
         """
         kept, changes = self.kept.get(name), int(state.gate.changes[0])
-        if kept is not None and kept.power == power:
+        if kept is not None and kept.form == form:
             return kept
         at, found = self._found.get(name, (None, kept))
-        if at != changes or found is None or found.power != power:
-            found = _made(name, state.side(name).table, state.history, power, threads)
+        if at != changes or found is None or found.form != form:
+            found = self._made(name, state, form, threads)
             if changes % 2 == 0 and int(state.gate.changes[0]) == changes:
                 self._found[name] = changes, found
         if kept is None and not asked:
             self.kept[name] = found
         return found
 
-    def admit(self, name: str, table: Table, rows: np.ndarray) -> None:
+    def at(self, name: str, kept: Gram, state: Any, events: int) -> np.ndarray:
+        """A matrix as it is once there are so many events, float64[width, width]; without exposure, itself."""
+        if not kept.floor:
+            return kept.matrix
+        whole, growing, begun = kept.matrix
+        found = whole + kept.floor * growing - begun / max(events, 1)
+        rows, firsts, shares = self._filled(name, kept, state, events)
+        if rows.size:
+            table = state.side(name).table
+            less = shares * (kept.floor - firsts / max(events, 1))
+            runner("correct gram")(table.shape, table.factors, rows, less, -1.0, found)
+        return np.asarray(found)
+
+    def firsts(self, name: str, state: Any) -> np.ndarray:
+        """The positions of the first events of all rows of a group with exposure, float64[rows]."""
+        launches = self.launches.setdefault(name, Launches())
+        return launches.of(name, state.history, state.side(name).count)
+
+    def settled(self, name: str, kept: Gram, state: Any) -> Gram:
+        """A matrix with the number of events noted, and without rows of full exposure in A and B."""
+        events, table = len(state.history), state.side(name).table
+        kept.numbers[4] = events
+        rows, firsts, shares = self._filled(name, kept, state, events)
+        if not rows.size:
+            return kept
+        kept = kept.copy()
+        for matrix, weights in zip(kept.matrix[1:], (shares, shares * firsts), strict=True):
+            runner("correct gram")(table.shape, table.factors, rows, weights, -1.0, matrix)
+        kept.numbers[5] += rows.size
+        return kept
+
+    @contextmanager
+    def expecting(self, name: str, state: Any) -> Iterator[None]:
+        """Around a single event: its number is noted for kernels, and what it leads to, if it has been learned."""
+        kept, events = self.kept[name], len(state.history)
+        kept.numbers[4] = events + 1
+        try:
+            yield
+        finally:
+            kept.numbers[4] = events
+            if len(state.history) > events:
+                self.kept[name] = self.settled(name, self.kept[name], state)
+
+    def _filled(self, name: str, kept: Gram, state: Any, events: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rows in A and B with full exposure once there are so many events, their first events and shares."""
+        firsts = self.firsts(name, state)
+        full = int(np.searchsorted(firsts, kept.floor * events, "right"))
+        rows = np.arange(kept.full, max(full, kept.full), dtype=np.int32)
+        return rows, firsts[rows], shares_of(state.history.counts(name, rows), kept.power)
+
+    def admit(self, name: str, state: Any, rows: np.ndarray) -> None:
         """Add new rows, which have no events yet."""
-        kept = self.kept.get(name)
+        kept, table = self.kept.get(name), state.side(name).table
         if kept is not None:
-            matrix, numbers = kept.copy()
-            runner("correct gram")(table.shape, table.factors, rows, np.ones(rows.size), 1.0, matrix)
-            numbers[0] += rows.size
-            self.kept[name] = Gram(matrix, numbers)
+            if kept.floor:
+                self.launches[name].note(rows, len(state.history), table.count)
+            kept = kept.copy()
+            self._add(name, kept, table.shape, (table.factors, rows), rows, np.ones(rows.size))
+            kept.numbers[0] += rows.size
+            self.kept[name] = kept
+
+    def restore(self, kept: dict[str, Gram], counts: dict[str, int]) -> None:
+        """Bring matrices back, of tables with so many rows."""
+        self.kept = kept
+        self._forget(counts)
+
+    def _forget(self, counts: dict[str, int]) -> None:
+        for name, launches in self.launches.items():
+            launches.shrink(counts[name])
+
+    def _add(
+        self,
+        name: str,
+        kept: Gram,
+        shape: Any,
+        images: tuple[np.ndarray, np.ndarray],
+        rows: np.ndarray,
+        shares: np.ndarray,
+        sign: float = 1.0,
+    ) -> None:
+        """Add rows to a matrix in place, given as an array and the lines in it, or subtract them."""
+        table, lines = images
+        correct = runner("correct gram")
+        if not kept.floor:
+            correct(shape, table, lines, shares, sign, kept.matrix)
+            return
+        correct(shape, table, lines, shares, sign, kept.matrix[0])
+        growing = rows >= kept.full
+        weights, firsts = shares[growing], self.launches[name].firsts[rows[growing]]
+        correct(shape, table, lines[growing], weights, sign, kept.matrix[1])
+        correct(shape, table, lines[growing], weights * firsts, sign, kept.matrix[2])
 
     def _taken_in(self, name: str, kept: Gram, state: Any, delta: Delta) -> Gram:
         """A matrix after a Delta: corrected for the rows that it changed and those with new events."""
         table, history = state.side(name).table, state.history
         move, named = delta.moves.get(name), getattr(delta.log, name)
         known = table.count - len(delta.new_ids.get(name, ()))
+        if kept.floor:
+            launches = self.launches.setdefault(name, Launches())
+            if launches.count == known:
+                launches.note(named, len(history) - named.size, table.count)
+            self.firsts(name, state)
         if move is None:
             move = Move(_NO_ROWS, *2 * (table.gather(_NO_ROWS),))
         assert isinstance(move, Move)
         rows, before = move.rows, Image(move.before).placed().factors
         old = np.flatnonzero(rows < known).astype(np.int32)
         shares = _shares(name, kept.power, history, rows, named)
-        runner("correct gram")(table.shape, before, old, shares.before[old], -1.0, kept.matrix)
-        runner("correct gram")(table.shape, table.factors, rows, shares.after, 1.0, kept.matrix)
+        self._add(name, kept, table.shape, (before, old), rows[old], shares.before[old], -1.0)
+        self._add(name, kept, table.shape, (table.factors, rows), rows, shares.after)
         kept.numbers[0] += float(shares.after.sum() - shares.before[old].sum())
         still = np.setdiff1d(np.arange(known, table.count, dtype=np.int32), rows)  # new rows that were not trained
         if kept.power:
@@ -210,18 +328,26 @@ class Grams:
         if still.size:
             shares = _shares(name, kept.power, history, still, named)
             more = shares.after - np.where(still < known, shares.before, 0.0)
-            runner("correct gram")(table.shape, table.factors, still, more, 1.0, kept.matrix)
+            self._add(name, kept, table.shape, (table.factors, still), still, more)
             kept.numbers[0] += float(more.sum())
         kept.numbers[1] += rows.size
-        return _made(name, table, history, kept.power, 1) if kept.numbers[1] > table.count else kept
+        if kept.numbers[1] > table.count:
+            return self._made(name, state, kept.form, 1)
+        return self.settled(name, kept, state) if kept.floor else kept
 
-
-def _made(name: str, table: Table, history: History, power: float, threads: int) -> Gram:
-    """A Gram matrix computed from all rows."""
-    shares = None if not power else shares_of(history.counts(name, slice(table.count)), power)
-    matrix = runner("gram")(table.shape, table.factors[: table.count], shares, threads)
-    whole = float(table.count if shares is None else shares.sum())
-    return Gram(matrix, np.array([whole, 0.0, power]))
+    def _made(self, name: str, state: Any, form: tuple[float, float], threads: int) -> Gram:
+        """A Gram matrix computed from all rows."""
+        table, history, (power, floor) = state.side(name).table, state.history, form
+        shares = shares_of(history.counts(name, slice(table.count)), power) if power or floor else None
+        matrix = runner("gram")(table.shape, table.factors[: table.count], shares, threads)
+        whole = float(table.count if shares is None else shares.sum())
+        if shares is None or not floor:
+            return Gram(matrix, np.array([whole, 0.0, power]))
+        firsts, events = self.firsts(name, state), len(history)
+        full = int(np.searchsorted(firsts, floor * events, "right"))
+        rows, growing = table.factors[full : table.count], shares[full:]
+        parts = [runner("gram")(table.shape, rows, some, threads) for some in (growing, growing * firsts[full:])]
+        return Gram(np.stack([matrix, *parts]), np.array([whole, 0.0, power, floor, events, full]))
 
 
 def _shares(name: str, power: float, history: History, rows: np.ndarray, named: np.ndarray) -> _Shares:

@@ -59,9 +59,12 @@ class Beliefs:
         """Whether rows are solved anew."""
         return bool(recipe.resolve)
 
-    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
+    def groups(self, objective: Any, shape: Shape, seed: int, budget: int) -> dict[str, Group]:
         """The hyper-parameters."""
-        return {"priors": Priors(factors, seed)}
+        return {"priors": Priors(shape.size, seed)}
+
+    def settle(self, state: State) -> None:
+        """Nothing to do."""
 
     def further_widths(self, shape: Shape) -> tuple[int, ...]:
         """A variance per factor."""

@@ -35,9 +35,12 @@ class Descent:
         """Whether there are passes over the users' history."""
         return bool(recipe.history_epochs)
 
-    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
+    def groups(self, objective: Any, shape: Shape, seed: int, budget: int) -> dict[str, Group]:
         """None besides users and items."""
         return {}
+
+    def settle(self, state: State) -> None:
+        """Nothing to do."""
 
     def further_widths(self, shape: Shape) -> tuple[int, ...]:
         """None: what a step needs is in the record."""

@@ -12,6 +12,7 @@ from fastmf.learners.working import WorkingSet
 from fastmf.log.events import Events
 from fastmf.parameters.groups import Group
 from fastmf.parameters.ids import Staged
+from fastmf.parameters.moves import DenseMove, Move
 from fastmf.recipes import Update
 from fastmf.state import State
 
@@ -20,6 +21,10 @@ __all__ = ["FitJob", "Fitting", "Learner", "Single", "Training", "UpdateJob"]
 
 def _never() -> bool:
     return False
+
+
+def _nothing(moves: dict[str, Move], counts: dict[str, int]) -> dict[str, DenseMove]:
+    return {}
 
 
 class FitJob(NamedTuple):
@@ -128,10 +133,13 @@ class Single(NamedTuple):
         ``learn(user, item, value)`` returns a status of kernels/train/online.py; user and item are int ids, or rows.
     measure : callable
         Returns the summed loss of events given in row numbers of the model.
+    further : callable
+        Returns the moves of other groups that follow from moves of rows, given the numbers of rows before these.
     """
 
     learn: Callable[[int, int, float], int]
     measure: Callable[[Events], float]
+    further: Callable[[dict[str, Move], dict[str, int]], dict[str, DenseMove]] = _nothing
 
 
 class Learner(Protocol):
@@ -163,11 +171,11 @@ class Learner(Protocol):
     def suits(self, objective: Any) -> bool:
         """Whether this learner trains models with this objective."""
 
-    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
+    def groups(self, objective: Any, shape: Shape, seed: int, budget: int) -> dict[str, Group]:
         """Groups of parameters that a model has besides users and items, by name.
 
-        They are for a model with this number of factors and this seed, whose tables may take `budget` bytes each. Names
-        are identifiers.
+        They are for a model with this objective, rows of this shape and this seed, whose tables may take `budget` bytes
+        each. Names are identifiers.
         """
 
     def further_widths(self, shape: Shape) -> tuple[int, ...]:
@@ -181,6 +189,9 @@ class Learner(Protocol):
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
         """Prepare what updates will need, after a fit."""
+
+    def settle(self, state: State) -> None:
+        """Bring other groups in line with rows that were trained elsewhere."""
 
     def update(self, job: UpdateJob) -> Training:
         """The working set of a batch, and the functions that train and measure it."""

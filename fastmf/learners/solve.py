@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmf.devices import runner
 from fastmf.equations import Equations, Run, equations_of, form_of, room_of
+from fastmf.followers.exposure import exposures
 from fastmf.followers.grams import NO_GRAM, Gram, shares_of
 from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.core.shape import Shape
@@ -17,6 +18,7 @@ from fastmf.kernels.rows import log
 from fastmf.kernels.train import online, relearn
 from fastmf.kernels.train.past_of_row import Numbers
 from fastmf.learners.decay import fade_of, sorted_by
+from fastmf.learners.drawn import drawn_of, means_followed, means_moved, means_of
 from fastmf.learners.gathering import Named, named_rows, require_labels
 from fastmf.learners.job import FitJob, Fitting, Single, Training, UpdateJob
 from fastmf.learners.past import OTHER, Reading, Touched, touch
@@ -25,13 +27,14 @@ from fastmf.learners.working import WorkingSet
 from fastmf.log.events import SIDES, Events
 from fastmf.objective import Objective
 from fastmf.parameters.groups import Group
+from fastmf.parameters.means import Means
 from fastmf.parameters.moves import Image
 from fastmf.recipes import Update
 from fastmf.state import State
 
 __all__ = ["Solve", "System", "alternate", "sorted_columns"]
 
-_NO_WEIGHTS, _NO_TIMES = np.empty(0, np.float32), np.empty(0, np.int64)
+_NO_WEIGHTS, _NO_TIMES, _NO_FIRSTS = np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0)
 
 
 def gram_matrices(state: State, loss: Any, threads: int = 1, asked: bool = False) -> dict[str, Gram]:
@@ -41,8 +44,12 @@ def gram_matrices(state: State, loss: Any, threads: int = 1, asked: bool = False
     """
     if not hasattr(loss, "unobserved"):
         return {}
-    powers = {"users": 0.0, "items": float(getattr(loss, "popularity", 0.0))}
-    return {side: state.grams.of(side, state, powers[side], threads, asked) for side in SIDES}
+    forms = {"users": (0.0, 0.0), "items": (float(getattr(loss, "popularity", 0.0)), _floor(loss))}
+    return {side: state.grams.of(side, state, forms[side], threads, asked) for side in SIDES}
+
+
+def _floor(loss: Any) -> float:
+    return float(getattr(loss, "exposure", 0.0))
 
 
 _VISITORS = Update(epochs=1, trainable="users")
@@ -69,9 +76,9 @@ class Solve:
         """Always True."""
         return True
 
-    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
-        """None besides users and items."""
-        return {}
+    def groups(self, objective: Any, shape: Shape, seed: int, budget: int) -> dict[str, Group]:
+        """The means that rows are drawn to, if they are."""
+        return {"priors": Means(shape, objective.priors)} if objective.drawn else {}
 
     def further_widths(self, shape: Shape) -> tuple[int, ...]:
         """None."""
@@ -87,8 +94,14 @@ class Solve:
         learn = alternate(job.state, job.working, job.kept, job.objective, job.threads)
         return Fitting(learn, lambda: float(runner("measure")(job.working, job.held, job.objective)))
 
+    def settle(self, state: State) -> None:
+        """Learn the means of all rows."""
+        if (means := means_of(state)) is not None:
+            means.settle({side: state.side(side).table for side in SIDES})
+
     def finish(self, state: State, objective: Any, threads: int) -> None:
-        """Compute the Gram matrices that updates will need."""
+        """Learn the means of the final rows, and compute the Gram matrices that updates will need."""
+        self.settle(state)
         gram_matrices(state, objective.loss, threads)
 
     def update(self, job: UpdateJob) -> Training:
@@ -108,12 +121,13 @@ class Solve:
             new,
             lambda: float(runner("measure")(system.working, new, job.objective)),
             lambda: system.solve(recipe.epochs, job.objective, job.threads),
+            lambda: means_moved(job, system.working),
         )
 
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
         """Solve both rows of an event."""
         learn = _solving(state, objective, ledger)
-        return Single(learn, measure_single(state, objective))
+        return Single(learn, measure_single(state, objective), functools.partial(means_followed, state))
 
     def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """One exact solve (Cholesky)."""
@@ -128,19 +142,33 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
     grams, (_, targets) = gram_matrices(state, loss), loss.quadratic(np.ones(1, np.float32))
     form = form_of(table.shape, solver, targets is not None)
     room, unobserved = room_of(form, most), float(getattr(loss, "unobserved", 0.0))
-    how = (float(regularizer.weight), float(solver.nu), int(solver.steps), most)
+    strengths = float(objective.priors["users"].strength), float(objective.priors["items"].strength)
+    how = (float(regularizer.weight), float(solver.nu), strengths, int(solver.steps), most)
     none = dict.fromkeys(SIDES, NO_GRAM._replace(matrix=np.zeros((table.shape.width, table.shape.width))))
+    exposed = bool(grams) and bool(_floor(loss))
     numbers = Numbers(*how, state.users.count, state.items.count)
 
     def given() -> tuple[Any, ...]:
         kept = state.grams.kept if grams else none
         missing = unobserved * state.items.count
-        return missing, numbers, (kept["users"].matrix, kept["items"].matrix, kept["items"].numbers), room
+        users, items = kept["users"].matrix, kept["items"]
+        if not exposed:
+            return missing, numbers, (users, items.matrix[None], items.numbers, _NO_FIRSTS, items.matrix), room
+        present = state.grams.at("items", items, state, len(state.history) + 1)
+        firsts = state.grams.firsts("items", state)
+        return missing, numbers, (users, items.matrix, items.numbers, firsts, present), room
 
     half = table.layout.storage == "float16"
     call = relearn.compiled(form, half, loss, ledger, 0, 0, 0.0, mean, True, *given())
 
     def learn(user: int, item: int, value: float) -> int:
+        nonlocal numbers
+        if exposed:
+            with state.grams.expecting("items", state):
+                return solve_both(user, item, value)
+        return solve_both(user, item, value)
+
+    def solve_both(user: int, item: int, value: float) -> int:
         nonlocal numbers
         answer = call(ledger, user, item, value, mean, loss, True, *given())
         if answer == online.SCATTERED:
@@ -181,7 +209,11 @@ def alternate(
     made: Any = parallel_map(lambda side: _all_of(side, state, events, objective), SIDES, threads)
     equations: dict[str, Equations] = dict(zip(SIDES, made, strict=True))
     shape, whole = working.shape, equations["users"].targets is None
-    shares, run = _item_shares(state, objective), Run(objective.solver, working.mean, threads)
+    (_, shares), run, means = (
+        _item_shares(state, objective),
+        Run(objective.solver, working.mean, threads),
+        means_of(state),
+    )
 
     def learn(_: int) -> float:
         lost: list[float] = []
@@ -190,14 +222,22 @@ def alternate(
             weighed = shares if other == "items" else None
             missed = runner("gram")(shape, working.now[other].factors, weighed, threads) if whole else None
             lost.append(runner("solve")(shape, (working.now[side], working.now[other]), equations[side], missed, run))
+            if means is not None:
+                means.learn(side, working.now[side].factors)
         return lost[0]
 
     return learn
 
 
-def _item_shares(state: State, objective: Objective) -> np.ndarray | None:
-    power = float(getattr(objective.loss, "popularity", 0.0))
-    return shares_of(state.history.counts("items", slice(state.items.count)), power) if power else None
+def _item_shares(state: State, objective: Objective) -> tuple[float, np.ndarray | None]:
+    """The sum of the shares of all items, exposure aside, and with it the share of each; None where all are 1."""
+    power, floor, count = float(getattr(objective.loss, "popularity", 0.0)), _floor(objective.loss), state.items.count
+    if not power and not floor:
+        return float(count), None
+    shares = shares_of(state.history.counts("items", slice(count)), power)
+    if not floor:
+        return float(shares.sum()), shares
+    return float(shares.sum()), shares * exposures(state.grams.firsts("items", state), len(state.history), floor)
 
 
 def sorted_columns(side: str, state: State, events: Events, ones: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
@@ -222,11 +262,11 @@ def _all_of(side: str, state: State, events: Events, objective: Objective) -> Eq
     if events.weights is not None:
         confidences = confidences * weights
     unobserved = getattr(objective.loss, "unobserved", 0.0)
-    shares = _item_shares(state, objective)
-    missing = unobserved if shares is None else unobserved * shares.size / shares.sum()
+    whole, shares = _item_shares(state, objective)
+    missing = unobserved if shares is None else unobserved * shares.size / whole
     if side == "items" and shares is not None:
         missing = missing * shares
-    return equations_of(objective, starts, (others, confidences, targets), missing)
+    return equations_of(objective, starts, (others, confidences, targets), missing, None, drawn_of(state, side))
 
 
 # --- update ---------------------------------------------------------------------------------------------------------
@@ -245,15 +285,15 @@ class System(NamedTuple):
     Attributes
     ----------
     working : WorkingSet
-    equations, grams : dict of str to Equations, dict of str to Gram
-        By side; no Gram matrices for a loss without unobserved pairs.
+    equations, grams : dict of str to Equations, dict of str to float64[width, width]
+        By side; no Gram matrices for a loss without unobserved pairs. With exposure they are as of the last event.
     named : dict of str to Shares
         Shares of the rows in the Gram matrices.
     """
 
     working: WorkingSet
     equations: dict[str, Equations]
-    grams: dict[str, Gram]
+    grams: dict[str, np.ndarray]
     named: dict[str, Shares]
 
     @classmethod
@@ -262,17 +302,20 @@ class System(NamedTuple):
         grams = gram_matrices(state, objective.loss, threads, asked=not counted)
         rows = {side: touched[OTHER[side]].met for side in SIDES}
         working = WorkingSet(state, rows, {side: touched[side].named.movable for side in SIDES})
-        named = {side: Shares.of(side, state, touched[side].named, gram.power, counted) for side, gram in grams.items()}
+        named = {side: Shares.of(side, state, touched[side].named, gram.form, counted) for side, gram in grams.items()}
+        events = len(state.history) + touched["items"].named.local.size * counted
+        matrices = {side: state.grams.at(side, gram, state, events) for side, gram in grams.items()}
         missing: Any = 0.0
         if grams:
-            total = grams["items"].shares + float((named["items"].after - named["items"].before).sum())
+            total = grams["items"].shares + named["items"].gained
             items = max(state.items.count, int(touched["items"].named.rows.max(initial=-1)) + 1)
             missing = float(objective.loss.unobserved) * items / total
         equations = {}
         for side, (_, bounds, _, others, weights, targets, fresh) in touched.items():
             each = missing * named[side].after[: bounds.size - 1] if grams and side == "items" else missing
-            equations[side] = equations_of(objective, bounds, (others, weights, targets), each, fresh)
-        return cls(working, equations, grams, named)
+            columns, drawn = (others, weights, targets), drawn_of(state, side)
+            equations[side] = equations_of(objective, bounds, columns, each, fresh, drawn)
+        return cls(working, equations, matrices, named)
 
     def solve(self, times: int, objective: Objective, threads: int) -> None:
         """Sweep over users, then items, `times` times.
@@ -293,12 +336,11 @@ class System(NamedTuple):
     def _before(self) -> dict[str, Seen]:
         """What the rows of each side were solved against before the batch, as far as it will have changed."""
         moved = {"users": self.working.before["items"].head(0), "items": self.working.before["users"]}
-        matrices = {side: gram.matrix for side, gram in self.grams.items()}
-        return {side: Seen(moved[side], matrices.get(OTHER[side])) for side in SIDES}
+        return {side: Seen(moved[side], self.grams.get(OTHER[side])) for side in SIDES}
 
     def _gram(self, side: str, moved: bool) -> np.ndarray:
         """The Gram matrix of a side including the batch, with the rows of the working set as they are."""
-        working, (before, after), matrix = self.working, self.named[side], self.grams[side].matrix.copy()
+        working, (before, after, _), matrix = self.working, self.named[side], self.grams[side].copy()
         positions, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
         first = working.movable[side] if moved else 0
         change = np.where(positions < first, after, after - before)
@@ -310,15 +352,29 @@ class System(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """Shares in the Gram matrix of the rows that a batch names, before and after it; 0 before for new rows."""
+    """Shares in the Gram matrix of the rows that a batch names, before and after it; 0 before for new rows.
+
+    With exposure, both are as of the last event of the batch. `gained` is the change of their sum, exposure aside.
+    """
 
     before: np.ndarray
     after: np.ndarray
+    gained: float
 
     @classmethod
-    def of(cls, side: str, state: State, named: Named, power: float, counted: bool) -> Shares:
+    def of(cls, side: str, state: State, named: Named, form: tuple[float, float], counted: bool) -> Shares:
         """The shares by the history, and by the batch if `counted`."""
+        power, floor = form
         known = named.rows < state.side(side).count
         counts = np.where(known, state.history.counts(side, np.where(known, named.rows, 0)), 0)
         after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size) * counted, power)
-        return cls(np.where(known, shares_of(counts, power), 0.0), after)
+        before = np.where(known, shares_of(counts, power), 0.0)
+        gained = float((after - before).sum())
+        if not floor:
+            return cls(before, after, gained)
+        events, positions = len(state.history), np.arange(named.local.size)[::-1]
+        firsts = np.empty(named.rows.size)
+        firsts[named.local[::-1]] = events + positions  # the first of several is written last
+        firsts[known] = state.grams.firsts(side, state)[named.rows[known]]
+        exposed = exposures(firsts, events + named.local.size * counted, floor)
+        return cls(before * exposed, after * exposed, gained)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from fastmf.errors import require_number
 from fastmf.losses.pointwise import require_domain
 from fastmf.optimizers import ALS
+from fastmf.priors import Mean
 
 __all__ = ["Confidence"]
 
@@ -18,6 +20,7 @@ class _ConfidenceFields(NamedTuple):
     alpha: float = 1.0
     unobserved: float = 1.0
     popularity: float = 0.0
+    exposure: float = 0.0
 
 
 class Confidence(_ConfidenceFields):
@@ -39,6 +42,10 @@ class Confidence(_ConfidenceFields):
     popularity : float
         Exponent in [0, 1]: ``missing_i`` is proportional to the item's number of events to this power. 0 weights all
         items alike. Events passed to ``fold_in`` are not counted.
+    exposure : float, optional
+        From 0 to 1. If above 0, ``missing_i`` is multiplied by the item's share of the stream of events since its first
+        event plus this floor, at most 1: those who came before an item could not take it. 0.05 suits streams with new
+        items. 0 weights items alike, however young.
 
     References
     ----------
@@ -53,9 +60,16 @@ class Confidence(_ConfidenceFields):
     """
 
     __slots__ = ()
+
+    def __new__(
+        cls, alpha: float = 1.0, unobserved: float = 1.0, popularity: float = 0.0, exposure: float | None = None
+    ) -> Self:
+        return super().__new__(cls, alpha, unobserved, popularity, 0.0 if exposure is None else exposure)
+
     kind = "all-pairs"
     domain = (0.0, math.inf)
     solver = ALS()
+    priors = MappingProxyType({"users": Mean(), "items": Mean()})
 
     def value(self, score: Any, target: Any) -> Any:
         error = score - 1
@@ -77,7 +91,8 @@ class Confidence(_ConfidenceFields):
     def check(self, values: np.ndarray) -> None:
         require_number("Confidence.alpha", self.alpha, positive=True)
         require_number("Confidence.unobserved", self.unobserved, positive=True)
-        require_number("Confidence.popularity", self.popularity)
-        if self.popularity > 1:
-            raise ValueError(f"Confidence.popularity must be from 0 to 1, got {self.popularity!r}")
+        for name in ("popularity", "exposure"):
+            require_number(f"Confidence.{name}", getattr(self, name))
+            if getattr(self, name) > 1:
+                raise ValueError(f"Confidence.{name} must be from 0 to 1, got {getattr(self, name)!r}")
         require_domain(values, self.domain, "Confidence")

@@ -27,7 +27,7 @@ class Learned:
 
     @property
     def unknown_user(self) -> np.ndarray:
-        """The vector that stands for unknown users, [factors]: that of the prior with ``Variational``, or zeros."""
+        """The vector that stands for unknown users, [factors]: that of the prior, or zeros without one."""
         table = self._fitted().users.table
         return table.unknown.factors[0, : table.shape.size].astype(table.values().dtype)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Unpack, cast
 
@@ -22,7 +22,8 @@ from fastmf.model.imported import ImportedFactors, counts_of
 from fastmf.model.learning import Learning
 from fastmf.model.options import ImportSettings, Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
-from fastmf.objective import Objective
+from fastmf.objective import Objective, priors_of
+from fastmf.priors import Mean, Zero
 from fastmf.protocols import Loss, Optimizer, Regularizer
 from fastmf.state import State
 
@@ -51,6 +52,10 @@ class MF(Learning):
         An instance of one of :mod:`fastmf.regularizers`, or of your own class; by default the loss's own
         ``regularizer``, or ``L2()`` if it has none. ``Variational`` learns priors in place of one, and refuses any
         other.
+    priors : dict of str to fastmf.priors.Zero or fastmf.priors.Mean, optional
+        What the rows of ``"users"`` and of ``"items"`` are drawn to, and what stands for ids without events, for
+        ``losses.Confidence``; by default the loss's own ``priors``, or zero if it has none. A side that is left out has
+        ``Zero()``.
     biases : bool
         False drops b, c and the global mean: predictions are exactly ``inverse_link(p_u . q_i)``.
     seed : int
@@ -68,9 +73,9 @@ class MF(Learning):
     Raises
     ------
     ValueError
-        If a parameter is out of range, or the loss, solver and regularizer do not go together.
+        If a parameter is out of range, or the loss, solver, regularizer and priors do not go together.
     TypeError
-        If the loss, the solver or the regularizer does not follow its protocol.
+        If the loss, the solver, the regularizer or a prior does not follow its protocol.
     DeviceError
         If ``options.device`` is not available.
 
@@ -100,11 +105,12 @@ class MF(Learning):
     loss = Setting[Any]()
     solver = Setting[Any]()
     regularizer = Setting[Any]()
+    priors = Setting[Any]()
     biases = Setting[bool]()
     seed = Setting[int]()
     options = Setting[Options]()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         factors: int = 64,
         loss: Loss = losses.Squared(),
@@ -113,6 +119,7 @@ class MF(Learning):
         biases: bool = True,
         seed: int = 0,
         options: Options = Options(),
+        priors: Mapping[str, Zero | Mean] | None = None,
     ) -> None:
         suited = _suited(loss)
         self._settings: dict[str, Any] = {
@@ -120,11 +127,12 @@ class MF(Learning):
             "loss": loss,
             "solver": suited["solver"] if solver is None else solver,
             "regularizer": suited["regularizer"] if regularizer is None else regularizer,
+            "priors": priors_of(suited["priors"] if priors is None else priors),
             "biases": require_flag("biases", biases),
             "seed": require_integer("seed", seed, 0, 2**63 - 1),
             "options": require_options(options),
         }
-        self._objective = Objective.of(self.loss, self.solver, self.regularizer)
+        self._objective = Objective.of(self.loss, self.solver, self.regularizer, self.priors)
         self._learner = learner_of(self._objective)
         self._lock = threading.RLock()  # of whoever changes the model
         self._state: State | None = None
@@ -157,7 +165,7 @@ class MF(Learning):
         users, items : array_like of distinct ids, optional
             The ids of the rows; by default 0, 1, 2, ...
         **settings
-            Parameters of :class:`MF`: loss, solver, regularizer, biases, seed, options; and for ``Variational``
+            Parameters of :class:`MF`: loss, solver, regularizer, priors, biases, seed, options; and for ``Variational``
             `counts`, the number of events that rows have learned: a number for all, or ``{"users": ..., "items": ...}``
             with a number or one per row; by default 20. Without `counts`, the solver is ``AdaGrad()`` for losses whose
             default is ``Variational()``.
@@ -201,6 +209,7 @@ class MF(Learning):
         state = given.fill(model._empty(float(mean), 0.0), tables)
         if events is not None:
             presume(state, model._objective.loss, events)
+        model._learner.settle(state)
         model._state = state
         return model
 
@@ -264,8 +273,8 @@ class MF(Learning):
         Returns
         -------
         dict of str to object
-            Names and values of the parameters of :class:`MF`. The solver and the regularizer are those in use, whether
-            given or chosen by the loss.
+            Names and values of the parameters of :class:`MF`. The solver, the regularizer and the priors are those in
+            use, whether given or chosen by the loss.
         """
         return dict(self._settings)
 
@@ -279,8 +288,8 @@ class MF(Learning):
         Parameters
         ----------
         **params
-            Parameters of :class:`MF`. A new loss also sets its default solver and regularizer, unless they are given
-            too, or the present ones differ from the defaults of the old loss.
+            Parameters of :class:`MF`. A new loss also sets its default solver, regularizer and priors, unless they are
+            given too, or the present ones differ from the defaults of the old loss.
 
         Returns
         -------
@@ -313,7 +322,8 @@ class MF(Learning):
         return self
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if name != "options")
+        hidden = {"options"} if self._objective.drawn else {"options", "priors"}
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if name not in hidden)
         if self._state is None:
             return f"MF({settings})"
         state = self._state
@@ -347,10 +357,11 @@ class MF(Learning):
 
 
 def _suited(loss: Any) -> dict[str, Any]:
-    """The default solver and regularizer of a loss."""
+    """The default solver, regularizer and priors of a loss."""
     return {
         "solver": getattr(loss, "solver", optimizers.AdaGrad()),
         "regularizer": getattr(loss, "regularizer", regularizers.L2()),
+        "priors": priors_of(getattr(loss, "priors", None)),
     }
 
 

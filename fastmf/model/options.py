@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from fastmf.errors import DeviceError, brief, require_choice, require_flag, require_integer
 from fastmf.hints import hinted_methods
 from fastmf.optimizers import ALS, Variational
+from fastmf.priors import Mean, Zero
 from fastmf.protocols import Loss, Optimizer, Regularizer
 
 __all__ = ["ImportSettings", "Options", "Settings", "require_options"]
@@ -82,6 +84,7 @@ class Settings(TypedDict, total=False):
     loss: Loss
     solver: Optimizer | ALS | Variational | None
     regularizer: Regularizer | None
+    priors: Mapping[str, Zero | Mean] | None
     biases: bool
     seed: int
     options: Options

@@ -21,7 +21,7 @@ from fastmf.model.predictions import Prediction, predicted, require_share
 from fastmf.model.settings import Setting
 from fastmf.objective import Objective
 from fastmf.parameters.keys import numbered_alone
-from fastmf.ranking import FEWEST, Ranking, answer, best_for, best_items, in_pieces, most_similar
+from fastmf.ranking import FEWEST, Ranking, answer, best_for, best_items, in_pieces, leave_blank, most_similar
 from fastmf.uncertainty import COST, Wanted, best_by_beliefs
 
 __all__ = ["Queries", "require_events"]
@@ -56,7 +56,7 @@ class Queries(Learned):
         ----------
         users, items : array_like of ids, shape (n,)
             An unknown user or item contributes nothing: the prediction falls back to the global mean and the bias of
-            the other side. With ``Variational`` it stands at the prior.
+            the other side. With ``Variational`` or a prior it stands at the prior.
         clip : bool
             Clip predictions to the range of values seen so far. Predictions of ranking losses are scores, and are
             never clipped.
@@ -109,7 +109,8 @@ class Queries(Learned):
         Parameters
         ----------
         users : array_like of ids, shape (n,)
-            An unknown user gets the items with the highest biases; with ``Variational``, those of the prior.
+            An unknown user gets the items with the highest biases; with ``Variational`` or a prior, those of the prior.
+            Where there is neither a prior nor a bias, all scores would be zero, and the list is empty.
         k : int
             Length of the lists, at least 1. They are never longer than the catalogue.
         exclude_seen : bool
@@ -194,7 +195,7 @@ class Queries(Learned):
         -------
         Ranking
             As of :meth:`recommend`, with a row per visitor in the order of their first events. A visitor without any
-            known item gets the items with the highest biases.
+            known item gets the list of an unknown user.
 
         Raises
         ------
@@ -230,6 +231,8 @@ class Queries(Learned):
             events = numbered(session, lines, rows)._replace(times=None).weighed().take(np.flatnonzero(rows >= 0))
             vectors = fold_in(state, events.contiguous(), visitors, self._learner, self._objective)
             best = best_for(state, vectors, events, k, pool_of(state, chosen, barred), exclude_seen, threads)
+            blank = np.bincount(events.users, minlength=visitors) == 0
+            leave_blank(state, self._objective.loss, blank, *best)
             return answer(state, self._objective.loss, np.full(visitors, -1, np.int32), *best)
 
         return state.ask(rank)

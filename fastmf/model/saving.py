@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fastmf import files, losses, optimizers, regularizers, samplers
+from fastmf import files, losses, optimizers, priors, regularizers, samplers
 from fastmf.delta import Identity, new_identity
 from fastmf.errors import DataError, FileFormatError
+from fastmf.log.events import SIDES
 from fastmf.model.options import Options
 from fastmf.objective import Objective
 from fastmf.state import State
@@ -47,7 +48,12 @@ def _metadata(model: Any, state: State | None) -> dict[str, Any]:
     numbers = {name: getattr(model, name) for name in ("factors", "biases", "seed")}
     found = {
         "format": _FORMAT,
-        "settings": {**values, **numbers, "options": _plain(model.options._asdict(), "options")},
+        "settings": {
+            **values,
+            "priors": {side: _described(prior, priors) for side, prior in model.priors.items()},
+            **numbers,
+            "options": _plain(model.options._asdict(), "options"),
+        },
         "history_": _plain(model.history_, "history_"),
     }
     if state is not None:
@@ -60,7 +66,7 @@ def _metadata(model: Any, state: State | None) -> dict[str, Any]:
 def _require_loadable(metadata: dict[str, Any], arrays: dict[str, np.ndarray], own: Sequence[type]) -> None:
     """Raise one of the errors that :func:`consistent` converts, if loading would fail."""
     found = settings(metadata, own)
-    Objective.of(*(found[role] for role in _VALUES))
+    Objective.of(*(found[role] for role in (*_VALUES, "priors")))
     found["options"].check()
     records(metadata)
     for name, array in arrays.items():
@@ -86,6 +92,8 @@ def settings(metadata: dict[str, Any], classes: Sequence[type], options: Options
     found = dict(metadata["settings"])
     for role, room in _VALUES.items():
         found[role] = _revived(found[role], room, classes)
+    drawn = found.get("priors", {})  # of files that have none, rows are drawn to zero
+    found["priors"] = {side: _revived(drawn[side], priors, ()) for side in SIDES if side in drawn}
     found["options"] = Options(**found["options"]) if options is None else options
     return found
 

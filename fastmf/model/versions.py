@@ -232,6 +232,6 @@ class Versions(Queries):
         for stream, side in enumerate(SIDES):
             start = HashedStart.of(self.seed, stream, self.factors, centre)
             groups[side] = RowGroup(Table(layout, start, budget))
-        groups |= named(self._learner.groups(self.factors, self.seed, budget))
+        groups |= named(self._learner.groups(self._objective, shape, self.seed, budget))
         history = History(row_capacity(budget, layout.row_bytes), budget, gate)
         return State(groups, history, gate, self.seed, float(np.float32(mean)), centre)

@@ -241,6 +241,7 @@ def a_model(case: str, method: str = "cholesky", events: Interactions | None = N
     loss, biases = CASES[case]
     if events is None:
         events = some_of(case)
+    settings = {"priors": {}} | settings
     model = MF(8, loss, EXACT[method], regularizers.L2(0.1), biases, **settings)
     return model.fit(events, epochs=6, progress=False)
 
@@ -350,7 +351,7 @@ def test_gram_matrices_follow_any_update(case: str, pairs: list[tuple[int, int]]
     state = model._state
     assert bool(state.grams.kept) == (case in ("all-pairs", "popularity"))
     for side, kept in state.grams.kept.items():
-        anew = Grams().of(side, state, kept.power)
+        anew = Grams().of(side, state, kept.form)
         np.testing.assert_allclose(kept.matrix, anew.matrix, atol=1e-10)
         assert kept.shares == pytest.approx(anew.shares)
 
@@ -419,9 +420,11 @@ def test_a_row_with_a_long_past_takes_a_step_that_is_nearly_exact() -> None:
     users, items = np.zeros(20_000, int), rng.integers(0, 400, 20_000)
     crowd = purchases(4_000, seed=3)
     events = Interactions([*users, *crowd.users + 1], [*items, *crowd.items])
-    exact = MF(16, losses.Confidence(), optimizers.ALS("cholesky", max_history=100_000)).fit(events, 8, progress=False)
+    exact = MF(16, losses.Confidence(), optimizers.ALS("cholesky", max_history=100_000), priors={})
+    short = MF(16, losses.Confidence(), optimizers.ALS("cholesky", max_history=500), priors={})
+    for model in (exact, short):
+        model.fit(events, 8, progress=False)
     state = exact._state
-    short = MF(16, losses.Confidence(), optimizers.ALS("cholesky", max_history=500)).fit(events, 8, progress=False)
     assert short.user_factors.tobytes() == exact.user_factors.tobytes()
     for model in (exact, short):
         model.update(Interactions([0], [7]), trainable="users", epochs=1)  # settles the row against the items
@@ -441,7 +444,8 @@ def test_long_rows_follow_users_that_moved() -> None:
     found, batch = {}, purchases(1_000, seed=4)
     for most in (100_000, 80):
         solver = optimizers.ALS("cholesky", max_history=most)
-        model = MF(8, losses.Confidence(), solver).fit(purchases(12_000, seed=3), epochs=20, progress=False)
+        model = MF(8, losses.Confidence(), solver, priors={})
+        model.fit(purchases(12_000, seed=3), epochs=20, progress=False)
         before = model.item_factors.copy()
         model.update(batch)
         found[most] = model.item_factors.copy()
@@ -452,7 +456,7 @@ def test_long_rows_follow_users_that_moved() -> None:
 @pytest.mark.parametrize("new", [True, False])
 def test_users_of_an_update_come_near_their_minimum_in_one_pass(new: bool) -> None:
     """A user's start, or what it was, may be far from what its new events make of it."""
-    model = MF(8, losses.Confidence(), optimizers.ALS(steps=1)).fit(purchases(), epochs=15, progress=False)
+    model = MF(8, losses.Confidence(), optimizers.ALS(steps=1), priors={}).fit(purchases(), epochs=15, progress=False)
     user = 1_000 if new else 5
     model.update(Interactions([user] * 20, np.arange(20)), trainable="users")
     row = int(model.users.rows(np.array([user]))[0])
@@ -511,8 +515,8 @@ def test_a_value_below_zero_is_refused() -> None:
 
 
 def test_events_that_all_weigh_nothing_leave_zero() -> None:
-    model = MF(8, losses.Confidence(), optimizers.ALS("cholesky")).fit(purchases(), epochs=2, progress=False)
-    model.update(Interactions([999], [5], values=[0.0]))
+    model = MF(8, losses.Confidence(), optimizers.ALS("cholesky"), priors={})
+    model.fit(purchases(), epochs=2, progress=False).update(Interactions([999], [5], values=[0.0]))
     assert np.isfinite(model.user_factors).all()
     assert abs(model.predict([999], [5])[0]) < 1e-3
 

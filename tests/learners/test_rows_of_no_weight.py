@@ -37,7 +37,7 @@ def the_log(weight: float, seed: int = 0) -> Interactions:
 
 
 def a_model(loss: str, method: str, log: Interactions) -> MF:
-    model = MF(FACTORS, LOSSES[loss], optimizers.ALS(method))
+    model = MF(FACTORS, LOSSES[loss], optimizers.ALS(method), priors={})
     return model.fit(log, epochs=3, progress=False)
 
 
@@ -67,7 +67,7 @@ def test_rows_that_a_half_life_leaves_nothing_of_are_zero(loss: str, method: str
     log = the_log(1.0)
     for age, nothing in ((10**6, True), (130, False), (145, False)):
         times = np.where(log.users < 15, 0, age)
-        model = MF(FACTORS, LOSSES[loss], optimizers.ALS(method))
+        model = MF(FACTORS, LOSSES[loss], optimizers.ALS(method), priors={})
         model.fit(Interactions(log.users, log.items, log.values, times=times), 3, half_life=1.0, progress=False)
         assert not row(model, "users", 3).any() or not nothing
         assert np.isfinite(model.user_factors).all()

@@ -13,7 +13,7 @@ import pytest
 from strategies import FACTORS, ITEMS, USERS, assert_same, bits, content, fitted, some_events, stepping
 
 import fastmf
-from fastmf import MF, Interactions, Options, losses, optimizers, regularizers, samplers
+from fastmf import MF, Interactions, Options, losses, optimizers, priors, regularizers, samplers
 from fastmf.errors import CapacityError, DataError, NotFittedError
 
 RNG = np.random.default_rng(0)
@@ -90,6 +90,7 @@ def test_parameters_make_the_same_model_again() -> None:
         "loss": losses.Huber(2.0),
         "solver": optimizers.SGD(0.02),
         "regularizer": regularizers.L2(0.1),
+        "priors": {"users": priors.Zero(), "items": priors.Zero()},
         "biases": False,
         "seed": 7,
         "options": Options(threads=1, memory=10**8),
@@ -310,7 +311,7 @@ def test_a_model_of_given_factors_learns_on(biases: bool) -> None:
 def test_without_rows_there_is_a_model_too() -> None:
     model = MF.from_factors(np.empty((0, FACTORS)), Q)
     assert (len(model.users), model.user_factors.shape) == (0, (0, FACTORS))
-    assert model.recommend([5], k=2).lengths.tolist() == [2]
+    assert model.recommend([5], k=2).lengths.tolist() == [0]
     model.update(Interactions(["ada"], [3]))
     assert list(model.users) == ["ada"]
 

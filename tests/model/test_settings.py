@@ -11,13 +11,14 @@ import pytest
 from strategies import FACTORS, assert_same, bits, fitted, some_events, stepping
 
 import fastmf
-from fastmf import MF, Options, losses, optimizers, regularizers, samplers
+from fastmf import MF, Options, losses, optimizers, priors, regularizers, samplers
 
 PARAMETERS: dict[str, Any] = {
     "factors": 16,
     "loss": losses.Logistic(),
     "solver": optimizers.SGD(0.5),
     "regularizer": regularizers.L2(0.5),
+    "priors": {"users": priors.Mean(5)},
     "biases": False,
     "seed": 9,
     "options": Options(threads=1),

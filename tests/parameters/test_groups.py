@@ -38,7 +38,7 @@ class Tagging(Steps):
     def suits(self, objective: Any) -> bool:
         return type(objective.loss) is losses.Huber
 
-    def groups(self, factors: int, seed: int, budget: int) -> dict[str, Group]:
+    def groups(self, objective: Any, shape: Shape, seed: int, budget: int) -> dict[str, Group]:
         tags = RowGroup(Table(TAGGED, HashedStart.of(seed, 7, SIZE), budget))
         return {"tags": tags, "map": DenseGroup({"sums": np.zeros((2, 2), np.float32), "seen": np.zeros(1, np.int64)})}
 

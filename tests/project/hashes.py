@@ -19,6 +19,7 @@ from fastmf import MF, Interactions, losses, optimizers, regularizers, samplers
 
 SIDES = ("users", "items")
 USERS, ITEMS = 60, 40
+ZERO: dict[str, Any] = {"priors": {}}
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "squared": {"solver": optimizers.AdaGrad()},
@@ -30,10 +31,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "poisson": {"loss": losses.Poisson()},
     "squared, als": {"solver": optimizers.ALS()},
     "squared, cholesky": {"solver": optimizers.ALS("cholesky", nu=0.5)},
-    "confidence": {"loss": losses.Confidence(alpha=3.0)},
-    "confidence, popularity": {"loss": losses.Confidence(popularity=0.5), "solver": optimizers.ALS("cholesky")},
-    "confidence, eals": {"loss": losses.Confidence(), "solver": optimizers.ALS("eals", steps=2)},
-    "confidence, sampled past": {"loss": losses.Confidence(), "solver": optimizers.ALS(max_history=4)},
+    "confidence": {"loss": losses.Confidence(alpha=3.0), **ZERO},
+    "confidence, popularity": {"loss": losses.Confidence(popularity=0.5), "solver": optimizers.ALS("cholesky"), **ZERO},
+    "confidence, eals": {"loss": losses.Confidence(), "solver": optimizers.ALS("eals", steps=2), **ZERO},
+    "confidence, sampled past": {"loss": losses.Confidence(), "solver": optimizers.ALS(max_history=4), **ZERO},
     "bpr": {"loss": losses.BPR()},
     "bpr, popular": {"loss": losses.BPR(samplers.Popular(0.75), allow_seen=True)},
     "warp": {"loss": losses.WARP(margin=0.5, trials=5)},
@@ -155,7 +156,7 @@ def large() -> Iterator[tuple[str, str]]:
         ("confidence", losses.Confidence(), None),
         ("bpr", losses.BPR(), None),
     ):
-        model = MF(16, loss, solver, options=options).fit(events, epochs=1)
+        model = MF(16, loss, solver, options=options, priors={}).fit(events, epochs=1)
         yield f"large {name}, fit", inside(model)
         delta = model.update(events[:6_000])
         yield f"large {name}, update", digest(receipt(delta), inside(model))

@@ -15,6 +15,8 @@ class Problem(NamedTuple):
     targets: np.ndarray
     base: np.ndarray  # missing * Gram matrix, zero for ratings
     penalty: float
+    prior: np.ndarray | None = None  # the row that it is drawn to
+    share: float = 0.0  # of the prior in pairs unmet
 
     @property
     def matrix(self) -> np.ndarray:
@@ -23,7 +25,10 @@ class Problem(NamedTuple):
 
     @property
     def right(self) -> np.ndarray:
-        return self.met.T @ (self.weights * self.targets)
+        right = self.met.T @ (self.weights * self.targets)
+        if self.prior is None:
+            return right
+        return right + self.penalty * self.prior + self.share * self.base @ self.prior
 
 
 def solved(problem: Problem) -> np.ndarray:
@@ -78,25 +83,41 @@ class Confidence(NamedTuple):
     alpha: float
     unobserved: float
     popularity: float
+    exposure: float
     l2: float
     nu: float
+    strength: float = 0.0
+    prior: np.ndarray | None = None
+
+
+def exposures(log: Log, items: int, floor: float) -> np.ndarray:
+    """Of all items: the share of the log since their first event, plus the floor; 1 without a floor."""
+    if not floor:
+        return np.ones(items)
+    count, found = len(log.items), np.empty(items)
+    for item in range(items):
+        found[item] = 1 - np.flatnonzero(log.items == item)[0] / count + floor
+    return np.minimum(found, 1)
 
 
 def implicit_row(side: str, row: int, tables: Tables, log: Log, settings: Confidence) -> np.ndarray:
     """The minimum of ``losses.Confidence`` over one row, all others fixed."""
-    alpha, unobserved, popularity, l2, nu = settings
+    alpha, unobserved, popularity, floor, l2, nu, strength, prior = settings
     own, other = (log.users, log.items) if side == "users" else (log.items, log.users)
     vectors = tables.items if side == "users" else tables.users
     mine = own == row
     shares = np.maximum(np.bincount(log.items, minlength=len(tables.items)), 1.0) ** popularity
     scale = unobserved * len(tables.items) / shares.sum()
+    shares = shares * exposures(log, len(tables.items), floor)
     if side == "users":
         base = scale * (tables.items * shares[:, None]).T @ tables.items
     else:
         base = scale * shares[row] * tables.users.T @ tables.users
     weights = alpha * log.values[mine] * log.weights[mine]
-    penalty = l2 * weights.sum() ** nu
-    return solved(Problem(vectors[other[mine]], weights, np.ones(mine.sum()), base, penalty))
+    penalty, share = l2 * (weights.sum() + (strength > 0)) ** nu, 0.0
+    if strength:
+        share = strength / (strength + weights.sum())
+    return solved(Problem(vectors[other[mine]], weights, np.ones(mine.sum()), base, penalty, prior, share))
 
 
 def explicit_row(side: str, row: int, tables: Tables, log: Log, l2: float, nu: float, biases: bool) -> np.ndarray:

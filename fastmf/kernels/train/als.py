@@ -2,11 +2,12 @@
 
 A row p (with its bias b, where biases are trained) is the minimiser of
 
-    sum_n w_n (t_n - b - x_n . p)^2  +  missing * p' G p  +  penalty * (|p|^2 + b^2)
+    sum_n w_n (t_n - b - x_n . p)^2  +  missing * (p - s m)' G (p - s m)  +  penalty * (|p - m|^2 + b^2)
 
 over its events n, where x_n is the row of the other side, w_n the confidence and t_n the target less the terms that do
 not depend on the row (the global mean and the bias of x_n). G is the Gram matrix of all rows of the other side: the
-second term pulls all scores to zero, as if no pair had been observed (implicit feedback; absent for ratings).
+second term pulls all scores to zero, as if no pair had been observed (implicit feedback; absent for ratings). m is the
+row of the prior and s its share: 1 for a row without events, which is then m, and 0 where the prior is zero.
 
 ========== =============================================================================================================
 CHOLESKY   normal equations, summed in float32 and factorised in float64. Where rounding errors of the sums exceed a
@@ -18,7 +19,8 @@ EALS       `steps` passes of element-wise coordinate descent: each factor is set
 A row with a long past need not read all of it. Assumed to be at its minimum before its `fresh` newest events came, it
 moves by ``A^-1 g``, by CG. g is the change of the gradient since: by these events, by what they add to the penalty
 (`grown`), by the change of the Gram matrix, and by the rows met that have moved. A is the matrix of a sample of its
-events, which stands for all of them in the last part of g too.
+events, which stands for all of them in the last part of g too. That the share of the prior has become a little smaller
+is left out.
 
 References: Hu, Koren, Volinsky (2008), Collaborative Filtering for Implicit Feedback Datasets. Takács, Pilászy, Tikk
 (2011), Applications of the conjugate gradient method for implicit feedback collaborative filtering. He, Zhang, Kan,
@@ -81,8 +83,8 @@ def residual(size, width, biased, explicit, known, row, bias, tables, events, sp
 
     With ``known=False`` the targets are taken to be 0 and the result is minus the product of the normal-equation matrix
     and the direction (row, bias). tables = (own rows, own records, other rows, other records), events = (others,
-    weights, targets), of which `span` = (first, last) are read; terms = (gram, missing, penalty, mean). All arrays are
-    borrowed.
+    weights, targets), of which `span` = (first, last) are read; terms = (gram, missing, penalty, mean, prior, share).
+    All arrays are borrowed.
     """
 
 
@@ -94,11 +96,12 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
     def sums(size, width, biased, explicit, known, row, bias, tables, events, span, terms, room):
         _, _, other, other_records = tables
         others, weights, targets = events
-        gram, missing, penalty, mean = terms
+        gram, missing, penalty, mean, prior, share = terms
         first, last = span
-        total, total_bias, lost = row * (-penalty), bias * (-penalty), 0.0
+        centre = load(prior, 0, 0, width, size)
+        total, total_bias, lost = (row - centre if known else row) * (-penalty), bias * (-penalty), 0.0
         if not explicit:
-            store(room, 0, 0, row)
+            store(room, 0, 0, row - centre * share if known else row)
             one, two = row * np.float32(0), row * np.float32(0)
             for factor in range(0, width, 2):
                 one = fma(load(gram, factor, 0, width, size), room[0, factor], one)
@@ -181,7 +184,7 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
         row = load(own, number, 0, width, size)
         bias = own_records[number, 0] if biased else np.float32(0)
         asked = span if fresh < 0 else (span[1] - fresh, span[1])
-        pulls = terms if fresh < 0 else (since[0], terms[1], since[1], terms[3])
+        pulls = terms if fresh < 0 else (since[0], terms[1], since[1], *terms[3:])
         left, left_bias, lost = residual(
             size, width, biased, explicit, True, row, bias, tables, events, asked, pulls, room
         )
@@ -277,15 +280,16 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
     def solve(rows, span, events, own, own_records, other, other_records, since, mean, steps, scratch, workers, sums):
         """Solve rows[span[0]:span[1]] in place; writes to sums[n] the loss of the events of row n before.
 
-        rows = (numbers, bounds, fresh, missing, penalties, grown): row numbers[n] has the events bounds[n] to bounds[n
-        + 1] of events = (others, weights, targets), and fresh[n] is its number of fresh events, ANEW or FAR. since =
-        (the Gram matrix, its change, and old rows of the other side, their records and their number, see `shift`).
+        rows = (numbers, bounds, fresh, missing, penalties, grown, shares): row numbers[n] has the events bounds[n] to
+        bounds[n + 1] of events = (others, weights, targets), and fresh[n] is its number of fresh events, ANEW or FAR.
+        since = (the Gram matrix, its change, and old rows of the other side, their records and their number, see
+        `shift`; the row of the prior).
         Worker w uses scratch[i][w] of scratch = (lanes, matrices, transposed rows).
         """
         stamp  # noqa: B018 - the cache key, see bridge
         taken = np.full(1, span[0])
         for worker in prange(workers):
-            numbers, bounds, fresh, missing, penalties, grown = rows
+            numbers, bounds, fresh, missing, penalties, grown, shares = rows
             columns = borrow(events[0]), borrow(events[1]), borrow(events[2])
             tables = borrow(own), borrow(own_records), borrow(other), borrow(other_records)
             lanes, matrix, turned = scratch[0][worker], scratch[1][worker], borrow(scratch[2][worker])
@@ -297,7 +301,7 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                 part, number = (bounds[n], bounds[n + 1]), np.int64(numbers[n])
                 if part[0] == part[1] or penalties[n] == 0:
                     continue
-                terms = borrow(since[0]), missing[n], penalties[n], mean
+                terms = borrow(since[0]), missing[n], penalties[n], mean, borrow(since[5]), shares[n]
                 seen = borrow(since[2]), borrow(since[3]), np.int64(0), np.int64(since[4])
                 buffers = room, squares, matrix, right, turned
                 sums[n] = solve_row(

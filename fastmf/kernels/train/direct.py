@@ -98,7 +98,7 @@ def _solve_cholesky(size, width, biased, explicit, number, tables, events, span,
     def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
         own, own_records, other, other_records = tables
         others, weights, targets = events
-        gram, missing, penalty, mean = terms
+        gram, missing, penalty, mean, prior, share = terms
         room, squares, matrix, right = scratch
         blocks = narrow(other, 16)
         first, last = span
@@ -128,8 +128,14 @@ def _solve_cholesky(size, width, biased, explicit, number, tables, events, span,
             add_products(size, width, room, squares, blocks, (a, b, c, d))
         store(room, 0, 0, along)
         store(room, 1, 0, column)
+        store(room, 2, 0, load(prior, 0, 0, width, size))
         for i in range(size):
-            right[i] = room[0, i]
+            right[i] = room[0, i] + np.float64(penalty) * room[2, i]
+            if not explicit and share > 0:
+                pulled = 0.0
+                for j in range(size):
+                    pulled += np.float64(gram[i, j]) * room[2, j]
+                right[i] += np.float64(missing) * share * pulled
             for j in range(i, size):  # the lower triangle was summed
                 met_both = np.float64(room[ROOM + j, i])
                 matrix[i, j] = met_both if explicit else met_both + missing * np.float64(gram[i, j])
@@ -167,7 +173,7 @@ def _solve_eals(size, width, biased, explicit, number, tables, events, span, ter
     def solve(size, width, biased, explicit, number, tables, events, span, terms, scratch):
         own, own_records, other, other_records = tables
         others, weights, targets = events
-        gram, missing, penalty, mean = terms
+        gram, missing, penalty, mean, prior, share = terms
         room, turned = scratch  # turned: one factor of all events per block, then weights, then residuals
         first, last = span
         old = load(own, number, 0, width, size)
@@ -196,9 +202,10 @@ def _solve_eals(size, width, biased, explicit, number, tables, events, span, ter
                 pulled = pulled + scaled * load(turned, missed * strips + strip, 0, 16, 16)
                 curved = curved + scaled * x
             value = room[0, factor]
-            slope, curve = pulled.total() - penalty * value, curved.total() + penalty
+            slope, curve = pulled.total() - penalty * (value - prior[0, factor]), curved.total() + penalty
             if not explicit:
-                slope -= missing * (load(gram, factor, 0, width, size) * load(room, 0, 0, width, size)).total()
+                missed_by = load(room, 0, 0, width, size) - load(prior, 0, 0, width, size) * share
+                slope -= missing * (load(gram, factor, 0, width, size) * missed_by).total()
                 curve += missing * gram[factor, factor]
             change = slope / curve
             room[0, factor] = value + change

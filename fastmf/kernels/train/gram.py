@@ -113,3 +113,25 @@ def replace(gram, room, shares, size):
         gone, come = shares[0] * room[0, a], shares[1] * room[1, a]
         for b in range(a, size):
             gram[a, b] += come * room[1, b] - gone * room[0, b]
+
+
+@njit
+def first_event(numbers, firsts, row):
+    """The position of the first event of a row whose exposure grows; -1 if it does not, see followers/grams.py."""
+    return firsts[row] if firsts.size and row >= numbers[5] else -1.0
+
+
+@njit
+def exposure(numbers, firsts, row):
+    """The exposure of a row once there are numbers[4] events."""
+    first = first_event(numbers, firsts, row)
+    return 1.0 if first < 0 else min(1.0, 1.0 + numbers[3] - first / numbers[4])
+
+
+@njit
+def replace_all(grams, room, shares, first, size):
+    """As `replace`, in the first of three matrices, and in those of growing rows, where the row has a first event."""
+    replace(grams[0], room, shares, size)
+    if first >= 0:
+        replace(grams[1], room, shares, size)
+        replace(grams[2], room, (shares[0] * first, shares[1] * first), size)

@@ -9,7 +9,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from fastmf.kernels.core import bridge
-from fastmf.kernels.core.borrowed import borrow, prefetch
+from fastmf.kernels.core.borrowed import borrow, borrow_at, prefetch
 from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.rows.log import older
 from fastmf.kernels.train import als
@@ -24,7 +24,7 @@ from fastmf.kernels.train.ledger import (
 
 _LOG, _HEAD, _TAILED, _PREVIOUS = int(Entry.LOG), int(Entry.HEAD), int(Entry.TAILED), int(Entry.PREVIOUS)
 _START, _BASED, _BASE = int(Entry.START), int(Entry.BASED), int(Entry.BASE)
-_FACTORS, _RECORDS = int(Entry.FACTORS), int(Entry.RECORDS)
+_FACTORS, _RECORDS, _UNKNOWN = int(Entry.FACTORS), int(Entry.RECORDS), int(Entry.UNKNOWN)
 _COUNT, _SIZE = int(Entry.JOURNAL_COUNT), int(Entry.JOURNAL_SIZE)
 _AHEAD = 16  # events between a prefetch and its use
 
@@ -35,7 +35,9 @@ class Numbers(NamedTuple):
     Attributes
     ----------
     weight, nu : float
-        The L2 penalty of a row is ``weight * evidence**nu``.
+        The L2 penalty of a row is ``weight * evidence**nu``, with 1 added to the evidence where there is a prior.
+    strengths : (float, float)
+        Of the priors of users and items; 0 for none.
     steps, most : int
         Iterations of the solver; the maximum number of past events read per row.
     users, items : int
@@ -44,6 +46,7 @@ class Numbers(NamedTuple):
 
     weight: float
     nu: float
+    strengths: tuple[float, float]
     steps: int
     most: int
     users: int
@@ -165,8 +168,8 @@ def _gather(ledger, sides, rows, value, most, room):
 
 
 @njit
-def _penalty(numbers, evidence):
-    return numbers.weight * max(evidence, 0.0) ** numbers.nu
+def _penalty(numbers, evidence, strength):
+    return numbers.weight * (max(evidence, 0.0) + (1.0 if strength > 0 else 0.0)) ** numbers.nu
 
 
 _scale_of = njit(error_model="numpy")(als.scale_of)
@@ -178,8 +181,8 @@ def solve_row(
     """Solve a row from its history and one new event; returns the event's confidence and target. For kernels only.
 
     sides = (its own, the other); rows = (the row, the event's row of the other side); terms = (gram, its change,
-    missing, mean); `seen` as in als.shift. A row whose whole history is read is solved, from FAR or ANEW; a row with
-    more than `numbers.most` past events takes a step on the new event.
+    missing, mean, the strength of the prior); `seen` as in als.shift. A row whose whole history is read is solved, from
+    FAR or ANEW; a row with more than `numbers.most` past events takes a step on the new event.
     """
 
 
@@ -193,22 +196,24 @@ def _solve_row(
     def solve(
         size, width, biased, explicit, method, ledger, sides, rows, value, far, loss, tables, terms, seen, numbers, room
     ):
-        gram, gram_change, missing, mean = terms
+        gram, gram_change, missing, mean, strength = terms
+        prior = borrow_at(ledger[sides[0] + _UNKNOWN], np.float32, width)
         count = _gather(ledger, sides, rows, value, numbers.most, room)
         weights, targets, evidence = room.columns[2], room.columns[3], 0.0
         weigh(explicit, loss, room.columns[1][:count], weights, targets)
         for n in range(count):
             evidence += weights[n]
         newest = weights[count - 1], targets[count - 1]
-        past, penalty = events_of_row(ledger, sides[0], rows[0]), _penalty(numbers, evidence)
-        before = _penalty(numbers, evidence - newest[0])
+        past, penalty = events_of_row(ledger, sides[0], rows[0]), _penalty(numbers, evidence, strength)
+        before = _penalty(numbers, evidence - newest[0], strength)
         grown = np.float32(max(penalty, als.LEAST)) - np.float32(max(before, als.LEAST))
         fresh = 1 if past > numbers.most else FAR if far or past == 0 else ANEW
+        share = np.float32(strength / (strength + evidence) if strength > 0 else 0.0)
         negligible = evidence < als.NEGLIGIBLE * max(missing, penalty)
         if evidence < als.SMALL or negligible:  # as in equations_of
             if evidence == 0 or negligible:
                 fresh = FAR
-                store(tables[0], rows[0], 0, load(tables[0], rows[0], 0, width, size) * np.float32(0))
+                store(tables[0], rows[0], 0, load(prior, 0, 0, width, size))
                 tables[1][rows[0], 0] = np.float32(0)
             if evidence == 0:
                 return newest
@@ -227,7 +232,7 @@ def _solve_row(
             (borrow(room.positions[1]), borrow(weights), borrow(targets)),
             (0, count),
             fresh,
-            (gram, missing, np.float32(max(penalty, als.LEAST)), mean),
+            (gram, missing, np.float32(max(penalty, als.LEAST)), mean, prior, share),
             (gram_change, grown, seen),
             numbers.steps,
             (

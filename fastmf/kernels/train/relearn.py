@@ -22,7 +22,7 @@ from fastmf.kernels.core.shape import record_width
 from fastmf.kernels.rows.sharing import begin, end
 from fastmf.kernels.train.als import Form
 from fastmf.kernels.train.direct import ROOM
-from fastmf.kernels.train.gram import fill, fill_change, replace
+from fastmf.kernels.train.gram import exposure, fill, fill_change, first_event, replace, replace_all
 from fastmf.kernels.train.ledger import CHANGES, ITEMS, LOSS, USERS, column
 from fastmf.kernels.train.online import (
     FULL,
@@ -75,10 +75,11 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
 
         SCATTERED is the answer, if `compact` is asked for, where a row that is sampled must be laid out first.
         `missing_pairs` is the confidence in all pairs of a user together, 0 where pairs unmet do not count; numbers =
-        Numbers; grams = (those of users and items, the numbers of that of the items); room = Room.
+        Numbers; grams = (that of the users, those of the items, and numbers and first events of these, see
+        followers/grams.py; then that of the items as of the event); room = Room.
         """
         stamp  # noqa: B018 - the cache key, see bridge
-        ledger, (gram_users, gram_items, item_numbers) = borrow(ledger_array), grams
+        ledger, (gram_users, grams_items, item_numbers, firsts, gram_items) = borrow(ledger_array), grams
         answer, u, i = located(ledger, user, item)
         if answer != LEARNED:
             return answer
@@ -91,14 +92,16 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         old_b, old_c = user_records[u, 0], item_records[i, 0]
         users, items = events_of_row(ledger, USERS, u), events_of_row(ledger, ITEMS, i)
         power, one = item_numbers[2], np.float32(value)
-        shares = max(np.float64(items), 1.0) ** power, (items + 1.0) ** power
+        counts = max(np.float64(items), 1.0) ** power, (items + 1.0) ** power
+        exposed = exposure(item_numbers, firsts, i)
+        shares = counts[0] * exposed, counts[1] * exposed
         lanes, first = room.lanes, ROOM + width
         square, gram_change = lanes[first : first + width], lanes[first + width : first + 2 * width]
         before, old_record = lanes[first + 2 * width :], lanes[first + 2 * width + 1 :]
         changes = column(ledger, CHANGES, np.int64)
         begun = begin(changes)
         both = (user_rows, user_records, item_rows, item_records), (item_rows, item_records, user_rows, user_records)
-        missing = np.float32(missing_pairs / (item_numbers[0] + shares[1] - shares[0]))
+        missing = np.float32(missing_pairs / (item_numbers[0] + counts[1] - counts[0]))
         if not explicit:  # the item's share includes the event
             store(lanes, 0, 0, old_q)
             store(lanes, 1, 0, old_q)
@@ -122,7 +125,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             True,
             loss,
             both[0],
-            (borrow(square), borrow(gram_change), missing, mean),
+            (borrow(square), borrow(gram_change), missing, mean, numbers.strengths[0]),
             (*kept, np.int64(0), np.int64(0)),
             numbers,
             room,
@@ -148,7 +151,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             False,
             loss,
             both[1],
-            (borrow(square), borrow(gram_change), np.float32(missing * shares[1]), mean),
+            (borrow(square), borrow(gram_change), np.float32(missing * shares[1]), mean, numbers.strengths[1]),
             (*kept, u, u + 1),
             numbers,
             room,
@@ -175,8 +178,8 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             replace(gram_users, lanes, (1.0, 1.0), size)
             store(lanes, 0, 0, old_q)
             store(lanes, 1, 0, q)
-            replace(gram_items, lanes, shares, size)
-            item_numbers[0] += shares[1] - shares[0]
+            replace_all(grams_items, lanes, counts, first_event(item_numbers, firsts, i), size)
+            item_numbers[0] += counts[1] - counts[0]
         end(changes, begun)
         error = np.float64(newest[1]) - (mean + old_b + old_c + (old_p * old_q).total())
         lost = column(ledger, LOSS, np.float64)

@@ -1,0 +1,96 @@
+"""Exposure: an item can only have been left by those who came after it.
+
+The exposure of the row r of an item is its share of the stream since its first event, plus a floor,
+
+    e_r = min(1, 1 - f_r / T + floor),
+
+where f_r is the position of its first event in the log, of T events. All exposures change with every event. But rows
+are in the order of their first events: those up to some row have reached 1, and the sums over the others
+
+    A = sum s_r x_r x_r',    B = sum s_r f_r x_r x_r',    S = the sum of s_r x_r x_r' over all rows
+
+do not depend on T. So the Gram matrix of the present, ``S + floor A - B / T``, costs what is new: rank-one corrections
+for rows that have changed, and the removal from A and B of rows that reach 1, each once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmf.log.history import History
+from fastmf.memory import grown, zeros
+
+__all__ = ["Launches", "exposures"]
+
+
+def exposures(firsts: np.ndarray, events: float, floor: float) -> np.ndarray:
+    """The exposures of rows with these first events, once there are so many events; 1 without a floor.
+
+    Parameters
+    ----------
+    firsts : float64 array
+    events, floor : float
+
+    Returns
+    -------
+    float64 array
+    """
+    if not floor:
+        return np.ones(firsts.size)
+    return np.minimum(1.0, 1.0 + floor - firsts / max(events, 1))
+
+
+class Launches:
+    """The positions of the first events of rows, in ascending order; found once, and then noted as rows come.
+
+    A row that precedes another cannot have come later: rows without events, and imported ones, take the position of
+    the next that has any.
+    """
+
+    def __init__(self, firsts: np.ndarray | None = None, count: int = 0) -> None:
+        self._firsts, self.count = firsts, count
+
+    @property
+    def firsts(self) -> np.ndarray:
+        """The positions noted, float64[count]."""
+        assert self._firsts is not None
+        return self._firsts[: self.count]
+
+    @classmethod
+    def checked(cls, firsts: np.ndarray, count: int) -> Launches:
+        """Those of a file; ValueError if they cannot be."""
+        if firsts.dtype != np.float64 or firsts.shape != (count,) or not (np.diff(firsts, prepend=0.0) >= 0).all():
+            raise ValueError(f"first events are {firsts.dtype}{list(firsts.shape)}, not float64[{count}], ascending")
+        return cls(firsts.copy(), count)
+
+    def of(self, name: str, history: History, count: int) -> np.ndarray:
+        """The first `count` rows' float64 positions, with room for more behind the view."""
+        if self._firsts is None:
+            self._firsts, self.count = zeros(max(count, 1), np.float64), 0
+        if self.count < count:
+            self.note(getattr(history.events, name), 0, count)
+        return self._firsts[:count]
+
+    def note(self, rows: np.ndarray, start: int, count: int) -> None:
+        """Note events of these rows, which begin at position `start`, for rows from the last noted to `count`."""
+        if self._firsts is None or count <= self.count:
+            return
+        self._firsts = grown(self._firsts, count)
+        new, found = rows >= self.count, np.full(count - self.count, start + rows.size, np.float64)
+        positions = np.flatnonzero(new)[::-1]
+        found[rows[positions] - self.count] = start + positions  # the first of several is written last
+        self._firsts[self.count : count] = np.minimum.accumulate(found[::-1])[::-1]
+        self.count = count
+
+    def reserve(self, count: int) -> None:
+        """Make room for `count` rows, or raise CapacityError."""
+        if self._firsts is not None:
+            self._firsts = grown(self._firsts, count)
+
+    def shrink(self, count: int) -> None:
+        """Forget rows from `count` on."""
+        self.count = min(self.count, count)
+
+    def copy(self) -> Launches:
+        """An independent copy."""
+        return Launches(None if self._firsts is None else self._firsts[: self.count].copy(), self.count)
