@@ -61,6 +61,8 @@ class Delta:
         Wall time of the change, in seconds.
     rejected : int
         Events that were skipped; always 0 in this version, which accepts or refuses a batch as a whole.
+    notes : tuple of str
+        What the learner has to say, such as why a change of tastes was detected, and what follows from it.
     images : dict of str to object
         Data from before the change that followers need to undo it, by follower.
     restores : int or None
@@ -89,6 +91,7 @@ class Delta:
     loss_after: float
     seconds: float
     rejected: int = 0
+    notes: tuple[str, ...] = ()
     restores: int | None = None
     images: dict[str, Any] = field(default_factory=dict)
 
@@ -124,6 +127,7 @@ class Delta:
         arrays += [array for image in self.images.values() for array in image.arrays]
         arrays += [column for column in self.log if column is not None]
         text = [len(one) + _PER_TEXT for ids in self.new_ids.values() if ids.dtype == object for one in ids]
+        text += [len(note) + _PER_TEXT for note in self.notes]
         arrays += self.new_ids.values()
         return sum(array.nbytes + _PER_ARRAY for array in arrays) + sum(text) + _PER_DELTA
 
@@ -155,6 +159,8 @@ class Delta:
         for name, pair in self.scalars.items():
             if len(pair) != 2 or not all(isinstance(one, float) and one == one for one in pair):
                 raise ValueError(f"{name} of the Delta is {pair!r}, not a number before and one after")
+        if not (isinstance(self.notes, tuple) and all(isinstance(one, str) for one in self.notes)):
+            raise ValueError(f"notes of the Delta are {self.notes!r}, not a tuple of str")
 
     def inverse(self, parent: str, version: int) -> Delta:
         """Return the Delta that undoes this one.
@@ -182,6 +188,7 @@ class Delta:
             loss_after=self.loss_before,
             seconds=0.0,
             parent_version=version - 1,
+            notes=(),
             restores=self.parent_version,
         )
 
@@ -212,6 +219,7 @@ class Delta:
             loss_before=first.loss_before,
             seconds=sum(delta.seconds for delta in deltas),
             rejected=sum(delta.rejected for delta in deltas),
+            notes=tuple(note for delta in deltas for note in delta.notes),
             images=first.images,
         )
 
@@ -224,7 +232,7 @@ class Delta:
             fresh = len(self.new_ids.get(name, ()))
             parts.append(_counted(move.rows.size, name.removesuffix("s")) + (f" ({fresh} new)" if fresh else ""))
         parts.append(f"loss {self.loss_before:.3g} -> {self.loss_after:.3g}")
-        return ", ".join([*parts, f"{1e3 * self.seconds:.1f} ms"])
+        return ", ".join([*parts, f"{1e3 * self.seconds:.1f} ms", *self.notes])
 
     def __repr__(self) -> str:
         return f"<Delta {self.parent_version} -> {self.version}: {self}>"

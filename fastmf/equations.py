@@ -218,8 +218,9 @@ class Pass(NamedTuple):
     ----------
     mean, noise : float
         Part of every score, and the variance of the noise of an event of weight 1.
-    drift : (float, float)
-        Of users and items: how far variances go back to those of the prior before each event.
+    drift : float32[3]
+        Of users and items, how far variances go back to those of the prior before each event; and the log likelihood
+        ratio from which on a user has changed, 0 if that is not tested. It is not where users learn no factors.
     noted : (float, float)
         Of users and items: 1 where rows learn factors of the noise, else 0.
     loss : NamedTuple
@@ -227,7 +228,7 @@ class Pass(NamedTuple):
 
     mean: float
     noise: float
-    drift: tuple[float, float]
+    drift: Any
     noted: tuple[float, float]
     loss: Any
 

@@ -175,7 +175,7 @@ class Variational(NamedTuple):
     """
 
     def state(self, k: int) -> int:
-        return 3  # the variance of the bias; the factor of the noise of the row, and how many events that is worth
+        return 4  # of the bias, the variance; of the row, a factor of the noise, its worth in events, a suspicion
 
     def check(self) -> None:
         """Nothing to check: it has no fields."""

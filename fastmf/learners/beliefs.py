@@ -15,6 +15,7 @@ from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows.grouping import order_by
 from fastmf.kernels.train import belief_steps
 from fastmf.learners.decay import fade_of
+from fastmf.learners.drift import forgotten, watched, watched_by
 from fastmf.learners.gathering import gather
 from fastmf.learners.hyper import Hyper
 from fastmf.learners.job import FitJob, Fitting, Single, Training, UpdateJob
@@ -31,7 +32,6 @@ from fastmf.state import State
 
 __all__ = ["Beliefs"]
 
-_DRIFT = (3e-4, 1e-4)  # of users and items: how far variances go back to those of the prior before each event
 _FEWEST, _STEADY = 6, 0.01  # sweeps of a fit; the relative change of the signal below which it ends,
 _SLIGHT = 1e-4  # and what is added to that for a signal that is lost in noise, in units of the variance of the noise
 _SOLVES = 3  # of a visitor's row, whose surrogates depend on it unless the loss is quadratic
@@ -91,8 +91,9 @@ class Beliefs:
         )
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
-        """Bring the rows of new ids in line with the hyper-parameters."""
-        priors_of(state).refresh()
+        """Bring the rows of new ids in line with the hyper-parameters, and watch for changes from now on."""
+        priors = priors_of(state)
+        priors.set(drift=forgotten(priors))
 
     # --- update -------------------------------------------------------------------------------------------------------
 
@@ -107,12 +108,19 @@ class Beliefs:
         new = fade_of(job)(new)
         weighed = new.weighed().contiguous()
 
+        def measure() -> float:
+            return float(runner("measure")(working, weighed, job.objective))
+
+        if not job.counted:
+            return Training(working, new, measure, lambda: _solve_users(working, weighed, job))
+        passed = _OnePass(working, weighed, job)
+
         def learn() -> None:
-            (_learn if job.counted else _solve_users)(working, weighed, job)
+            passed.learn()
             if histories is not None:
                 histories.solve(job, _evidence(job.objective.loss))
 
-        return Training(working, new, lambda: float(runner("measure")(working, weighed, job.objective)), learn)
+        return Training(working, new, measure, learn, passed.moves, lambda: passed.notes)
 
     def for_visitors(self, objective: Any) -> tuple[Any, Update]:
         """Their rows alone are solved."""
@@ -122,11 +130,11 @@ class Beliefs:
 
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
         """The step of an update."""
-        table, loss, noise = state.users.table, objective.loss, priors_of(state).noise
+        table, loss, priors = state.users.table, objective.loss, priors_of(state)
         kind: Any = type(loss)
         kernel = belief_steps.learn_single(table.shape, table.layout.storage == "float16", kind)
-        drift, noted = (tuple(map(np.float32, rates)) for rates in (_DRIFT, _noted(loss)))
-        known = ledger, (state.global_mean, noise), drift, noted, loss
+        noted = tuple(map(np.float32, _noted(loss)))
+        known = ledger, (state.global_mean, priors.noise), priors.rates, noted, loss
         step = entry_point(kernel, *known, 0, 0, 0.0)
         return Single(functools.partial(step, *known), measure_single(state, objective))
 
@@ -136,17 +144,32 @@ def priors_of(state: State) -> Priors:
     return state.groups["priors"]  # type: ignore[return-value]
 
 
-def _learn(working: WorkingSet, new: Events, job: UpdateJob) -> None:
-    priors, recipe, loss = priors_of(job.state), job.recipe, job.objective.loss
-    events = Plan.single(new, len(working.rows["users"]), recipe.order).events
-    runner("learn beliefs")(
-        working.shape,
-        tuple(working.now[side] for side in SIDES),
-        tuple(priors.rows[side] for side in SIDES),
-        events.weighed().contiguous(),
-        tuple(working.movable[side] for side in SIDES),
-        Pass(float(working.mean), float(priors.noise), _DRIFT, _noted(loss), loss),
-    )
+class _OnePass:
+    """The pass over the events of an update, and what it tells about drift."""
+
+    def __init__(self, working: WorkingSet, new: Events, job: UpdateJob) -> None:
+        self._working, self._new, self._job, self._priors = working, new, job, priors_of(job.state)
+        self._drift: np.ndarray | None = None
+        self.notes: tuple[str, ...] = ()  # what was detected, if anything
+
+    def learn(self) -> None:
+        """Learn the events."""
+        working, priors, loss = self._working, self._priors, self._job.objective.loss
+        events = Plan.single(self._new, len(working.rows["users"]), self._job.recipe.order).events
+        sums = runner("learn beliefs")(
+            working.shape,
+            tuple(working.now[side] for side in SIDES),
+            tuple(priors.rows[side] for side in SIDES),
+            events.weighed().contiguous(),
+            tuple(working.movable[side] for side in SIDES),
+            Pass(float(working.mean), float(priors.noise), priors.rates, _noted(loss), loss),
+        )
+        if loss.learns_noise and watched_by(self._job.recipe) and np.isfinite(sums).all():
+            self._drift, self.notes = watched(priors, sums)
+
+    def moves(self) -> dict[str, Any]:
+        """The move of the rates, and of what is known about them."""
+        return {} if self._drift is None else {"priors": self._priors.move({"drift": self._drift})}
 
 
 def _noted(loss: Any) -> tuple[float, float]:

@@ -106,7 +106,7 @@ class Hyper:
     def row(self, side: str, shape: Shape) -> tuple[np.ndarray, ...]:
         """The prior as the parts of a row."""
         mean, variance, (size, width) = self.means[side], self.variances[side], shape[:2]
-        factors, variances, record = np.zeros(width), np.zeros(width), np.array([0.0, 0.0, 1.0, NOISE_EVENTS])
+        factors, variances, record = np.zeros(width), np.zeros(width), np.array([0.0, 0.0, 1.0, NOISE_EVENTS, 0.0, 0.0])
         factors[:size], variances[:size] = mean[:size], variance[:size]
         record[: 2 * shape.biases] = [*mean[size:], *variance[size:]]
         return factors, record, variances

@@ -115,6 +115,8 @@ class Training(NamedTuple):
         Trains the working set.
     further : callable
         Called after training; returns the moves of groups outside the working set, by name.
+    notes : callable
+        Called after training; returns what the Delta is to say.
     """
 
     working: WorkingSet
@@ -122,6 +124,7 @@ class Training(NamedTuple):
     measure: Callable[[], float]
     learn: Callable[[], None]
     further: Callable[[], dict[str, Any]] = dict
+    notes: Callable[[], tuple[str, ...]] = tuple
 
 
 class Single(NamedTuple):

@@ -140,4 +140,4 @@ def _write(table: Table, variances: np.ndarray, which: np.ndarray) -> None:
         part = slice(first, min(first + _PIECE, table.count))
         rows = variances[which[part]]
         further[part, : table.shape.size], records[part, 1] = rows[:, :-1], rows[:, -1]
-    records[: table.count, 2:] = 1, NOISE_EVENTS
+    records[: table.count, 2:4] = 1, NOISE_EVENTS

@@ -24,11 +24,12 @@ _FIELDS = tuple(field.name for field in fields(Update))
 
 
 class _Learned(NamedTuple):
-    """The result of training on a batch: moved rows, and the mean loss of its events before and after."""
+    """The result of training on a batch: moved rows, the mean loss of its events before and after, and notes."""
 
     moves: dict[str, Move | DenseMove]
     loss_before: float
     loss_after: float
+    notes: tuple[str, ...]
 
 
 def suited(recipe: Update, learner: Learner) -> Update:
@@ -112,6 +113,7 @@ def make_delta(
         loss_before=learned.loss_before,
         loss_after=learned.loss_after,
         seconds=time.perf_counter() - began,
+        notes=learned.notes,
         images={} if image is None else {"grams": image},
     )
 
@@ -123,7 +125,7 @@ def learn_batch(job: UpdateJob, learner: Learner) -> _Learned:
     training.learn()
     after, weight = training.measure(), total_weight(training.new)
     moves = training.working.moves() | training.further()
-    return _Learned(moves, mean_loss(before, weight), mean_loss(after, weight))
+    return _Learned(moves, mean_loss(before, weight), mean_loss(after, weight), training.notes())
 
 
 def _dated(state: State, batch: Interactions) -> bool:

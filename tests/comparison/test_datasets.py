@@ -62,6 +62,52 @@ class TestSynthetic:
 
         assert agreement(0.0) > agreement(2.0) + 0.1
 
+    def test_users_take_the_taste_of_the_next_in_a_circle(self):
+        """Two users alone: each rates as the other did, after the change; what they rate is what they would like."""
+        how = {"events": 1_200, "users": 2, "items": 2_000, "drift": 0.0, "noise": 0.0, "seed": 1}
+        usual = datasets.synthetic(**how)
+        changed = datasets.synthetic(**how, changes=[datasets.Change("tastes", at=0.5, share=1.0)])
+        half = datasets.FIRST_SECOND + datasets.YEAR // 2
+        known = {pair[:2]: pair[2] for pair in zip(usual.users, usual.items, usual.values, strict=True)}
+        same = {True: [], False: []}
+        for user, item, value, time in zip(changed.users, changed.items, changed.values, changed.times, strict=True):
+            if (user, item) in known:
+                same[bool(time < half)].append(known[user, item] == value)
+        assert min(map(len, same.values())) > 100
+        assert np.mean(same[True]) == 1
+        assert np.mean(same[False]) < 0.7
+
+    def test_a_burst_brings_items_at_once(self):
+        change = datasets.Change("burst", at=0.5, share=0.3)
+        log = datasets.synthetic(events=20_000, items=500, seed=1, changes=[change])
+        first = {}
+        for item, time in zip(log.items.tolist(), log.times.tolist(), strict=True):
+            first.setdefault(item, (time - datasets.FIRST_SECOND) / datasets.YEAR)
+        new = sum(0.5 <= share < 0.52 for share in first.values())
+        assert new > 0.15 * 500
+        assert sum(0.48 <= share < 0.5 for share in first.values()) < 0.05 * 500
+
+    def test_a_shock_exchanges_popularity(self):
+        def likeness(changes):
+            log = datasets.synthetic(events=60_000, items=500, seed=1, changes=changes)
+            halves = [np.bincount(part.items, minlength=500) for part in (log[:30_000], log[30_000:])]
+            return np.corrcoef(*halves)[0, 1]
+
+        assert likeness([datasets.Change("shock", at=0.5, share=1.0)]) < likeness([]) - 0.3
+
+    def test_what_is_generated_without_changes_has_not_changed(self):
+        log = datasets.synthetic(events=5_000, drift=0.0, seed=3)
+        columns = b"".join(column.tobytes() for column in (log.users, log.items, log.values, log.times))
+        assert hashlib.sha256(columns).hexdigest()[:16] == "d303b61755b679b9"
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [(("taste",), "kind"), (("tastes", 0.0), "at"), (("tastes", 1.0), "at"), (("shock", 0.5, 1.1), "share")],
+    )
+    def test_impossible_changes(self, change, match):
+        with pytest.raises(ValueError, match=match):
+            datasets.synthetic(events=100, changes=[datasets.Change(*change)])
+
     def test_more_events_than_pairs(self):
         with pytest.raises(DataError, match="pairs"):
             datasets.synthetic(events=1_000, users=10, items=10)

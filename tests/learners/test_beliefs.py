@@ -43,7 +43,8 @@ def a_side(count: int, size: int, seed: int, biases: bool = True) -> plain.Side:
     prior_mean, prior = rng.normal(0, 0.2, size + 1), square @ square.T + np.diag(rng.uniform(0.05, 0.3, size + 1))
     if not biases:
         means[:, -1] = variances[:, -1] = prior_mean[-1] = 0
-    noise = np.column_stack([rng.uniform(0.5, 2, count), rng.uniform(5, 30, count)]).astype(np.float32).astype(float)
+    noise = np.column_stack([rng.uniform(0.5, 2, count), rng.uniform(5, 40, count), rng.uniform(0, 3, count)])
+    noise = noise.astype(np.float32).astype(float)
     return plain.Side(means, variances, prior_mean, prior, noise)
 
 
@@ -61,7 +62,8 @@ def image(side: plain.Side) -> Image:
     factors, variances = aligned(count, -(-size // 16) * 16), aligned(count, -(-size // 16) * 16)
     factors[:], variances[:] = 0, 0
     factors[:, :size], variances[:, :size] = side.means[:, :-1], side.variances[:, :-1]
-    records = np.column_stack([side.means[:, -1], side.variances[:, -1], side.noise]).astype(np.float32)
+    parts = side.means[:, -1], side.variances[:, -1], side.noise, np.zeros(count)
+    records = np.column_stack(parts).astype(np.float32)
     return Image((factors, records, variances))
 
 
@@ -72,7 +74,7 @@ def assert_rows(found: Image, expected: plain.Side, tolerance: float = 2e-4) -> 
         assert not found[number][:, size:].any()
     np.testing.assert_allclose(found[1][:, 0], expected.means[:, -1], rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(found[1][:, 1], expected.variances[:, -1], rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(found[1][:, 2:], expected.noise, rtol=5 * tolerance, atol=tolerance)
+    np.testing.assert_allclose(found[1][:, 2:5], expected.noise, rtol=5 * tolerance, atol=tolerance)
 
 
 def sorted_columns(log: plain.Log, rows: int, mean: float = MEAN) -> tuple[np.ndarray, ...]:
@@ -131,8 +133,9 @@ def test_a_solve_and_a_pass_of_other_losses_are_those_of_plain_numpy(loss: Any, 
     tables = image(users), image(items)
     priors = tuple(map(prior_image, (users, items)))
     events = Events(log.own.astype(np.int32), log.other.astype(np.int32), *sorted_floats(log, mean))
-    learn(shape, tables, priors, events, (30, 20), Pass(mean, NOISE, (0.01, 0.003), (1.0, 0.0), loss))
-    expected = plain.learn(users, items, log, NOISE, name, drift=(0.01, 0.003), noted=(1.0, 0.0))
+    learn(shape, tables, priors, events, (30, 20), Pass(mean, NOISE, (0.01, 0.003, 4.0), (1.0, 0.0), loss))
+    how: dict[str, Any] = {"drift": (0.01, 0.003), "noted": (1.0, 0.0), "limit": 4}
+    expected = plain.learn(users, items, log, NOISE, name, **how)
     for table, side in zip(tables, expected, strict=True):
         assert_rows(table, side, 2e-3)
 
@@ -149,7 +152,7 @@ def labelled(loss: Any, heavy: bool) -> tuple[plain.Side, plain.Side, plain.Log]
 
 
 def prior_image(side: plain.Side) -> Image:
-    return image(side._replace(means=side.prior_mean[None], variances=np.diag(side.prior)[None], noise=np.ones((1, 2))))
+    return image(side._replace(means=side.prior_mean[None], variances=np.diag(side.prior)[None], noise=np.ones((1, 3))))
 
 
 def test_a_solve_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,14 +199,43 @@ def test_a_pass_is_that_of_plain_numpy_on_all_arrays(size: int, movable: tuple[i
     tables, drift = (image(users), image(items)), (0.01, 0.003)
     priors = tuple(map(prior_image, diagonal))
     events = Events(log.own.astype(np.int32), log.other.astype(np.int32), *sorted_floats(log))
-    learn(shape_of(size), tables, priors, events, movable, Pass(MEAN, NOISE, drift, (1.0, 1.0), SQUARED))
-    expected = diagonal
+    sums = learn(shape_of(size), tables, priors, events, movable, Pass(MEAN, NOISE, (*drift, 2.5), (1.0, 1.0), SQUARED))
+    expected, told = diagonal, []
     for n in range(log.own.size):
         moves = float(log.own[n] < movable[0]), float(log.other[n] < movable[1])
         some = plain.Log(*(column[n : n + 1] for column in log))
-        expected = plain.learn(*expected, some, NOISE, drift=drift, moves=moves, noted=(1.0, 1.0))
+        how: dict[str, Any] = {"drift": drift, "moves": moves, "noted": (1.0, 1.0), "limit": 2.5, "told": told}
+        expected = plain.learn(*expected, some, NOISE, **how)
     for table, side in zip(tables, expected, strict=True):
         assert_rows(table, side, 1e-3)
+    np.testing.assert_allclose(sums, summed(told, log), rtol=2e-3, atol=1e-3)
+    assert sums[-1]
+
+
+def summed(told: list[tuple[Any, ...]], log: plain.Log) -> list[float]:
+    """What a pass tells about drift, from what plain NumPy tells about each event."""
+    user, item, square, learned, begun = np.array(told, float).T
+    young = learned < 30
+    some = np.flatnonzero(log.weights) % 4 == 0
+    some_user, some_item, excess = user[some], item[some], square[some] - 1
+    sums = [some_user @ some_user, some_user @ some_item, some_item @ some_item, some_user @ excess, some_item @ excess]
+    return [*sums, young.sum(), square[young].sum(),
+            (~young).sum(), square[~young].sum(), begun.sum()]  # fmt: skip
+
+
+def test_a_pass_that_tests_no_row_is_that_without_the_test() -> None:
+    users, items, log = a_side(30, 16, 1), a_side(20, 16, 2), a_log(30, 20, 300, 3)
+    diagonal = [side._replace(prior=np.diag(np.diag(side.prior))) for side in (users, items)]
+    tables, priors = (image(users), image(items)), tuple(map(prior_image, diagonal))
+    events = Events(log.own.astype(np.int32), log.other.astype(np.int32), *sorted_floats(log))
+    sums = learn(
+        shape_of(16), tables, priors, events, (30, 20), Pass(MEAN, NOISE, (0.0, 0.0, 0.0), (1.0, 0.0), SQUARED)
+    )
+    assert not sums.any()
+    expected = plain.learn(*diagonal, log, NOISE, noted=(1.0, 0.0))
+    for table, side, before in zip(tables, expected, (users, items), strict=True):
+        kept = side._replace(noise=np.column_stack([side.noise[:, :2], before.noise[:, 2]]))
+        assert_rows(table, kept, 1e-3)
 
 
 def sorted_floats(log: plain.Log, mean: float = MEAN) -> tuple[np.ndarray, np.ndarray]:
@@ -232,7 +264,7 @@ def side_of(model: MF, name: str) -> plain.Side:
     means = np.column_stack([factors[:, :size], records[:, 0]]).astype(float)
     variances = np.column_stack([variances[:, :size], records[:, 1]]).astype(float)
     prior = np.diag(variance) + (variance == 0) * 1e-30
-    return plain.Side(means, variances, mean.copy(), prior, records[:, 2:].astype(float))
+    return plain.Side(means, variances, mean.copy(), prior, records[:, 2:5].astype(float))
 
 
 def log_of(model: MF, events: Interactions) -> plain.Log:
@@ -331,11 +363,11 @@ def test_an_update_is_that_of_plain_numpy_new_rows_included() -> None:
 
     def grown(side: plain.Side, count: int) -> plain.Side:
         means, variances = (np.tile(one, (count, 1)) for one in (side.prior_mean, np.diag(side.prior)))
-        noise = np.vstack([side.noise, np.tile([1.0, 10.0], (count, 1))])
+        noise = np.vstack([side.noise, np.tile([1.0, 10.0, 0.0], (count, 1))])
         return plain.Side(np.vstack([side.means, means]), np.vstack([side.variances, variances]), *side[2:4], noise)
 
     users, items = grown(users, len(delta.new_users)), grown(items, len(delta.new_items))
-    users, items = plain.learn(users, items, log_of(model, batch()), noise, drift=(3e-4, 1e-4), noted=(1, 0))
+    users, items = plain.learn(users, items, log_of(model, batch()), noise, drift=(3e-4, 1e-4), noted=(1, 0), limit=5)
     for name, side in (("users", users), ("items", items)):
         assert_rows(model._state.side(name).table.whole(), side, 1e-3)  # type: ignore[union-attr]
     assert delta.loss_after < delta.loss_before
@@ -400,7 +432,7 @@ def test_learning_events_one_by_one_is_an_update_per_event(storage: str, biases:
         for mine, theirs in pairs:
             if storage == "float32":
                 np.testing.assert_array_equal(mine, theirs)
-            np.testing.assert_allclose(mine, theirs, atol=2e-3)  # a new row is rounded before it moves, or after
+            np.testing.assert_allclose(mine, theirs, atol=5e-3)  # a new row is rounded before it moves, or after
 
 
 def test_what_an_update_or_single_events_did_is_undone_to_the_bit() -> None:
@@ -523,7 +555,7 @@ def test_a_visitor_is_solved_against_the_prior() -> None:
     model = fitted()
     session = Interactions([0, 0, 0, 7, 7], [3, 4, 4, 5, 8], [5, 4, 3, 1, 2], weights=[1, 1, 2, 0.5, 1])
     users, items = side_of(model, "users"), side_of(model, "items")
-    start = users._replace(means=np.zeros((2, 6)), variances=np.zeros((2, 6)), noise=np.ones((2, 2)))
+    start = users._replace(means=np.zeros((2, 6)), variances=np.zeros((2, 6)), noise=np.ones((2, 3)))
     log = log_of(model, session)._replace(own=np.array([0, 0, 0, 1, 1]))
     noise = float(model._state.groups["priors"].noise)
     solved, _ = plain.solve_side(start, items, log, noise)

@@ -9,14 +9,14 @@ zero, and certain. A loss other than the squared error gives each event a weight
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
 class Side(NamedTuple):
     """Rows [n, k + 1]: their means and variances; the prior mean [k + 1] and covariance [k + 1, k + 1]; factors of the
-    noise and the events these are worth [n, 2]."""
+    noise, the events these are worth, and the cumulative sum of the test for a change [n, 3]."""
 
     means: np.ndarray
     variances: np.ndarray
@@ -127,7 +127,7 @@ def solve_side(
         expected = mine.weights @ (targets**2 + unsure[:, -1]) - 2 * x @ right + (data * second).sum()
         total = given.of(row).weights.sum()
         if evidence:
-            factors[row] = (evidence + expected * factors[row, 0] / noise) / (evidence + total), evidence + total
+            factors[row, :2] = (evidence + expected * factors[row, 0] / noise) / (evidence + total), evidence + total
         sums[0] += 1
         sums[1][:used] += x
         sums[2][:used, :used] += np.outer(x, x)
@@ -186,31 +186,40 @@ def bound(users: Side, items: Side, log: Log, noise: float) -> float:
 _HOW = {"drift": (0.0, 0.0), "moves": (1.0, 1.0), "noted": (0.0, 0.0)}
 
 
-def learn(
-    users: Side, items: Side, log: Log, noise: float, loss: str = "Squared", **how: tuple[float, float]
-) -> tuple[Side, Side]:
+def learn(users: Side, items: Side, log: Log, noise: float, loss: str = "Squared", **how: Any) -> tuple[Side, Side]:
     """One pass over events: each moves its two rows, with old values on the right.
 
     ``drift`` is how far variances go back to those of the prior before an event, ``moves`` which sides may change,
-    ``noted`` which sides learn factors of the noise.
+    ``noted`` which sides learn factors of the noise, and ``limit`` the log likelihood ratio from which on a user has
+    changed. To a list ``told`` is added, for each event, how much greater its variance would be if the row of a side
+    knew no more than the prior, for both sides, the squared error in units of its variance, the events that the user
+    had learned, and whether it starts again.
     """
+    told, limit = how.get("told", []), how.get("limit", np.inf)
     drift, moves, noted = (how.get(name, usual) for name, usual in _HOW.items())
     sides = [Side(*(part.copy() for part in side)) for side in (users, items)]
     for user, item, value, weight in zip(*log, strict=True):
         if weight == 0:
             continue
-        rows, unsure = [], []
-        for side, row, share, free in zip(sides, (user, item), drift, moves, strict=True):
-            if free:
-                side.variances[row] += share * (np.diag(side.prior) - side.variances[row])
-            rows.append(side.means[row].copy())
-            unsure.append(side.variances[row].copy())
+        rows = [side.means[row].copy() for side, row in zip(sides, (user, item), strict=True)]
         ones = [np.append(row[:-1], 1.0) for row in rows]
-        score = rows[0][:-1] @ rows[1][:-1] + rows[0][-1] + rows[1][-1]
-        variance = unsure[0] @ ones[1] ** 2 + unsure[1] @ ones[0] ** 2 + unsure[0][:-1] @ unsure[1][:-1]
-        doubt = noise / weight * sides[0].noise[user, 0] * sides[1].noise[item, 0]
-        factor, target = SURROGATES[loss](score, variance, value, doubt)
-        doubt, error = doubt / factor, target - score
+        for side, row, share, free in zip(sides, (user, item), drift, moves, strict=True):
+            side.variances[row] += share * free * (np.diag(side.prior) - side.variances[row])
+
+        error, doubt, variance, unsure = foreseen(sides, (user, item), value, noise / weight, loss)
+        spread, gains, test, learned = doubt + variance, [], sides[0].noise[user], sides[0].noise[user, 1]
+        square, begun = min(error**2 / spread, 9), False
+        for own, side in enumerate(sides):
+            known = unsure[1 - own].copy()
+            known[-1] = 0  # of a bias nothing is multiplied
+            more = (np.diag(side.prior) - unsure[own]) @ (ones[1 - own] ** 2 + known)
+            gains.append(moves[own] * max(0.0, more / spread))
+        j = gains[0]
+        test[2] = max(0.0, test[2] + (square * j / (1 + j) - j * (6 + j) / (6 + 4 * j)) / 2)
+        if test[2] > limit and j > 0:
+            sides[0].variances[user], test[2], begun = np.diag(users.prior), 0, True
+        told.append((*gains, square, learned, begun))
+        error, doubt, variance, unsure = foreseen(sides, (user, item), value, noise / weight, loss)
         spread = doubt + variance
         pull = error / spread
         after = doubt * pull**2 + variance / spread  # expected squared error / doubt
@@ -223,9 +232,23 @@ def learn(
                 side.means[row] += unsure[own] * ones[1 - own] * pull
                 side.variances[row] = 1 / (1 / unsure[own] + ones[1 - own] ** 2 / doubt)
                 if noted[own]:
-                    old, evidence = side.noise[row]
-                    side.noise[row] = old * (evidence + weight * after) / (evidence + weight), evidence + weight
+                    old, evidence = side.noise[row, :2]
+                    side.noise[row, :2] = old * (evidence + weight * after) / (evidence + weight), evidence + weight
     return sides[0], sides[1]
+
+
+def foreseen(
+    sides: list[Side], pair: tuple[int, int], value: float, noise: float, loss: str
+) -> tuple[float, float, float, list[np.ndarray]]:
+    """Error of an event, variances of its noise and of its score, and the variances of both rows."""
+    (x, y), unsure = ([getattr(side, name)[row].copy() for side, row in zip(sides, pair, strict=True)]
+                      for name in ("means", "variances"))  # fmt: skip
+    ones = [np.append(row[:-1], 1.0) for row in (x, y)]
+    score = x[:-1] @ y[:-1] + x[-1] + y[-1]
+    variance = unsure[0] @ ones[1] ** 2 + unsure[1] @ ones[0] ** 2 + unsure[0][:-1] @ unsure[1][:-1]
+    doubt = noise * sides[0].noise[pair[0], 0] * sides[1].noise[pair[1], 0]
+    factor, target = SURROGATES[loss](score, variance, value, doubt)
+    return target - score, doubt / factor, variance, unsure
 
 
 def learn_row(mean: np.ndarray, covariance: np.ndarray, z: np.ndarray, error: float, noise: float) -> tuple:

@@ -156,7 +156,7 @@ def learn(
     events: Events,
     movable: tuple[int, int],
     how: Pass,
-) -> None:
+) -> np.ndarray:
     """One pass over events in order, in place.
 
     Parameters
@@ -171,11 +171,18 @@ def learn(
     movable : (int, int)
         Rows of users and items below these are written.
     how : Pass
+
+    Returns
+    -------
+    float64[SUMS]
+        Sums over the events, see kernels/train/belief_steps.py; zeros if users are not tested.
     """
     kind: Any = type(how.loss)
     kernel, step = belief_steps.learn(shape, kind), max(1, _CHUNK // shape.width)
-    drift, noted, constants = (tuple(map(np.float32, some)) for some in (how.drift, how.noted, how[:2]))
-    rows = tuple(map(tuple, tables))
+    drift = np.asarray(how.drift, np.float32)  # an array, as where single events are learned
+    noted, constants = (tuple(map(np.float32, some)) for some in (how.noted, how[:2]))
+    rows, sums = tuple(map(tuple, tables)), np.zeros(belief_steps.SUMS)
     for first in range(0, events.users.size, step):
         span = first, min(first + step, events.users.size)
-        kernel(events[:4], span, *rows, *map(tuple, priors), drift, noted, movable, constants, how.loss)
+        kernel(events[:4], span, *rows, *map(tuple, priors), drift, noted, movable, constants, how.loss, sums)
+    return sums

@@ -11,15 +11,19 @@ For an event of weight w with the value r, with old values on the right of all a
     b <- b + s_b h,           s_b <- s_b / (1 + s_b / d)            and likewise c,
     f <- f (a + w z) / (a + w),     a <- a + w                      and likewise g,  z = d (e / v)^2 + u / v
 
-h is e / v, unless e is an outlier for which the product of both moves would count for more than half of their sum. The
-factor f of the noise of the row is worth a events: z is the squared error that is expected afterwards, in units of d. A
-loss other than the squared error is replaced by its normal surrogate: the target takes the place of r, and its weight
-divides d.
+Before that, the user is tested for a change (Page's cumulative sum of log likelihood ratios of the event, with the
+variances of the prior in place of the row's own, and with those that it has):
 
-A record is [bias, its variance, f, a]; a bias that is not trained is 0 and certain, and so never moves.
+    j = (sum (a - s_p) (q^2 + s_q) + a_b - s_b) / v                 how much greater the variance of r would be
+    l <- max(0, l + (e^2 / v j / (1 + j) - log(1 + j)) / 2)         e^2 / v is at most 9, and of the logarithm a bound
+    if l > limit, j > 0:  s <- a,  l <- 0,  and e, u, d, v anew     the row starts again, from where it is
+
+Products of the j of both sides, and of j with e^2 / v - 1, are summed for the rates of drift (see learners/drift.py).
+
+A record is [bias, its variance, f, a, l]; a bias that is not trained is 0 and certain, and so never moves.
 
 References: Kalman (1960), A New Approach to Linear Filtering and Prediction Problems. Jazwinski (1970), Stochastic
-Processes and Filtering Theory (the extended filter, process noise).
+Processes and Filtering Theory (the extended filter, process noise). Page (1954), Continuous Inspection Schemes.
 """
 
 from __future__ import annotations
@@ -45,7 +49,16 @@ _FURTHER, _JOURNAL_FURTHER = int(Entry.FURTHER), int(Entry.JOURNAL_FURTHER)
 _MARKS, _JOURNAL_COUNT = int(Entry.MARKS), int(Entry.JOURNAL_COUNT)
 _PRIOR_RECORD, _PRIOR_FURTHER = int(Entry.UNKNOWN_RECORD), int(Entry.UNKNOWN_FURTHER)
 _AHEAD = 8  # events between a prefetch and its use
-RECORD = 3  # numbers of a record besides the bias
+RECORD = 4  # numbers of a record besides the bias
+_LARGEST = np.float32(9)  # squared error that counts, in units of its variance: an outlier is no evidence of a change
+SETTLED = np.float32(30)  # a row whose factor of the noise is worth that many events is settled, and otherwise young
+
+# Sums over the events of a batch: j j' of both sides and j (e^2 / v - 1), of every fourth event; of young and of
+# settled users, the events and e^2 / v; and the users who started again
+SAMPLED = 4
+USERS_USERS, USERS_ITEMS, ITEMS_ITEMS, USERS_EXCESS, ITEMS_EXCESS = range(5)
+YOUNG, YOUNG_SQUARES, SETTLED_ONES, SETTLED_SQUARES, BEGUN = range(5, 10)
+SUMS = 10
 
 
 # --- the step of one event ------------------------------------------------------------------------------------------
@@ -58,49 +71,70 @@ def drifted(variances, prior, share):
 
 
 @register_jitable(error_model="numpy", forceinline=True)
-def measured(row, other, value, weight, numbers, loss):
-    """(h, 1 / d, z), and the score, of an event with two rows, see `row_in`; numbers = (mean, s2)."""
-    (p, s, b, s_b, f, _), (q, t, c, t_c, g, _), (mean, noise) = row, other, numbers
+def expected(row, other, value, weight, numbers, loss):
+    """(e, d, u), and the score, of an event with two rows, see `row_in`; numbers = (mean, s2)."""
+    (p, s, b, s_b, f, _, _), (q, t, c, t_c, g, _, _), (mean, noise) = row, other, numbers
     scored, unsure = score(mean, b, c, p, q), score_variance(p, s, s_b, q, t, t_c)
     doubt = f * g * noise / weight
     factor, target = bridge.surrogate(loss, scored, unsure, value, doubt)
-    doubt, target = doubt / np.float32(factor), np.float32(target)
+    return (np.float32(target) - scored, doubt / np.float32(factor), unsure), scored
+
+
+@register_jitable(error_model="numpy", forceinline=True)
+def measured(row, other, known):
+    """(h, 1 / d, z) of an event with two rows; known = (e, d, u)."""
+    (p, s, _, _, _, _, _), (q, t, _, _, _, _, _), (error, doubt, unsure) = row, other, known
     inverse = np.float32(1) / (doubt + unsure)
-    pull = (target - scored) * inverse
+    pull = error * inverse
     square = doubt * pull * pull + unsure * inverse
     alone, together = unsure - (s * t).total(), np.float32(2) * abs(pull * (s * t * (p * q)).total())
     if together > alone:
         pull *= alone / together
-    return (pull, np.float32(1) / doubt, square), scored
+    return pull, np.float32(1) / doubt, square
 
 
 @register_jitable(error_model="numpy", forceinline=True)
 def moved(row, other, found, noted):
     """A row, see `row_in`, after an event; found = (h, 1 / d, z), `noted` is the weight that z has for f."""
-    (p, s, b, s_b, f, a), q, (pull, curve, square) = row, other[0], found
+    (p, s, b, s_b, f, a, suspicion), q, (pull, curve, square) = row, other[0], found
     reach = s * q
     p, s = fma(reach, pull, p), s / fma(reach, q * curve, np.float32(1))
-    return p, s, b + s_b * pull, s_b / (1 + s_b * curve), f * ((a + noted * square) / (a + noted)), a + noted
+    return p, s, b + s_b * pull, s_b / (1 + s_b * curve), f * ((a + noted * square) / (a + noted)), a + noted, suspicion
 
 
-def row_in(size, width, tables, number, prior, share):
-    """(factors, variances, bias, its variance, f, a) of a row before an event; for kernels only.
+def prior_in(size, width, prior):
+    """The variances of a prior, lanes and that of the bias; prior = (records, variances), of one row. In kernels."""
 
-    tables = (factors, records, variances); prior = (records, variances), of one row; `share` is the drift.
+
+@overload(prior_in, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
+def _prior_in(size, width, prior):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def loaded(size, width, prior):
+        return load(prior[1], 0, 0, width, size), prior[0][0, 1]
+
+    return loaded
+
+
+def row_in(size, width, tables, number, usual, share):
+    """(factors, variances, bias, its variance, f, a, l) of a row before an event; for kernels only.
+
+    tables = (factors, records, variances); `usual` is of the prior, see `prior_in`; `share` is the drift.
     """
 
 
 @overload(row_in, prefer_literal=True, jit_options={"error_model": "numpy", "forceinline": True})
-def _row_in(size, width, tables, number, prior, share):
+def _row_in(size, width, tables, number, usual, share):
     if not hasattr(size, "literal_value"):
         return None
 
-    def loaded(size, width, tables, number, prior, share):
+    def loaded(size, width, tables, number, usual, share):
         factors, records, variances = tables
-        usual = load(prior[1], 0, 0, width, size)
-        s = drifted(load(variances, number, 0, width, size), usual, share)
-        s_b = drifted(records[number, 1], prior[0][0, 1], share)
-        return load(factors, number, 0, width, size), s, records[number, 0], s_b, records[number, 2], records[number, 3]
+        s = drifted(load(variances, number, 0, width, size), usual[0], share)
+        s_b = drifted(records[number, 1], usual[1], share)
+        p, b = load(factors, number, 0, width, size), records[number, 0]
+        return p, s, b, s_b, records[number, 2], records[number, 3], records[number, 4]
 
     return loaded
 
@@ -112,6 +146,51 @@ def put(tables, number, row):
     store(factors, number, 0, row[0])
     store(variances, number, 0, row[1])
     records[number, 0], records[number, 1], records[number, 2], records[number, 3] = row[2], row[3], row[4], row[5]
+    records[number, 4] = row[6]
+
+
+# --- the test for a change ------------------------------------------------------------------------------------------
+
+
+@register_jitable(error_model="numpy", forceinline=True)
+def gained(row, other, usual, inverse):
+    """How much greater the variance would be, j of a row; `usual` is of its prior, `inverse` is 1 / v."""
+    (_, s, _, s_b, _, _, _), q, t = row, other[0], other[1]
+    return max(np.float32(0), (((usual[0] - s) * fma(q, q, t)).total() + (usual[1] - s_b)) * inverse)
+
+
+@register_jitable(error_model="numpy", forceinline=True)
+def standardised(known):
+    """1 / v, and e^2 / v, of an event; known = (e, d, u)."""
+    inverse = np.float32(1) / (known[1] + known[2])
+    return inverse, min(known[0] * known[0] * inverse, _LARGEST)
+
+
+@register_jitable(error_model="numpy", forceinline=True)
+def judged(row, usual, gain, square, limit):
+    """A row with its new l, or started again, and whether it has; `gain` is its j, `square` is e^2 / v.
+
+    The logarithm of 1 + j is less than (6 + j) j / (6 + 4 j), which takes less time.
+    """
+    far, six = np.float32(1) + gain, np.float32(6)
+    bound = six + np.float32(4) * gain
+    ratio = gain * (square * bound - (six + gain) * far) / (far * bound)
+    (p, s, b, s_b, f, a, l), starts = row, False  # noqa: E741
+    l = max(np.float32(0), l + np.float32(0.5) * ratio)  # noqa: E741
+    if l > limit and gain > 0:
+        s, s_b, l, starts = usual[0], usual[1], np.float32(0), True  # noqa: E741
+    return (p, s, b, s_b, f, a, l), starts
+
+
+@register_jitable(error_model="numpy", forceinline=True)
+def tell(sums, gain, other_gain, square):
+    """Add an event to the sums that rates are learned from."""
+    gain, other_gain, excess = np.float64(gain), np.float64(other_gain), np.float64(square) - 1
+    sums[USERS_USERS] += gain * gain
+    sums[USERS_ITEMS] += gain * other_gain
+    sums[ITEMS_ITEMS] += other_gain * other_gain
+    sums[USERS_EXCESS] += gain * excess
+    sums[ITEMS_EXCESS] += other_gain * excess
 
 
 # --- a batch --------------------------------------------------------------------------------------------------------
@@ -125,19 +204,22 @@ def learn(shape: Shape, loss: type) -> Any:
 
 def _learn(size, width, stamp):
     @jit(stamp)
-    def learn(events, span, users, items, user_prior, item_prior, drift, noted, movable, numbers, loss):
+    def learn(events, span, users, items, user_prior, item_prior, drift, noted, movable, numbers, loss, sums):
         """Learn the events span[0] to span[1], (user rows, item rows, values, weights), in order.
 
         users and items = (factors, records, variances); their priors are such tables of one row. Rows below
         movable[side] are written; what is not moved does not drift either. An event of weight 0 is skipped. noted[side]
-        is 1 where factors of the noise are learned, else 0; numbers = (mean, s2).
+        is 1 where factors of the noise are learned, else 0; numbers = (mean, s2). drift = (users, items, limit): where
+        the limit is above 0, and factors of the noise of users are learned, users are tested for a change, and sums,
+        float64[SUMS], are added to.
         """
         stamp  # noqa: B018 - the cache key, see bridge
         user_rows, item_rows, values, weights = events
         people = borrow(users[0]), borrow(users[1]), borrow(users[2])
         things = borrow(items[0]), borrow(items[1]), borrow(items[2])
-        usual = borrow(user_prior[1]), borrow(user_prior[2])
-        common = borrow(item_prior[1]), borrow(item_prior[2])
+        usual = prior_in(size, width, (borrow(user_prior[1]), borrow(user_prior[2])))
+        common = prior_in(size, width, (borrow(item_prior[1]), borrow(item_prior[2])))
+        young, squares, settled, settled_squares = 0, 0.0, 0, 0.0
         for n in range(span[0], span[1]):
             ahead = min(n + _AHEAD, span[1] - 1)
             prefetch(things[0], np.int64(item_rows[ahead]))
@@ -148,11 +230,28 @@ def _learn(size, width, stamp):
             own, met = u < movable[0], i < movable[1]
             row = row_in(size, width, people, u, usual, drift[0] if own else np.float32(0))
             other = row_in(size, width, things, i, common, drift[1] if met else np.float32(0))
-            found, _ = measured(row, other, values[n], weight, numbers, loss)
+            known, _ = expected(row, other, values[n], weight, numbers, loss)
+            if drift[2] > 0 and noted[0] > 0:
+                inverse, square = standardised(known)
+                gain = np.float32(own) * gained(row, other, usual, inverse)
+                if n % SAMPLED == 0:
+                    tell(sums, gain, np.float32(met) * gained(other, row, common, inverse), square)
+                if row[5] >= SETTLED:
+                    settled, settled_squares = settled + 1, settled_squares + square
+                else:
+                    young, squares = young + 1, squares + square
+                row, starts = judged(row, usual, gain, square, drift[2])
+                if starts:
+                    sums[BEGUN] += 1
+                    known, _ = expected(row, other, values[n], weight, numbers, loss)
+            found = measured(row, other, known)
             if own:
                 put(people, u, moved(row, other, found, noted[0] * weight))
             if met:
                 put(things, i, moved(other, row, found, noted[1] * weight))
+        sums[YOUNG], sums[YOUNG_SQUARES] = sums[YOUNG] + young, sums[YOUNG_SQUARES] + squares
+        sums[SETTLED_ONES] += settled
+        sums[SETTLED_SQUARES] += settled_squares
 
     return learn
 
@@ -204,10 +303,18 @@ def _learn_single(size, width, half, stamp):
         user_variances, user_prior, user_usual = further_of(ledger, USERS, width)
         item_variances, item_prior, item_usual = further_of(ledger, ITEMS, width)
         people, things = (user_rows, user_records, user_variances), (item_rows, item_records, item_variances)
-        row = row_in(size, width, people, u, (user_prior, user_usual), drift[0])
-        other = row_in(size, width, things, i, (item_prior, item_usual), drift[1])
-        target = np.float32(value)
-        found, scored = measured(row, other, target, np.float32(1), numbers, loss)
+        usual = prior_in(size, width, (user_prior, user_usual))
+        common = prior_in(size, width, (item_prior, item_usual))
+        row = row_in(size, width, people, u, usual, drift[0])
+        other = row_in(size, width, things, i, common, drift[1])
+        target, one = np.float32(value), np.float32(1)
+        known, scored = expected(row, other, target, one, numbers, loss)
+        if drift[2] > 0 and noted[0] > 0:
+            inverse, square = standardised(known)
+            row, starts = judged(row, usual, gained(row, other, usual, inverse), square, drift[2])
+            if starts:
+                known, _ = expected(row, other, target, one, numbers, loss)
+        found = measured(row, other, known)
         new_row, new_other = moved(row, other, found, noted[0]), moved(other, row, found, noted[1])
         sizes = max((new_row[0] * new_row[0]).total(), (new_other[0] * new_other[0]).total())
         others = new_row[1].total() + new_row[2] + new_row[3] + new_row[4]

@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 
 from fastmf import files
 from fastmf.console import say
-from fastmf.errors import DataError, DatasetError, MissingExtraError, require_count, require_integer, require_number
+from fastmf.datasets.generated import FIRST_SECOND, YEAR, Change, synthetic
+from fastmf.errors import DatasetError, MissingExtraError
 from fastmf.interactions import Interactions
 
-__all__ = ["NAMES", "PURCHASES", "complete_journey", "load", "movielens", "synthetic"]
+__all__ = ["FIRST_SECOND", "NAMES", "PURCHASES", "YEAR", "Change", "complete_journey", "load", "movielens", "synthetic"]
 
-YEAR = 365 * 24 * 3600  # seconds
-FIRST_SECOND = 1_577_836_800  # 2020-01-01 00:00 UTC
 TIMEOUT = 30.0  # seconds without an answer from the server
 
 TERMS_STRICT = (
@@ -82,74 +81,6 @@ MOVIELENS = {
         TERMS_OPEN,
     ),
 }
-
-
-def synthetic(
-    events: int = 100_000,
-    users: int = 3_000,
-    items: int = 2_000,
-    drift: float = 1.0,
-    noise: float = 0.5,
-    seed: int = 0,
-) -> Interactions:
-    """Generate ratings from 1 to 5 over a year, by users whose tastes drift.
-
-    Users rate about ten items per visit. Their activity is log-normal, and the popularity of items follows a power law.
-    Half of the users and 40 % of the items arrive during the year. Of two random items a user rates the one they
-    prefer, and no item twice. The result depends only on the arguments and the version of NumPy.
-
-    Parameters
-    ----------
-    events : int
-        Number of ratings.
-    users, items : int
-        Numbers of users and items to draw from; a few may never occur.
-    drift : float
-        How far tastes rotate within the year, in quarter turns: with 0 they do not change, with 1 they end up
-        orthogonal to the initial ones.
-    noise : float
-        Standard deviation of a rating before rounding, in stars.
-    seed : int
-        Seed of the generator, not negative.
-
-    Returns
-    -------
-    Interactions
-        int64 ids, values from 1 to 5, times in Unix seconds, sorted by time.
-
-    Raises
-    ------
-    DataError
-        If there are not enough users and items for so many distinct pairs.
-    ValueError
-        If a number is of the wrong type or out of range.
-
-    Examples
-    --------
-    >>> log = synthetic(events=1_000, seed=1)
-    >>> len(log), bool((log.times[1:] >= log.times[:-1]).all())
-    (1000, True)
-    """
-    for name, count in (("events", events), ("users", users), ("items", items)):
-        require_count(name, count, 1)
-    for name, number in (("drift", drift), ("noise", noise)):
-        require_number(name, number)
-    require_integer("seed", seed, 0)
-    for excess in (2, 4, 8, 16):  # repeated pairs are dropped, so more are drawn than are wanted
-        random = np.random.default_rng(seed)
-        user, item, stars, moments = _meetings(random, excess * events, (users, items), drift, noise)
-        distinct = np.unique(user * items + item, return_index=True)[1]
-        if distinct.size >= events:
-            break
-    else:
-        raise DataError(f"events={events} is too many for distinct pairs of {users} users and {items} items")
-    kept = np.sort(random.permutation(distinct)[:events])
-    return Interactions(
-        users=user[kept],
-        items=item[kept],
-        values=np.clip(np.rint(stars[kept]), 1, 5).astype(np.float32),
-        times=FIRST_SECOND + (moments[kept] * YEAR).astype(np.int64),
-    )
 
 
 def movielens(size: str = "latest-small") -> Interactions:
@@ -308,68 +239,3 @@ def _by_time(
 ) -> Interactions:
     order = np.lexsort((items, users, times))
     return Interactions(users=users[order], items=items[order], values=values[order], times=times[order])
-
-
-def _meetings(
-    random: np.random.Generator, events: int, size: tuple[int, int], drift: float, noise: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Draw the user, item, stars before rounding and moment of each event, the moment as a share of the year."""
-    users, moments = _visits(random, events, size[0])
-    arrivals = _arrivals(random, size[1], 0.6)
-    popularity = random.permutation(1.0 / np.arange(1, size[1] + 1) ** 0.8)
-    met = np.stack([_draw(random, moments, arrivals, popularity) for _ in range(2)], axis=1)
-    liking = _liking(random, users, met, drift * moments, size)
-    better = np.arange(events), liking.argmax(axis=1)
-    return users, met[better], 3.2 + liking[better] + random.normal(0, noise, events), moments
-
-
-def _arrivals(random: np.random.Generator, size: int, present: float) -> NDArray[np.float64]:
-    """Draw the arrival of each row as a share of the year; the share `present` exists from the start."""
-    arrivals = np.where(random.random(size) < present, 0.0, random.random(size))
-    arrivals[0] = 0.0  # at least one row exists at any time
-    return arrivals
-
-
-def _draw(
-    random: np.random.Generator,
-    moments: NDArray[np.float64],
-    arrivals: NDArray[np.float64],
-    weights: NDArray[np.float64],
-) -> NDArray[np.int64]:
-    """Draw for each moment one of the rows that have arrived by then, with probabilities proportional to weights."""
-    order = np.argsort(arrivals, kind="stable")
-    cumulative = np.cumsum(weights[order])
-    arrived = np.searchsorted(arrivals[order], moments, side="right")
-    mark = random.random(moments.size) * cumulative[arrived - 1]
-    return order[np.searchsorted(cumulative, mark, side="right")]
-
-
-def _visits(
-    random: np.random.Generator, events: int, users: int, length: int = 10
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Draw the user and the moment of each event; visits have `length` events on average."""
-    visits = max(1, -(-2 * events // length))  # twice what is needed on average: the lengths are random
-    moments = random.random(visits)
-    lengths = random.geometric(1 / length, visits)
-    needed = int(np.searchsorted(np.cumsum(lengths), events)) + 1
-    moments, lengths = np.sort(moments[:needed]), lengths[:needed]
-    visitors = _draw(random, moments, _arrivals(random, users, 0.5), random.lognormal(0.0, 1.0, users))
-    return np.repeat(visitors, lengths)[:events], np.repeat(moments, lengths)[:events]
-
-
-def _liking(
-    random: np.random.Generator,
-    users: NDArray[np.int64],
-    met: NDArray[np.int64],
-    turns: NDArray[np.float64],
-    size: tuple[int, int],
-    factors: int = 6,
-) -> NDArray[np.float64]:
-    """Compute how much each user likes each item met, in stars; `turns` is the rotation of tastes by then."""
-    start, end = random.normal(size=(2, size[0], factors))
-    traits = random.normal(0.0, 1.1 / np.sqrt(factors), (size[1], factors))
-    generosity, quality = random.normal(0.0, 0.35, size[0]), random.normal(0.0, 0.4, size[1])
-    angle = turns[:, None] * (np.pi / 2)
-    tastes = np.cos(angle) * start[users] + np.sin(angle) * end[users]
-    liking: NDArray[np.float64] = np.einsum("nk,nck->nc", tastes, traits[met])
-    return liking + generosity[users, None] + quality[met]
