@@ -18,7 +18,7 @@ PARAMETERS: dict[str, Any] = {
     "loss": losses.Logistic(),
     "solver": optimizers.SGD(0.5),
     "regularizer": regularizers.L2(0.5),
-    "priors": {"users": priors.Mean(5)},
+    "priors": {"users": priors.Zero(), "items": priors.Zero()},
     "biases": False,
     "seed": 9,
     "options": Options(threads=1),
