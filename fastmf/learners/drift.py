@@ -8,9 +8,9 @@ if the row of a side stood at its prior (all are computed by the pass over event
     t = b / its standard deviation
     log rate <- log rate + min(max(t / 2, -1), 1) events / 5,000
 
-where the sums are of every fourth event of a batch, and fade with a mean life of 3,000 events. The sign of b tells
-whether rows of which much is known are predicted worse than they should be, in comparison with the others: a rate falls
-in a stream in which nothing changes.
+once for every 500 events or more, where the sums are of every fourth event of a batch, and fade with a mean life of
+3,000 events. The sign of b tells whether rows of which much is known are predicted worse than they should be, in
+comparison with the others: a rate falls in a stream in which nothing changes.
 
 Page-Hinkley tests watch the mean of e^2 / v over all users, over those with less than 20 events, and over the others.
 With x its mean over the n events of a batch, and m that over the events so far (at most the last 50,000 or so),
@@ -37,7 +37,11 @@ from fastmf.parameters.priors import EVIDENCE, Priors
 
 __all__ = ["PageHinkley", "forgotten", "watched", "watched_by"]
 
-_LIFE, _FEWEST, _PACE = 3_000.0, 500.0, 5_000.0  # events: that sums live, that they need, for a rate to change by e
+_LIFE, _FEWEST, _PACE = (
+    3_000.0,
+    500.0,
+    5_000.0,
+)  # events: that sums live, that conclusions need, for a rate to change by e
 _MOST = 2.0  # that the log of a rate changes by in a batch
 _LEAST_RATE, _LARGEST_RATE = 1e-5, 0.03
 _ALERT_LIFE, _CALM = 50_000.0, 0.01  # events that limits stay low after a change, and what counts as usual again
@@ -46,6 +50,7 @@ _TOLERANCE, _RISE = 0.1, 400.0  # of Page-Hinkley tests: what means may differ b
 _FIRST, _MEMORY = 2_000.0, 50_000.0  # events that the mean is learned from first, and is the mean of at most
 _RATES = 3  # numbers before the evidence: both rates, and 1 after a change, which then falls to 0
 _TESTS = 9  # where the tests begin, after the events that tell about rates, and five sums of these
+_WAITING = 21  # where the sums of events begin about which nothing has been concluded yet
 _YOUNG, _SETTLED = steps.YOUNG, steps.SETTLED_ONES
 
 
@@ -90,7 +95,7 @@ class PageHinkley(NamedTuple):
         return self.summed - self.least > _RISE
 
 
-def watched(priors: Priors, sums: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def watched(priors: Priors, sums: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """The rates of drift, and the evidence about them, after a batch; and what is to be said about it.
 
     Parameters
@@ -102,18 +107,21 @@ def watched(priors: Priors, sums: np.ndarray) -> tuple[np.ndarray | None, tuple[
 
     Returns
     -------
-    (ndarray or None, tuple of str)
-        The value of ``drift`` of the priors, None where it does not change, and a reason for each change detected.
+    (ndarray, tuple of str)
+        The value of ``drift`` of the priors, and a reason for each change detected.
     """
-    told: list[float] = priors.values["drift"].tolist()
-    numbers: list[float] = sums.tolist()
+    drift = priors.values["drift"].copy()
+    waiting = drift[_WAITING:]
+    waiting += sums
+    if waiting[_YOUNG] + waiting[_SETTLED] < _FEWEST:
+        return drift, ()
+    told: list[float] = drift.tolist()
+    numbers = told[_WAITING:]
     (young, squares), (settled, settled_squares) = numbers[_YOUNG : _YOUNG + 2], numbers[_SETTLED : _SETTLED + 2]
     number = young + settled
-    if not number:
-        return None, ()
     fading = math.exp(-number / _LIFE)
     evidence = [fading * old + new for old, new in zip(told[_RATES:_TESTS], [number, *numbers[:5]], strict=True)]
-    rates = _learned(told[:2], evidence, number) if evidence[0] >= _FEWEST else told[:2]
+    rates = _learned(told[:2], evidence, number)
     segments = (number, squares + settled_squares), (young, squares), (settled, settled_squares)
     tests = [
         PageHinkley(*told[_TESTS + 4 * place : _TESTS + 4 * place + 4]).after(*segment)
@@ -124,7 +132,9 @@ def watched(priors: Priors, sums: np.ndarray) -> tuple[np.ndarray | None, tuple[
     if changed:
         tests = [PageHinkley()] * len(tests)
     alert = 1.0 if changed else told[2] * math.exp(-number / _ALERT_LIFE)
-    return np.array([*rates, alert if alert > _CALM else 0.0, *evidence, *tests[0], *tests[1], *tests[2]]), notes
+    drift[:_WAITING] = *rates, alert if alert > _CALM else 0.0, *evidence, *tests[0], *tests[1], *tests[2]
+    waiting[:] = 0
+    return drift, notes
 
 
 def forgotten(priors: Priors) -> np.ndarray:
@@ -162,4 +172,4 @@ def watched_by(recipe: Any) -> bool:
     return bool(trainable == "both" or (isinstance(trainable, Mapping) and trainable.get("priors", False)))
 
 
-assert _TESTS + 4 * len(_SEGMENTS) == 2 + EVIDENCE
+assert _WAITING == _TESTS + 4 * len(_SEGMENTS) == 2 + EVIDENCE - steps.SUMS
