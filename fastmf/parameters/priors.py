@@ -15,7 +15,7 @@ __all__ = ["EVIDENCE", "NOISE_EVENTS", "PriorStart", "Priors"]
 NOISE_EVENTS = 10  # that the prior of the factor of a row's noise, 1, is worth
 RECORD = 6  # numbers of a record, the last being padding
 DRIFT = (3e-4, 1e-4)  # of users and items, in the beginning
-_LIMIT, _ALERT_LIMIT = 5, 2  # log likelihood ratio from which on a user has changed; and after a change of many
+_LIMIT, _ALERT_LIMIT = 7, 2  # log likelihood ratio from which on a user has changed; and after a change of many
 EVIDENCE = 29  # numbers that tell about drift, see learners/drift.py
 
 _SIDES = {"users": "user", "items": "item"}
