@@ -44,7 +44,7 @@ def test_single_events_equal_updates_of_one_event(text: bool, storage: str, solv
         assert one.predict_one(*pair, clip=False) == other.predict([pair[0]], [pair[1]], clip=False)[0]
     delta = one.flush()
     assert (delta.events, delta.rows_moved, one.version) == (5, 6, 1)
-    assert_same(content(one), content(other))
+    assert_same(content(one), content(other), but=("priors",))  # updates collect evidence about drift
     assert_reads(one)
 
 
@@ -167,7 +167,7 @@ def test_a_full_journal_is_flushed_by_itself(solver: Any, monkeypatch: pytest.Mo
         other.update(Interactions([user], [user], [4.0]), once(other))
     one.flush()
     assert 1 < one.version < 12
-    assert_same(content(one), content(other))
+    assert_same(content(one), content(other), but=("priors",))
     one.rollback(to=0)
     assert_same(content(one), before)
 

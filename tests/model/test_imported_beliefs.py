@@ -42,7 +42,7 @@ def error(model: MF, asked: Interactions) -> float:
 def variances_of(model: MF, side: str) -> np.ndarray:
     factors, records, variances = model._state.side(side).table.whole()
     assert not variances[:, factors.shape[1] :].any()
-    assert (records[:, 2:] == (1, 10)).all()
+    assert (records[:, 2:] == (1, 10, 0, 0)).all()
     return np.column_stack([variances[:, : model.factors], records[:, 1]]).astype(float)
 
 
