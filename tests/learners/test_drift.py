@@ -125,7 +125,7 @@ def test_a_change_is_named_by_its_segment_and_makes_the_tests_of_users_stricter(
     assert not any("less than 20" in note for note in told)
     alert = float(priors.values["drift"][2])
     assert alert == pytest.approx(math.exp(-0.38), abs=0.02)
-    assert priors.rates[2] == np.float32(5 - 3 * alert)
+    assert priors.rates[2] == np.float32(7 - 5 * alert)
     assert not forgotten(priors)[2:].any()
     assert forgotten(priors).size == 2 + EVIDENCE
 
