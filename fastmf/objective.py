@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.errors import brief
-from fastmf.optimizers import ALS, Variational
+from fastmf.optimizers import ALS, AdaGrad, Variational
 from fastmf.priors import Mean, Zero
 from fastmf.protocols import RANKING, Surrogate, freeze, require_protocol
 from fastmf.regularizers import L2
 
-__all__ = ["Objective", "priors_of"]
+__all__ = ["Objective", "priors_of", "suited_to"]
 
 _SIDES = ("users", "items")
 
@@ -135,6 +135,15 @@ class Objective(NamedTuple):
     def at_rate(self, rate: float) -> Objective:
         """A copy with another learning rate."""
         return self._replace(solver=self.solver._replace(rate=np.float32(rate)))
+
+
+def suited_to(loss: Any) -> dict[str, Any]:
+    """The default solver, regularizer and priors of a loss."""
+    return {
+        "solver": getattr(loss, "solver", AdaGrad()),
+        "regularizer": getattr(loss, "regularizer", L2()),
+        "priors": priors_of(getattr(loss, "priors", None)),
+    }
 
 
 def priors_of(given: Any) -> dict[str, Any]:

@@ -45,20 +45,22 @@ class Change(NamedTuple):
     at: float = 0.5
     share: float = 0.2
 
-    def require(self) -> Change:
-        """Return self; ValueError if a field is out of range."""
-        if self.kind not in ("tastes", "burst", "shock"):
-            raise ValueError(f"a change is of the kind tastes, burst or shock, not {self.kind!r}")
-        for name, number, limit in (("at", self.at, 1.0), ("share", self.share, np.nextafter(1.0, 2.0))):
-            require_number(name, number)
-            if not 0 < number < limit:
-                raise ValueError(f"{name} of a change must be a share above 0, got {number!r}")
-        return self
 
-    def rows(self, size: int, seed: int) -> NDArray[np.int64]:
-        """Draw the rows that change, in random order."""
-        random = np.random.default_rng([seed, *self.kind.encode()])
-        return random.permutation(size)[: max(1, round(self.share * size))]
+def _required(change: Change) -> Change:
+    """The change; ValueError if a field is out of range."""
+    if change.kind not in ("tastes", "burst", "shock"):
+        raise ValueError(f"a change is of the kind tastes, burst or shock, not {change.kind!r}")
+    for name, number, limit in (("at", change.at, 1.0), ("share", change.share, np.nextafter(1.0, 2.0))):
+        require_number(name, number)
+        if not 0 < number < limit:
+            raise ValueError(f"{name} of a change must be a share above 0, got {number!r}")
+    return change
+
+
+def _concerned(change: Change, size: int, seed: int) -> NDArray[np.int64]:
+    """Draw the rows that change, in random order."""
+    random = np.random.default_rng([seed, *change.kind.encode()])
+    return random.permutation(size)[: max(1, round(change.share * size))]
 
 
 def synthetic(
@@ -115,7 +117,7 @@ def synthetic(
     for name, number in (("drift", drift), ("noise", noise)):
         require_number(name, number)
     require_integer("seed", seed, 0)
-    planted = [change.require() for change in changes]
+    planted = [_required(change) for change in changes]
     for excess in (2, 4, 8, 16):  # repeated pairs are dropped, so more are drawn than are wanted
         random = np.random.default_rng(seed)
         user, item, stars, moments = _meetings(
@@ -144,7 +146,7 @@ class _Planted(NamedTuple):
     def arrivals(self, usual: NDArray[np.float64]) -> NDArray[np.float64]:
         """The arrivals of items."""
         for change in self._of("burst"):
-            usual[change.rows(usual.size, self.seed)] = change.at
+            usual[_concerned(change, usual.size, self.seed)] = change.at
         usual[0] = 0.0  # at least one row exists at any time
         return usual
 
@@ -152,7 +154,7 @@ class _Planted(NamedTuple):
         """The weights of items, and from when on they hold."""
         found = [(0.0, usual)]
         for change in sorted(self._of("shock"), key=lambda one: one.at):
-            rows, after = change.rows(usual.size, self.seed), found[-1][1].copy()
+            rows, after = _concerned(change, usual.size, self.seed), found[-1][1].copy()
             after[np.sort(rows)] = after[rows]
             found.append((change.at, after))
         return found
@@ -160,7 +162,7 @@ class _Planted(NamedTuple):
     def tasters(self, users: NDArray[np.int64], moments: NDArray[np.float64], size: int) -> NDArray[np.int64]:
         """The user whose taste holds at each event."""
         for change in sorted(self._of("tastes"), key=lambda one: one.at):
-            rows, whose = change.rows(size, self.seed), np.arange(size)
+            rows, whose = _concerned(change, size, self.seed), np.arange(size)
             whose[rows] = np.roll(rows, 1)
             users = np.where(moments >= change.at, whose[users], users)
         return users

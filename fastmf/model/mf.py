@@ -10,7 +10,7 @@ from typing import Any, Unpack, cast
 
 import numpy as np
 
-from fastmf import files, losses, optimizers, regularizers
+from fastmf import files, losses, optimizers
 from fastmf.errors import DataError, require_flag, require_integer
 from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
@@ -22,7 +22,7 @@ from fastmf.model.imported import ImportedFactors, counts_of
 from fastmf.model.learning import Learning
 from fastmf.model.options import ImportSettings, Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
-from fastmf.objective import Objective, priors_of
+from fastmf.objective import Objective, priors_of, suited_to
 from fastmf.priors import Mean, Zero
 from fastmf.protocols import Loss, Optimizer, Regularizer
 from fastmf.state import State
@@ -121,7 +121,7 @@ class MF(Learning):
         options: Options = Options(),
         priors: Mapping[str, Zero | Mean] | None = None,
     ) -> None:
-        suited = _suited(loss)
+        suited = suited_to(loss)
         self._settings: dict[str, Any] = {
             "factors": require_integer("factors", factors, 1, _LARGEST_ROW),
             "loss": loss,
@@ -199,7 +199,7 @@ class MF(Learning):
         settings.setdefault("biases", user_biases is not None or item_biases is not None)
         counts = settings.pop("counts", None)
         if settings.get("solver") is None and counts is None:
-            usual = _suited(settings.get("loss", losses.Squared()))["solver"]
+            usual = suited_to(settings.get("loss", losses.Squared()))["solver"]
             settings["solver"] = optimizers.AdaGrad() if isinstance(usual, optimizers.Variational) else usual
         model = cls(factors=tables["users"].shape[1], **cast(Settings, settings))
         events = counts_of(counts, tables, model._objective)
@@ -309,7 +309,7 @@ class MF(Learning):
         AdaGrad(rate=0.1, initial=100.0)
         """
         with self._lock:
-            new = MF(**following(self._settings, params, _suited(self.loss)))
+            new = MF(**following(self._settings, params, suited_to(self.loss)))
             state = self._state
             if state is not None:
                 require_changeable(self._settings, new._settings)
@@ -354,15 +354,6 @@ class MF(Learning):
             with saving.consistent(name):
                 centre = float(metadata["numbers"]["centre"])  # where rows that are new later start
                 self._state = saving.filled(self._empty(0.0, centre), arrays, metadata)
-
-
-def _suited(loss: Any) -> dict[str, Any]:
-    """The default solver, regularizer and priors of a loss."""
-    return {
-        "solver": getattr(loss, "solver", optimizers.AdaGrad()),
-        "regularizer": getattr(loss, "regularizer", regularizers.L2()),
-        "priors": priors_of(getattr(loss, "priors", None)),
-    }
 
 
 def load(path: str | os.PathLike[str], classes: Sequence[type] = (), options: Options | None = None) -> MF:
