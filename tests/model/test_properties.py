@@ -211,7 +211,7 @@ def test_one_update_equals_its_slices(solver: Any, batch: Interactions, cuts: li
     bounds = [0, *sorted(cuts), len(batch)]
     for first, last in itertools.pairwise(bounds):
         pieces.update(batch[first:last], recipe)
-    assert_same(content(whole), content(pieces))
+    assert_same(content(whole), content(pieces), but=("priors",))  # evidence about drift fades from batch to batch
     assert_reads(pieces)
 
 
@@ -223,7 +223,7 @@ def test_single_events_equal_one_update(solver: Any, batch: Interactions) -> Non
     for user, item, value in zip(batch.users.tolist(), batch.items.tolist(), batch.values.tolist(), strict=True):
         single.learn_one(user, item, value)
     single.flush()
-    assert_same(content(whole), content(single))
+    assert_same(content(whole), content(single), but=("priors",))  # updates alone collect evidence about drift
     assert_reads(single)
 
 
