@@ -207,7 +207,7 @@ def _retrained(
         free[one.name], old[one.name] = _serve(stage, trainer, one, first, bounds, answers[one.name])
     for position, due in _positions(stage, strategies, samples):
         past = stage.past(position)
-        model, fit = timed(partial(_fit, trainer, past, seed))
+        model, fit = timed(partial(trainer.retrained, past, seed))
         for one, end in due:
             more, old[one.name] = _serve(stage, trainer, one, model, (position, end), answers[one.name])
             costs[one.name].append(fit.add(more))
@@ -241,12 +241,6 @@ def _positions(
             begin, end = segments[segment]
             due.setdefault(begin, []).append((one, end))
     yield from sorted(due.items())
-
-
-def _fit(trainer: Trainer, past: Interactions, seed: int) -> tuple[Any, int]:
-    model = trainer.fitted(past, seed)
-    rows = sum(len(getattr(model, side, ())) for side in ("users", "items"))
-    return model, rows
 
 
 def _serve(

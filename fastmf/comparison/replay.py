@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -16,13 +15,11 @@ from fastmf.comparison.contestants import (
     Popularity,
     contestants,
     default_build,
-    ready_to_go_over,
     regime,
     stops_by_itself,
-    warm_recipe,
 )
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
-from fastmf.comparison.strategies import Trainer
+from fastmf.comparison.strategies import Trainer, timed
 from fastmf.console import progress_bar
 from fastmf.errors import DataError, require_count
 from fastmf.evaluation import METRICS, Log, Metric, RankingHoldout, RatingHoldout, holdout, sign
@@ -163,7 +160,7 @@ def _by_blocks(
     block = regime(settings.metric).block if settings.block is None else settings.block
     stream = Stream.of(events, block)
     epochs = choose_epochs(build, stream.past(-1), settings.metric)
-    replay = Replay(stream, settings, recipe, build, epochs)
+    replay = Replay(stream, settings, Trainer(build, recipe, epochs))
     replay.warm_up()
     records, shares = replay.run(progress)
     return _described(
@@ -223,29 +220,18 @@ class Replay(NamedTuple):
 
     stream: Stream
     settings: Settings
-    recipe: Update | None
-    build: Build
-    epochs: int | None
+    trainer: Trainer
 
     def advance(self, name: str, model: Model, step: int, seed: int) -> tuple[Model, Cost]:
         """Bring one contestant's model up to date with a block; returns the model and the cost."""
         past, block = self.stream.past(step), self.stream.block(step)
-        # CPU time of this thread only: BLAS threads used by the evaluation keep spinning for a while.
-        cpu, wall, rows = time.thread_time(), time.perf_counter(), 0
-        if isinstance(model, Popularity):
-            rows = model.update(block)
-        elif name == "update":
-            rows = model.update(block, self.recipe).rows_moved
-        elif name == "warm" and stops_by_itself(model):
-            rows = model.update(block).rows_moved + len(model.users) + len(model.items)
-            model.refit(epochs=1, warm=True, progress=False)
-        elif name == "warm":
-            model = ready_to_go_over(model)
-            rows = model.update(past, warm_recipe(model)).rows_moved
-        elif name == "full":
-            model = self.build(seed).fit(past, epochs=self.epochs, progress=False)
-            rows = len(model.users) + len(model.items)
-        return model, Cost(time.thread_time() - cpu, time.perf_counter() - wall, rows)
+        ways: dict[str, Callable[[], tuple[Any, int]]] = {
+            "update": lambda: (model, self.trainer.update(model, block)),
+            "popularity": lambda: (model, self.trainer.update(model, block)),
+            "warm": lambda: self.trainer.go_over(cast(MF, model), past, block),
+            "full": lambda: self.trainer.retrained(past, seed),
+        }
+        return timed(ways.get(name, lambda: (model, 0)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -255,7 +241,7 @@ class Replay(NamedTuple):
     def first_models(self) -> dict[str, list[Model]]:
         """The initial models of each contestant, one per seed."""
         past = self.stream.past(-1)
-        first = [self.build(seed).fit(past, epochs=self.epochs, progress=False) for seed in range(self.settings.seeds)]
+        first = [self.trainer.fitted(past, seed) for seed in range(self.settings.seeds)]
         return {
             name: [Popularity.of(past) if name == "popularity" else model.copy() for model in first]
             for name in self.names
@@ -263,7 +249,7 @@ class Replay(NamedTuple):
 
     def warm_up(self) -> None:
         """Run every contestant once, untimed, to exclude compilation from the timings."""
-        model = self.build(0).fit(self.stream.past(-1), epochs=1, progress=False)
+        model = self.trainer.build(0).fit(self.stream.past(-1), epochs=1, progress=False)
         for name in CONTESTANTS:
             self.advance(name, model.copy(), 0, 0)
 

@@ -131,6 +131,11 @@ class Trainer(NamedTuple):
         model.fit(past)
         return model
 
+    def retrained(self, past: Interactions, seed: int) -> tuple[Any, int]:
+        """A new model fitted to events, and its number of rows, 0 if it does not say."""
+        model = self.fitted(past, seed)
+        return model, sum(len(getattr(model, side, ())) for side in ("users", "items"))
+
     def update(self, model: Any, batch: Interactions) -> int:
         """Let a model learn new events; returns the number of rows moved, 0 if it does not say."""
         if isinstance(model, Popularity):
@@ -171,9 +176,7 @@ def twin(model: Any) -> Any:
 
 def timed(work: Callable[[], Any]) -> tuple[Any, Cost]:
     """Call a function that returns (something, rows moved); returns the former, and what the call cost."""
-    cpu, wall = (
-        time.thread_time(),
-        time.perf_counter(),
-    )  # of this thread: BLAS threads of the evaluation spin for a while
+    # CPU time of this thread only: BLAS threads used by the evaluation keep spinning for a while.
+    cpu, wall = time.thread_time(), time.perf_counter()
     result, rows = work()
     return result, Cost(time.thread_time() - cpu, time.perf_counter() - wall, rows)

@@ -204,10 +204,11 @@ class _Fit:
         self._bare = {side: _of_no_weight(starts, weights) for side, (starts, _, _, weights) in self._columns.items()}
         priors = priors_of(job.state)
         self._held = 2 if priors.values["spread"][0] else 0  # sweeps before hyper-parameters are learned
-        self._hyper = Hyper.of(job.state)
         if self._held:
             self._hyper = Hyper.initial(job.state, job.kept.values, job.objective.loss, fits=True)
             self._hyper.widen()
+        else:
+            self._hyper = Hyper.of(job.state)
 
     def sweep(self, _: int) -> float:
         """Solve all rows; returns the summed loss of the means after it."""

@@ -37,11 +37,8 @@ from fastmf.parameters.priors import EVIDENCE, Priors
 
 __all__ = ["PageHinkley", "forgotten", "watched", "watched_by"]
 
-_LIFE, _FEWEST, _PACE = (
-    3_000.0,
-    500.0,
-    5_000.0,
-)  # events: that sums live, that conclusions need, for a rate to change by e
+_LIFE, _FEWEST = 3_000.0, 500.0  # events that sums live, and that conclusions need
+_PACE = 5_000.0  # events for a rate to change by e
 _MOST = 2.0  # that the log of a rate changes by in a batch
 _LEAST_RATE, _LARGEST_RATE = 1e-5, 0.03
 _ALERT_LIFE, _CALM = 50_000.0, 0.01  # events that limits stay low after a change, and what counts as usual again

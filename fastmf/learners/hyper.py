@@ -20,7 +20,7 @@ import numpy as np
 from fastmf.equations import Prior, Sums
 from fastmf.kernels.core.shape import Shape
 from fastmf.log.events import SIDES
-from fastmf.parameters.priors import NOISE_EVENTS, Priors
+from fastmf.parameters.priors import NOISE_EVENTS, RECORD, Priors
 from fastmf.state import State
 
 __all__ = ["BIAS_SHARE", "NOISE_SHARE", "Hyper", "scale_of"]
@@ -106,8 +106,8 @@ class Hyper:
     def row(self, side: str, shape: Shape) -> tuple[np.ndarray, ...]:
         """The prior as the parts of a row."""
         mean, variance, (size, width) = self.means[side], self.variances[side], shape[:2]
-        factors, variances, record = np.zeros(width), np.zeros(width), np.array([0.0, 0.0, 1.0, NOISE_EVENTS, 0.0, 0.0])
-        factors[:size], variances[:size] = mean[:size], variance[:size]
+        factors, variances, record = np.zeros(width), np.zeros(width), np.zeros(RECORD)
+        factors[:size], variances[:size], record[2:4] = mean[:size], variance[:size], (1, NOISE_EVENTS)
         record[: 2 * shape.biases] = [*mean[size:], *variance[size:]]
         return factors, record, variances
 

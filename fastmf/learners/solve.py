@@ -162,7 +162,6 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
     call = relearn.compiled(form, half, loss, ledger, 0, 0, 0.0, mean, True, *given())
 
     def learn(user: int, item: int, value: float) -> int:
-        nonlocal numbers
         if exposed:
             with state.grams.expecting("items", state):
                 return solve_both(user, item, value)
@@ -209,11 +208,8 @@ def alternate(
     made: Any = parallel_map(lambda side: _all_of(side, state, events, objective), SIDES, threads)
     equations: dict[str, Equations] = dict(zip(SIDES, made, strict=True))
     shape, whole = working.shape, equations["users"].targets is None
-    (_, shares), run, means = (
-        _item_shares(state, objective),
-        Run(objective.solver, working.mean, threads),
-        means_of(state),
-    )
+    _, shares = _item_shares(state, objective)
+    run, means = Run(objective.solver, working.mean, threads), means_of(state)
 
     def learn(_: int) -> float:
         lost: list[float] = []

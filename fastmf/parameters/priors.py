@@ -10,7 +10,7 @@ from fastmf.memory import aligned
 from fastmf.parameters.groups import DenseGroup
 from fastmf.parameters.moves import DenseMove, Image
 
-__all__ = ["EVIDENCE", "NOISE_EVENTS", "PriorStart", "Priors"]
+__all__ = ["EVIDENCE", "NOISE_EVENTS", "RECORD", "PriorStart", "Priors"]
 
 NOISE_EVENTS = 10  # that the prior of the factor of a row's noise, 1, is worth
 RECORD = 6  # numbers of a record, the last being padding
