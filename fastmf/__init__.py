@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fastmf.interactions import Interactions
     from fastmf.model import MF, Options, load
     from fastmf.parameters.ids import IdMap
+    from fastmf.popularity import Popularity
     from fastmf.recipes import Update
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ _HOMES = {
     "Interactions": "fastmf.interactions",
     "MF": "fastmf.model",
     "Options": "fastmf.model",
+    "Popularity": "fastmf.popularity",
     "Update": "fastmf.recipes",
     "load": "fastmf.model",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "IdMap",
     "Interactions",
     "Options",
+    "Popularity",
     "Update",
     "comparison",
     "datasets",

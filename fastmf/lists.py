@@ -53,6 +53,7 @@ class Lists:
         self._at = state.identity
         self._counts = {side: state.side(side).count for side in SIDES}
         self._touched = dict.fromkeys(SIDES, _NOTHING)  # rows, ascending
+        self._key: tuple[Any, ...] = ()  # of live popularity
         self._whole, self._gate = False, Gate(state.gate.lock)
         self._queries = np.empty(0, np.int32)  # the user row of each list
         self._width, self._padding = 0, state.items.ids.padding
@@ -172,14 +173,14 @@ class Lists:
 
     def _note(self, delta: Delta) -> None:
         """Record what a Delta touched: rows that moved, were added or removed, and users whose seen items changed."""
-        counts, touched = {}, {}
+        counts, touched, live = {}, {}, self._state.live is not None
         for side in SIDES:
             new, known = len(delta.new_ids[side]), self._counts[side]
             first = known if delta.restores is None else known - new
             counts[side] = known + new if delta.restores is None else first
             more = [delta.moves[side].rows, np.arange(first, first + new, dtype=np.int32)]
-            if side == "users":
-                more.append(delta.log.users)
+            if side == "users" or live:  # live popularity changes with every event
+                more.append(getattr(delta.log, side))
             touched[side] = np.union1d(self._touched[side], np.concatenate(more))  # at most all rows of a side
         self._counts, self._touched, self._at = counts, touched, delta.reached
 
@@ -230,7 +231,11 @@ class Lists:
             queries = known.find(self._users)
         before, self._queries = self._queries, queries
         self._make_room(queries.size)
-        if not self._whole:
+        live, key = self._state.live, self._key
+        if live is not None:
+            live.added(self._state)
+            self._key = live.key
+        if not self._whole or self._key != key:
             return np.full(queries.size, LOST, np.uint8)
         fates = np.full(queries.size, KEPT, np.uint8)
         fates[np.isin(queries, touched)] = LOST

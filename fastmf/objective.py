@@ -9,11 +9,12 @@ import numpy as np
 
 from fastmf.errors import brief
 from fastmf.optimizers import ALS, AdaGrad, Variational
+from fastmf.popularity import Popularity
 from fastmf.priors import Mean, Zero
 from fastmf.protocols import RANKING, Surrogate, freeze, require_protocol
 from fastmf.regularizers import L2
 
-__all__ = ["Objective", "priors_of", "suited_to"]
+__all__ = ["Objective", "popularity_of", "priors_of", "suited_to"]
 
 _SIDES = ("users", "items")
 
@@ -138,12 +139,25 @@ class Objective(NamedTuple):
 
 
 def suited_to(loss: Any) -> dict[str, Any]:
-    """The default solver, regularizer and priors of a loss."""
+    """The default solver, regularizer, priors and popularity of a loss."""
     return {
         "solver": getattr(loss, "solver", AdaGrad()),
         "regularizer": getattr(loss, "regularizer", L2()),
         "priors": priors_of(getattr(loss, "priors", None)),
+        "popularity": getattr(loss, "live", Popularity(weight=0)),
     }
+
+
+def popularity_of(given: Any, objective: Objective) -> Popularity:
+    """Popularity after a check; TypeError or ValueError if it is invalid, or the model predicts values."""
+    if not isinstance(given, Popularity):
+        raise TypeError(f"popularity must be fastmf.Popularity(...), got {brief(given)}")
+    given.check()
+    if objective.on_scale and not given.off:
+        raise ValueError(
+            f"popularity is for models that rank: {type(objective.loss).__name__} predicts values; leave it out"
+        )
+    return given
 
 
 def priors_of(given: Any) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""Ranking: the top items of users, and the most similar rows."""
+"""Ranking: the top items of users."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmf.followers.popular import kinds_by, kinds_of
 from fastmf.kernels.core.launch import launch
 from fastmf.kernels.rank import quantized as coarse
 from fastmf.kernels.rank import renewal, scores, topk
@@ -33,7 +33,8 @@ __all__ = [
     "best_rows",
     "in_pieces",
     "leave_blank",
-    "most_similar",
+    "padded_ids",
+    "rank_rows",
     "renew",
     "widened",
     "width_of",
@@ -101,9 +102,9 @@ class Pool(NamedTuple):
         return cls(_ALL, count, np.packbits(bits, bitorder="little").view("<i8").astype(np.int64, copy=False))
 
 
-def width_of(k: int, table: Table | _Directions) -> int:
+def width_of(k: int, table: Any) -> int:
     """Width of lists of `k` entries: at most the number of rows."""
-    return min(k, max(table.count, 1))  # kernels need room for one entry
+    return int(min(k, max(table.count, 1)))  # kernels need room for one entry
 
 
 def in_pieces(
@@ -149,15 +150,43 @@ def best_rows(
 
     `owners` are the rows of the users whose seen items are excluded, -1 for none.
     """
-    queries, items, past = state.users.table, state.items.table, (state.history.past("users"), owners)
-    if queries.start.row is not None and users.size and users.min() < 0:
-        asked = _as_stored(queries.gather_or_unknown(users).factors, items), np.arange(users.size, dtype=np.int32)
-        return _rank(asked, items, (None, items.records), pool, past, k, threads)
-    if users.size <= _FEW and not pool.candidates.size:
+    items, live = state.items.table, state.live
+    parts = None if live is None else live.parts(state, kinds_of(state, users))
+    if parts is None:
+        return _best_rows(state, _queries(state, users), k, pool, owners, threads, items.records)
+    best, values = _room(users.size, k, items)
+    for places, alone, added in parts:
+        asked = _queries(state, users[places], alone)
+        best[places], values[places] = _best_rows(state, asked, k, pool, owners[places], threads, added)
+    return best, values
+
+
+def _queries(state: State, users: np.ndarray, nothing: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Factors, and which rows of these stand for user rows, -1 for zero: for all if `nothing` of the users is asked."""
+    table = state.users.table
+    if nothing:
+        return table.factors, np.full(users.size, -1, np.int32)
+    if table.start.row is not None and users.size and users.min() < 0:
+        return _as_stored(table.gather_or_unknown(users).factors, table), np.arange(users.size, dtype=np.int32)
+    return table.factors, users
+
+
+def _best_rows(
+    state: State,
+    queries: tuple[np.ndarray, np.ndarray],
+    k: int,
+    pool: Pool,
+    owners: np.ndarray,
+    threads: int,
+    added: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`best_rows` for queries, with what is added to the scores of items."""
+    items, past = state.items.table, (state.history.past("users"), owners)
+    if owners.size <= _FEW and not pool.candidates.size:
         codes = state.scan.codes(items, state.history, state.gate)
         if codes is not None:
-            return _rank_few((queries, users), items, codes, pool, past, k)
-    return _rank((queries.factors, users), items, (None, items.records), pool, past, k, threads)
+            return _rank_few(queries, items, added, codes, pool, past, k)
+    return rank_rows(queries, items, (None, added), pool, past, k, threads)
 
 
 def best_for(
@@ -172,9 +201,22 @@ def best_for(
     order, starts = order_by(session.users, count)
     nothing, owners = np.zeros(count, np.int64), np.arange(count, dtype=np.int32)
     past = (starts[:-1].copy(), np.diff(starts).astype(np.int32), order, nothing, nothing, session.items)
-    who = owners if unseen else np.full(count, -1, np.int32)
-    rows, values = _rank((queries, owners), table, (None, table.records), pool, (past, who), k, threads)
+    who, live = owners if unseen else np.full(count, -1, np.int32), state.live
+    parts = None if live is None else live.parts(state, kinds_by(np.diff(starts)))
+    if parts is None:
+        rows, values = rank_rows((queries, owners), table, (None, table.records), pool, (past, who), k, threads)
+        return rows, values + vectors.records[:, :1]
+    rows, values = _room(count, k, table)
+    for places, alone, added in parts:
+        asked = queries, np.full(places.size, -1, np.int32) if alone else owners[places]
+        rows[places], values[places] = rank_rows(asked, table, (None, added), pool, (past, who[places]), k, threads)
     return rows, values + vectors.records[:, :1]
+
+
+def _room(count: int, k: int, table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Room for so many lists: rows and scores."""
+    shape = count, width_of(k, table)
+    return np.empty(shape, np.int32), np.empty(shape, np.float32)
 
 
 def _as_stored(vectors: np.ndarray, table: Table) -> np.ndarray:
@@ -198,6 +240,7 @@ def leave_blank(state: State, loss: Any, nobody: np.ndarray, rows: np.ndarray, v
     """Empty the lists of unknown users, in place, where all items score zero: there are neither biases nor a prior."""
     queries = state.users.table
     plain = queries.start.row is None and (loss.kind == "all-pairs" or not queries.shape.biases)
+    plain = plain and (state.live is None or state.live.added(state) is None)
     if plain and nobody.any():
         rows[nobody], values[nobody] = -1, -np.inf
 
@@ -211,7 +254,7 @@ def answer(state: State, loss: Any, users: np.ndarray, rows: np.ndarray, values:
     form = (users, state.users.table.records, state.global_mean, loss)
     short = scores.answer(kind)(*form, rows, values, known.keys[:0] if text else known.keys, ids)
     if text:
-        return Ranking(_padded_ids(known, rows), values)
+        return Ranking(padded_ids(known, rows), values)
     if short and (padding := known.padding) != -1:
         ids[rows < 0] = padding  # type: ignore[assignment]
     return Ranking(ids, values)
@@ -229,6 +272,29 @@ def renew(
 
     A list whose fate is KEPT gets the fate KEPT (unchanged), RENEWED (updated) or LOST (must be ranked again).
     """
+    live = state.live
+    parts = None if live is None else live.parts(state, kinds_of(state, users))
+    if parts is None:
+        _renew(state, users, owners, touched, lists, threads, state.items.table.records)
+        return
+    for places, alone, added in parts:
+        rows = np.full(places.size, -1, np.int32) if alone else users[places]
+        some = lists[0][places], lists[1][places], lists[2][places]
+        _renew(state, rows, owners[places], touched, some, threads, added)
+        for column, one in zip(lists, some, strict=True):
+            column[places] = one
+
+
+def _renew(
+    state: State,
+    users: np.ndarray,
+    owners: np.ndarray,
+    touched: np.ndarray,
+    lists: tuple[np.ndarray, np.ndarray, np.ndarray],
+    threads: int,
+    added: np.ndarray,
+) -> None:
+    """As :func:`renew`, with what is added to the scores of items."""
     items, queries = state.items.table, state.users.table
     changed = np.zeros(max(items.count, int(touched[-1]) + 1) if touched.size else 0, np.bool_)
     changed[touched] = True
@@ -243,7 +309,7 @@ def renew(
             queries.factors,
             users[part],
             items.factors,
-            items.records,
+            added,
             moved,
             changed,
             log,
@@ -252,48 +318,8 @@ def renew(
         )
 
 
-def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int) -> Ranking:
-    """Find the rows of a side with the highest cosine to each given row, without itself, and the cosines."""
-    group = state.side(side)
-    kept = group.table
-    lengths = np.empty(kept.count, np.float32)  # rows added meanwhile are not part of this query
-    scores.lengths(kept.shape)(kept.factors, lengths)
-    usual = _of_usual_length(kept, lengths)
-    table = kept if usual else _Directions.of(kept, lengths.size)
-    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0) if usual else None
-    each, nothing = np.arange(rows.size), np.zeros(rows.size, np.int64)
-    itself = (each, np.ones(rows.size, np.int32), each, nothing, nothing, rows), each.astype(np.int32)
-    best, cosines = _rank((table.factors, rows), table, (scale, None), Pool(_ALL, lengths.size), itself, k, threads)
-    np.minimum(cosines, 1, out=cosines)  # rounding may exceed the range
-    np.maximum(cosines, -1, out=cosines, where=best >= 0)
-    return Ranking(_padded_ids(group.ids, best), cosines)
-
-
-def _of_usual_length(table: Table, lengths: np.ndarray) -> bool:
-    """Whether products of any two rows fit float32; those of zero rows do, and of any rows stored as float16."""
-    low, high = lengths.min(initial=1), lengths.max(initial=1)
-    if table.layout.storage == "float16" or (low >= scores.SHORTEST and high <= scores.LONGEST):
-        return True
-    odd = np.flatnonzero((lengths < scores.SHORTEST) | ~(lengths <= scores.LONGEST))
-    return not table.factors[odd].any()
-
-
-@dataclass(frozen=True)
-class _Directions:
-    """The rows of a table scaled to unit length: products of very short or very long rows may not fit float32."""
-
-    shape: Any
-    factors: np.ndarray
-    count: int
-
-    @classmethod
-    def of(cls, table: Table, count: int) -> _Directions:
-        units = aligned(count, table.shape.width)
-        scores.directions(table.shape)(table.factors, units)
-        return cls(table.shape, units, count)
-
-
-def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
+def padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
+    """The ids of rows, padding for -1."""
     found = rows >= 0
     if found.all():
         return ids.take(rows.ravel()).reshape(rows.shape)
@@ -303,25 +329,26 @@ def _padded_ids(ids: IdMap, rows: np.ndarray) -> np.ndarray:
 
 
 def _rank_few(
-    queries: tuple[Table, np.ndarray],
+    queries: tuple[np.ndarray, np.ndarray],
     table: Table,
+    added: np.ndarray,
     copy: tuple[np.ndarray, np.ndarray, np.ndarray],
     pool: Pool,
     past: tuple[tuple[np.ndarray, ...], np.ndarray],
     k: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rank by ``query . row + bias`` as :func:`_rank` does, screening the rows with an 8-bit copy of the table."""
+    """Rank by ``query . row + added`` as :func:`rank_rows` does, screening the rows with an 8-bit copy of the table."""
     source, rows = queries
     k = width_of(k, table)
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)
     kernel = coarse.rank_few(table.shape)
-    kernel(source.factors, rows, table.factors, table.records, copy, *pool, *past, best, values)
+    kernel(source, rows, table.factors, added, copy, *pool, *past, best, values)
     return best, values
 
 
-def _rank(
+def rank_rows(
     queries: tuple[np.ndarray, np.ndarray],
-    table: Table | _Directions,
+    table: Any,
     form: tuple[np.ndarray | None, np.ndarray | None],
     pool: Pool,
     past: tuple[tuple[np.ndarray, ...], np.ndarray],
@@ -330,6 +357,7 @@ def _rank(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the best rows by ``scale * query . row + added``, with form = (scale, added); queries are rows of factors.
 
+    `table` has a shape, factors and a count.
     The rows excluded for each query are given as the past of a row in a log, `past`.
     """
     (source, rows), (log, owners), k = queries, past, width_of(k, table)

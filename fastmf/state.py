@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fastmf.delta import Delta, Identity, new_identity
 from fastmf.followers.grams import Gram, Grams
+from fastmf.followers.popular import LivePopularity
 from fastmf.followers.quantized import QuantizedScan
 from fastmf.followers.trail import Trail
 from fastmf.gate import Gate
@@ -60,6 +62,8 @@ class State:
         Seed of everything random.
     global_mean, centre : float
         Mean that is added to every score, and initial score of two new rows. Updates change neither.
+    followers : dict of str to Follower
+        Further followers that the model needs, by name.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class State:
         seed: int = 0,
         global_mean: float = 0.0,
         centre: float = 0.0,
+        followers: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.groups, self.history, self.gate, self.seed = groups, history, gate, seed
         self.users, self.items = self.side("users"), self.side("items")
@@ -84,6 +89,7 @@ class State:
             "trail": Trail([[self.identity]]),
             "scan": QuantizedScan(),
             "grams": Grams(),
+            **followers,
         }
         self.needed = frozenset(self.followers)
         self.journal: Any = None  # open while single events are learned
@@ -112,6 +118,11 @@ class State:
     def grams(self) -> Grams:
         """The Gram matrices."""
         return self.followers["grams"]  # type: ignore[no-any-return]
+
+    @property
+    def live(self) -> LivePopularity | None:
+        """Live popularity; None for a model without."""
+        return self.followers.get("popularity")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -317,6 +328,7 @@ class State:
         other._means, other.range, other.global_mean = dict(self._means), self.range.copy(), self.global_mean
         other.lineage, other.identity = self.lineage, self.identity_of_copy()
         other.followers = {name: follower.copy() for name, follower in self.followers.items()}
+        other.needed = self.needed
         other.restart_trail(self.states_of_copy())
         known, log = self.history, self.history.events
         history.build(log, self.users.count, self.items.count, known.untimed or 0, known.unweighted or 0)

@@ -81,6 +81,7 @@ class Gram(NamedTuple):
 
 _PLAIN = 3  # numbers of a matrix without exposure
 _NO_ROWS = np.empty(0, np.int32)
+_NONE_FILLED = _NO_ROWS, np.empty(0), np.empty(0)
 NO_GRAM = Gram(np.zeros((1, 1)), np.array([1.0, 0.0, 0.0]))  # for losses without unobserved pairs
 
 
@@ -226,7 +227,9 @@ class Grams:
 
     def firsts(self, name: str, state: Any) -> np.ndarray:
         """The positions of the first events of all rows of a group with exposure, float64[rows]."""
-        launches = self.launches.setdefault(name, Launches())
+        launches = self.launches.get(name)
+        if launches is None:
+            launches = self.launches[name] = Launches()
         return launches.of(name, state.history, state.side(name).count)
 
     def settled(self, name: str, kept: Gram, state: Any) -> Gram:
@@ -256,9 +259,11 @@ class Grams:
 
     def _filled(self, name: str, kept: Gram, state: Any, events: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The rows in A and B with full exposure once there are so many events, their first events and shares."""
-        firsts = self.firsts(name, state)
+        firsts, begun = self.firsts(name, state), kept.full
+        if begun >= firsts.size or firsts[begun] > kept.floor * events:  # as after nearly every event
+            return _NONE_FILLED
         full = int(np.searchsorted(firsts, kept.floor * events, "right"))
-        rows = np.arange(kept.full, max(full, kept.full), dtype=np.int32)
+        rows = np.arange(begun, full, dtype=np.int32)
         return rows, firsts[rows], shares_of(state.history.counts(name, rows), kept.power)
 
     def admit(self, name: str, state: Any, rows: np.ndarray) -> None:

@@ -205,10 +205,11 @@ def alternate(
     callable
         ``learn(epoch) -> float``.
     """
-    made: Any = parallel_map(lambda side: _all_of(side, state, events, objective), SIDES, threads)
+    shared = _item_shares(state, objective)  # before threads: first events of items are found once
+    made: Any = parallel_map(lambda side: _all_of(side, state, events, objective, shared), SIDES, threads)
     equations: dict[str, Equations] = dict(zip(SIDES, made, strict=True))
     shape, whole = working.shape, equations["users"].targets is None
-    _, shares = _item_shares(state, objective)
+    shares = shared[1]
     run, means = Run(objective.solver, working.mean, threads), means_of(state)
 
     def learn(_: int) -> float:
@@ -251,14 +252,16 @@ def sorted_columns(side: str, state: State, events: Events, ones: np.ndarray | N
     return starts, others, values, weights
 
 
-def _all_of(side: str, state: State, events: Events, objective: Objective) -> Equations:
-    """The least-squares problems of all rows of a side."""
+def _all_of(
+    side: str, state: State, events: Events, objective: Objective, shared: tuple[float, np.ndarray | None]
+) -> Equations:
+    """The least-squares problems of all rows of a side; `shared` as :func:`_item_shares` returned."""
     starts, others, values, weights = sorted_columns(side, state, events)
     confidences, targets = objective.loss.quadratic(values)
     if events.weights is not None:
         confidences = confidences * weights
     unobserved = getattr(objective.loss, "unobserved", 0.0)
-    whole, shares = _item_shares(state, objective)
+    whole, shares = shared
     missing = unobserved if shares is None else unobserved * shares.size / whole
     if side == "items" and shares is not None:
         missing = missing * shares

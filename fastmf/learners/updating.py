@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fastmf.delta import Delta, new_identity
 from fastmf.interactions import Interactions
+from fastmf.learners.choice import chosen
 from fastmf.learners.decay import half_life_in, mean_loss, numbered, require_times, total_weight
 from fastmf.learners.gathering import require_groups
 from fastmf.learners.job import Learner, UpdateJob
@@ -120,12 +121,13 @@ def make_delta(
 
 def learn_batch(job: UpdateJob, learner: Learner) -> _Learned:
     """Train on a batch with staged ids, in a working set; the state is not changed."""
+    served, told = chosen(job)
     training = learner.update(job)
     before = training.measure()
     training.learn()
     after, weight = training.measure(), total_weight(training.new)
-    moves = training.working.moves() | training.further()
-    return _Learned(moves, mean_loss(before, weight), mean_loss(after, weight), training.notes())
+    moves = training.working.moves() | training.further() | served
+    return _Learned(moves, mean_loss(before, weight), mean_loss(after, weight), training.notes() + told)
 
 
 def _dated(state: State, batch: Interactions) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from fastmf.errors import require_number
 from fastmf.losses.pointwise import require_domain
 from fastmf.optimizers import ALS
+from fastmf.popularity import Popularity
 from fastmf.priors import Mean
 
 __all__ = ["Confidence"]
@@ -20,7 +21,7 @@ class _ConfidenceFields(NamedTuple):
     alpha: float = 1.0
     unobserved: float = 1.0
     popularity: float = 0.0
-    exposure: float = 0.0
+    exposure: float = 0.05
 
 
 class Confidence(_ConfidenceFields):
@@ -44,8 +45,8 @@ class Confidence(_ConfidenceFields):
         items alike. Events passed to ``fold_in`` are not counted.
     exposure : float, optional
         From 0 to 1. If above 0, ``missing_i`` is multiplied by the item's share of the stream of events since its first
-        event plus this floor, at most 1: those who came before an item could not take it. 0.05 suits streams with new
-        items. 0 weights items alike, however young.
+        event plus this floor, at most 1: those who came before an item could not take it. 0 or None weights items
+        alike, however young; so do files that say nothing of it.
 
     References
     ----------
@@ -62,12 +63,13 @@ class Confidence(_ConfidenceFields):
     __slots__ = ()
 
     def __new__(
-        cls, alpha: float = 1.0, unobserved: float = 1.0, popularity: float = 0.0, exposure: float | None = None
+        cls, alpha: float = 1.0, unobserved: float = 1.0, popularity: float = 0.0, exposure: float | None = 0.05
     ) -> Self:
         return super().__new__(cls, alpha, unobserved, popularity, 0.0 if exposure is None else exposure)
 
     kind = "all-pairs"
     domain = (0.0, math.inf)
+    live = Popularity()
     solver = ALS()
     priors = MappingProxyType({"users": Mean(), "items": Mean()})
 

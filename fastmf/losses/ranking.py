@@ -4,7 +4,7 @@ Events are positives; their values are weights > 0. Negatives are drawn by the l
 :mod:`fastmf.samplers`) and exclude the items that the user is known to have chosen, unless ``allow_seen``.
 
 In addition to ``domain``, ``inverse_link``, ``prior`` and ``check``, and optionally ``solver`` and ``regularizer``
-(see :mod:`fastmf.losses.pointwise`), a ranking loss has
+(see :mod:`fastmf.losses.pointwise`) and ``live``, the default of ``MF(popularity=...)``, a ranking loss has
 
 ==================================================  ================================================================
 ``kind``                                            ``"pairwise"`` or ``"listwise"``
@@ -37,6 +37,7 @@ import numpy as np
 
 from fastmf.errors import DataError, require_number, require_whole
 from fastmf.optimizers import AdaGrad
+from fastmf.popularity import Popularity
 from fastmf.regularizers import L2
 from fastmf.samplers import Every, Uniform
 
@@ -80,6 +81,7 @@ class BPR(_BPRFields):
 
     __slots__ = ()
     kind = "pairwise"
+    live = Popularity()
     trials = 1
     domain = POSITIVE
     solver = AdaGrad(rate=0.1)
@@ -146,6 +148,7 @@ class WARP(_WARPFields):
 
     __slots__ = ()
     kind = "pairwise"
+    live = Popularity()
     domain = POSITIVE
     solver = AdaGrad(rate=0.1)
 
@@ -216,6 +219,7 @@ class Softmax(_SoftmaxFields):
 
     __slots__ = ()
     kind = "listwise"
+    live = Popularity()
     sampler = Every()
     domain = POSITIVE
 
@@ -259,6 +263,7 @@ class SampledSoftmax(_SampledSoftmaxFields):
 
     __slots__ = ()
     kind = "listwise"
+    live = Popularity()
     domain = POSITIVE
     solver = AdaGrad(rate=0.1)
 

@@ -22,7 +22,8 @@ from fastmf.model.imported import ImportedFactors, counts_of
 from fastmf.model.learning import Learning
 from fastmf.model.options import ImportSettings, Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
-from fastmf.objective import Objective, priors_of, suited_to
+from fastmf.objective import Objective, popularity_of, priors_of, suited_to
+from fastmf.popularity import Popularity
 from fastmf.priors import Mean, Zero
 from fastmf.protocols import Loss, Optimizer, Regularizer
 from fastmf.state import State
@@ -49,13 +50,13 @@ class MF(Learning):
         An instance of one of :mod:`fastmf.optimizers`, or of your own class; by default the loss's own ``solver``
         (``Variational()`` for ratings and labels), or ``AdaGrad()`` if it has none.
     regularizer : fastmf.protocols.Regularizer, optional
-        An instance of one of :mod:`fastmf.regularizers`, or of your own class; by default the loss's own
-        ``regularizer``, or ``L2()`` if it has none. ``Variational`` learns priors in place of one, and refuses any
-        other.
+        As for the solver; by default the loss's own ``regularizer``, or ``L2()`` if it has none. ``Variational``
+        learns priors in place of one, and refuses any other.
     priors : dict of str to fastmf.priors.Zero or fastmf.priors.Mean, optional
         What the rows of ``"users"`` and of ``"items"`` are drawn to, and what stands for ids without events, for
-        ``losses.Confidence``; by default the loss's own ``priors``, or zero if it has none. A side that is left out has
-        ``Zero()``.
+        ``losses.Confidence``; by default the loss's own ``priors``, or ``Zero()``, as for a side that is left out.
+    popularity : fastmf.Popularity, optional
+        What the recent events of items add to rankings; by default the loss's own ``live``, or nothing.
     biases : bool
         False drops b, c and the global mean: predictions are exactly ``inverse_link(p_u . q_i)``.
     seed : int
@@ -66,14 +67,13 @@ class MF(Learning):
     Attributes
     ----------
     history_ : list of dict
-        One record per epoch of the last fit, with keys ``epoch`` (from 1), ``loss`` (mean training loss, each event
-        measured before its step; with ``Variational`` before items are solved), ``validation`` (mean loss on the
-        held-out events, or None) and ``seconds``.
+        Records of the last fit, by epoch: ``epoch`` (from 1), ``loss`` (mean training loss, each event before its step;
+        with ``Variational`` before items are solved), ``validation`` (held-out loss, or None), ``seconds``.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range, or the loss, solver, regularizer and priors do not go together.
+        If a parameter is out of range, or parameters do not go together.
     TypeError
         If the loss, the solver, the regularizer or a prior does not follow its protocol.
     DeviceError
@@ -106,6 +106,7 @@ class MF(Learning):
     solver = Setting[Any]()
     regularizer = Setting[Any]()
     priors = Setting[Any]()
+    popularity = Setting[Popularity]()
     biases = Setting[bool]()
     seed = Setting[int]()
     options = Setting[Options]()
@@ -120,6 +121,7 @@ class MF(Learning):
         seed: int = 0,
         options: Options = Options(),
         priors: Mapping[str, Zero | Mean] | None = None,
+        popularity: Popularity | None = None,
     ) -> None:
         suited = suited_to(loss)
         self._settings: dict[str, Any] = {
@@ -128,11 +130,13 @@ class MF(Learning):
             "solver": suited["solver"] if solver is None else solver,
             "regularizer": suited["regularizer"] if regularizer is None else regularizer,
             "priors": priors_of(suited["priors"] if priors is None else priors),
+            "popularity": suited["popularity"] if popularity is None else popularity,
             "biases": require_flag("biases", biases),
             "seed": require_integer("seed", seed, 0, 2**63 - 1),
             "options": require_options(options),
         }
         self._objective = Objective.of(self.loss, self.solver, self.regularizer, self.priors)
+        popularity_of(self.popularity, self._objective)
         self._learner = learner_of(self._objective)
         self._lock = threading.RLock()  # of whoever changes the model
         self._state: State | None = None
@@ -165,10 +169,10 @@ class MF(Learning):
         users, items : array_like of distinct ids, optional
             The ids of the rows; by default 0, 1, 2, ...
         **settings
-            Parameters of :class:`MF`: loss, solver, regularizer, priors, biases, seed, options; and for ``Variational``
-            `counts`, the number of events that rows have learned: a number for all, or ``{"users": ..., "items": ...}``
-            with a number or one per row; by default 20. Without `counts`, the solver is ``AdaGrad()`` for losses whose
-            default is ``Variational()``.
+            Parameters of :class:`MF`: loss, solver, regularizer, priors, popularity, biases, seed, options; and for
+            ``Variational`` `counts`, the number of events that rows have learned: a number for all, or
+            ``{"users": ..., "items": ...}`` with a number or one per row; by default 20. Without `counts`, the solver
+            is ``AdaGrad()`` for losses whose default is ``Variational()``.
 
         Returns
         -------
@@ -267,29 +271,26 @@ class MF(Learning):
         Parameters
         ----------
         deep : bool
-            Ignored; present for compatibility with scikit-learn. Losses, solvers and regularizers have no
-            sub-parameters.
+            Ignored; present for compatibility with scikit-learn: values have no sub-parameters.
 
         Returns
         -------
         dict of str to object
-            Names and values of the parameters of :class:`MF`. The solver, the regularizer and the priors are those in
-            use, whether given or chosen by the loss.
+            Names and values of the parameters of :class:`MF`, those in use, whether given or chosen by the loss.
         """
         return dict(self._settings)
 
     def set_params(self, **params: Any) -> MF:
         """Set parameters; on an error none is changed.
 
-        On an unfitted model any parameter may be set. On a fitted one: the regularizer, the fields of the solver, and
-        ``threads`` and ``deterministic`` of the options. To change anything else, create a new model, or load a saved
-        one with other options.
+        On an unfitted model any may be set. On a fitted one: the regularizer, the fields of the solver, ``threads`` and
+        ``deterministic``. To change anything else, create a new model, or load a saved one with other options.
 
         Parameters
         ----------
         **params
-            Parameters of :class:`MF`. A new loss also sets its default solver, regularizer and priors, unless they are
-            given too, or the present ones differ from the defaults of the old loss.
+            Parameters of :class:`MF`. A new loss also sets its default solver, regularizer, priors and popularity,
+            unless they are given too, or the present ones differ from the defaults of the old loss.
 
         Returns
         -------
@@ -323,12 +324,12 @@ class MF(Learning):
 
     def __repr__(self) -> str:
         hidden = {"options"} if self._objective.drawn else {"options", "priors"}
+        hidden |= set() if any(self.popularity) else {"popularity"}
         settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if name not in hidden)
         if self._state is None:
             return f"MF({settings})"
-        state = self._state
-        known = f"{state.users.count} users, {state.items.count} items, {len(state.history)} events"
-        return f"MF({settings}) <{known}, version {state.version}>"
+        users, items, events = self._state.users.count, self._state.items.count, len(self._state.history)
+        return f"MF({settings}) <{users} users, {items} items, {events} events, version {self._state.version}>"
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypedDict
 from fastmf.errors import DeviceError, brief, require_choice, require_flag, require_integer
 from fastmf.hints import hinted_methods
 from fastmf.optimizers import ALS, Variational
+from fastmf.popularity import Popularity
 from fastmf.priors import Mean, Zero
 from fastmf.protocols import Loss, Optimizer, Regularizer
 
@@ -85,6 +86,7 @@ class Settings(TypedDict, total=False):
     solver: Optimizer | ALS | Variational | None
     regularizer: Regularizer | None
     priors: Mapping[str, Zero | Mean] | None
+    popularity: Popularity | None
     biases: bool
     seed: int
     options: Options

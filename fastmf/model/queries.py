@@ -19,9 +19,19 @@ from fastmf.model.learned import Learned
 from fastmf.model.options import Options
 from fastmf.model.predictions import Prediction, predicted, require_share
 from fastmf.model.settings import Setting
+from fastmf.model.vectors import vectors_of
 from fastmf.objective import Objective
 from fastmf.parameters.keys import numbered_alone
-from fastmf.ranking import FEWEST, Ranking, answer, best_for, best_items, in_pieces, leave_blank, most_similar
+from fastmf.ranking import (
+    FEWEST,
+    Ranking,
+    answer,
+    best_for,
+    best_items,
+    in_pieces,
+    leave_blank,
+)
+from fastmf.similar import most_similar
 from fastmf.uncertainty import COST, Wanted, best_by_beliefs
 
 __all__ = ["Queries", "require_events"]
@@ -173,6 +183,42 @@ class Queries(Learned):
             return best_items(state, loss, state.rows("users", some), k, pool, exclude_seen, threads)
 
         return in_pieces(state, asked, FEWEST * threads, rank, 1 if subtracted == 0 else COST)
+
+    def ranked_by(self, users: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Vectors by whose products :meth:`recommend` ranks: for indexes of other libraries, and for evaluations.
+
+        Parameters
+        ----------
+        users : array_like of ids, shape (n,)
+            Unknown ones stand at the prior.
+
+        Returns
+        -------
+        queries : ndarray of float32, shape (n, d)
+            A vector per user.
+        items : ndarray of float32, shape (items, d)
+            In row order of :attr:`items`.
+        added : ndarray of float32, shape (items,)
+            ``queries @ items.T + added`` are the scores of a loss that ranks, less what is the same for all items of a
+            user. With live popularity, d is the number of factors and 3.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        DataError
+            If ids are of another kind than the model's.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF.from_factors([[1.0]], [[0.5], [2.0]], items=[10, 20])
+        >>> queries, items, added = model.ranked_by([0])
+        >>> queries @ items.T + added
+        array([[0.5, 2. ]], dtype=float32)
+        """
+        state, asked = self._fitted(), columns.ids("users", users)
+        return state.ask(lambda: vectors_of(state, state.rows("users", asked)))
 
     def fold_in(
         self, session: Interactions, k: int = 10, exclude_seen: bool = True, items: Any = None, exclude: Any = None

@@ -16,6 +16,7 @@ from fastmf.errors import DataError, FileFormatError
 from fastmf.log.events import SIDES
 from fastmf.model.options import Options
 from fastmf.objective import Objective
+from fastmf.popularity import Popularity
 from fastmf.state import State
 
 __all__ = ["consistent", "converted", "filled", "own_classes", "packed", "records", "settings"]
@@ -51,6 +52,7 @@ def _metadata(model: Any, state: State | None) -> dict[str, Any]:
         "settings": {
             **values,
             "priors": {side: _described(prior, priors) for side, prior in model.priors.items()},
+            "popularity": _plain(model.popularity._asdict(), "popularity"),
             **numbers,
             "options": _plain(model.options._asdict(), "options"),
         },
@@ -90,10 +92,14 @@ def settings(metadata: dict[str, Any], classes: Sequence[type], options: Options
     if metadata["format"] != _FORMAT:
         raise ValueError(f"format {metadata['format']} is not {_FORMAT}, the one that this version reads")
     found = dict(metadata["settings"])
+    if found["loss"]["class"] == "Confidence":
+        found["loss"]["fields"].setdefault("exposure", 0.0)  # of files that are older than it
     for role, room in _VALUES.items():
         found[role] = _revived(found[role], room, classes)
     drawn = found.get("priors", {})  # of files that have none, rows are drawn to zero
     found["priors"] = {side: _revived(drawn[side], priors, ()) for side in SIDES if side in drawn}
+    live = found.get("popularity", {"weight": 0})  # files that say nothing have none
+    found["popularity"] = Popularity(**_from_plain(live))
     found["options"] = Options(**found["options"]) if options is None else options
     return found
 

@@ -9,8 +9,9 @@ __all__ = ["NAMES", "Setting", "differing", "following", "require_changeable"]
 
 T = TypeVar("T")
 
-NAMES = ("factors", "loss", "solver", "regularizer", "priors", "biases", "seed", "options")
-_FIXED = ("factors", "loss", "priors", "biases", "seed")  # of a fitted model
+NAMES = ("factors", "loss", "solver", "regularizer", "priors", "popularity", "biases", "seed", "options")
+_FIXED = ("factors", "loss", "priors", "popularity", "biases", "seed")  # of a fitted model
+_SUITED = ("solver", "regularizer", "priors", "popularity")  # the loss has defaults for these
 _FIXED_OPTIONS = ("storage", "memory")
 
 
@@ -39,8 +40,8 @@ class Setting(Generic[T]):
 def following(settings: dict[str, Any], params: dict[str, Any], suited: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with `params` applied; ValueError for an unknown name.
 
-    A new loss resets the solver, the regularizer and the priors to its own defaults, if they are the defaults of the
-    old loss (`suited`).
+    A new loss resets the solver, the regularizer, the priors and popularity to its own defaults, if they are the
+    defaults of the old loss (`suited`).
     """
     for name in params:
         if name not in NAMES:
@@ -59,7 +60,7 @@ def differing(old: dict[str, Any], new: dict[str, Any], names: Sequence[str]) ->
 def require_changeable(old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raise ValueError for a change of settings that a fitted model does not allow."""
     for name in differing(old, new, _FIXED):
-        suited = ", 'solver': None, 'regularizer': None, 'priors': None" if name == "loss" else ""  # its own defaults
+        suited = "".join(f", {one!r}: None" for one in _SUITED) if name == "loss" else ""  # its own defaults
         raise ValueError(
             f"{name} of a fitted model cannot change from {old[name]!r} to {new[name]!r}; "
             f"make a new model: MF(**model.get_params() | {{{name!r}: ...{suited}}})"

@@ -9,11 +9,13 @@ import numpy as np
 from fastmf.admission import check, inverse_of
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta, require_integer
+from fastmf.followers.popular import LivePopularity
 from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
 from fastmf.interactions import columns
 from fastmf.journal import Journal
 from fastmf.kernels.core.shape import shape_of
+from fastmf.learners.choice import group_of
 from fastmf.learners.nonsense import judge_values
 from fastmf.log.events import SIDES
 from fastmf.log.history import History
@@ -23,6 +25,7 @@ from fastmf.model.settings import Setting
 from fastmf.parameters.groups import Group, RowGroup, named
 from fastmf.parameters.start import HashedStart
 from fastmf.parameters.table import Layout, Table
+from fastmf.popularity import Popularity
 from fastmf.protocols import Follower
 from fastmf.state import State
 
@@ -36,6 +39,7 @@ class Versions(Queries):
     __slots__ = ()
     factors: Setting[int]
     solver: Setting[Any]
+    popularity: Setting[Popularity]
     biases: Setting[bool]
     seed: Setting[int]
 
@@ -233,5 +237,8 @@ class Versions(Queries):
             start = HashedStart.of(self.seed, stream, self.factors, centre)
             groups[side] = RowGroup(Table(layout, start, budget))
         groups |= named(self._learner.groups(self._objective, shape, self.seed, budget))
+        followers: dict[str, Any] = {}
+        if not self.popularity.off:
+            groups["popularity"], followers["popularity"] = group_of(self.popularity), LivePopularity(self.popularity)
         history = History(row_capacity(budget, layout.row_bytes), budget, gate)
-        return State(groups, history, gate, self.seed, float(np.float32(mean)), centre)
+        return State(groups, history, gate, self.seed, float(np.float32(mean)), centre, followers)

@@ -145,7 +145,8 @@ def test_imported_items_are_no_news() -> None:
 
 
 def test_none_and_zero_are_no_exposure() -> None:
-    assert losses.Confidence(exposure=None) == losses.Confidence(exposure=0) == losses.Confidence()
+    assert losses.Confidence(exposure=None) == losses.Confidence(exposure=0)
+    assert losses.Confidence().exposure == FLOOR
     with pytest.raises(ValueError, match=r"Confidence.exposure must be from 0 to 1, got 1.5"):
         MF(loss=losses.Confidence(exposure=1.5))
     with pytest.raises(ValueError, match=r"Confidence.exposure must be"):

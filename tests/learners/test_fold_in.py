@@ -144,7 +144,7 @@ def test_what_cannot_be_used_is_refused() -> None:
 @pytest.mark.parametrize("popularity", [0.0, 0.5, 1.0])
 def test_a_visitor_is_told_the_same_in_any_company(popularity: float) -> None:
     """To the bit; against float64, in which the items are as popular as the model's own events make them."""
-    loss = losses.Confidence(alpha=2.0, unobserved=0.5, popularity=popularity)
+    loss = losses.Confidence(alpha=2.0, unobserved=0.5, popularity=popularity, exposure=0)
     model = MF(8, loss, optimizers.ALS("cholesky"), priors={}).fit(purchases(), epochs=3, progress=False)
     alone = model.fold_in(Interactions(["a", "a"], [3, 4], [1.0, 2.0]), k=30, exclude_seen=False)
     for crowd in (1, 400):

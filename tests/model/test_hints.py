@@ -159,7 +159,9 @@ def test_questions_and_events_say_it_too(call: Any, message: str) -> None:
 
 @pytest.mark.parametrize("name", ["foo", "item_features", "beta", "d", "min_rating", "init_mean"])
 def test_a_keyword_that_means_nothing_here_names_those_that_there_are(name: str) -> None:
-    with pytest.raises(TypeError, match=rf"^MF\(\) takes no '{name}'; it takes factors, loss, .*, options, priors$"):
+    with pytest.raises(
+        TypeError, match=rf"^MF\(\) takes no '{name}'; it takes factors, loss, .*, options, priors, popularity$"
+    ):
         MF(**{name: 1})
 
 

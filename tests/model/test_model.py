@@ -13,7 +13,7 @@ import pytest
 from strategies import FACTORS, ITEMS, USERS, assert_same, bits, content, fitted, some_events, stepping
 
 import fastmf
-from fastmf import MF, Interactions, Options, losses, optimizers, priors, regularizers, samplers
+from fastmf import MF, Interactions, Options, Popularity, losses, optimizers, priors, regularizers, samplers
 from fastmf.errors import CapacityError, DataError, NotFittedError
 
 RNG = np.random.default_rng(0)
@@ -91,6 +91,7 @@ def test_parameters_make_the_same_model_again() -> None:
         "solver": optimizers.SGD(0.02),
         "regularizer": regularizers.L2(0.1),
         "priors": {"users": priors.Zero(), "items": priors.Zero()},
+        "popularity": Popularity(weight=0),
         "biases": False,
         "seed": 7,
         "options": Options(threads=1, memory=10**8),

@@ -19,7 +19,8 @@ from fastmf import MF, Interactions, losses, optimizers, regularizers, samplers
 
 SIDES = ("users", "items")
 USERS, ITEMS = 60, 40
-ZERO: dict[str, Any] = {"priors": {}}
+OFF: dict[str, Any] = {"popularity": fastmf.Popularity(weight=0)}
+ZERO: dict[str, Any] = {"priors": {}, **OFF}
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "squared": {"solver": optimizers.AdaGrad()},
@@ -31,15 +32,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "poisson": {"loss": losses.Poisson()},
     "squared, als": {"solver": optimizers.ALS()},
     "squared, cholesky": {"solver": optimizers.ALS("cholesky", nu=0.5)},
-    "confidence": {"loss": losses.Confidence(alpha=3.0), **ZERO},
-    "confidence, popularity": {"loss": losses.Confidence(popularity=0.5), "solver": optimizers.ALS("cholesky"), **ZERO},
-    "confidence, eals": {"loss": losses.Confidence(), "solver": optimizers.ALS("eals", steps=2), **ZERO},
-    "confidence, sampled past": {"loss": losses.Confidence(), "solver": optimizers.ALS(max_history=4), **ZERO},
-    "bpr": {"loss": losses.BPR()},
-    "bpr, popular": {"loss": losses.BPR(samplers.Popular(0.75), allow_seen=True)},
-    "warp": {"loss": losses.WARP(margin=0.5, trials=5)},
-    "softmax": {"loss": losses.Softmax()},
-    "sampled softmax": {"loss": losses.SampledSoftmax(4, samplers.InBatch())},
+    "confidence": {"loss": losses.Confidence(alpha=3.0, exposure=0), **ZERO},
+    "confidence, popularity": {
+        "loss": losses.Confidence(popularity=0.5, exposure=0),
+        "solver": optimizers.ALS("cholesky"),
+        **ZERO,
+    },
+    "confidence, eals": {"loss": losses.Confidence(exposure=0), "solver": optimizers.ALS("eals", steps=2), **ZERO},
+    "confidence, sampled past": {
+        "loss": losses.Confidence(exposure=0),
+        "solver": optimizers.ALS(max_history=4),
+        **ZERO,
+    },
+    "bpr": {"loss": losses.BPR(), **OFF},
+    "bpr, popular": {"loss": losses.BPR(samplers.Popular(0.75), allow_seen=True), **OFF},
+    "warp": {"loss": losses.WARP(margin=0.5, trials=5), **OFF},
+    "softmax": {"loss": losses.Softmax(), **OFF},
+    "sampled softmax": {"loss": losses.SampledSoftmax(4, samplers.InBatch()), **OFF},
     "logistic, negatives": {"loss": losses.Logistic(negatives=3, calibration=0.5)},
 }
 
@@ -153,10 +162,10 @@ def large() -> Iterator[tuple[str, str]]:
     options = fastmf.Options(deterministic=True, threads=2)
     for name, loss, solver in (
         ("squared", losses.Squared(), optimizers.AdaGrad()),
-        ("confidence", losses.Confidence(), None),
+        ("confidence", losses.Confidence(exposure=0), None),
         ("bpr", losses.BPR(), None),
     ):
-        model = MF(16, loss, solver, options=options, priors={}).fit(events, epochs=1)
+        model = MF(16, loss, solver, options=options, **ZERO).fit(events, epochs=1)
         yield f"large {name}, fit", inside(model)
         delta = model.update(events[:6_000])
         yield f"large {name}, update", digest(receipt(delta), inside(model))

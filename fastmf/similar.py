@@ -1,0 +1,57 @@
+"""Similar rows: those of the highest cosine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastmf.kernels.rank import scores
+from fastmf.memory import aligned
+from fastmf.parameters.table import Table
+from fastmf.ranking import Pool, Ranking, padded_ids, rank_rows
+from fastmf.state import State
+
+__all__ = ["most_similar"]
+
+
+def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int) -> Ranking:
+    """Find the rows of a side with the highest cosine to each given row, without itself, and the cosines."""
+    group = state.side(side)
+    kept = group.table
+    lengths = np.empty(kept.count, np.float32)  # rows added meanwhile are not part of this query
+    scores.lengths(kept.shape)(kept.factors, lengths)
+    usual = _of_usual_length(kept, lengths)
+    table = kept if usual else _Directions.of(kept, lengths.size)
+    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0) if usual else None
+    each, nothing = np.arange(rows.size), np.zeros(rows.size, np.int64)
+    itself = (each, np.ones(rows.size, np.int32), each, nothing, nothing, rows), each.astype(np.int32)
+    best, cosines = rank_rows((table.factors, rows), table, (scale, None), Pool.of(lengths.size), itself, k, threads)
+    np.minimum(cosines, 1, out=cosines)  # rounding may exceed the range
+    np.maximum(cosines, -1, out=cosines, where=best >= 0)
+    return Ranking(padded_ids(group.ids, best), cosines)
+
+
+def _of_usual_length(table: Table, lengths: np.ndarray) -> bool:
+    """Whether products of any two rows fit float32; those of zero rows do, and of any rows stored as float16."""
+    low, high = lengths.min(initial=1), lengths.max(initial=1)
+    if table.layout.storage == "float16" or (low >= scores.SHORTEST and high <= scores.LONGEST):
+        return True
+    odd = np.flatnonzero((lengths < scores.SHORTEST) | ~(lengths <= scores.LONGEST))
+    return not table.factors[odd].any()
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """The rows of a table scaled to unit length: products of very short or very long rows may not fit float32."""
+
+    shape: Any
+    factors: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, table: Table, count: int) -> _Directions:
+        units = aligned(count, table.shape.width)
+        scores.directions(table.shape)(table.factors, units)
+        return cls(table.shape, units, count)
