@@ -225,6 +225,34 @@ def _solve_cg(size, width, biased, explicit, number, tables, events, span, fresh
 # --- one row, by any method -----------------------------------------------------------------------------------------
 
 
+def solve_directly(size, width, biased, explicit, method, number, tables, events, span, terms, steps, scratch):
+    """Solve one row without CG; returns the loss of its events before, and whether it succeeded. For kernels only.
+
+    Chosen by method when kernels are compiled, so that each compiles its own alone: a branch would compile all.
+    """
+
+
+@overload(solve_directly, prefer_literal=True, jit_options={"error_model": "numpy"})
+def _solve_directly(size, width, biased, explicit, method, number, tables, events, span, terms, steps, scratch):
+    if not hasattr(size, "literal_value"):
+        return None
+
+    def neither(size, width, biased, explicit, method, number, tables, events, span, terms, steps, scratch):
+        return 0.0, False
+
+    def cholesky(size, width, biased, explicit, method, number, tables, events, span, terms, steps, scratch):
+        return solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, scratch[:4])
+
+    def eals(size, width, biased, explicit, method, number, tables, events, span, terms, steps, scratch):
+        lost, buffers = 0.0, (scratch[0], scratch[4])
+        for step in range(steps):
+            before = solve_eals(size, width, biased, explicit, number, tables, events, span, terms, buffers)
+            lost = before if step == 0 else lost
+        return lost, True
+
+    return {CHOLESKY: cholesky, EALS: eals}.get(method.literal_value, neither)
+
+
 def solve_row(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
     """Solve one row, or take one Newton step; returns the loss of its (fresh) events before. For kernels only.
 
@@ -241,20 +269,17 @@ def _solve_row(
         return None
 
     def solve(size, width, biased, explicit, method, number, tables, events, span, fresh, terms, since, steps, scratch):
-        room, squares, matrix, right, turned = scratch
-        lost, done, times = 0.0, False, steps
+        lost, done, times, room = 0.0, False, steps, scratch[0]
         if fresh >= 0:
             times = STEPS_ON_FRESH
-        elif method == CHOLESKY:
-            buffers = room, squares, matrix, right
-            lost, done = solve_cholesky(size, width, biased, explicit, number, tables, events, span, terms, buffers)
-            times, fresh = 2 * size, np.int64(ANEW)
-        elif method == EALS:
-            for step in range(steps):
-                before = solve_eals(size, width, biased, explicit, number, tables, events, span, terms, (room, turned))
-                lost, done = before if step == 0 else lost, True
-        elif fresh == FAR:
-            times = max(steps, STEPS_ON_FRESH)
+        else:
+            lost, done = solve_directly(
+                size, width, biased, explicit, method, number, tables, events, span, terms, steps, scratch
+            )
+            if method == CHOLESKY:
+                times, fresh = 2 * size, np.int64(ANEW)
+            elif fresh == FAR:
+                times = max(steps, STEPS_ON_FRESH)
         if not done:
             before = solve_cg(
                 size, width, biased, explicit, number, tables, events, span, fresh, terms, since, times, room
