@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from fastmf.equations import Prior, Sums
+from fastmf.errors import DivergenceError
 from fastmf.kernels.core.shape import Shape
+from fastmf.kernels.train import coordinates
 from fastmf.log.events import SIDES
 from fastmf.parameters.priors import NOISE_EVENTS, RECORD, Priors
 from fastmf.state import State
@@ -147,13 +149,12 @@ def rotation(covariances: dict[str, np.ndarray], k: int) -> dict[str, tuple[Any,
     """What brings rows to coordinates in which both covariances are diagonal, and equal on the k factors."""
     users, items = (covariances[side] for side in SIDES)
     slopes = {side: _slope(covariances[side], k) for side in SIDES}
-    factor = np.linalg.cholesky(_positive(users[:k, :k]))
-    values, vectors = np.linalg.eigh(factor.T @ items[:k, :k] @ factor)
-    values, vectors = np.maximum(values[::-1], _FLAT * values[-1]), vectors[:, ::-1]
-    turns = {
-        "users": values[:, None] ** 0.25 * np.linalg.solve(factor.T, vectors).T,
-        "items": values[:, None] ** -0.25 * (vectors.T @ factor.T),
-    }
+    values, turned = np.empty(k), np.empty((2, k, k))
+    if not coordinates.diagonal_together()(_positive(users[:k, :k]), items[:k, :k].copy(), values, turned):
+        raise DivergenceError("the covariance of user rows is not finite; smaller values or weights may help")
+    order = np.argsort(-values, kind="stable")
+    values = np.maximum(values[order], _FLAT * values[order[0]])[:, None]
+    turns = {"users": values**0.25 * turned[0, order], "items": values**-0.25 * turned[1, order]}
     forms = {}
     for side, other in (SIDES, SIDES[::-1]):
         shift = slopes[other]
@@ -166,7 +167,9 @@ def _slope(covariance: np.ndarray, k: int) -> np.ndarray:
     """How the bias depends on the factors; 0 without biases."""
     if covariance.shape[0] == k:
         return np.zeros(k)
-    return np.asarray(np.linalg.solve(_positive(covariance[:k, :k]), covariance[:k, k]))
+    slope = covariance[:k, k].copy()
+    coordinates.solve()(_positive(covariance[:k, :k]), slope)
+    return slope
 
 
 def _positive(covariance: np.ndarray) -> np.ndarray:
