@@ -191,6 +191,8 @@ class Learning(Versions):
         state.history.build(log, old.users.count, old.items.count, known.untimed or 0, known.unweighted or 0)
         state.see(log.values)
         state.range[2] = old.range[2]
+        if state.live is not None:  # what users take lately is known as before
+            state.groups["popularity"] = old.groups["popularity"].copy()
         return state
 
     def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Unpack[Overrides]) -> Delta:

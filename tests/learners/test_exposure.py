@@ -11,7 +11,7 @@ from strategies import assert_same, bits, content
 from test_als import EXACT, METHODS, log_of, tables
 from test_single_solves import EVENTS, assert_equal_to_an_update
 
-from fastmf import MF, Interactions, load, losses, optimizers, priors, regularizers
+from fastmf import MF, Interactions, Options, load, losses, optimizers, priors, regularizers
 
 FLOOR = 0.05
 LOSSES = {
@@ -152,3 +152,13 @@ def test_none_and_zero_are_no_exposure() -> None:
     with pytest.raises(ValueError, match=r"Confidence.exposure must be"):
         MF(loss=losses.Confidence(exposure=-0.1))
     assert priors.Mean().strength == 3
+
+
+def test_first_events_are_found_once_for_both_threads() -> None:
+    rng = np.random.default_rng(0)
+    log = Interactions(rng.integers(0, 3_000, 500_000), rng.integers(0, 900, 500_000))
+    one, two = (
+        MF(8, LOSSES["plain"], options=Options(threads=threads)).fit(log, epochs=1, progress=False)
+        for threads in (1, 2)
+    )
+    assert_same(content(one), content(two), but=("settings",))

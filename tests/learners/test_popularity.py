@@ -200,6 +200,18 @@ def test_the_choice_is_frozen_where_trainable_does_not_name_it() -> None:
     assert model._state.groups["popularity"].values["asked"].sum() > 0
 
 
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_refit_keeps_the_choice(warm: bool) -> None:
+    model = a_model()
+    for first in range(1_000, 2_500, 250):
+        model.update(STREAM[first : first + 250])
+    served = model._state.live._served
+    model.refit(epochs=2, warm=warm, progress=False)
+    model.recommend([1])
+    assert model._state.live._served == served
+    assert_counts(model)
+
+
 def test_without_the_term_there_is_no_trace_of_it() -> None:
     off, plain = a_model(popularity=Popularity(weight=0)), a_model()
     assert off._state.live is None
