@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastmf import losses
 from fastmf.integrations._learned import learned
 from fastmf.model import MF
+
+_LOSSES: dict[str, Any] = {"bpr": losses.BPR(), "logistic": losses.Logistic()}
 
 
 def from_lightfm(
@@ -29,13 +32,14 @@ def from_lightfm(
         of its features, and later updates train it on its own. Omit them only if they were omitted in ``model.fit``: a
         model that was fitted with features cannot be recognised.
     **settings
-        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``. By default the loss is
-        ``Squared()`` and its solver ``AdaGrad()``, as in :meth:`fastmf.MF.from_factors`.
+        Settings of :class:`fastmf.MF` for later updates, such as ``loss=`` or ``solver=``, and ``history=``, the
+        Interactions that ``model`` was fitted to, so that they are left out of lists. By default the loss is that of
+        the model: ``WARP()``, for k-OS too, ``BPR()`` or ``Logistic()``.
 
     Returns
     -------
     fastmf.MF
-        A fitted model without history, whose predictions are not clipped.
+        A fitted model, whose predictions are not clipped.
 
     Raises
     ------
@@ -46,8 +50,8 @@ def from_lightfm(
 
     Notes
     -----
-    ``LightFM.predict`` gives scores before the link whatever the loss; with ``loss=fastmf.losses.Logistic()``
-    predictions are their probabilities.
+    ``LightFM.predict`` gives scores before the link whatever the loss; predictions of ``Logistic()`` are their
+    probabilities.
 
     References
     ----------
@@ -68,4 +72,6 @@ def from_lightfm(
     learned(model, "user_embeddings")
     user_biases, user_factors = model.get_user_representations(user_features)
     item_biases, item_factors = model.get_item_representations(item_features)
+    if settings.get("loss") is None:
+        settings["loss"] = _LOSSES.get(getattr(model, "loss", "warp"), losses.WARP())
     return MF.from_factors(user_factors, item_factors, user_biases, item_biases, users=users, items=items, **settings)

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.errors import DataError, brief
-from fastmf.interactions import columns
+from fastmf.hints import of_events
+from fastmf.interactions import Interactions, columns
+from fastmf.learners.decay import numbered
 from fastmf.log.events import SIDES
 from fastmf.model.asked import require_beliefs
 from fastmf.model.options import Options
@@ -18,7 +20,7 @@ from fastmf.parameters.moves import Image
 from fastmf.parameters.table import Table
 from fastmf.state import State
 
-__all__ = ["ImportedFactors", "counts_of"]
+__all__ = ["ImportedFactors", "counts_of", "remember"]
 
 _PIECE = 1 << 16  # rows
 _USUAL_COUNT = 20.0  # events that a row is taken to have learned
@@ -53,6 +55,22 @@ class ImportedFactors(NamedTuple):
             _fill(group.table, tables[side], _vector(f"{side[:-1]}_biases", biases, count))
         state.make_room({}, 0)
         return state
+
+
+def remember(state: State, given: Any, loss: Any) -> None:
+    """Make past events the history of a state that has rows for them; DataError for an id that has none."""
+    if not isinstance(given, Interactions):
+        raise DataError(f"history must be fastmf.Interactions, got {type(given).__name__}{of_events(given)}")
+    loss.check(given.values)
+    rows = [state.rows(side, getattr(given, side), f"history, {side}") for side in SIDES]
+    for side, found in zip(SIDES, rows, strict=True):
+        if (found < 0).any():
+            row = int(np.argmax(found < 0))
+            one = getattr(given, side)[row : row + 1].tolist()[0]
+            raise DataError(f"history, {side}, row {row}: {one!r} has no factors")
+    state.history.require_room(len(given))
+    state.history.build(numbered(given, *rows), state.users.count, state.items.count)
+    state.range[2] = float(given.dated)
 
 
 def counts_of(given: Any, tables: dict[str, np.ndarray], objective: Any) -> dict[str, np.ndarray] | None:

@@ -18,7 +18,7 @@ from fastmf.interactions import columns
 from fastmf.learners import learner_of
 from fastmf.learners.presumed import presume
 from fastmf.model import saving
-from fastmf.model.imported import ImportedFactors, counts_of
+from fastmf.model.imported import ImportedFactors, counts_of, remember
 from fastmf.model.learning import Learning
 from fastmf.model.options import ImportSettings, Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
@@ -28,7 +28,7 @@ from fastmf.priors import Mean, Zero
 from fastmf.protocols import Loss, Optimizer, Regularizer
 from fastmf.state import State
 
-__all__ = ["MF", "load"]
+__all__ = ["MF"]
 
 _LARGEST_ROW = 1024  # factors: compile time grows with them
 
@@ -172,12 +172,14 @@ class MF(Learning):
             Parameters of :class:`MF`: loss, solver, regularizer, priors, popularity, biases, seed, options; and for
             ``Variational`` `counts`, the number of events that rows have learned: a number for all, or
             ``{"users": ..., "items": ...}`` with a number or one per row; by default 20. Without `counts`, the solver
-            is ``AdaGrad()`` for losses whose default is ``Variational()``.
+            is ``AdaGrad()`` for losses whose default is ``Variational()``. `history`, the Interactions that the vectors
+            were trained on, becomes the history of the model, without any training.
 
         Returns
         -------
         MF
-            A fitted model without history. Its predictions are never clipped: the range of the values is not known.
+            A fitted model, without history unless it was given. Its predictions are never clipped: the range of the
+            values is not known.
             With ``Variational``, how sure rows are is an approximation: the priors are the means and variances of the
             rows given, the noise of values has the variance of the scores times 0.65 / 0.35 (1 / the weight of the
             event, where the loss does not learn it), and the variance of a row follows from these and `counts`.
@@ -201,7 +203,7 @@ class MF(Learning):
         given = ImportedFactors((user_factors, item_factors), (user_biases, item_biases), global_mean, (users, items))
         tables = given.tables(settings.get("options", Options()))
         settings.setdefault("biases", user_biases is not None or item_biases is not None)
-        counts = settings.pop("counts", None)
+        counts, history = settings.pop("counts", None), settings.pop("history", None)
         if settings.get("solver") is None and counts is None:
             usual = suited_to(settings.get("loss", losses.Squared()))["solver"]
             settings["solver"] = optimizers.AdaGrad() if isinstance(usual, optimizers.Variational) else usual
@@ -211,6 +213,8 @@ class MF(Learning):
         if model._objective.loss.kind == "all-pairs" and (mean or user_biases is not None or item_biases is not None):
             raise DataError(f"{type(model.loss).__name__} has no biases and no global_mean: leave them out")
         state = given.fill(model._empty(float(mean), 0.0), tables)
+        if history is not None:
+            remember(state, history, model._objective.loss)
         if events is not None:
             presume(state, model._objective.loss, events)
         model._learner.settle(state)
@@ -355,44 +359,6 @@ class MF(Learning):
             with saving.consistent(name):
                 centre = float(metadata["numbers"]["centre"])  # where rows that are new later start
                 self._state = saving.filled(self._empty(0.0, centre), arrays, metadata)
-
-
-def load(path: str | os.PathLike[str], classes: Sequence[type] = (), options: Options | None = None) -> MF:
-    """Load a model that :meth:`MF.save` wrote. Nothing is unpickled.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A file written by :meth:`MF.save`.
-    classes : sequence of types
-        Your own loss, solver, regularizer and sampler classes that the model uses, if any: a file cannot name code to
-        run.
-    options : Options, optional
-        Replaces the options in the file. With another ``storage`` the result is another model, of a new lineage.
-
-    Returns
-    -------
-    MF
-        Equal to the saved model, at the same version. It keeps no Deltas: earlier updates cannot be undone.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is damaged or inconsistent, or a class is missing.
-    CapacityError
-        If the memory budget is too small for the model, or this machine does not have the memory.
-    DataError
-        If a factor is too large for the ``storage`` asked for.
-    OSError
-        If the file cannot be read.
-    TypeError
-        If `classes` is not a sequence of classes.
-    """
-    if isinstance(classes, type) or not all(isinstance(kind, type) for kind in classes):
-        raise TypeError(f"classes must be a list of classes, got {classes!r}")
-    if options is not None:
-        require_options(options)
-    return MF._restored(files.read(path), tuple(classes), str(path), options)
 
 
 def _unpickled(content: bytes, classes: Sequence[type]) -> MF:

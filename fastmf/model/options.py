@@ -96,3 +96,4 @@ class ImportSettings(Settings, total=False):
     """What ``from_factors`` accepts besides arrays, for type checkers."""
 
     counts: Any
+    history: Any

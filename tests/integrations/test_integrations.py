@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastmf import Interactions, integrations, losses
-from fastmf.errors import DataError, NotFittedError
+from fastmf.errors import DataError, DataWarning, NotFittedError
 from fastmf.integrations import (
     from_implicit,
     from_lightfm,
@@ -190,20 +191,57 @@ class OnGPU:
 @pytest.mark.parametrize(("kind", "biases"), [("als", ()), ("bpr", ("item",)), ("lmf", ("user", "item"))])
 def test_implicit(arrays, kind, biases, gpu):
     source = implicit_model(kind, arrays, gpu)
-    model = from_implicit(source, users=NAMES)
+    with told_of_no_history(kind):
+        model = from_implicit(source, users=NAMES)
     for side in ("user", "item"):
         expected = arrays[f"{side}_biases"] if side in biases else np.zeros_like(arrays[f"{side}_biases"])
         np.testing.assert_array_equal(getattr(model, f"{side}_biases"), expected)
         np.testing.assert_array_equal(getattr(model, f"{side}_factors"), arrays[f"{side}_factors"])
     dense = implicit_model(kind, arrays)
-    check(model, scores(dense.user_factors, dense.item_factors), NAMES)
+    expected = scores(dense.user_factors, dense.item_factors)
+    check(model, expected if kind != "lmf" else 1.0 / (1.0 + np.exp(-expected)), NAMES)
+    assert type(model.loss) is {"als": losses.Confidence, "bpr": losses.BPR, "lmf": losses.Logistic}[kind]
+
+
+def told_of_no_history(kind: str) -> Any:
+    """What solves rows from their events says that there are none."""
+    return pytest.warns(DataWarning, match="pass history=") if kind == "als" else nullcontext()
+
+
+def test_implicit_with_its_settings_and_its_events(arrays):
+    source = implicit_model("als", arrays)
+    source.alpha, source.regularization = 2.0, 0.3
+    events = Interactions(["bob", "ann", "bob"], [1, 2, 3])
+    model = from_implicit(source, users=NAMES, history=events)
+    assert (model.loss.alpha, model.solver.nu, model.regularizer.weight) == (2.0, 0, 0.3)
+    assert model.version == 0
+    np.testing.assert_array_equal(model.user_factors, arrays["user_factors"])
+    assert not {1, 3} & set(model.recommend(["bob"], k=ITEMS).ids[0].tolist())
+    plain = from_implicit(source, users=NAMES, history=events[:1])
+    for one in (model, plain):
+        one.update(Interactions(["bob"], [0]), trainable="users")
+    assert not np.allclose(model.user_factors[1], plain.user_factors[1], atol=0.01)  # the past counts
+
+
+@pytest.mark.parametrize(
+    ("history", "told"),
+    [
+        (Interactions(["bob", "nobody"], [1, 2]), r"history, users, row 1: 'nobody' has no factors"),
+        (Interactions(["bob"], [99]), r"history, items, row 0: 99 has no factors"),
+        ([("bob", 1)], r"history must be fastmf.Interactions, got list"),
+    ],
+)
+def test_a_history_of_others_is_refused(arrays, history, told):
+    with pytest.raises(DataError, match=told):
+        from_implicit(implicit_model("bpr", arrays), users=NAMES, history=history)
 
 
 def test_implicit_keeps_columns_that_are_no_ones(arrays):
     source = implicit_model("als", arrays)
     for factors in (FACTORS - 1, FACTORS - 2):  # as wide as BPR or logistic factors, but not made by them
         source.factors = factors
-        model = from_implicit(source)
+        with told_of_no_history("als"):
+            model = from_implicit(source)
         assert model.user_factors.shape == (USERS, FACTORS)
         check(model, scores(source.user_factors, source.item_factors))
 
@@ -346,7 +384,7 @@ def test_settings_are_those_of_the_model(arrays):
 
 def test_imported_model_goes_on_learning(arrays):
     model = from_implicit(implicit_model("bpr", arrays), users=NAMES)
-    delta = model.update(Interactions(users=["bob", "zoe"], items=[0, 9], values=[1.0, 0.0]))
+    delta = model.update(Interactions(users=["bob", "zoe"], items=[0, 9]))
     assert (list(delta.new_users), list(delta.new_items)) == (["zoe"], [9])
     np.testing.assert_array_equal(model.user_factors[2:USERS], arrays["user_factors"][2:])
     np.testing.assert_array_equal(model.item_biases[1:ITEMS], arrays["item_biases"][1:])
@@ -379,7 +417,8 @@ def test_real_implicit(likes, module, name):
     kind = getattr(pytest.importorskip(f"implicit.{module}"), name)
     source = kind(factors=8, iterations=5, num_threads=1, random_state=0)
     source.fit(likes, show_progress=False)
-    model = from_implicit(source)
+    with told_of_no_history(module):
+        model = from_implicit(source)
     assert model.user_factors.shape == (30, 8)
     assert bool(np.any(model.item_biases)) == (module != "als")
     assert bool(np.any(model.user_biases)) == (module == "lmf")
@@ -387,7 +426,7 @@ def test_real_implicit(likes, module, name):
     for user in range(30):
         ids, found = source.recommend(user, likes[user], N=20, filter_already_liked_items=False)
         expected[user, ids] = found
-    check(model, expected)
+    check(model, expected if module != "lmf" else 1.0 / (1.0 + np.exp(-expected)))
 
 
 def test_real_lightfm(likes):
