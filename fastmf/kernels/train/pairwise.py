@@ -266,10 +266,10 @@ def _epoch_in_bands(size, width, memory, biases, listwise, parallel, stamp):
         """
         stamp  # noqa: B018
         bounds, users, starts, progress = blocks[0], events[0], pool.starts, start_blocks(blocks)
-        for _ in prange(workers):
+        for worker in prange(workers):
             words, lists, firsts = room_for(listwise, sizes)
             while True:
-                block, item_band = take_block(blocks, progress)
+                block, item_band = take_block(blocks, progress, worker, workers)
                 if block < 0:
                     break
                 own = lent(pool, starts[item_band], starts[item_band + 1] - starts[item_band])

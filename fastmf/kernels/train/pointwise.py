@@ -134,9 +134,9 @@ def _epoch(size, width, memory, biases, flight, parallel, stamp):
         """
         stamp  # noqa: B018 - the cache key, see bridge
         bounds, progress = blocks[0], start_blocks(blocks)
-        for _ in prange(workers):
+        for worker in prange(workers):
             while True:
-                block, item_band = take_block(blocks, progress)
+                block, item_band = take_block(blocks, progress, worker, workers)
                 if block < 0:
                     break
                 sums[block] = train_block(
