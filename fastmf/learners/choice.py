@@ -120,8 +120,8 @@ def _learn(state: State, live: LivePopularity, questions: _Questions, known: dic
     gains = np.empty((users.size, live.logs.shape[1], _SHARES.size + 1))
     spreads, items = np.empty(users.size), state.items.table
     past, logs, weights = state.history.past("users"), live.logs[:count], _SHARES * known["spread"][0]
-    order = np.argsort(-logs[:, -1], kind="stable").astype(np.int32)
-    content = items.factors, items.records, logs, order, weights
+    orders = np.argsort(-logs.T, axis=1, kind="stable").astype(np.int32)
+    content = items.factors, items.records, logs, orders, weights
     popular.judge(items.shape)(users, vectors, *content, past, questions.bounds, questions.targets, gains, spreads)
     kinds, fading = kinds_of(state, users), math.exp(-users.size / _LIFE)
     _move_on(known, live, len(state.history))

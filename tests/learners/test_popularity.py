@@ -134,8 +134,8 @@ def test_experts_are_judged_as_by_ndcg(family: str) -> None:
     targets = [np.sort(rng.choice(np.setdiff1d(np.arange(count), past), 3, replace=False)) for past in seen]
     vectors, logs = state.users.table.gather_or_unknown(rows).factors, state.live.logs[:count]
     gains, spreads = np.empty((rows.size, logs.shape[1], weights.size + 1)), np.empty(rows.size)
-    order = rng.permutation(count).astype(np.int32)
-    content = state.items.table.factors, state.items.table.records, logs, order, weights
+    orders = np.argsort(-logs.T, axis=1, kind="stable").astype(np.int32)
+    content = state.items.table.factors, state.items.table.records, logs, orders, weights
     bounds, asked = np.arange(0, 3 * rows.size + 1, 3), np.concatenate(targets).astype(np.int32)
     kernel = popular.judge(state.items.table.shape)
     kernel(rows, vectors, *content, state.history.past("users"), bounds, asked, gains, spreads)

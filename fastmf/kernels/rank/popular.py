@@ -92,24 +92,44 @@ def _blend(stamp):
 
 
 @njit
-def _gain(scores, logs, order, column, weight, target):
-    """1 / log2(1 + rank) of a target, 0 beyond the cutoff; ties count against it. `weight` below 0: terms alone.
+def _contenders(scores, order, tops, found):
+    """Write the rows that may be among the best for some weight >= 0 of the terms to `found`; returns their number.
 
-    Rows are visited in an order in which most of those that rank first come early.
+    Rows are visited by falling terms. One of a lower score than CUTOFF rows before it can't be among the best.
     """
-    own, better = scores[target] + weight * logs[target, column], 0
-    if weight < 0:
-        own = logs[target, column]
+    size, held = 0, 0
     for place in range(order.size):
         row = np.int64(order[place])
         score = scores[row]
-        if weight < 0:
-            better += logs[row, column] >= own and score > -np.inf
-        else:
-            better += score + weight * logs[row, column] >= own
-        if better > CUTOFF:  # it is among them itself
-            return 0.0
-    return 1 / math.log2(better + 1)
+        if score == -np.inf or (held == CUTOFF and score < tops[CUTOFF - 1]):
+            continue
+        found[size] = row
+        size += 1
+        hole = min(held, CUTOFF - 1)
+        while hole > 0 and tops[hole - 1] < score:
+            tops[hole] = tops[hole - 1]
+            hole -= 1
+        tops[hole] = score
+        held = min(held + 1, CUTOFF)
+    return size
+
+
+@njit
+def _rank_by_terms(scores, order, logs, column, target):
+    """The rank of a target by terms alone, or CUTOFF + 1 beyond the cutoff; ties count against it."""
+    rank, own = 0, logs[target, column]
+    for place in range(order.size):
+        row = np.int64(order[place])
+        if logs[row, column] < own or rank > CUTOFF:
+            break
+        rank += scores[row] > -np.inf
+    return rank
+
+
+@njit
+def _discount(rank):
+    """What a target at a rank adds to the gain."""
+    return 1 / math.log2(rank + 1) if rank <= CUTOFF else 0.0
 
 
 @functools.cache
@@ -120,17 +140,22 @@ def judge(shape: Shape) -> Any:
 
 def _judge(size, width, stamp):
     @jit(stamp)
-    def judge(rows, vectors, items, records, logs, order, weights, past, bounds, targets, gains, spreads):
-        """Write gains[n, c, w], the NDCG of question n with column c of `logs` and weights[w], and spreads[n].
+    def judge(rows, vectors, items, records, logs, orders, weights, past, bounds, targets, gains, spreads):
+        """Write gains[n, c, w], the NDCG of question n with column c of `logs` and weights[w] >= 0, and spreads[n].
 
         Question n is asked with the vector vectors[n], and, unless rows[n] is -1, without what row rows[n] of the log
-        `past` has had, for targets[bounds[n]:bounds[n + 1]]. The last w stands for terms alone. spreads[n] is the
-        standard deviation of scores. `order` is all rows, the most popular first.
+        `past` has had, for targets[bounds[n]:bounds[n + 1]]; ties count against these. The last w stands for terms
+        alone. spreads[n] is the standard deviation of scores. orders[c] is all rows by falling terms.
         """
         stamp  # noqa: B018
         count = len(logs)
-        scores, mask = np.empty(count, np.float32), np.empty((count + 63) // 64, np.int64)
-        nothing, all_rows = np.empty(0, np.int64), np.empty(0, np.int32)
+        scores, mask, nothing = (
+            np.empty(count, np.float32),
+            np.empty((count + 63) // 64, np.int64),
+            np.empty(0, np.int64),
+        )
+        all_rows, tops, found = np.empty(0, np.int32), np.empty(CUTOFF, np.float32), np.empty(count, np.int64)
+        places, mixed = np.full(count, -1), np.empty(count, np.float32)
         for n in range(rows.size):
             point = load(vectors, n, 0, width, size)
             new_mask(mask, nothing, count)
@@ -145,17 +170,29 @@ def _judge(size, width, stamp):
                 scores[row] = score
                 total, squares, number = total + score, squares + np.float64(score) * score, number + 1
             spreads[n] = math.sqrt(max(squares - total * total / max(number, 1), 0.0) / max(number, 1))
-            ideal = 0.0
-            for place in range(min(bounds[n + 1] - bounds[n], CUTOFF)):
-                ideal += 1 / math.log2(place + 2)
+            asked, ideal = targets[bounds[n] : bounds[n + 1]], 0.0
+            for place in range(min(asked.size, CUTOFF)):
+                ideal += _discount(place + 1)
             for column in range(logs.shape[1]):
-                for w in range(weights.size + 1):
-                    if column > 0 and w < weights.size and weights[w] == 0:
-                        gains[n, column, w] = gains[n, 0, w]
-                        continue
-                    weight, found = np.float32(weights[w] if w < weights.size else -1), 0.0
-                    for place in range(bounds[n], bounds[n + 1]):
-                        found += _gain(scores, logs, order, column, weight, np.int64(targets[place]))
-                    gains[n, column, w] = found / ideal
+                left = _contenders(scores, orders[column], tops, found)
+                for place in range(left):
+                    places[found[place]] = place
+                for w in range(weights.size):
+                    gain, weight = 0.0, np.float32(weights[w])
+                    for place in range(left):
+                        mixed[place] = scores[found[place]] + weight * logs[found[place], column]
+                    for target in asked:
+                        if places[target] >= 0:
+                            own, rank = mixed[places[target]], 0
+                            for place in range(left):
+                                rank += mixed[place] >= own
+                            gain += _discount(rank)
+                    gains[n, column, w] = gain / ideal
+                gain = 0.0
+                for target in asked:
+                    gain += _discount(_rank_by_terms(scores, orders[column], logs, column, np.int64(target)))
+                gains[n, column, weights.size] = gain / ideal
+                for place in range(left):
+                    places[found[place]] = -1
 
     return judge
