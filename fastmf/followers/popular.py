@@ -109,12 +109,14 @@ class LivePopularity:
 
     # --- for questions ------------------------------------------------------------------------------------------------
 
-    def catch_up(self, state: Any) -> None:
-        """Count what has been learned singly, or everything at first use."""
+    def catch_up(self, state: Any, start: bool = True) -> None:
+        """Count what has been learned singly, or everything at first use, unless this is not to be a `start`."""
         if self._position == len(state.history) and self._served == served_of(state):
             return
-        lock = state.gate.lock
-        if lock.acquire(blocking=self._position < 0):  # if others hold it, terms of a moment ago will do
+        if self._position < 0 and not start:
+            return
+        lock, missing = state.gate.lock, self._position < 0 or len(self.logs) < state.items.count
+        if lock.acquire(blocking=missing):  # if others hold it, terms of a moment ago will do
             try:
                 state.finish()
                 self._make_room(state.items.count)

@@ -87,6 +87,8 @@ def make_delta(
     require_groups(recipe.trainable, state)
     if recipe.half_life is not None:
         require_times(batch, state.history if learner.reads_history(recipe) else None)
+    if state.live is not None:  # single events, which questions could not count while this goes on
+        state.live.catch_up(state, start=False)
     dated = _dated(state, batch)
     staged = {side: state.side(side).stage(getattr(batch, side), side) for side in SIDES}
     new = {side: len(staged[side].fresh) for side in SIDES}
