@@ -67,7 +67,7 @@ def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Compari
     events = _events(options, name, metric)
     if every is not None:
         say(f"{name}: {len(events):,} events, models kept current every {', '.join(every.split(','))}")
-    settings = Settings(metric, options.block, options.preset, seeds, options.factors, every, budget)
+    settings = Settings(metric, options.block, options.preset, seeds, options.factors, every, budget, options.repeats)
     comparison = compare(events, settings, name)
     show(f"{table(comparison)}\n")
     return comparison
@@ -81,13 +81,10 @@ def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
         return [(options.data.stem, options.metric or ("rmse" if options.value else "ndcg"))]
     if options.dataset is not None:
         return [(options.dataset, options.metric or _natural(options.dataset))]
+    natural = [(name, _natural(name)) for name in _REAL_AND_SYNTHETIC]
     if options.metric is None:
-        return [(name, _natural(name)) for name in _REAL_AND_SYNTHETIC]
-    return [
-        (name, options.metric)
-        for name in _REAL_AND_SYNTHETIC
-        if ranks_items(_natural(name)) == ranks_items(options.metric)
-    ]
+        return [(name, metric) for name, metric in natural if ranks_items(metric) or not options.repeats]
+    return [(name, options.metric) for name, metric in natural if ranks_items(metric) == ranks_items(options.metric)]
 
 
 def _natural(name: str) -> Metric:
@@ -150,6 +147,11 @@ def _add_compare(commands: Any) -> None:
     )
     command.add_argument(
         "--block", type=float, help="share of the events in a block; default: 0.01, and 0.05 where items are ranked"
+    )
+    command.add_argument(
+        "--repeats",
+        action="store_true",
+        help="rank, and ask for, what users have had before too; default: only new items",
     )
     command.add_argument("--preset", default=default.preset, help=f"recipe of the updates; {_DEFAULT}")
     command.add_argument("--factors", type=int, default=default.factors, metavar="K", help=_DEFAULT)

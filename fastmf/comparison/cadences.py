@@ -80,6 +80,8 @@ class Terms(NamedTuple):
         Share of the events between two moments of one further cadence, that of the contestants.
     seeds : int
     budget : Budget
+    repeats : bool
+        Whether what a user had before is ranked, and asked about again.
     """
 
     metric: Metric
@@ -87,6 +89,7 @@ class Terms(NamedTuple):
     block: float | None
     seeds: int
     budget: Budget
+    repeats: bool = False
 
 
 def race(events: Interactions, terms: Terms, trainer: Trainer, tell: Tell) -> Race:
@@ -148,8 +151,8 @@ def _stage(events: Interactions, terms: Terms) -> tuple[Stage, str]:
         own = next((other.text for other in cadences if other[1:] == one[1:]), one.text)
         cuts = cuts_of((*cadences, *([] if own in cuts else [one])), events, start)
     places = np.unique(np.concatenate(list(cuts.values())))
-    questions = questions_of(log, terms.metric, start, places, terms.budget.queries, seed=0)
-    mask, old = hold_out_old(log, start, terms.metric, seed=0)
+    questions = questions_of(log, terms.metric, start, places, terms.budget.queries, 0, terms.repeats)
+    mask, old = hold_out_old(log, start, terms.metric, 0, terms.repeats)
     training = events[~mask] if mask.any() else events
     return Stage(training, int(mask.sum()), start, len(events), cuts, questions, old), own
 

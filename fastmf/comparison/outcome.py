@@ -80,6 +80,8 @@ class Comparison(NamedTuple):
     factors, preset : int, str
     cadences : Cadences or None
         The strategies, if cadences were compared; `contestants` then are those of one of the cadences.
+    repeats : bool
+        Whether what a user had before was ranked, and asked about again.
     """
 
     dataset: str
@@ -96,6 +98,7 @@ class Comparison(NamedTuple):
     factors: int
     preset: str
     cadences: Cadences | None = None
+    repeats: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings, as written to `compare.json`."""

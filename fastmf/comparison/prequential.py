@@ -99,7 +99,9 @@ class Course(NamedTuple):
     old_value: float | None
 
 
-def hold_out_old(log: Log, start: int, metric: Metric, seed: int) -> tuple[NDArray[np.bool_], Any]:
+def hold_out_old(
+    log: Log, start: int, metric: Metric, seed: int, repeats: bool = False
+) -> tuple[NDArray[np.bool_], Any]:
     """Some events of the first half, of users who have none in the later half: a test of what a model has forgotten.
 
     Parameters
@@ -110,6 +112,8 @@ def hold_out_old(log: Log, start: int, metric: Metric, seed: int) -> tuple[NDArr
         Where the later half begins.
     metric : str
     seed : int
+    repeats : bool
+        Whether what is left of a user's events is ranked, and may be relevant.
 
     Returns
     -------
@@ -126,7 +130,7 @@ def hold_out_old(log: Log, start: int, metric: Metric, seed: int) -> tuple[NDArr
         return mask, None
     mask[np.random.default_rng(seed).choice(away, number, replace=False)] = True
     rest = np.flatnonzero(~mask[:start])
-    found = holdout(log.part(rest), log.part(mask), metric)
+    found = holdout(log.part(rest), log.part(mask), metric, exclude_seen=not repeats)
     return mask, found if found.events.users.size else None
 
 

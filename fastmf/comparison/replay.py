@@ -22,7 +22,7 @@ from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine
 from fastmf.comparison.strategies import Trainer, timed
 from fastmf.console import progress_bar
 from fastmf.errors import DataError, require_count
-from fastmf.evaluation import METRICS, Log, Metric, RankingHoldout, RatingHoldout, holdout, sign
+from fastmf.evaluation import METRICS, Log, Metric, RankingHoldout, RatingHoldout, holdout, ranks_items, sign
 from fastmf.interactions import Interactions
 from fastmf.model import MF
 from fastmf.recipes import Update, presets
@@ -56,6 +56,9 @@ class Settings(NamedTuple):
         ``"0.1%,1%,5%"``, ``"1h,1d,7d"``. Without any, the contestants are compared by blocks.
     budget : Budget
         What is measured of what would take too long; with `every`.
+    repeats : bool
+        For ranking metrics: what a user has had before is ranked too, and asked about when it is taken again. By
+        default only what is new to a user is.
     """
 
     metric: Metric = "rmse"
@@ -65,6 +68,7 @@ class Settings(NamedTuple):
     factors: int = 32
     every: str | None = None
     budget: Budget = Budget()
+    repeats: bool = False
 
 
 class Stream(NamedTuple):
@@ -94,10 +98,12 @@ class Stream(NamedTuple):
         """The events of a block."""
         return self.events[self.cuts[step] : self.cuts[step + 1]]
 
-    def holdout(self, step: int, metric: Metric) -> Holdout:
+    def holdout(self, step: int, metric: Metric, repeats: bool = False) -> Holdout:
         """The next block as held-out events."""
         start, end = self.cuts[step + 1], self.cuts[step + 2]
-        return holdout(self.log.part(slice(0, start)), self.log.part(slice(start, end)), metric)
+        return holdout(
+            self.log.part(slice(0, start)), self.log.part(slice(start, end)), metric, exclude_seen=not repeats
+        )
 
     @property
     def steps(self) -> int:
@@ -141,6 +147,8 @@ def compare(
         raise DataError(f"metric: {settings.metric!r} is none of {', '.join(COMPARED)}")
     if settings.preset not in presets:
         raise DataError(f"preset: {settings.preset!r} is none of {', '.join(presets)}")
+    if settings.repeats and not ranks_items(settings.metric):
+        raise DataError(f"repeats: {settings.metric} compares values, and repeats are about rankings")
     recipe = None if settings.preset == "default" else presets[settings.preset]
     build = build or default_build(settings.factors, settings.metric)
     if not isinstance(events, Interactions):
@@ -159,7 +167,7 @@ def _by_blocks(
 ) -> Comparison:
     block = regime(settings.metric).block if settings.block is None else settings.block
     stream = Stream.of(events, block)
-    epochs = choose_epochs(build, stream.past(-1), settings.metric)
+    epochs = choose_epochs(build, stream.past(-1), settings.metric, settings.repeats)
     replay = Replay(stream, settings, Trainer(build, recipe, epochs))
     replay.warm_up()
     records, shares = replay.run(progress)
@@ -179,11 +187,13 @@ def _by_cadences(
     events: Interactions, settings: Settings, recipe: Update | None, build: Build, progress: bool | None
 ) -> Comparison:
     ordered = events if events.times is None else events.sort_by_time()
-    terms = Terms(settings.metric, settings.every or "", settings.block, settings.seeds, settings.budget)
+    terms = Terms(
+        settings.metric, settings.every or "", settings.block, settings.seeds, settings.budget, settings.repeats
+    )
     require_terms(ordered, terms)
     past = ordered[: first_half(ordered)]
     with progress_bar(progress, total=1, desc="first fits", unit="step", leave=False) as bar:
-        epochs = choose_epochs(build, past, settings.metric) if isinstance(build(0), MF) else None
+        epochs = choose_epochs(build, past, settings.metric, settings.repeats) if isinstance(build(0), MF) else None
         trainer = Trainer(build, recipe, epochs)
         trainer.warm_up(past)
         found = race(ordered, terms, trainer, partial(_steps, bar))
@@ -200,6 +210,7 @@ def _described(settings: Settings, epochs: int | None, **found: Any) -> Comparis
         epochs=epochs,
         factors=settings.factors,
         preset=settings.preset,
+        repeats=settings.repeats,
         **found,
     )
 
@@ -259,7 +270,7 @@ class Replay(NamedTuple):
         records = {name: Record(metric, users, models) for name, models in self.first_models().items()}
         shares: list[dict[str, float]] = []
         for step in _progress_bar(self.stream.steps, progress):
-            held_out = self.stream.holdout(step, metric)
+            held_out = self.stream.holdout(step, metric, self.settings.repeats)
             shares.append(held_out.shares)
             for name, record in records.items():
                 moved = [self.advance(name, model, step, seed) for seed, model in enumerate(record.models)]
@@ -268,7 +279,7 @@ class Replay(NamedTuple):
         return records, {group: float(np.mean([each[group] for each in shares])) for group in shares[0]}
 
 
-def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int | None:
+def choose_epochs(build: Build, events: Interactions, metric: Metric, repeats: bool = False) -> int | None:
     """The smallest number of epochs within 0.2 % of the best, validated on the last tenth of `events`.
 
     Parameters
@@ -276,6 +287,7 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int | N
     build : callable
     events : Interactions
     metric : str
+    repeats : bool
 
     Returns
     -------
@@ -286,7 +298,7 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int | N
         return None
     cut = len(events) - len(events) // 10
     log = Log.of(events)
-    held_out = holdout(log.part(slice(0, cut)), log.part(slice(cut, None)), metric)
+    held_out = holdout(log.part(slice(0, cut)), log.part(slice(cut, None)), metric, exclude_seen=not repeats)
     values, choices = [], regime(metric).epochs
     for epochs in choices:
         value = held_out.sums(build(0).fit(events[:cut], epochs=epochs, progress=False)).value()

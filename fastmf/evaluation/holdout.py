@@ -91,7 +91,9 @@ def group_masks(past: Log, events: Log) -> dict[str, Mask]:
     }
 
 
-def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldout | RankingHoldout:
+def holdout(
+    past: Log, events: Log, metric: Metric, k: int = 10, exclude_seen: bool = True
+) -> RatingHoldout | RankingHoldout:
     """Prepare held-out events once, to evaluate any number of models on them.
 
     Parameters
@@ -102,6 +104,8 @@ def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldou
         One of `METRICS`.
     k : int
         Cutoff of the ranking metrics: only the first k positions count.
+    exclude_seen : bool
+        Leave what a user has in `past` out of rankings. If False, it is ranked, and relevant if it is taken again.
 
     Returns
     -------
@@ -119,9 +123,7 @@ def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldou
         return RatingHoldout(metric, events, group_masks(past, events))
     width = past.item_ids.size
     pairs = events.users * width + events.items
-    theirs = np.bincount(events.users, minlength=past.user_ids.size)[past.users] > 0
-    seen = np.sort(past.users[theirs] * width + past.items[theirs])
-    seen = seen[np.diff(seen, prepend=-1) > 0]
+    seen = _pairs_of(past, events.users) if exclude_seen else np.zeros(0, np.int64)
     latest = pairs.size - 1 - np.unique(pairs[::-1], return_index=True)[1]  # repeated pairs count once
     fresh = latest[~_among(pairs[latest], seen) & (events.values[latest] > 0)]
     asked = events.part(fresh)
@@ -129,6 +131,14 @@ def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldou
     seen = seen[_among(seen // width, query_users)]  # in the order of the query users
     excluded = np.searchsorted(query_users, seen // width), seen % width
     return RankingHoldout(metric, asked, group_masks(past, asked), row, query_users, excluded, k)
+
+
+def _pairs_of(past: Log, users: Codes) -> Codes:
+    """The pairs of some users, each once, as ascending user * items + item."""
+    theirs = np.bincount(users, minlength=past.user_ids.size)[past.users] > 0
+    seen = np.sort(past.users[theirs] * past.item_ids.size + past.items[theirs])
+    found: Codes = seen[np.diff(seen, prepend=-1) > 0]
+    return found
 
 
 class RatingHoldout(NamedTuple):
@@ -172,7 +182,7 @@ class RatingHoldout(NamedTuple):
 
 
 class RankingHoldout(NamedTuple):
-    """Held-out events whose items are to be ranked for their users, among all items that a user has not seen."""
+    """Held-out events whose items are to be ranked for their users, among all items but those that are excluded."""
 
     metric: Metric
     events: Log

@@ -187,8 +187,9 @@ def _explanation(comparison: Comparison) -> dict[str, str]:
         "warm": "An update, and one pass over everything so far. Left out where this would take too long.",
         "retrain": "A new model fitted to everything so far.",
         "~": some,
-        "rankings": "The items that a user takes next, between two moments at which any model changes, among all that "
-        "they have not had. Where there are too many, a random sample of users is asked.",
+        "rankings": "The items that a user takes next, between two moments at which any model changes, among all "
+        f"{'items, repeats included' if comparison.repeats else 'that they have not had'}. Where there are too many, "
+        "a random sample of users is asked.",
         "95 %": "From resampling whole users; for ~, what the sampling leaves open.",
         "model's age": "Since the model that answers was brought up to date, mean over events.",
         "CPU s": f"Of keeping the model current, mean of {count(len(comparison.seeds), 'seed')}, on one thread, after "

@@ -95,7 +95,7 @@ def describe(comparison: Comparison) -> str:
     return (
         f"{comparison.events:,} events, {comparison.blocks} blocks of {comparison.block_events:,} tested, "
         f"{count(len(comparison.seeds), 'seed')}, {comparison.factors} factors, recipe {comparison.preset}, "
-        f"full retrains {length}"
+        f"full retrains {length}{', repeats are asked about' if comparison.repeats else ''}"
     )
 
 
