@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmf import __version__
-from fastmf.comparison import COMPARED, Budget, Comparison, Settings, cadences_of, compare
+from fastmf.comparison import COMPARED, MODELS, Budget, Comparison, Settings, cadences_of, compare
 from fastmf.console import say, show
 from fastmf.datasets import NAMES, PURCHASES, load
 from fastmf.errors import DataError, FastMFError
@@ -67,7 +67,9 @@ def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Compari
     events = _events(options, name, metric)
     if every is not None:
         say(f"{name}: {len(events):,} events, models kept current every {', '.join(every.split(','))}")
-    settings = Settings(metric, options.block, options.preset, seeds, options.factors, every, budget, options.repeats)
+    settings = Settings(
+        metric, options.block, options.preset, seeds, options.factors, every, budget, options.repeats, options.models
+    )
     comparison = compare(events, settings, name)
     show(f"{table(comparison)}\n")
     return comparison
@@ -83,7 +85,9 @@ def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
         return [(options.dataset, options.metric or _natural(options.dataset))]
     natural = [(name, _natural(name)) for name in _REAL_AND_SYNTHETIC]
     if options.metric is None:
-        return [(name, metric) for name, metric in natural if ranks_items(metric) or not options.repeats]
+        return [
+            (name, metric) for name, metric in natural if ranks_items(metric) or not (options.repeats or options.models)
+        ]
     return [(name, options.metric) for name, metric in natural if ranks_items(metric) == ranks_items(options.metric)]
 
 
@@ -147,6 +151,11 @@ def _add_compare(commands: Any) -> None:
     )
     command.add_argument(
         "--block", type=float, help="share of the events in a block; default: 0.01, and 0.05 where items are ranked"
+    )
+    command.add_argument(
+        "--models",
+        metavar="LIST",
+        help=f"models that rank, to compare beside each other: {','.join(MODELS)}; default: als",
     )
     command.add_argument(
         "--repeats",

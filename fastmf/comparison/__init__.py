@@ -22,14 +22,17 @@ from __future__ import annotations
 from fastmf.comparison.cadence import cadences_of
 from fastmf.comparison.cadences import Budget
 from fastmf.comparison.contestants import CONTESTANTS, contestants
+from fastmf.comparison.entrants import MODELS
+from fastmf.comparison.guests import Contestant
 from fastmf.comparison.outcome import Comparison, Outcome
 from fastmf.comparison.replay import COMPARED, Settings, compare
 from fastmf.comparison.results import Cadences, StrategyOutcome
-from fastmf.comparison.strategies import NEVER, Contestant
+from fastmf.comparison.strategies import NEVER
 
 __all__ = [
     "COMPARED",
     "CONTESTANTS",
+    "MODELS",
     "NEVER",
     "Budget",
     "Cadences",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError, brief
+from fastmf.evaluation.ranked import Asked, positions_in
 from fastmf.evaluation.sums import GROUPS, METRICS, Metric, UserSums
 from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
-from fastmf.metrics.positions import UNRANKED, ranks_of_products
 from fastmf.metrics.ranking import RANKINGS, Found
 from fastmf.model.ids import Ids
 from fastmf.parameters.ids import IdMap
@@ -234,31 +234,14 @@ class RankingHoldout(NamedTuple):
 
         Rows ascend. The bias of the user does not change the order and is ignored.
         """
-        item_rows = model.items.rows(self.events.item_ids).astype(np.int64)  # -1 where the model has none
-        vectors, item_vectors, added = _ranked_by(model, self.events.user_ids[self.query_users])
-        asked, excluded = ((row, item_rows[item]) for row, item in ((rows, items), self.excluded))
-        known, barred = asked[1] >= 0, excluded[1] >= 0
-        excluded = excluded[0][barred], excluded[1][barred]
-        positions = np.full(rows.size, UNRANKED)
-        positions[known] = ranks_of_products(
-            vectors,
-            (item_vectors, added),
-            (rows[known], asked[1][known]),
-            excluded,
+        asked = Asked(
+            self.events.user_ids[self.query_users],
+            self.events.item_ids,
+            (rows, items),
+            self.excluded,
             None if self.metric == "auc" else self.k,
         )
-        return positions, len(model.items) - np.bincount(excluded[0], minlength=self.query_users.size)
-
-
-def _ranked_by(model: Any, users: NDArray[np.generic]) -> tuple[NDArray[np.floating], ...]:
-    """Vectors and addends by which a model ranks; of one that does not say, those of its rows and biases."""
-    if hasattr(model, "ranked_by"):
-        found: tuple[NDArray[np.floating], ...] = model.ranked_by(users)
-        return found
-    rows = model.users.rows(users)
-    vectors = np.tile(model.unknown_user, (rows.size, 1))
-    vectors[rows >= 0] = model.user_factors[rows[rows >= 0]]
-    return vectors, model.item_factors, model.item_biases
+        return positions_in(model, asked)
 
 
 def _among(values: Codes, ascending: Codes) -> Mask:
