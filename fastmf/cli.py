@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmf import __version__
-from fastmf.comparison import COMPARED, MODELS, Budget, Comparison, Settings, cadences_of, compare
+from fastmf.comparison import COMPARED, MODELS, PEERS, Budget, Comparison, Settings, cadences_of, compare, peers_of
 from fastmf.console import say, show
 from fastmf.datasets import NAMES, PURCHASES, load
 from fastmf.errors import DataError, FastMFError
@@ -49,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_compare(options: argparse.Namespace) -> None:
     """Run `fastmf compare`: compare the contestants on each data set, print the tables and write the report."""
-    comparisons = [_compared(options, name, metric) for name, metric in _races(options)]
+    races = _races(options)
+    for _, metric in races:
+        peers_of(options.peers, metric, options.factors)  # refused before anything takes time
+    comparisons = [_compared(options, name, metric) for name, metric in races]
     page = write(comparisons[0], options.out, comparisons[1:])
     show(f"wrote {page} and {page.with_name('compare.json')}")
 
@@ -70,7 +73,8 @@ def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Compari
     settings = Settings(
         metric, options.block, options.preset, seeds, options.factors, every, budget, options.repeats, options.models
     )
-    comparison = compare(events, settings, name)
+    peers = peers_of(options.peers, metric, options.factors)
+    comparison = compare(events, settings, name, contestants=peers)
     show(f"{table(comparison)}\n")
     return comparison
 
@@ -156,6 +160,9 @@ def _add_compare(commands: Any) -> None:
         "--models",
         metavar="LIST",
         help=f"models that rank, to compare beside each other: {','.join(MODELS)}; default: als",
+    )
+    command.add_argument(
+        "--peers", metavar="LIST", help=f"models of other libraries, if installed, to compare beside: {','.join(PEERS)}"
     )
     command.add_argument(
         "--repeats",

@@ -25,6 +25,7 @@ from fastmf.comparison.contestants import CONTESTANTS, contestants
 from fastmf.comparison.entrants import MODELS
 from fastmf.comparison.guests import Contestant
 from fastmf.comparison.outcome import Comparison, Outcome
+from fastmf.comparison.peers import PEERS, peers_of
 from fastmf.comparison.replay import COMPARED, Settings, compare
 from fastmf.comparison.results import Cadences, StrategyOutcome
 from fastmf.comparison.strategies import NEVER
@@ -34,6 +35,7 @@ __all__ = [
     "CONTESTANTS",
     "MODELS",
     "NEVER",
+    "PEERS",
     "Budget",
     "Cadences",
     "Comparison",
@@ -44,4 +46,5 @@ __all__ = [
     "cadences_of",
     "compare",
     "contestants",
+    "peers_of",
 ]

@@ -143,13 +143,17 @@ class TestRankings:
         )
         assert one == pytest.approx(other)
 
-    def test_a_list_with_one_score_finds_nothing(self, shop):
+    @pytest.mark.parametrize("repeats", [False, True])
+    def test_a_list_with_one_score_finds_nothing(self, shop, repeats):
+        """Nor where no list is longer than it would be for a user who had nothing."""
+
         class Flat(Lists):
             def recommend(self, users, k):
                 ids, scores = super().recommend(users, k)
                 return ids, np.ones_like(scores)
 
-        found = compare(shop, Settings("recall", block=0.2, seeds=1), build=Popular, contestants={"flat": Flat})
+        settings = Settings("recall", block=0.2, seeds=1, repeats=repeats)
+        found = compare(shop, settings, build=Popular, contestants={"flat": Flat})
         assert found.contestants["update (flat)"].value == 0.0
 
     def test_what_a_list_lacks_is_not_found_and_what_nobody_knows_is_ranked(self):
