@@ -9,8 +9,9 @@ has                   ranks by
 ``predict``           ``predict(users, items)``, for all of its ids ``items``
 ====================  ==============================================================================================
 
-Of these, the first one that a model has is asked. Lists are asked for longer than needed by as many items as are
-excluded, and by one more, so that items of one score are told from those that the list no longer holds.
+Of these, the first one that a model has is asked. Lists are asked for longer than needed: by as many items as are
+excluded of a query, so that k are left, and by as many as are relevant. An item with the last score of its list then
+comes after k others that are not relevant, and ties with items that the list no longer holds don't matter.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def _by_vectors(model: Any, asked: Asked) -> tuple[Codes, Codes]:
 def _by_lists(model: Any, asked: Asked) -> tuple[Codes, Codes]:
     known = _known(model) if asked.k is None or hasattr(model, "items") else None
     positions = np.full(asked.pairs[0].size, UNRANKED)
-    wanted = len(known) if asked.k is None and known is not None else (asked.k or 0) + 1
+    wanted = len(known) if asked.k is None and known is not None else (asked.k or 0)
+    wanted += int(np.bincount(asked.pairs[0], minlength=1).max())
     for here, part in asked.parts(lambda most: most + wanted):
         most = int(np.bincount(part.excluded[0], minlength=1).max())
         codes, scores = _listed(model, part, most + wanted)

@@ -162,7 +162,7 @@ class TestRankings:
 
         class Odd:
             def recommend(self, users, k):
-                assert (users.tolist(), k) == ([2], 12)
+                assert (users.tolist(), k) == ([2], 13)
                 return [[99, 30, 20]], [[3, 2, 1]]
 
         assert holdout(past, later, "recall").sums(Odd()).value() == 0.5
