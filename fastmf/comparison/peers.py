@@ -4,9 +4,11 @@
 ``river``     ``river.reco.BiasedMF``: predicts values, and learns one event at a time; a fit is one pass
 ``implicit``  ``implicit``'s alternating least squares on the CPU: ranks. An update solves the rows of the users and
               then of the items that the new events name, each from its whole history
+``lightfm``   ``lightfm.LightFM`` with the loss WARP: ranks. An update is one pass of ``fit_partial`` over the new
+              events, after rows for new ids have been added as a fit would start them
 ============  ==================================================================================================
 
-Both run on one thread.
+All run on one thread.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from fastmf.evaluation import Metric, ranks_items
 from fastmf.interactions import Interactions
 from fastmf.parameters.ids import IdMap
 
-__all__ = ["PEERS", "Implicit", "River", "peers_of"]
+__all__ = ["PEERS", "Implicit", "LightFM", "River", "peers_of"]
 
 Codes = NDArray[np.int64]
 
@@ -67,7 +69,7 @@ def peers_of(text: str | None, metric: Metric, factors: int) -> dict[str, Callab
             what = "ranks items, and {} compares values" if kind.ranks else "predicts values, and {} ranks items"
             raise DataError(f"peers: {name} {what.format(metric)}")
         if find_spec(name) is None:
-            raise MissingExtraError(f"peers: {name} is not installed: pip install {name}")
+            raise MissingExtraError(f"peers: {name} is not installed: pip install {kind.package}")
         found[name] = _factory(kind, factors)
     return found
 
@@ -86,7 +88,7 @@ class River:
         Of ``river.reco.BiasedMF``.
     """
 
-    ranks = False
+    ranks, package = False, "river"
 
     def __init__(self, factors: int, seed: int, **settings: Any) -> None:
         self._settings = {"n_factors": factors, "seed": seed} | settings
@@ -119,7 +121,7 @@ class Implicit:
         Of ``implicit.cpu.als.AlternatingLeastSquares``.
     """
 
-    ranks = True
+    ranks, package = True, "implicit"
 
     def __init__(self, factors: int, seed: int, **settings: Any) -> None:
         self._settings = {"factors": factors, "random_state": seed, "num_threads": 1} | settings
@@ -157,11 +159,7 @@ class Implicit:
 
     def _learned(self, events: Interactions) -> tuple[Codes, Codes]:
         """Note new ids and events; returns the rows that these name."""
-        rows = []
-        for ids, known in zip((events.users, events.items), self._maps, strict=True):
-            staged = known.stage(ids)
-            known.extend(staged.fresh, checked=True)
-            rows.append(staged.rows.astype(np.int64))
+        rows = [_noted(known, ids) for known, ids in zip(self._maps, (events.users, events.items), strict=True)]
         self._past[0].note(rows[0], rows[1], events.values)
         self._past[1].note(rows[1], rows[0], events.values)
         return np.unique(rows[0]), np.unique(rows[1])
@@ -169,6 +167,76 @@ class Implicit:
     def _history(self, side: int, rows: Codes) -> Any:
         """Confidence in the pairs of some rows of one side."""
         return self._past[side].matrix(rows, len(self._maps[1 - side]))
+
+
+class LightFM:
+    """`lightfm`'s model with a row per user and item, for events with a positive value; each counts alike.
+
+    Parameters
+    ----------
+    factors, seed : int
+    epochs : int
+        Passes of a fit.
+    **settings
+        Of ``lightfm.LightFM``.
+    """
+
+    ranks, package = True, "rectools-lightfm"  # a fork with the same module: lightfm 1.17 does not build today
+
+    def __init__(self, factors: int, seed: int, epochs: int = 10, **settings: Any) -> None:
+        self._settings = {"no_components": factors, "random_state": seed, "loss": "warp"} | settings
+        self._epochs = epochs
+        self._model: Any = None
+        self._maps = IdMap(), IdMap()
+
+    @property
+    def items(self) -> IdMap:
+        """The ids of the items, in the order of their rows."""
+        return self._maps[1]
+
+    def fit(self, events: Interactions) -> None:
+        """Fit a new model."""
+        self._maps, self._model = (IdMap(), IdMap()), self._empty()
+        self._pass_over(events, self._epochs)
+
+    def update(self, events: Interactions) -> None:
+        """Go over the events once."""
+        self._pass_over(events, 1)
+
+    def ranked_by(self, users: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
+        """Rows of users, zeros for unknown ones, and rows and biases of all items."""
+        rows = self._maps[0].rows(users)
+        vectors = np.where(rows[:, None] >= 0, self._model.user_embeddings[rows], np.float32(0))
+        return vectors, self._model.item_embeddings, self._model.item_biases
+
+    def _empty(self) -> Any:
+        return import_module("lightfm").LightFM(**self._settings)
+
+    def _pass_over(self, events: Interactions, epochs: int) -> None:
+        from scipy import sparse  # which takes long to import
+
+        rows = [_noted(known, ids) for known, ids in zip(self._maps, (events.users, events.items), strict=True)]
+        self._grow()
+        liked = events.values > 0
+        pairs = rows[0][liked].astype(np.int32), rows[1][liked].astype(np.int32)
+        shape = len(self._maps[0]), len(self._maps[1])
+        table = sparse.coo_matrix((np.ones(pairs[0].size, np.float32), pairs), shape=shape)
+        self._model.fit_partial(table, epochs=epochs, num_threads=1)
+
+    def _grow(self) -> None:
+        """Add rows for new ids, started as those of a new model: the library's own tables can't grow."""
+        if self._model.item_embeddings is None:
+            return
+        fresh = self._empty()
+        users, items = (
+            len(known) - len(rows)
+            for known, rows in zip(self._maps, (self._model.user_embeddings, self._model.item_embeddings), strict=True)
+        )
+        fresh.random_state = self._model.random_state  # other numbers for each batch
+        fresh._initialize(fresh.no_components, items, users)
+        for name, rows in vars(fresh).items():
+            if isinstance(rows, np.ndarray):
+                setattr(self._model, name, np.concatenate([getattr(self._model, name), rows]))
 
 
 class Moved(NamedTuple):
@@ -209,6 +277,13 @@ class _Past:
         return table
 
 
+def _noted(known: IdMap, ids: NDArray[Any]) -> Codes:
+    """The rows of ids, new ones included."""
+    staged = known.stage(ids)
+    known.extend(staged.fresh, checked=True)
+    return staged.rows.astype(np.int64)
+
+
 def _joined(lists: Iterable[list[Any]]) -> NDArray[Any]:
     return np.array([one for some in lists for one in some])
 
@@ -223,6 +298,6 @@ def _one_thread() -> Any:
     return import_module("threadpoolctl").threadpool_limits(1)
 
 
-_KINDS: dict[str, Any] = {"river": River, "implicit": Implicit}
+_KINDS: dict[str, Any] = {"river": River, "implicit": Implicit, "lightfm": LightFM}
 PEERS = tuple(_KINDS)
 """Libraries whose models take part by name."""

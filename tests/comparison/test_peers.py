@@ -11,12 +11,13 @@ import pytest
 from fastmf import datasets
 from fastmf.cli import main
 from fastmf.comparison import PEERS, Settings, compare, peers_of
-from fastmf.comparison.peers import Implicit, River
+from fastmf.comparison.peers import Implicit, LightFM, River
 from fastmf.errors import DataError, MissingExtraError
 from fastmf.interactions import Interactions
 
 MISSING = [name for name in PEERS if find_spec(name) is None]
-METRIC = {"river": "rmse", "implicit": "ndcg"}
+METRIC = {"river": "rmse", "implicit": "ndcg", "lightfm": "ndcg"}
+PACKAGE = {"lightfm": "rectools-lightfm"}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def log():
 @pytest.mark.parametrize(
     ("text", "metric", "message"),
     [
-        ("surprise", "rmse", "peers: 'surprise' is none of river, implicit"),
+        ("surprise", "rmse", "peers: 'surprise' is none of river, implicit, lightfm"),
         ("river", "ndcg", "peers: river predicts values, and ndcg ranks items"),
         ("implicit", "rmse", "peers: implicit ranks items, and rmse compares values"),
     ],
@@ -40,10 +41,10 @@ def test_names_are_checked(text, metric, message):
 @pytest.mark.parametrize("name", PEERS)
 def test_a_library_that_is_not_there(name, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("fastmf.comparison.peers.find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match=f"{name} is not installed: pip install {name}"):
+    with pytest.raises(MissingExtraError, match=f"{name} is not installed: pip install {PACKAGE.get(name, name)}"):
         peers_of(name, METRIC[name], 8)
     assert main(["compare", "synthetic", "--metric", METRIC[name], "--peers", name, "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"fastmf: peers: {name} is not installed: pip install {name}\n"
+    assert capsys.readouterr().err == f"fastmf: peers: {name} is not installed: pip install {PACKAGE.get(name, name)}\n"
 
 
 @pytest.mark.parametrize("every", [[], ["--every", "10%,20%"]])
@@ -57,7 +58,7 @@ def test_command_line(name, every, log, tmp_path):
     assert main([*command, *every, "--metric", METRIC[name], "--peers", name, "--out", str(tmp_path)]) == 0
     read = json.loads((tmp_path / "compare.json").read_text())
     assert read["models"] == ["default", name]
-    assert read["contestants"][f"update ({name})"]["rows_moved"] > 0
+    assert (read["contestants"][f"update ({name})"]["rows_moved"] > 0) == (name != "lightfm")
     assert read["contestants"][f"full ({name})"]["value"] > 0
 
 
@@ -105,9 +106,31 @@ class TestImplicit:
         vectors = model.ranked_by(everyone)[0].astype(float)
         assert items[model.items.row_of(20_000)] == pytest.approx(self.solved(vectors, [-1], 4.0, 0.1), abs=1e-4)
 
-    def test_learns_something(self, log):
-        pytest.importorskip("implicit")
-        found = compare(
-            log, Settings("ndcg", block=0.1, seeds=1, factors=8), contestants=peers_of("implicit", "ndcg", 8)
-        ).contestants
-        assert found["update (implicit)"].value > 0.5 * found["popularity"].value
+
+@pytest.mark.parametrize("name", ["implicit", "lightfm"])
+def test_rankings_are_better_than_nothing(name, log):
+    pytest.importorskip(name)
+    settings = Settings("ndcg", block=0.1, seeds=1, factors=8)
+    found = compare(log, settings, contestants=peers_of(name, "ndcg", 8)).contestants
+    assert found[f"update ({name})"].value > 0.5 * found["popularity"].value
+
+
+def test_lightfm_goes_over_what_is_new_and_starts_new_rows(log):
+    lightfm, sparse = pytest.importorskip("lightfm"), pytest.importorskip("scipy.sparse")
+    theirs, mine = lightfm.LightFM(4, loss="warp", random_state=0), LightFM(4, 0, epochs=3)
+    mine.fit(log)
+    users, items = np.unique(log.users), mine.items
+    order = list(dict.fromkeys(log.users.tolist()))
+    pairs = [order.index(user) for user in log.users.tolist()], items.rows(log.items)
+    theirs.fit_partial(sparse.coo_matrix((np.ones(len(log), np.float32), pairs)), epochs=3, num_threads=1)
+    np.testing.assert_array_equal(mine.ranked_by(np.array(order))[0], theirs.user_embeddings)
+    np.testing.assert_array_equal(mine.ranked_by(users)[2], theirs.item_biases)
+    before = mine.ranked_by(users)[0]
+    someone = users[3]
+    mine.update(Interactions([someone, 10_000], [20_000, int(log.items[0])], [1.0, 1.0]))
+    queries, vectors, added = mine.ranked_by(users)
+    assert len(vectors) == len(added) == len(items) == np.unique(log.items).size + 1
+    moved = (queries != before).any(axis=1)
+    assert not moved[users != someone].any()
+    assert mine.ranked_by(np.array([10_000]))[0].any()
+    assert not mine.ranked_by(np.array([30_000]))[0].any()
