@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmf import __version__
-from fastmf.comparison import COMPARED, Budget, Comparison, Settings, cadences_of, compare
+from fastmf.comparison import COMPARED, MODELS, PEERS, Budget, Comparison, Settings, cadences_of, compare, peers_of
 from fastmf.console import say, show
 from fastmf.datasets import NAMES, PURCHASES, load
 from fastmf.errors import DataError, FastMFError
@@ -49,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_compare(options: argparse.Namespace) -> None:
     """Run `fastmf compare`: compare the contestants on each data set, print the tables and write the report."""
-    comparisons = [_compared(options, name, metric) for name, metric in _races(options)]
+    races = _races(options)
+    for _, metric in races:
+        peers_of(options.peers, metric, options.factors)  # refused before anything takes time
+    comparisons = [_compared(options, name, metric) for name, metric in races]
     page = write(comparisons[0], options.out, comparisons[1:])
     show(f"wrote {page} and {page.with_name('compare.json')}")
 
@@ -67,8 +70,11 @@ def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Compari
     events = _events(options, name, metric)
     if every is not None:
         say(f"{name}: {len(events):,} events, models kept current every {', '.join(every.split(','))}")
-    settings = Settings(metric, options.block, options.preset, seeds, options.factors, every, budget)
-    comparison = compare(events, settings, name)
+    settings = Settings(
+        metric, options.block, options.preset, seeds, options.factors, every, budget, options.repeats, options.models
+    )
+    peers = peers_of(options.peers, metric, options.factors)
+    comparison = compare(events, settings, name, contestants=peers)
     show(f"{table(comparison)}\n")
     return comparison
 
@@ -81,13 +87,12 @@ def _races(options: argparse.Namespace) -> list[tuple[str, Metric]]:
         return [(options.data.stem, options.metric or ("rmse" if options.value else "ndcg"))]
     if options.dataset is not None:
         return [(options.dataset, options.metric or _natural(options.dataset))]
+    natural = [(name, _natural(name)) for name in _REAL_AND_SYNTHETIC]
     if options.metric is None:
-        return [(name, _natural(name)) for name in _REAL_AND_SYNTHETIC]
-    return [
-        (name, options.metric)
-        for name in _REAL_AND_SYNTHETIC
-        if ranks_items(_natural(name)) == ranks_items(options.metric)
-    ]
+        return [
+            (name, metric) for name, metric in natural if ranks_items(metric) or not (options.repeats or options.models)
+        ]
+    return [(name, options.metric) for name, metric in natural if ranks_items(metric) == ranks_items(options.metric)]
 
 
 def _natural(name: str) -> Metric:
@@ -150,6 +155,19 @@ def _add_compare(commands: Any) -> None:
     )
     command.add_argument(
         "--block", type=float, help="share of the events in a block; default: 0.01, and 0.05 where items are ranked"
+    )
+    command.add_argument(
+        "--models",
+        metavar="LIST",
+        help=f"models that rank, to compare beside each other: {','.join(MODELS)}; default: als",
+    )
+    command.add_argument(
+        "--peers", metavar="LIST", help=f"models of other libraries, if installed, to compare beside: {','.join(PEERS)}"
+    )
+    command.add_argument(
+        "--repeats",
+        action="store_true",
+        help="rank, and ask for, what users have had before too; default: only new items",
     )
     command.add_argument("--preset", default=default.preset, help=f"recipe of the updates; {_DEFAULT}")
     command.add_argument("--factors", type=int, default=default.factors, metavar="K", help=_DEFAULT)

@@ -22,15 +22,20 @@ from __future__ import annotations
 from fastmf.comparison.cadence import cadences_of
 from fastmf.comparison.cadences import Budget
 from fastmf.comparison.contestants import CONTESTANTS, contestants
+from fastmf.comparison.entrants import MODELS
+from fastmf.comparison.guests import Contestant
 from fastmf.comparison.outcome import Comparison, Outcome
+from fastmf.comparison.peers import PEERS, peers_of
 from fastmf.comparison.replay import COMPARED, Settings, compare
 from fastmf.comparison.results import Cadences, StrategyOutcome
-from fastmf.comparison.strategies import NEVER, Contestant
+from fastmf.comparison.strategies import NEVER
 
 __all__ = [
     "COMPARED",
     "CONTESTANTS",
+    "MODELS",
     "NEVER",
+    "PEERS",
     "Budget",
     "Cadences",
     "Comparison",
@@ -41,4 +46,5 @@ __all__ = [
     "cadences_of",
     "compare",
     "contestants",
+    "peers_of",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastmf.comparison.results import Advice, StrategyOutcome
-from fastmf.comparison.strategies import NEVER
 from fastmf.evaluation import METRIC_NAMES, Metric, sign
 
 __all__ = ["advise"]
@@ -45,22 +44,23 @@ def advise(
     unsure = [name for name in kept if found[name].sampled and quality(name) > quality(best) and clear(name, best)]
     best = max([best, *unsure], key=quality)
     retrain = max((name for name in kept if found[name].kind == "full"), key=quality)
-    gain = quality(best) - quality(NEVER)
-    title, first = METRIC_NAMES[metric], found[NEVER].value
-    if gain <= 0 or not clear(best, NEVER):
-        sentence = f"Leave the model alone: nothing is clearly better than never updating ({title} {first:.4f})."
-        return Advice(sentence, NEVER, best, retrain)
+    never = max((name for name in kept if found[name].kind == "frozen"), key=quality)
+    gain = quality(best) - quality(never)
+    title, first, which = METRIC_NAMES[metric], found[never].value, _which(found[never])
+    if gain <= 0 or not clear(best, never):
+        sentence = f"Leave the model{which} alone: nothing is clearly better than never updating ({title} {first:.4f})."
+        return Advice(sentence, never, best, retrain)
     sure = [name for name in kept if not found[name].sampled or name in unsure]
-    enough = [name for name in sure if quality(name) - quality(NEVER) >= ENOUGH * gain]
-    alike = [name for name in sure if clear(name, NEVER) and not clear(name, best) and quality(name) > quality(NEVER)]
+    enough = [name for name in sure if quality(name) - quality(never) >= ENOUGH * gain]
+    alike = [name for name in sure if clear(name, never) and not clear(name, best) and quality(name) > quality(never)]
     chosen = min({*enough, *alike}, key=lambda name: (found[name].cpu_seconds, name))
     one, other = found[chosen], found[retrain]
-    start = f"{_spelled(one, spelled or {})}: {title} {one.value:.4f}, {first:.4f} if never updated"
+    start = f"{_spelled(one, spelled or {})}: {title} {one.value:.4f}, {first:.4f} if{which} never updated"
     if chosen == retrain:
         return Advice(f"{start}, for {one.cpu_seconds:.3g} CPU seconds.", chosen, best, retrain)
     judged = _judged(better * (one.value - other.value) / abs(other.value), clear(chosen, retrain))
     reach = f" ± {(other.interval[1] - other.interval[0]) / 2:.4f}" if other.sampled else ""
-    against = f"the best retraining (every {other.every}: {other.value:.4f}{reach})"
+    against = f"the best retraining (every {other.every}{_which(other)}: {other.value:.4f}{reach})"
     return Advice(f"{start}; {judged} {against}, {_cost(other, one)}.", chosen, best, retrain)
 
 
@@ -68,7 +68,12 @@ def _spelled(one: StrategyOutcome, spelled: dict[str, str]) -> str:
     """The imperative of a strategy."""
     verb = {"full": "Retrain", "warm": "Warm-start"}.get(one.kind, "Update")
     again = one.retrain_every and f" and retrain every {spelled.get(one.retrain_every, one.retrain_every)}"
-    return f"{verb} every {spelled.get(one.every or '', one.every)}{again or ''}"
+    return f"{verb}{_which(one)} every {spelled.get(one.every or '', one.every)}{again or ''}"
+
+
+def _which(one: StrategyOutcome) -> str:
+    """The name of a model that is not the first one."""
+    return f" ({one.model})" if one.model else ""
 
 
 def _judged(gap: float, clear: bool) -> str:

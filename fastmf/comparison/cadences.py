@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from fastmf.comparison.advice import advise
 from fastmf.comparison.cadence import Cadence, cadences_of, cuts_of
+from fastmf.comparison.entrants import Entry
 from fastmf.comparison.outcome import Outcome
 from fastmf.comparison.prequential import Course, Stage, hold_out_old, play
 from fastmf.comparison.questions import SHOTS, questions_of
 from fastmf.comparison.results import Advice, Cadences, StrategyOutcome
 from fastmf.comparison.sampling import Sample
-from fastmf.comparison.strategies import NEVER, Strategy, Trainer, strategies_of
+from fastmf.comparison.strategies import Strategy, Trainer, strategies_of
 from fastmf.comparison.tally import Tally
 from fastmf.errors import DataError
 from fastmf.evaluation import Log, Metric, ranks_items
@@ -80,6 +81,8 @@ class Terms(NamedTuple):
         Share of the events between two moments of one further cadence, that of the contestants.
     seeds : int
     budget : Budget
+    repeats : bool
+        Whether what a user had before is ranked, and asked about again.
     """
 
     metric: Metric
@@ -87,9 +90,10 @@ class Terms(NamedTuple):
     block: float | None
     seeds: int
     budget: Budget
+    repeats: bool = False
 
 
-def race(events: Interactions, terms: Terms, trainer: Trainer, tell: Tell) -> Race:
+def race(events: Interactions, terms: Terms, trainers: Mapping[str | None, Trainer], tell: Tell) -> Race:
     """Compare strategies at several cadences.
 
     Parameters
@@ -97,7 +101,8 @@ def race(events: Interactions, terms: Terms, trainer: Trainer, tell: Tell) -> Ra
     events : Interactions
         In order of time.
     terms : Terms
-    trainer : Trainer
+    trainers : dict of (str or None) to Trainer
+        By model; None is the first.
     tell : callable
         ``tell(steps)`` returns what is called after each step with the name of a strategy.
 
@@ -111,13 +116,15 @@ def race(events: Interactions, terms: Terms, trainer: Trainer, tell: Tell) -> Ra
         If a cadence is invalid, or there is nothing to ask about.
     """
     stage, own = _stage(events, terms)
-    most = int(terms.budget.passes) if trainer.can_go_over() else 0
-    strategies = strategies_of(stage.cuts, ranks_items(terms.metric), most)
+    strategies: list[Strategy] = []
+    for model, trainer in trainers.items():
+        most = int(terms.budget.passes) if trainer.can_go_over() else 0
+        strategies += strategies_of(stage.cuts, ranks_items(terms.metric), most, model)
     samples = [_samples(stage, terms.budget.retrains, seed) for seed in range(terms.seeds)]
     courses: dict[str, list[Course]] = {one.name: [] for one in strategies}
-    tick = tell(sum(_steps(stage, strategies, some) for some in samples))
+    tick = tell(sum(_steps(stage, strategies, some, len(trainers)) for some in samples))
     for seed, some in enumerate(samples):
-        for name, course in play(stage, trainer, strategies, some, seed, tick).items():
+        for name, course in play(stage, trainers, strategies, some, seed, tick).items():
             courses[name].append(course)
     tally = Tally(stage, {one.name: one for one in strategies}, courses)
     return _summed_up(tally, own)
@@ -148,8 +155,8 @@ def _stage(events: Interactions, terms: Terms) -> tuple[Stage, str]:
         own = next((other.text for other in cadences if other[1:] == one[1:]), one.text)
         cuts = cuts_of((*cadences, *([] if own in cuts else [one])), events, start)
     places = np.unique(np.concatenate(list(cuts.values())))
-    questions = questions_of(log, terms.metric, start, places, terms.budget.queries, seed=0)
-    mask, old = hold_out_old(log, start, terms.metric, seed=0)
+    questions = questions_of(log, terms.metric, start, places, terms.budget.queries, 0, terms.repeats)
+    mask, old = hold_out_old(log, start, terms.metric, 0, terms.repeats)
     training = events[~mask] if mask.any() else events
     return Stage(training, int(mask.sum()), start, len(events), cuts, questions, old), own
 
@@ -163,20 +170,21 @@ def _samples(stage: Stage, most: int, seed: int) -> dict[str, Sample]:
     return found
 
 
-def _steps(stage: Stage, strategies: list[Strategy], samples: dict[str, Sample]) -> int:
+def _steps(stage: Stage, strategies: list[Strategy], samples: dict[str, Sample], models: int) -> int:
     """How often a strategy says that it has made a step."""
     whole = sum(len(stage.segments(one.every)) if one.every else 1 for one in strategies if not one.sampled)
     fits = {int(stage.cuts[every][segment]) for every, sample in samples.items() for segment in sample.segments}
-    return whole + len(fits) + 1
+    return whole + models * (len(fits) + 1)
 
 
 def _summed_up(tally: Tally, own: str) -> Race:
     stage, found = tally.stage, tally.outcomes()
     questions = stage.questions
-    kinds = {one.kind: name for name, one in tally.strategies.items() if one.every == own and not one.retrain_every}
-    kinds = {kind: kinds[kind] for kind in ("update", "warm", "full") if kind in kinds}
-    kinds = {"frozen": NEVER} | kinds
-    kinds |= {one.kind: name for name, one in tally.strategies.items() if one.kind == "popularity"}
+    names = {
+        Entry(one.kind, one.model).name: name
+        for name, one in tally.strategies.items()
+        if not one.retrain_every and (one.every == own or one.kind in ("frozen", "popularity"))
+    }
     sizes = [round((stage.end - stage.start) / cuts.size) for cuts in stage.cuts.values()]
     cuts, shots = stage.cuts[own], [*SHOTS, np.iinfo(np.int64).max]
     cadences = Cadences(
@@ -194,7 +202,7 @@ def _summed_up(tally: Tally, own: str) -> Race:
     size = (stage.end - stage.start) / cuts.size
     return Race(
         cadences,
-        tally.outcome_at(own, kinds, found),
+        tally.outcome_at(own, names, found),
         questions.shares,
         size / stage.end,
         cuts.size,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf import __version__
+from fastmf.comparison.entrants import Entry
 from fastmf.comparison.results import Cadences
 from fastmf.errors import DataError
 from fastmf.evaluation import Metric, UserSums, bootstrap, sign
@@ -29,7 +30,8 @@ class Outcome(NamedTuple):
     interval : (float, float)
         95 % bootstrap interval of the value, resampling whole users.
     difference, difference_interval : float, (float, float)
-        The value minus that of "full", and the 95 % bootstrap interval of this paired difference.
+        The value minus that of "full", and the 95 % bootstrap interval of this paired difference. "full" and
+        "frozen" are those with the same model, in what follows too.
     recovery : float or None
         (frozen - value) / (frozen - full); None if "full" is not better than "frozen".
     recovery_best : float or None
@@ -80,6 +82,11 @@ class Comparison(NamedTuple):
     factors, preset : int, str
     cadences : Cadences or None
         The strategies, if cadences were compared; `contestants` then are those of one of the cadences.
+    repeats : bool
+        Whether what a user had before was ranked, and asked about again.
+    models : list of str
+        Names of the models: of the first, whose contestants have plain names ("default" if none was named), and of
+        the others, which are in brackets in the names of theirs.
     """
 
     dataset: str
@@ -96,6 +103,8 @@ class Comparison(NamedTuple):
     factors: int
     preset: str
     cadences: Cadences | None = None
+    repeats: bool = False
+    models: Sequence[str] = ("default",)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings, as written to `compare.json`."""
@@ -119,8 +128,8 @@ class Cost(NamedTuple):
 class Record:
     """The results of one contestant so far: models, metric sums and costs per seed, and the metric of each block."""
 
-    def __init__(self, metric: Metric, users: int, models: Sequence[Any]) -> None:
-        self.models = list(models)
+    def __init__(self, entry: Entry, metric: Metric, users: int, models: Sequence[Any]) -> None:
+        self.entry, self.models = entry, list(models)
         self.sums = [UserSums.empty(metric, users) for _ in models]
         self.costs = [Cost() for _ in models]
         self.by_block: list[float | None] = []
@@ -155,20 +164,21 @@ def outcomes(records: dict[str, Record]) -> dict[str, Outcome]:
     metric = pooled["full"].metric
     drawn = dict(zip(pooled, bootstrap(list(pooled.values())).T, strict=True))
     value = {name: _known(sums.value()) for name, sums in pooled.items()}
-    best = max(value["full"], value["warm"], key=lambda number: sign(metric) * number)
     cpu = {name: float(np.mean([cost.cpu for cost in record.costs])) for name, record in records.items()}
     result = {}
     for name, record in records.items():
+        frozen, full, warm = (record.entry._replace(kind=kind).name for kind in ("frozen", "full", "warm"))
+        best = max((value[other] for other in (full, warm) if other in value), key=lambda v: sign(metric) * v)
         result[name] = Outcome(
             value=value[name],
             interval=_interval(drawn[name]),
-            difference=value[name] - value["full"],
-            difference_interval=_interval(drawn[name] - drawn["full"]),
-            recovery=_recovery(value[name], value["frozen"], value["full"], metric),
-            recovery_best=_recovery(value[name], value["frozen"], best, metric),
-            cpu_seconds=cpu[name] if name != "frozen" else 0.0,
-            wall_seconds=float(np.mean([cost.wall for cost in record.costs])) if name != "frozen" else 0.0,
-            speedup=cpu["full"] / cpu[name] if name != "frozen" and cpu[name] else None,
+            difference=value[name] - value[full],
+            difference_interval=_interval(drawn[name] - drawn[full]),
+            recovery=_recovery(value[name], value[frozen], value[full], metric),
+            recovery_best=_recovery(value[name], value[frozen], best, metric),
+            cpu_seconds=cpu[name] if name != frozen else 0.0,
+            wall_seconds=float(np.mean([cost.wall for cost in record.costs])) if name != frozen else 0.0,
+            speedup=cpu[full] / cpu[name] if name != frozen and cpu[name] else None,
             rows_moved=float(np.mean([cost.rows for cost in record.costs])),
             by_group=pooled[name].by_group(),
             by_block=record.by_block,

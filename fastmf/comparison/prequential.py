@@ -11,7 +11,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.comparison.contestants import Popularity, stops_by_itself
+from fastmf.comparison.guests import twin
 from fastmf.comparison.outcome import Cost
 from fastmf.comparison.questions import Answers, Questions
 from fastmf.comparison.sampling import Sample
-from fastmf.comparison.strategies import Strategy, Trainer, timed, twin
+from fastmf.comparison.strategies import Strategy, Trainer, timed
 from fastmf.evaluation import Log, Metric, RankingHoldout, RatingHoldout, holdout, ranks_items
 from fastmf.interactions import Interactions
 
@@ -99,7 +100,9 @@ class Course(NamedTuple):
     old_value: float | None
 
 
-def hold_out_old(log: Log, start: int, metric: Metric, seed: int) -> tuple[NDArray[np.bool_], Any]:
+def hold_out_old(
+    log: Log, start: int, metric: Metric, seed: int, repeats: bool = False
+) -> tuple[NDArray[np.bool_], Any]:
     """Some events of the first half, of users who have none in the later half: a test of what a model has forgotten.
 
     Parameters
@@ -110,6 +113,8 @@ def hold_out_old(log: Log, start: int, metric: Metric, seed: int) -> tuple[NDArr
         Where the later half begins.
     metric : str
     seed : int
+    repeats : bool
+        Whether what is left of a user's events is ranked, and may be relevant.
 
     Returns
     -------
@@ -126,19 +131,25 @@ def hold_out_old(log: Log, start: int, metric: Metric, seed: int) -> tuple[NDArr
         return mask, None
     mask[np.random.default_rng(seed).choice(away, number, replace=False)] = True
     rest = np.flatnonzero(~mask[:start])
-    found = holdout(log.part(rest), log.part(mask), metric)
+    found = holdout(log.part(rest), log.part(mask), metric, exclude_seen=not repeats)
     return mask, found if found.events.users.size else None
 
 
 def play(
-    stage: Stage, trainer: Trainer, strategies: list[Strategy], samples: dict[str, Sample], seed: int, tick: Tick
+    stage: Stage,
+    trainers: Mapping[str | None, Trainer],
+    strategies: list[Strategy],
+    samples: dict[str, Sample],
+    seed: int,
+    tick: Tick,
 ) -> dict[str, Course]:
     """Let all strategies answer all questions, with one seed.
 
     Parameters
     ----------
     stage : Stage
-    trainer : Trainer
+    trainers : dict of (str or None) to Trainer
+        By model.
     strategies : list of Strategy
     samples : dict of str to Sample
         The segments that are retrained, by cadence.
@@ -151,9 +162,12 @@ def play(
     dict of str to Course
         By the name of the strategy.
     """
-    first = trainer.fitted(stage.past(stage.start), seed)
-    found = {one.name: _whole(stage, trainer, one, first, tick) for one in strategies if not one.sampled}
-    found |= _retrained(stage, trainer, [one for one in strategies if one.sampled], samples, first, seed, tick)
+    found: dict[str, Course] = {}
+    for model, trainer in trainers.items():
+        first = trainer.fitted(stage.past(stage.start), seed)
+        theirs = [one for one in strategies if one.model == model]
+        found |= {one.name: _whole(stage, trainer, one, first, tick) for one in theirs if not one.sampled}
+        found |= _retrained(stage, trainer, [one for one in theirs if one.sampled], samples, first, seed, tick)
     return {one.name: found[one.name] for one in strategies}
 
 

@@ -2,7 +2,8 @@
 
 Where values are predicted, every event of the later half is a question. Where items are ranked, a question is a user
 who has events in a piece of the log between two cuts: the list is made without what the user had before the piece, and
-the items of the piece are to be found on it. Of these, a seeded sample is asked: first pieces, then users of each.
+the items of the piece are to be found on it. With repeats, everything is on the list, and whatever the user takes in
+the piece is to be found. Of these, a seeded sample is asked: first pieces, then users of each.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ class Questions(NamedTuple):
         return sums
 
 
-def questions_of(log: Log, metric: Metric, start: int, cuts: Codes, queries: int, seed: int) -> Questions:
+def questions_of(
+    log: Log, metric: Metric, start: int, cuts: Codes, queries: int, seed: int, repeats: bool = False
+) -> Questions:
     """Make the questions about the events of a log from position `start`.
 
     Parameters
@@ -157,6 +160,8 @@ def questions_of(log: Log, metric: Metric, start: int, cuts: Codes, queries: int
         Of rankings, ask for about as many.
     seed : int
         Of the sample.
+    repeats : bool
+        Whether what a user had before is ranked, and asked about again.
 
     Returns
     -------
@@ -168,7 +173,7 @@ def questions_of(log: Log, metric: Metric, start: int, cuts: Codes, queries: int
         If there is nothing to ask about.
     """
     if ranks_items(metric):
-        return _rankings(log, metric, start, cuts, queries, seed)
+        return _rankings(log, metric, start, cuts, queries, seed, repeats)
     positions = np.arange(start, log.users.size)
     before = _events_before(log.users)
     old = np.bincount(log.users[:start], minlength=log.user_ids.size) > 0
@@ -177,11 +182,12 @@ def questions_of(log: Log, metric: Metric, start: int, cuts: Codes, queries: int
     return Questions(metric, log, positions, log.users[positions], shots, groups, [], positions.size)
 
 
-def _rankings(log: Log, metric: Metric, start: int, cuts: Codes, queries: int, seed: int) -> Questions:
-    wanted = _first_times(log)
+def _rankings(log: Log, metric: Metric, start: int, cuts: Codes, queries: int, seed: int, repeats: bool) -> Questions:
+    wanted = _last_times(log, start, cuts) if repeats else _first_times(log)
     wanted = wanted[wanted >= start]
     if not wanted.size:
-        raise DataError("events: the later half holds nothing to ask about: every pair has been there before")
+        why = "no value is positive" if repeats else "every pair has been there before"
+        raise DataError(f"events: the later half holds nothing to ask about: {why}")
     width = log.user_ids.size
     keys = (np.searchsorted(cuts, wanted, side="right") - 1) * width + log.users[wanted]  # a user in a piece
     everything = np.unique(keys)
@@ -197,7 +203,7 @@ def _rankings(log: Log, metric: Metric, start: int, cuts: Codes, queries: int, s
     bounds = np.flatnonzero(np.diff(rows // width, prepend=-1, append=-1))
     for first, last in pairwise(bounds.tolist()):
         found = log.part(wanted[(keys >= rows[first]) & (keys <= rows[last - 1])])
-        seen = [np.unique(log.items[events]) for events in theirs[first:last]]
+        seen = [np.unique(log.items[events][: 0 if repeats else None]) for events in theirs[first:last]]
         excluded = np.repeat(np.arange(last - first), [some.size for some in seen]), np.concatenate(seen)
         query_users = users[first:last]
         at = np.searchsorted(query_users, found.users)
@@ -210,6 +216,16 @@ def _first_times(log: Log) -> Codes:
     first = np.sort(np.unique(log.users * log.item_ids.size + log.items, return_index=True)[1])
     found: Codes = first[log.values[first] > 0]
     return found
+
+
+def _last_times(log: Log, start: int, cuts: Codes) -> Codes:
+    """Positions of the last event of each pair in each piece of the later half, if its value is positive, ascending."""
+    places = np.arange(start, log.users.size)[::-1]
+    pieces, pairs = np.searchsorted(cuts, places, side="right"), log.users * log.item_ids.size + log.items
+    _, number = np.unique(pairs[places], return_inverse=True)
+    latest = np.unique(pieces * (number.max(initial=0) + 1) + number, return_index=True)[1]
+    found: Codes = np.sort(places[latest])
+    return found[log.values[found] > 0]
 
 
 def _sample(keys: Codes, width: int, queries: int, random: np.random.Generator) -> Codes:

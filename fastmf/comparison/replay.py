@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -14,15 +14,16 @@ from fastmf.comparison.contestants import (
     Build,
     Popularity,
     contestants,
-    default_build,
     regime,
     stops_by_itself,
 )
+from fastmf.comparison.entrants import Builds, Entry, entrants, models_of
+from fastmf.comparison.guests import Guest, twin
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
 from fastmf.comparison.strategies import Trainer, timed
 from fastmf.console import progress_bar
 from fastmf.errors import DataError, require_count
-from fastmf.evaluation import METRICS, Log, Metric, RankingHoldout, RatingHoldout, holdout, sign
+from fastmf.evaluation import METRICS, Log, Metric, RankingHoldout, RatingHoldout, holdout, ranks_items, sign
 from fastmf.interactions import Interactions
 from fastmf.model import MF
 from fastmf.recipes import Update, presets
@@ -32,7 +33,7 @@ __all__ = ["COMPARED", "Settings", "Stream", "choose_epochs", "compare"]
 COMPARED = tuple(metric for metric in METRICS if sign(metric))  # metrics whose values are ordered
 TOLERANCE = 0.002  # relative loss of quality accepted for fewer epochs
 
-Model = MF | Popularity
+Model = MF | Popularity | Guest
 Holdout = RatingHoldout | RankingHoldout
 
 
@@ -56,6 +57,13 @@ class Settings(NamedTuple):
         ``"0.1%,1%,5%"``, ``"1h,1d,7d"``. Without any, the contestants are compared by blocks.
     budget : Budget
         What is measured of what would take too long; with `every`.
+    repeats : bool
+        For ranking metrics: what a user has had before is ranked too, and asked about when it is taken again. By
+        default only what is new to a user is.
+    models : str, optional
+        For ranking metrics: families of models to compare, of `fastmf.comparison.MODELS`, separated by commas:
+        ``"als,warp"``. The contestants of the first have plain names, and those of the others theirs in brackets:
+        ``update``, ``update (warp)``.
     """
 
     metric: Metric = "rmse"
@@ -65,6 +73,8 @@ class Settings(NamedTuple):
     factors: int = 32
     every: str | None = None
     budget: Budget = Budget()
+    repeats: bool = False
+    models: str | None = None
 
 
 class Stream(NamedTuple):
@@ -94,10 +104,12 @@ class Stream(NamedTuple):
         """The events of a block."""
         return self.events[self.cuts[step] : self.cuts[step + 1]]
 
-    def holdout(self, step: int, metric: Metric) -> Holdout:
+    def holdout(self, step: int, metric: Metric, repeats: bool = False) -> Holdout:
         """The next block as held-out events."""
         start, end = self.cuts[step + 1], self.cuts[step + 2]
-        return holdout(self.log.part(slice(0, start)), self.log.part(slice(start, end)), metric)
+        return holdout(
+            self.log.part(slice(0, start)), self.log.part(slice(start, end)), metric, exclude_seen=not repeats
+        )
 
     @property
     def steps(self) -> int:
@@ -111,6 +123,7 @@ def compare(
     dataset: str = "events",
     build: Build | None = None,
     progress: bool | None = None,
+    contestants: Mapping[str, Callable[[int], Any]] | None = None,
 ) -> Comparison:
     """Compare incremental updates with no updates, warm starts and full retraining on one log.
 
@@ -127,6 +140,10 @@ def compare(
         comparable.
     progress : bool, optional
         Show a progress bar; by default if standard error is a terminal.
+    contestants : dict of str to callable, optional
+        Further models, by name. ``factory(seed)`` returns an unfitted one: an `MF` with other settings, or a
+        `fastmf.comparison.Contestant` of any kind. Each is frozen, updated, and retrained like the first model, at the
+        same moments and with the same events, and asked the same.
 
     Returns
     -------
@@ -135,37 +152,42 @@ def compare(
     Raises
     ------
     DataError
-        If the metric, preset, a cadence or another setting is invalid, or there are too few events for two blocks.
+        If the metric, preset, a cadence or another setting is invalid, there are too few events for two blocks, or a
+        contestant lacks a method or answers with arrays of another shape.
     """
     if settings.metric not in COMPARED:
         raise DataError(f"metric: {settings.metric!r} is none of {', '.join(COMPARED)}")
     if settings.preset not in presets:
         raise DataError(f"preset: {settings.preset!r} is none of {', '.join(presets)}")
+    if settings.repeats and not ranks_items(settings.metric):
+        raise DataError(f"repeats: {settings.metric} compares values, and repeats are about rankings")
     recipe = None if settings.preset == "default" else presets[settings.preset]
-    build = build or default_build(settings.factors, settings.metric)
+    models = models_of(settings.models, settings.metric)
     if not isinstance(events, Interactions):
         raise DataError(f"events must be fastmf.Interactions, not {type(events).__name__}")
     try:
         require_count("seeds", settings.seeds, 1)
-        build(0)
+        builds = entrants(settings.metric, settings.factors, models, build, contestants)
+        builds[None](0)
     except ValueError as error:  # a setting that the model rejects
         raise DataError(str(error)) from error
     by = _by_blocks if settings.every is None else _by_cadences
-    return by(events, settings, recipe, build, progress)._replace(dataset=dataset)
+    names = [models[0] if models else "default", *(name for name in builds if name is not None)]
+    return by(events, settings, recipe, builds, progress)._replace(dataset=dataset, models=names)
 
 
 def _by_blocks(
-    events: Interactions, settings: Settings, recipe: Update | None, build: Build, progress: bool | None
+    events: Interactions, settings: Settings, recipe: Update | None, builds: Builds, progress: bool | None
 ) -> Comparison:
     block = regime(settings.metric).block if settings.block is None else settings.block
     stream = Stream.of(events, block)
-    epochs = choose_epochs(build, stream.past(-1), settings.metric)
-    replay = Replay(stream, settings, Trainer(build, recipe, epochs))
+    trainers = _trainers(builds, recipe, stream.past(-1), settings)
+    replay = Replay(stream, settings, trainers)
     replay.warm_up()
     records, shares = replay.run(progress)
     return _described(
         settings,
-        epochs,
+        trainers[None].epochs,
         events=len(events),
         block=block,
         contestants=outcomes(records),
@@ -176,18 +198,32 @@ def _by_blocks(
 
 
 def _by_cadences(
-    events: Interactions, settings: Settings, recipe: Update | None, build: Build, progress: bool | None
+    events: Interactions, settings: Settings, recipe: Update | None, builds: Builds, progress: bool | None
 ) -> Comparison:
     ordered = events if events.times is None else events.sort_by_time()
-    terms = Terms(settings.metric, settings.every or "", settings.block, settings.seeds, settings.budget)
+    terms = Terms(
+        settings.metric, settings.every or "", settings.block, settings.seeds, settings.budget, settings.repeats
+    )
     require_terms(ordered, terms)
     past = ordered[: first_half(ordered)]
     with progress_bar(progress, total=1, desc="first fits", unit="step", leave=False) as bar:
-        epochs = choose_epochs(build, past, settings.metric) if isinstance(build(0), MF) else None
-        trainer = Trainer(build, recipe, epochs)
-        trainer.warm_up(past)
-        found = race(ordered, terms, trainer, partial(_steps, bar))
-    return _described(settings, epochs, events=len(events), **found._asdict())
+        trainers = _trainers(builds, recipe, past, settings)
+        for trainer in trainers.values():
+            trainer.warm_up(past)
+        found = race(ordered, terms, trainers, partial(_steps, bar))
+    return _described(settings, trainers[None].epochs, events=len(events), **found._asdict())
+
+
+def _trainers(
+    builds: Builds, recipe: Update | None, past: Interactions, settings: Settings
+) -> dict[str | None, Trainer]:
+    """How each entrant is trained; in a comparison by blocks the first one takes epochs, whatever it is."""
+    found = {}
+    for name, build in builds.items():
+        timed_by_epochs = isinstance(build(0), MF) or (name is None and settings.every is None)
+        epochs = choose_epochs(build, past, settings.metric, settings.repeats) if timed_by_epochs else None
+        found[name] = Trainer(build, recipe, epochs)
+    return found
 
 
 def _described(settings: Settings, epochs: int | None, **found: Any) -> Comparison:
@@ -200,6 +236,7 @@ def _described(settings: Settings, epochs: int | None, **found: Any) -> Comparis
         epochs=epochs,
         factors=settings.factors,
         preset=settings.preset,
+        repeats=settings.repeats,
         **found,
     )
 
@@ -220,55 +257,62 @@ class Replay(NamedTuple):
 
     stream: Stream
     settings: Settings
-    trainer: Trainer
+    trainers: dict[str | None, Trainer]
 
-    def advance(self, name: str, model: Model, step: int, seed: int) -> tuple[Model, Cost]:
+    def advance(self, entry: Entry, model: Model, step: int, seed: int) -> tuple[Model, Cost]:
         """Bring one contestant's model up to date with a block; returns the model and the cost."""
-        past, block = self.stream.past(step), self.stream.block(step)
+        past, block, trainer = self.stream.past(step), self.stream.block(step), self.trainers[entry.model]
         ways: dict[str, Callable[[], tuple[Any, int]]] = {
-            "update": lambda: (model, self.trainer.update(model, block)),
-            "popularity": lambda: (model, self.trainer.update(model, block)),
-            "warm": lambda: self.trainer.go_over(cast(MF, model), past, block),
-            "full": lambda: self.trainer.retrained(past, seed),
+            "update": lambda: (model, trainer.update(model, block)),
+            "popularity": lambda: (model, trainer.update(model, block)),
+            "warm": lambda: trainer.go_over(cast(MF, model), past, block),
+            "full": lambda: trainer.retrained(past, seed),
         }
-        return timed(ways.get(name, lambda: (model, 0)))
+        return timed(ways.get(entry.kind, lambda: (model, 0)))
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The contestants."""
-        return contestants(self.settings.metric)
+    def entries(self) -> list[Entry]:
+        """The contestants: those of the first model, and those of each other one."""
+        found = [Entry(kind) for kind in contestants(self.settings.metric)]
+        for name, trainer in self.trainers.items():
+            kinds = (kind for kind in CONTESTANTS if kind != "warm" or trainer.can_go_over())
+            found += [Entry(kind, name) for kind in kinds if name is not None]
+        return found
 
-    def first_models(self) -> dict[str, list[Model]]:
+    def first_models(self) -> dict[Entry, list[Model]]:
         """The initial models of each contestant, one per seed."""
-        past = self.stream.past(-1)
-        first = [self.trainer.fitted(past, seed) for seed in range(self.settings.seeds)]
+        past, seeds = self.stream.past(-1), range(self.settings.seeds)
+        first = {name: [one.fitted(past, seed) for seed in seeds] for name, one in self.trainers.items()}
         return {
-            name: [Popularity.of(past) if name == "popularity" else model.copy() for model in first]
-            for name in self.names
+            one: [Popularity.of(past) if one.kind == "popularity" else twin(model) for model in first[one.model]]
+            for one in self.entries
         }
 
     def warm_up(self) -> None:
         """Run every contestant once, untimed, to exclude compilation from the timings."""
-        model = self.trainer.build(0).fit(self.stream.past(-1), epochs=1, progress=False)
-        for name in CONTESTANTS:
-            self.advance(name, model.copy(), 0, 0)
+        model = self.trainers[None].build(0).fit(self.stream.past(-1), epochs=1, progress=False)
+        for kind in CONTESTANTS:
+            self.advance(Entry(kind), model.copy(), 0, 0)
+        for name, trainer in self.trainers.items():
+            if name is not None:
+                trainer.warm_up(self.stream.past(-1))
 
     def run(self, progress: bool | None) -> tuple[dict[str, Record], dict[str, float]]:
         """Run all blocks; returns the record of each contestant, and the share of events in each group."""
         metric, users = self.settings.metric, self.stream.log.user_ids.size
-        records = {name: Record(metric, users, models) for name, models in self.first_models().items()}
+        records = {entry.name: Record(entry, metric, users, models) for entry, models in self.first_models().items()}
         shares: list[dict[str, float]] = []
         for step in _progress_bar(self.stream.steps, progress):
-            held_out = self.stream.holdout(step, metric)
+            held_out = self.stream.holdout(step, metric, self.settings.repeats)
             shares.append(held_out.shares)
-            for name, record in records.items():
-                moved = [self.advance(name, model, step, seed) for seed, model in enumerate(record.models)]
+            for record in records.values():
+                moved = [self.advance(record.entry, model, step, seed) for seed, model in enumerate(record.models)]
                 record.models = [model for model, _ in moved]
-                record.note([held_out.sums(model) for model, _ in moved], [cost for _, cost in moved])
+                record.note([held_out.sums(cast(Any, model)) for model, _ in moved], [cost for _, cost in moved])
         return records, {group: float(np.mean([each[group] for each in shares])) for group in shares[0]}
 
 
-def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int | None:
+def choose_epochs(build: Build, events: Interactions, metric: Metric, repeats: bool = False) -> int | None:
     """The smallest number of epochs within 0.2 % of the best, validated on the last tenth of `events`.
 
     Parameters
@@ -276,6 +320,7 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int | N
     build : callable
     events : Interactions
     metric : str
+    repeats : bool
 
     Returns
     -------
@@ -286,7 +331,7 @@ def choose_epochs(build: Build, events: Interactions, metric: Metric) -> int | N
         return None
     cut = len(events) - len(events) // 10
     log = Log.of(events)
-    held_out = holdout(log.part(slice(0, cut)), log.part(slice(cut, None)), metric)
+    held_out = holdout(log.part(slice(0, cut)), log.part(slice(cut, None)), metric, exclude_seen=not repeats)
     values, choices = [], regime(metric).epochs
     for epochs in choices:
         value = held_out.sums(build(0).fit(events[:cut], epochs=epochs, progress=False)).value()

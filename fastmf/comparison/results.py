@@ -46,6 +46,8 @@ class StrategyOutcome(NamedTuple):
         For users without an event in the first half, by their events so far: from 0, 1, 2, 5, 10 and 20 on.
     front : bool
         Whether no other strategy is both better and cheaper.
+    model : str or None
+        Which model; None for the first one. Differences, recovery, speed-up and forgetting are against the same model.
     """
 
     kind: str
@@ -72,6 +74,7 @@ class StrategyOutcome(NamedTuple):
     by_time: list[float | None]
     by_shot: list[float | None]
     front: bool = False
+    model: str | None = None
 
 
 class Advice(NamedTuple):

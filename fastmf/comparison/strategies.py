@@ -9,45 +9,29 @@
 ``popularity``      ranks items by their number of events so far; for ranking metrics only
 ==================  ==========================================================================================
 
-What is kept current is a `Contestant`: by default an `MF`, and otherwise anything with the same three methods.
+What is kept current is a `Contestant`: by default an `MF`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from copy import deepcopy
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.comparison.contestants import Popularity, ready_to_go_over, stops_by_itself, warm_recipe
+from fastmf.comparison.guests import Guest, rows_of, twin
 from fastmf.comparison.outcome import Cost
 from fastmf.interactions import Interactions
 from fastmf.model import MF
 from fastmf.recipes import Update
 
-__all__ = ["NEVER", "Contestant", "Strategy", "Trainer", "strategies_of", "timed", "twin"]
+__all__ = ["NEVER", "Strategy", "Trainer", "strategies_of", "timed"]
 
 
 NEVER = "never updated"
-
-
-class Contestant(Protocol):
-    """A model that a strategy keeps current; rankings need the members of `fastmf.evaluation`'s models beside these.
-
-    It is copied by its method `copy` if it has one, and by `copy.deepcopy` otherwise.
-    """
-
-    def fit(self, events: Interactions, /) -> Any:
-        """Train from scratch."""
-
-    def update(self, events: Interactions, /) -> Any:
-        """Learn new events."""
-
-    def predict(self, users: NDArray[np.generic], items: NDArray[np.generic], /) -> NDArray[np.float32]:
-        """Predict the value of (user, item) pairs, float32[n]."""
 
 
 class Strategy(NamedTuple):
@@ -60,20 +44,28 @@ class Strategy(NamedTuple):
         The cadence; None for "frozen".
     retrain_every : str or None
         The cadence of the retrains between the updates of "update + full".
+    model : str or None
+        Which model; None for the first one.
     """
 
     kind: str
     every: str | None = None
     retrain_every: str | None = None
+    model: str | None = None
 
     @property
     def name(self) -> str:
         """The name in tables and files."""
+        which = f" ({self.model})" if self.model else ""
         if self.every is None:
-            return NEVER
+            return f"{NEVER}{which}"
         verb = {"full": "retrain", "update + full": "update"}.get(self.kind, self.kind)
         again = f", retrain every {self.retrain_every}" if self.retrain_every else ""
-        return f"{verb} every {self.every}{again}"
+        return f"{verb}{which} every {self.every}{again}"
+
+    def other(self, kind: str, every: str | None = None, retrain_every: str | None = None) -> Strategy:
+        """Another strategy with the same model."""
+        return Strategy(kind, every, retrain_every, self.model)
 
     @property
     def sampled(self) -> bool:
@@ -81,17 +73,21 @@ class Strategy(NamedTuple):
         return self.kind in ("full", "update + full")
 
 
-def strategies_of(cuts: dict[str, NDArray[np.int64]], ranked: bool, warm_up_to: int) -> list[Strategy]:
-    """The strategies of a comparison.
+def strategies_of(
+    cuts: dict[str, NDArray[np.int64]], ranked: bool, warm_up_to: int, model: str | None = None
+) -> list[Strategy]:
+    """The strategies of a comparison that have one model.
 
     Parameters
     ----------
     cuts : dict of str to ndarray
         Positions by cadence, the finest cadence first.
     ranked : bool
-        Whether items are ranked.
+        Whether items are ranked, so that popularity takes part beside the first model.
     warm_up_to : int
         Leave out "warm" where it would go over more events than these.
+    model : str, optional
+        None for the first one.
 
     Returns
     -------
@@ -103,7 +99,8 @@ def strategies_of(cuts: dict[str, NDArray[np.int64]], ranked: bool, warm_up_to: 
     found += [Strategy("update + full", name, names[-1]) for name in names[:-1]]
     found += [Strategy("warm", name) for name in names if passes[name] <= warm_up_to]
     found += [Strategy("full", name) for name in names]
-    return [*found, Strategy("popularity", names[0])] if ranked else found
+    found += [Strategy("popularity", names[0])] if ranked and model is None else []
+    return [one._replace(model=model) for one in found]
 
 
 class Trainer(NamedTuple):
@@ -134,7 +131,7 @@ class Trainer(NamedTuple):
     def retrained(self, past: Interactions, seed: int) -> tuple[Any, int]:
         """A new model fitted to events, and its number of rows, 0 if it does not say."""
         model = self.fitted(past, seed)
-        return model, sum(len(getattr(model, side, ())) for side in ("users", "items"))
+        return model, rows_of(model)
 
     def update(self, model: Any, batch: Interactions) -> int:
         """Let a model learn new events; returns the number of rows moved, 0 if it does not say."""
@@ -156,6 +153,9 @@ class Trainer(NamedTuple):
         """Do everything once, so that no compilation is timed."""
         model = self.build(0)
         cut = len(past) - max(1, len(past) // 10)
+        if isinstance(model, Guest):
+            model.fit(past[:cut])
+            model.update(past[cut:])
         if not isinstance(model, MF):
             return
         model.fit(past[:cut], epochs=1, progress=False)
@@ -167,11 +167,6 @@ class Trainer(NamedTuple):
     def can_go_over(self) -> bool:
         """Whether there is a pass over everything for such models."""
         return isinstance(self.build(0), MF)
-
-
-def twin(model: Any) -> Any:
-    """An independent copy of a contestant."""
-    return model.copy() if hasattr(model, "copy") else deepcopy(model)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, Cost]:

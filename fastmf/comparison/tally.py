@@ -14,7 +14,7 @@ from fastmf.comparison.prequential import Course, Stage
 from fastmf.comparison.questions import SHOTS
 from fastmf.comparison.results import StrategyOutcome
 from fastmf.comparison.sampling import Estimate, estimate
-from fastmf.comparison.strategies import NEVER, Strategy
+from fastmf.comparison.strategies import Strategy
 from fastmf.evaluation import GROUPS, bootstrap, sign
 
 __all__ = ["Tally"]
@@ -89,25 +89,26 @@ class Tally(NamedTuple):
         users = 0.0 if near[0] == near[1] else 1.96 * float(np.std(drawn[near[0]] - drawn[near[1]]))
         return gap - math.hypot(reach, users), gap + math.hypot(reach, users)
 
-    def outcome_at(self, every: str, kinds: dict[str, str], found: dict[str, StrategyOutcome]) -> dict[str, Outcome]:
-        """The outcomes of the contestants of a comparison by blocks: the strategies of one cadence, by their kinds."""
+    def outcome_at(self, every: str, names: dict[str, str], found: dict[str, StrategyOutcome]) -> dict[str, Outcome]:
+        """The outcomes of contestants as of a comparison by blocks, given the strategy of each at one cadence."""
         drawn = self.bootstrap()
         places = [self.stage.questions.between(*bounds) for bounds in self.stage.segments(every)]
         results, better = {}, sign(self.stage.questions.metric)
-        value = {kind: found[name].value for kind, name in kinds.items()}
-        best = max((value[kind] for kind in ("full", "warm") if kind in value), key=lambda number: better * number)
-        for kind, name in kinds.items():
-            one = found[name]
-            results[kind] = Outcome(
+        for contestant, name in names.items():
+            one, strategy = found[name], self.strategies[name]
+            full, warm = (strategy.other(kind, every).name for kind in ("full", "warm"))
+            frozen, reference = found[strategy.other("frozen").name].value, found[full]
+            best = max((found[other].value for other in (full, warm) if other in found), key=lambda v: better * v)
+            results[contestant] = Outcome(
                 value=one.value,
                 interval=one.interval,
-                difference=one.value - value["full"],
-                difference_interval=self.difference(name, kinds["full"], drawn),
-                recovery=recovery(one.value, value["frozen"], value["full"], better),
-                recovery_best=recovery(one.value, value["frozen"], best, better),
+                difference=one.value - reference.value,
+                difference_interval=self.difference(name, full, drawn),
+                recovery=recovery(one.value, frozen, reference.value, better),
+                recovery_best=recovery(one.value, frozen, best, better),
                 cpu_seconds=one.cpu_seconds,
                 wall_seconds=one.wall_seconds,
-                speedup=found[kinds["full"]].cpu_seconds / one.cpu_seconds if one.cpu_seconds else None,
+                speedup=reference.cpu_seconds / one.cpu_seconds if one.cpu_seconds else None,
                 rows_moved=one.rows_moved,
                 by_group=one.by_group,
                 by_block=[self._plain(name, rows) for rows in places],
@@ -119,7 +120,7 @@ class Tally(NamedTuple):
 
     def _outcome(self, name: str, drawn: dict[str, Any]) -> StrategyOutcome:
         strategy, courses = self.strategies[name], self.courses[name]
-        value, full = self._value_of(name), self._full(strategy)
+        value, full, never = self._value_of(name), self._full(strategy), strategy.other("frozen").name
         age, seconds = self._age(strategy)
         cpu = float(np.mean([course.cost.cpu for course in courses]))
         reference = None if full is None else self._value_of(full)
@@ -130,12 +131,15 @@ class Tally(NamedTuple):
         covered = np.concatenate([course.answers.covered for course in courses])
         old, forgetting = self._forgetting(name)
         return StrategyOutcome(
-            *strategy,
+            kind=strategy.kind,
+            every=strategy.every,
+            retrain_every=strategy.retrain_every,
+            model=strategy.model,
             value=value,
             interval=self._interval(name, drawn),
             difference=None if reference is None else value - reference,
             difference_interval=None if full is None else self.difference(name, full, drawn),
-            recovery=None if reference is None else recovery(value, self._value_of(NEVER), reference, better),
+            recovery=None if reference is None else recovery(value, self._value_of(never), reference, better),
             speedup=full_cpu / cpu if cpu and full_cpu else None,
             age_events=age,
             age_seconds=seconds,
@@ -155,10 +159,10 @@ class Tally(NamedTuple):
 
     def _control(self, strategy: Strategy) -> str:
         """What was measured whole and fares most alike: updates at the same cadence, with rare retrains if any."""
-        rare = Strategy("update + full", strategy.every, list(self.stage.cuts)[-1]).name
+        rare = strategy.other("update + full", strategy.every, list(self.stage.cuts)[-1]).name
         whole = all(course.sample is not None and course.sample.complete for course in self.courses.get(rare, ()))
         usable = strategy.kind == "full" and rare in self.courses and whole
-        return rare if usable else Strategy("update", strategy.every).name
+        return rare if usable else strategy.other("update", strategy.every).name
 
     def _interval(self, name: str, drawn: dict[str, Any]) -> Interval:
         if name in drawn:
@@ -171,7 +175,7 @@ class Tally(NamedTuple):
 
     def _full(self, strategy: Strategy) -> str | None:
         """The strategy that retrains at the same cadence."""
-        name = Strategy("full", strategy.every).name
+        name = strategy.other("full", strategy.every).name
         return name if strategy.every is not None and name in self.strategies else None
 
     def _finished(self, mean: float) -> float:
@@ -217,7 +221,10 @@ class Tally(NamedTuple):
 
     def _forgetting(self, name: str) -> tuple[float | None, float | None]:
         """The metric on old events in the end, and how much worse it is than with the first model."""
-        old, first = (_mean_known([course.old_value for course in self.courses[one]]) for one in (name, NEVER))
+        old, first = (
+            _mean_known([course.old_value for course in self.courses[one]])
+            for one in (name, self.strategies[name].other("frozen").name)
+        )
         if old is None or not first:
             return old, None
         return old, sign(self.stage.questions.metric) * (first - old) / first + 0.0

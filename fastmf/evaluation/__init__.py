@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmf.errors import DataError
+from fastmf.errors import DataError, require_flag
 from fastmf.evaluation.holdout import Log, Model, RankingHoldout, RatingHoldout, group_masks, holdout
 from fastmf.evaluation.sums import GROUPS, METRIC_NAMES, METRICS, Metric, UserSums, bootstrap, ranks_items, sign
 from fastmf.interactions import Interactions
@@ -60,7 +60,12 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: Model, events: Interactions, metric: Metric = "rmse", past: Interactions | None = None, k: int = 10
+    model: Model,
+    events: Interactions,
+    metric: Metric = "rmse",
+    past: Interactions | None = None,
+    k: int = 10,
+    exclude_seen: bool = True,
 ) -> Evaluation:
     """Evaluate a model on held-out events.
 
@@ -80,6 +85,10 @@ def evaluate(
         The training events: needed for the groups, and to exclude seen items.
     k : int
         Cutoff of the ranking metrics: only the first k positions count. "auc" ignores it.
+    exclude_seen : bool
+        For metrics of rankings: rank for each user only what is not in `past`, and ask only for that. If False, the
+        whole catalogue is ranked, and a pair that is in `past` is relevant if it comes again: for groceries, music and
+        whatever else is taken many times.
 
     Returns
     -------
@@ -94,7 +103,7 @@ def evaluate(
         If there are no events or none that the metric counts, ids are of another kind than the model's, the metric is
         unknown, or a value is outside [0, 1] for "logloss".
     ValueError
-        If `k` is not an integer from 1.
+        If `k` is not an integer from 1, or `exclude_seen` not a bool.
     NotFittedError
         If the model has not learned anything yet.
 
@@ -105,8 +114,10 @@ def evaluate(
     >>> model = fastmf.MF.from_factors([[1.0], [1.0]], [[3.0], [2.0], [1.0]], users=[1, 2], items=[10, 20, 30])
     >>> evaluate(model, fastmf.Interactions([1, 2], [20, 30]), "mrr", past).value  # 10 is seen; 20, then 30 are not
     0.75
+    >>> evaluate(model, fastmf.Interactions([1, 2], [10, 30]), "mrr", past, exclude_seen=False).value  # 10 comes again
+    0.6666666666666666
     """
-    k = require_k(k)
+    k, exclude_seen = require_k(k), require_flag("exclude_seen", exclude_seen)
     _require_ids_of(model, "events", events)
     if past is not None:
         _require_ids_of(model, "past", past)
@@ -114,7 +125,7 @@ def evaluate(
         raise DataError("events: there are none to evaluate on")
     log = Log.of(events) if past is None else Log.of(past, events)
     known = 0 if past is None else len(past)
-    held_out = holdout(log.part(slice(0, known)), log.part(slice(known, None)), metric, k)
+    held_out = holdout(log.part(slice(0, known)), log.part(slice(known, None)), metric, k, exclude_seen)
     sums = held_out.sums(model)
     value = sums.value()
     if value is None:

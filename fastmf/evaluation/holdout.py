@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmf.errors import DataError, brief
+from fastmf.evaluation.ranked import Asked, positions_in
 from fastmf.evaluation.sums import GROUPS, METRICS, Metric, UserSums
 from fastmf.interactions import Interactions
 from fastmf.metrics.errors import ERRORS, terms
-from fastmf.metrics.positions import UNRANKED, ranks_of_products
 from fastmf.metrics.ranking import RANKINGS, Found
 from fastmf.model.ids import Ids
 from fastmf.parameters.ids import IdMap
@@ -91,7 +91,9 @@ def group_masks(past: Log, events: Log) -> dict[str, Mask]:
     }
 
 
-def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldout | RankingHoldout:
+def holdout(
+    past: Log, events: Log, metric: Metric, k: int = 10, exclude_seen: bool = True
+) -> RatingHoldout | RankingHoldout:
     """Prepare held-out events once, to evaluate any number of models on them.
 
     Parameters
@@ -102,6 +104,8 @@ def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldou
         One of `METRICS`.
     k : int
         Cutoff of the ranking metrics: only the first k positions count.
+    exclude_seen : bool
+        Leave what a user has in `past` out of rankings. If False, it is ranked, and relevant if it is taken again.
 
     Returns
     -------
@@ -119,9 +123,7 @@ def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldou
         return RatingHoldout(metric, events, group_masks(past, events))
     width = past.item_ids.size
     pairs = events.users * width + events.items
-    theirs = np.bincount(events.users, minlength=past.user_ids.size)[past.users] > 0
-    seen = np.sort(past.users[theirs] * width + past.items[theirs])
-    seen = seen[np.diff(seen, prepend=-1) > 0]
+    seen = _pairs_of(past, events.users) if exclude_seen else np.zeros(0, np.int64)
     latest = pairs.size - 1 - np.unique(pairs[::-1], return_index=True)[1]  # repeated pairs count once
     fresh = latest[~_among(pairs[latest], seen) & (events.values[latest] > 0)]
     asked = events.part(fresh)
@@ -129,6 +131,14 @@ def holdout(past: Log, events: Log, metric: Metric, k: int = 10) -> RatingHoldou
     seen = seen[_among(seen // width, query_users)]  # in the order of the query users
     excluded = np.searchsorted(query_users, seen // width), seen % width
     return RankingHoldout(metric, asked, group_masks(past, asked), row, query_users, excluded, k)
+
+
+def _pairs_of(past: Log, users: Codes) -> Codes:
+    """The pairs of some users, each once, as ascending user * items + item."""
+    theirs = np.bincount(users, minlength=past.user_ids.size)[past.users] > 0
+    seen = np.sort(past.users[theirs] * past.item_ids.size + past.items[theirs])
+    found: Codes = seen[np.diff(seen, prepend=-1) > 0]
+    return found
 
 
 class RatingHoldout(NamedTuple):
@@ -172,7 +182,7 @@ class RatingHoldout(NamedTuple):
 
 
 class RankingHoldout(NamedTuple):
-    """Held-out events whose items are to be ranked for their users, among all items that a user has not seen."""
+    """Held-out events whose items are to be ranked for their users, among all items but those that are excluded."""
 
     metric: Metric
     events: Log
@@ -224,31 +234,14 @@ class RankingHoldout(NamedTuple):
 
         Rows ascend. The bias of the user does not change the order and is ignored.
         """
-        item_rows = model.items.rows(self.events.item_ids).astype(np.int64)  # -1 where the model has none
-        vectors, item_vectors, added = _ranked_by(model, self.events.user_ids[self.query_users])
-        asked, excluded = ((row, item_rows[item]) for row, item in ((rows, items), self.excluded))
-        known, barred = asked[1] >= 0, excluded[1] >= 0
-        excluded = excluded[0][barred], excluded[1][barred]
-        positions = np.full(rows.size, UNRANKED)
-        positions[known] = ranks_of_products(
-            vectors,
-            (item_vectors, added),
-            (rows[known], asked[1][known]),
-            excluded,
+        asked = Asked(
+            self.events.user_ids[self.query_users],
+            self.events.item_ids,
+            (rows, items),
+            self.excluded,
             None if self.metric == "auc" else self.k,
         )
-        return positions, len(model.items) - np.bincount(excluded[0], minlength=self.query_users.size)
-
-
-def _ranked_by(model: Any, users: NDArray[np.generic]) -> tuple[NDArray[np.floating], ...]:
-    """Vectors and addends by which a model ranks; of one that does not say, those of its rows and biases."""
-    if hasattr(model, "ranked_by"):
-        found: tuple[NDArray[np.floating], ...] = model.ranked_by(users)
-        return found
-    rows = model.users.rows(users)
-    vectors = np.tile(model.unknown_user, (rows.size, 1))
-    vectors[rows >= 0] = model.user_factors[rows[rows >= 0]]
-    return vectors, model.item_factors, model.item_biases
+        return positions_in(model, asked)
 
 
 def _among(values: Codes, ascending: Codes) -> Mask:

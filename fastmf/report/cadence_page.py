@@ -7,7 +7,7 @@ from html import escape
 from fastmf.comparison import NEVER, Comparison
 from fastmf.evaluation import GROUPS, METRIC_NAMES, sign
 from fastmf.report.cadence_charts import front_chart, key, line_chart, lines_of, shot_ticks
-from fastmf.report.html import contestant_table, definitions, figure, grid
+from fastmf.report.html import contestant_table, definitions, figure, grid, others
 from fastmf.report.strategies import age, asked, cadences_in, columns, label, notes
 from fastmf.report.text import GROUP_NAMES, NOTHING, count, number, percent
 
@@ -186,9 +186,11 @@ def _explanation(comparison: Comparison) -> dict[str, str]:
         "update": f"One update with the events since the last time, with the recipe {comparison.preset}.",
         "warm": "An update, and one pass over everything so far. Left out where this would take too long.",
         "retrain": "A new model fitted to everything so far.",
+        **others(comparison),
         "~": some,
-        "rankings": "The items that a user takes next, between two moments at which any model changes, among all that "
-        "they have not had. Where there are too many, a random sample of users is asked.",
+        "rankings": "The items that a user takes next, between two moments at which any model changes, among all "
+        f"{'items, repeats included' if comparison.repeats else 'that they have not had'}. Where there are too many, "
+        "a random sample of users is asked.",
         "95 %": "From resampling whole users; for ~, what the sampling leaves open.",
         "model's age": "Since the model that answers was brought up to date, mean over events.",
         "CPU s": f"Of keeping the model current, mean of {count(len(comparison.seeds), 'seed')}, on one thread, after "

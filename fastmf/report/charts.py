@@ -12,8 +12,9 @@ from fastmf.comparison import Comparison
 from fastmf.evaluation import sign
 from fastmf.report.text import METRIC_NAMES, number, seconds
 
-__all__ = ["Axis", "cost_chart", "gain_chart", "line", "quality_chart"]
+__all__ = ["Axis", "cost_chart", "drawn", "gain_chart", "line", "quality_chart"]
 
+OTHERS = "10 3", "5 3", "3 3", "8 3 2 3", "8 3 2 3 2 3"  # dashes of models other than the first, in turn
 DASHES = {"frozen": "2 5", "update": "", "warm": "7 5", "full": "12 4 2 4", "popularity": "1 3 6 3"}
 WIDTH, HEIGHT = 760, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 42
@@ -43,10 +44,24 @@ class Axis(NamedTuple):
         return cls(low, high, start, end, ticks)
 
 
+def drawn(comparison: Comparison) -> dict[str, str]:
+    """Contestants whose lines are drawn, with their dashes: all of the first model, and the updates of the others."""
+    others = [f"update ({model})" for model in comparison.models[1:]]
+    dashes = {name: DASHES.get(name, "") for name in comparison.contestants if name == kind_of(name)}
+    return dashes | {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(others)}
+
+
+def kind_of(name: str) -> str:
+    """What a contestant does: its name without that of its model."""
+    return name.partition(" (")[0]
+
+
 def quality_chart(comparison: Comparison) -> str:
     """The metric of every contestant, by block."""
-    series = {name: result.by_block for name, result in comparison.contestants.items()}
-    return _line_chart(series, f"{METRIC_NAMES[comparison.metric]} of each contestant, block by block")
+    series = {name: comparison.contestants[name].by_block for name in drawn(comparison)}
+    return _line_chart(
+        series, f"{METRIC_NAMES[comparison.metric]} of each contestant, block by block", drawn(comparison)
+    )
 
 
 def gain_chart(comparison: Comparison) -> str:
@@ -57,15 +72,16 @@ def gain_chart(comparison: Comparison) -> str:
         name: _running_mean(
             [
                 None if value is None or base is None else better * (value - base)
-                for value, base in zip(result.by_block, frozen, strict=True)
+                for value, base in zip(comparison.contestants[name].by_block, frozen, strict=True)
             ]
         )
-        for name, result in comparison.contestants.items()
+        for name in drawn(comparison)
     }
-    return _line_chart(series, "Gain of each contestant over the frozen model, mean of the blocks so far")
+    title = "Gain of each contestant over the frozen model, mean of the blocks so far"
+    return _line_chart(series, title, drawn(comparison))
 
 
-def _line_chart(series: dict[str, list[float | None]], title: str) -> str:
+def _line_chart(series: dict[str, list[float | None]], title: str, dashes: dict[str, str]) -> str:
     known = [value for values in series.values() for value in values if value is not None]
     blocks = max(len(values) for values in series.values())
     down = Axis.over(known, HEIGHT - BOTTOM, TOP)
@@ -73,7 +89,7 @@ def _line_chart(series: dict[str, list[float | None]], title: str) -> str:
     marks = [_grid(across, down, "block", lambda tick: f"{tick:.0f}")]
     for name, values in series.items():
         points = [(across(block), down(value)) for block, value in enumerate(values, 1) if value is not None]
-        marks.append(line(points, name))
+        marks.append(line(points, name, dashes[name]))
     return _svg(marks, title)
 
 
@@ -87,12 +103,12 @@ def cost_chart(comparison: Comparison) -> str:
     down = Axis.over([result.value for result in results.values()], HEIGHT - BOTTOM, TOP)
     marks = [_grid(across, down, "CPU seconds", lambda tick: f"{10.0**tick:g}")]
     level = down(results["frozen"].value)
-    marks.append(line([(LEFT, level), (WIDTH - RIGHT, level)], "frozen"))
+    marks.append(line([(LEFT, level), (WIDTH - RIGHT, level)], "frozen", DASHES["frozen"]))
     marks.append(_label(WIDTH - RIGHT, level - 7, "frozen", "end"))
     for name, result in timed.items():
         x, y = across(math.log10(result.cpu_seconds)), down(result.value)
         tip = f"{name}: {number(result.value)}, {seconds(result.cpu_seconds)} CPU seconds"
-        dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="var(--{name})">'
+        dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="var(--{kind_of(name)})">'
         marks.append(f"{dot}<title>{escape(tip)}</title></circle>")
         below = abs(y - 12 - level) < 16  # keep the label off the line of "frozen"
         marks.append(_label(x, y + 22 if below else y - 12, name, "middle"))
@@ -114,15 +130,15 @@ def _grid(across: Axis, down: Axis, title: str, spell: Callable[[float], str]) -
     return "".join(parts)
 
 
-def line(points: Sequence[tuple[float, float]], name: str) -> str:
-    """An SVG polyline in the colour and dash pattern of a contestant."""
+def line(points: Sequence[tuple[float, float]], name: str, dashes: str) -> str:
+    """An SVG polyline in the colour of a contestant."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dash = f' stroke-dasharray="{DASHES[name]}"' if DASHES.get(name) else ""
-    return f'<polyline class="mark" stroke="var(--{escape(name)})"{dash} points="{path}"/>'
+    dash = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return f'<polyline class="mark" stroke="var(--{kind_of(name)})"{dash} points="{path}"/>'
 
 
 def _label(x: float, y: float, name: str, anchor: str) -> str:
-    style = f'style="fill: var(--{escape(name)})"'
+    style = f'style="fill: var(--{kind_of(name)})"'
     return f'<text class="name" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {style}>{escape(name)}</text>'
 
 

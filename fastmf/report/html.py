@@ -9,7 +9,7 @@ from pathlib import Path
 from fastmf.comparison import Comparison
 from fastmf.report.text import rows
 
-__all__ = ["contestant_table", "definitions", "figure", "grid", "whole_page"]
+__all__ = ["contestant_table", "definitions", "figure", "grid", "others", "whole_page"]
 
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 
@@ -57,6 +57,15 @@ def contestant_table(comparison: Comparison) -> str:
     """The figures of the contestants of one cadence."""
     lines = [("detail" if row.detail else "", row.label, row.cells) for row in rows(comparison)]
     return grid(list(comparison.contestants), lines)
+
+
+def others(comparison: Comparison) -> dict[str, str]:
+    """What the names in brackets are, where several models are compared."""
+    first, *more = comparison.models
+    names = ", ".join(f"({name})" for name in more)
+    about = f"Further models, brought up to date and asked like the first one ({first}), whose names are plain. "
+    compared = "Recovery, speed-up and differences of each are against its own retraining and its own first model."
+    return {names: about + compared} if more else {}
 
 
 def definitions(pairs: dict[str, str]) -> str:

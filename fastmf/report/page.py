@@ -9,8 +9,8 @@ from urllib.parse import quote
 from fastmf.comparison import Comparison
 from fastmf.evaluation import sign
 from fastmf.report.cadence_page import strategy_cover, strategy_sections
-from fastmf.report.charts import cost_chart, gain_chart, line, quality_chart
-from fastmf.report.html import contestant_table, definitions, figure, whole_page
+from fastmf.report.charts import cost_chart, drawn, gain_chart, line, quality_chart
+from fastmf.report.html import contestant_table, definitions, figure, others, whole_page
 from fastmf.report.text import METRIC_NAMES, count, describe, doubt, number, percent, summary
 
 __all__ = ["cover", "page"]
@@ -104,7 +104,8 @@ def _tiles(comparison: Comparison) -> str:
 
 def _key(comparison: Comparison) -> str:
     swatch = '<span><svg viewBox="0 0 28 10" aria-hidden="true">{}</svg>{}</span>'
-    names = [swatch.format(line([(1, 5), (27, 5)], name), escape(name)) for name in comparison.contestants]
+    lines = {name: line([(1, 5), (27, 5)], name, dashes) for name, dashes in drawn(comparison).items()}
+    names = [swatch.format(mark, escape(name)) for name, mark in lines.items()]
     return f'<div class="key">{"".join(names)}</div>'
 
 
@@ -140,6 +141,7 @@ def _explanation(comparison: Comparison) -> dict[str, str]:
         "warm": "Its own last model, and one pass over everything so far.",
         "full": full,
         **({"popularity": popularity} if "popularity" in comparison.contestants else {}),
+        **others(comparison),
         "recovery": recovery,
         "against the best": "The same with the better of full and warm in place of full.",
         "seconds": seconds,

@@ -76,7 +76,8 @@ def asked(comparison: Comparison) -> str:
     if not ranks_items(comparison.metric):
         return f"{half}, each event before anybody learns it ({cadences.questions:,})"
     some = "" if cadences.asked == cadences.questions else f" of {cadences.questions:,}"
-    return f"{half} before anybody learns it ({cadences.asked:,}{some} rankings)"
+    again = ", repeats included" if comparison.repeats else ""
+    return f"{half} before anybody learns it ({cadences.asked:,}{some} rankings{again})"
 
 
 def notes(comparison: Comparison) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastmf.comparison import Comparison, Outcome
-from fastmf.evaluation import GROUPS, METRIC_NAMES
+from fastmf.evaluation import GROUPS, METRIC_NAMES, sign
 
 __all__ = [
     "METRIC_NAMES",
@@ -83,10 +83,23 @@ def table(comparison: Comparison) -> str:
     names = list(comparison.contestants)
     indent = {row.label: "  " * row.detail + row.label for row in lines}
     left = max(map(len, indent.values()))
-    width = max(len(cell) for row in lines for cell in row.cells) + 2
-    head = " " * left + "".join(f"{name:>{width}}" for name in names)
-    body = [f"{indent[row.label]:<{left}}" + "".join(f"{cell:>{width}}" for cell in row.cells) for row in lines]
-    return "\n".join([f"{comparison.dataset}: {describe(comparison)}", "", head, *body, "", summary(comparison)])
+    cells = max(len(cell) for row in lines for cell in row.cells) + 2
+    pieces = []
+    for some in _columns(names, comparison):
+        width = max(cells, *(len(names[place]) + 2 for place in some))
+        pieces.append(" " * left + "".join(f"{names[place]:>{width}}" for place in some))
+        pieces += [
+            f"{indent[row.label]:<{left}}" + "".join(f"{row.cells[place]:>{width}}" for place in some) for row in lines
+        ]
+        pieces.append("")
+    return "\n".join([f"{comparison.dataset}: {describe(comparison)}", "", *pieces, summary(comparison)])
+
+
+def _columns(names: list[str], comparison: Comparison) -> list[list[int]]:
+    """The contestants of each table below the other: those of one model."""
+    others = {f" ({model})" for model in comparison.models[1:]}
+    of = [next((other for other in others if name.endswith(other)), "") for name in names]
+    return [[place for place, one in enumerate(of) if one == model] for model in dict.fromkeys(of)]
 
 
 def describe(comparison: Comparison) -> str:
@@ -95,7 +108,7 @@ def describe(comparison: Comparison) -> str:
     return (
         f"{comparison.events:,} events, {comparison.blocks} blocks of {comparison.block_events:,} tested, "
         f"{count(len(comparison.seeds), 'seed')}, {comparison.factors} factors, recipe {comparison.preset}, "
-        f"full retrains {length}"
+        f"full retrains {length}{', repeats are asked about' if comparison.repeats else ''}"
     )
 
 
@@ -109,7 +122,18 @@ def summary(comparison: Comparison) -> str:
         gain = f"Updating recovers {percent(update.recovery)} of what full retraining gains over never updating"
         result = f"{gain}{doubt(comparison)}, in {times} times less CPU time."
     wins = popular is not None and popular.value > update.value
-    return f"{result} Live popularity ranks better." if wins else result
+    return f"{result} Live popularity ranks better." if wins else f"{result}{_best_update(comparison)}"
+
+
+def _best_update(comparison: Comparison) -> str:
+    """Which model is best when it is updated, if there are several."""
+    if len(comparison.models) < 2:
+        return ""
+    updates = {comparison.models[0]: comparison.contestants["update"]}
+    updates |= {model: comparison.contestants[f"update ({model})"] for model in comparison.models[1:]}
+    best = max(updates, key=lambda model: sign(comparison.metric) * updates[model].value)
+    values = ", ".join(f"{model} {one.value:.4f}" for model, one in updates.items())
+    return f" Of the models updated, {best} is best: {values}."
 
 
 def doubt(comparison: Comparison) -> str:

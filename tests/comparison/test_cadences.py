@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from contestants import Counts, ndcg
 
 from fastmf import datasets
 from fastmf.cli import main
@@ -19,7 +20,6 @@ from fastmf.comparison.strategies import Strategy
 from fastmf.errors import DataError
 from fastmf.evaluation import Log
 from fastmf.interactions import Interactions
-from fastmf.parameters.ids import IdMap
 from fastmf.report import page, table, write
 
 OLD_NAMES = {"dataset", "metric", "block", "events", "seeds", "machine", "contestants"}
@@ -57,46 +57,6 @@ class Recent:
 
     def predict(self, users, items):
         return np.full(len(users), np.mean(self.values) if self.values else 1_000, np.float32)
-
-
-class Counts:
-    """A contestant that ranks items by what it has counted, with the members that an evaluation of rankings needs."""
-
-    def __init__(self, seed=0):
-        self.users, self.items, self.counts = IdMap(), IdMap(), np.zeros(0)
-
-    def fit(self, events):
-        self.update(events)
-
-    def update(self, events):
-        self.items.extend(self.items.stage(events.items).fresh)
-        self.counts = np.pad(self.counts, (0, len(self.items) - self.counts.size))
-        self.counts += np.bincount(self.items.rows(events.items), minlength=self.counts.size)
-
-    unknown_user = np.zeros(2, np.float32)
-    user_factors = np.zeros((0, 2), np.float32)
-
-    @property
-    def item_factors(self):
-        return np.zeros((len(self.items), 2), np.float32)
-
-    @property
-    def item_biases(self):
-        return self.counts.astype(np.float32)
-
-    def predict(self, users, items):
-        raise NotImplementedError
-
-
-def ndcg(scores, columns, gains):
-    """NDCG@10 of one ranking, in which an item comes after all others with its score."""
-    order = np.argsort(gains, kind="stable")  # of relevant items with one score, the least relevant comes first
-    columns, gains = columns[order], gains[order]
-    own = scores[columns]
-    ranks = [(scores >= one).sum() - (own[n + 1 :] == one).sum() if one > -np.inf else 99 for n, one in enumerate(own)]
-    found = sum(gain / np.log2(rank + 1) for rank, gain in zip(ranks, gains, strict=True) if rank <= 10)
-    ideal = sum(gain / np.log2(n + 2) for n, gain in enumerate(sorted(gains, reverse=True)[:10]))
-    return found / ideal
 
 
 @pytest.fixture(scope="module")
