@@ -29,8 +29,8 @@ from fastmf.state import State
 __all__ = ["chosen", "group_of"]
 
 _SHARES = np.array([0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6])  # of the spread of scores, that one unit of the term weighs
-_MOST = 200  # questions of a batch
-_SOLVED, _STEPPED = 300.0, 100.0  # rows scored in questions for each event of a batch: what is cheap is asked less
+_LEAST, _MOST = 32, 200  # questions of a batch: fewer are not worth preparing, and are asked of some batches only
+_SOLVED, _STEPPED = 120.0, 60.0  # rows scored in questions for each event of a batch: what is cheap is asked less
 _LIFE = 3000.0  # questions after which old ones count by 1 / e
 _GAIN = 1.02  # by which another expert must be better
 _FEWEST = 20.0  # questions before anything changes
@@ -60,7 +60,7 @@ class _Questions(NamedTuple):
     targets: np.ndarray
 
     @classmethod
-    def of(cls, state: State, batch: Events, most: int, turn: int) -> _Questions:
+    def of(cls, state: State, batch: Events, most: int, turn: float) -> _Questions:
         """At most so many, of users evenly among those of the batch; from one batch to the next they take turns."""
         known, count = (batch.items < state.items.count) & (batch.values > 0), state.items.count
         pairs = np.unique(batch.users[known].astype(np.int64) * count + batch.items[known])
@@ -68,7 +68,7 @@ class _Questions(NamedTuple):
         everybody = np.unique(who)
         if everybody.size > most:
             step = everybody.size / most
-            everybody = everybody[((np.arange(most) + (turn * 0.618) % 1) * step).astype(np.int64)]
+            everybody = everybody[((np.arange(most) + turn) * step).astype(np.int64)]
             asked = np.isin(who, everybody)
             who, what = who[asked], what[asked]
         who = np.where(who < state.users.count, who, -1 - who)  # a new user keeps a number of its own
@@ -99,10 +99,10 @@ def chosen(job: UpdateJob) -> tuple[dict[str, DenseMove], tuple[str, ...]]:
     if isinstance(trainable, Mapping) and not trainable.get("popularity", False):
         return {}, ()
     wanted = job.arrived.users.size * (_SOLVED if job.objective.alternating else _STEPPED) / state.items.count
-    most = min(_MOST, int(wanted + (state.version * 0.618) % 1))
-    if most == 0 or not len(state.history):
+    turn = (state.version * 0.618) % 1  # even over versions
+    if turn * _LEAST >= wanted or not len(state.history):
         return {}, ()
-    questions = _Questions.of(state, job.arrived, most, state.version)
+    questions = _Questions.of(state, job.arrived, min(_MOST, max(_LEAST, int(wanted))), turn)
     if not questions.users.size:
         return {}, ()
     group: Any = state.groups["popularity"]
@@ -120,7 +120,7 @@ def _learn(state: State, live: LivePopularity, questions: _Questions, known: dic
     gains = np.empty((users.size, live.logs.shape[1], _SHARES.size + 1))
     spreads, items = np.empty(users.size), state.items.table
     past, logs, weights = state.history.past("users"), live.logs[:count], _SHARES * known["spread"][0]
-    orders = np.argsort(-logs.T, axis=1, kind="stable").astype(np.int32)
+    orders = np.argsort(-logs.T, axis=1).astype(np.int32)
     content = items.factors, items.records, logs, orders, weights
     popular.judge(items.shape)(users, vectors, *content, past, questions.bounds, questions.targets, gains, spreads)
     kinds, fading = kinds_of(state, users), math.exp(-users.size / _LIFE)
