@@ -247,13 +247,11 @@ class Grams:
 
     @contextmanager
     def expecting(self, name: str, state: Any) -> Iterator[None]:
-        """Around a single event: its number is noted for kernels, and what it leads to, if it has been learned."""
-        kept, events = self.kept[name], len(state.history)
-        kept.numbers[4] = events + 1
+        """Around a single event, whose number its kernel notes: what it leads to, if it has been learned."""
+        events = len(state.history)
         try:
             yield
         finally:
-            kept.numbers[4] = events
             if len(state.history) > events:
                 self.kept[name] = self.settled(name, self.kept[name], state)
 

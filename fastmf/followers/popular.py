@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.delta import Delta
+from fastmf.gate import mine
 from fastmf.kernels.rank import popular
 from fastmf.memory import grown, zeros
 
@@ -100,8 +101,9 @@ class LivePopularity:
 
     def follow(self, state: Any, delta: Delta) -> None:
         """Count the events of a Delta, once, or take them back."""
-        if self._position >= 0:
-            self._bring(state, delta.moves["items"].rows, delta.log.items)
+        before, self._position = self._position, -1
+        if before >= 0:
+            self._bring(state, before, delta.moves["items"].rows, delta.log.items)
 
     def copy(self) -> LivePopularity:
         """One for a copy of the state, which counts at first use."""
@@ -116,15 +118,23 @@ class LivePopularity:
         if self._position < 0 and not start:
             return
         lock, missing = state.gate.lock, self._position < 0 or len(self.logs) < state.items.count
-        if lock.acquire(blocking=missing):  # if others hold it, terms of a moment ago will do
-            try:
-                state.finish()
-                self._make_room(state.items.count)
-                state.gate.begin()
-                self._bring(state, _NO_ROWS, _NO_ROWS)
-            finally:
-                state.gate.end()
+        if mine(lock):
+            self._count_up(state)
+            return
+        try:  # an interrupt may arrive as soon as the lock is held
+            if lock.acquire(blocking=missing):  # if others hold it, terms of a moment ago will do
+                self._count_up(state)
+        finally:
+            if mine(lock):
                 lock.release()
+
+    def _count_up(self, state: Any) -> None:
+        """Count what has come; questions that have begun are asked again, and others wait until it is done."""
+        state.finish()
+        self._make_room(state.items.count)
+        before, self._position = self._position, -1
+        state.gate.changes[0] += 2
+        self._bring(state, before, _NO_ROWS, _NO_ROWS)
 
     def added(self, state: Any) -> list[np.ndarray] | None:
         """What is added to products of rows, by kind of users, float32[items, fields] of which column 0 counts.
@@ -165,16 +175,12 @@ class LivePopularity:
         self._counts, self.logs = grown(self._counts, items), grown(self.logs, items)
         self._added = [grown(one, items) for one in self._added]
 
-    def _bring(self, state: Any, moved: np.ndarray, removed: np.ndarray) -> None:
-        """Bring everything up to date; rows of items have `moved`, and the events `removed` are those taken back."""
-        events, before, rungs = (
-            len(state.history),
-            self._position,
-            ladder(len(state.history), self.popularity.half_life),
-        )
+    def _bring(self, state: Any, before: int, moved: np.ndarray, removed: np.ndarray) -> None:
+        """Bring what counts `before` events up to date; items have `moved`, and events `removed` are taken back."""
+        events, rungs = len(state.history), ladder(len(state.history), self.popularity.half_life)
         if removed.size < before - events:
             before = -1
-        self._position, whole, log = -1, before < 0, state.history.items_since(0)
+        whole, log = before < 0, state.history.items_since(0)
         for column, rung in enumerate(rungs):
             if before >= 0 and rung == self._rungs[column]:
                 span = (log, before, events, 0, 1) if events >= before else (removed, 0, before - events, events, -1)

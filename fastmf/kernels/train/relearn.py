@@ -92,6 +92,9 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         old_b, old_c = user_records[u, 0], item_records[i, 0]
         users, items = events_of_row(ledger, USERS, u), events_of_row(ledger, ITEMS, i)
         power, one = item_numbers[2], np.float32(value)
+        grows = firsts.size > 0  # exposures are as of this event
+        if grows:
+            item_numbers[4] += 1
         counts = max(np.float64(items), 1.0) ** power, (items + 1.0) ** power
         exposed = exposure(item_numbers, firsts, i)
         shares = counts[0] * exposed, counts[1] * exposed
@@ -161,9 +164,13 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         store(item_rows, i, 0, old_q)
         user_records[u, 0], item_records[i, 0] = old_b, old_c
         if not (max((p * p).total(), (q * q).total()) <= limit and np.isfinite(b + c)):
+            if grows:
+                item_numbers[4] -= 1
             end(changes, begun)
             return NOT_FINITE
         if full(ledger):  # checked last, so that a refused event does not flush the journal
+            if grows:
+                item_numbers[4] -= 1
             end(changes, begun)
             return FULL
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
