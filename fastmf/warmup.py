@@ -79,6 +79,7 @@ def warm_up(
 def _use(model: MF) -> None:
     """Call every method of a model that needs kernels."""
     events = _events(PARALLEL_FROM, labels=model.loss.kind == "pointwise")
+    model.fit(events[:_FEW], epochs=1)  # all events, not all but those held out
     model.fit(events, epochs=3, validation=0.01)  # the third sweep of beliefs learns their priors
     for recipe in (*presets.values(), presets["default"]):
         model.update(events[:_FEW], recipe)
