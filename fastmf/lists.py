@@ -232,9 +232,7 @@ class Lists:
         before, self._queries = self._queries, queries
         self._make_room(queries.size)
         live, key = self._state.live, self._key
-        if live is not None:
-            live.added(self._state)
-            self._key = live.key
+        self._key = () if live is None else live.key(self._state)
         if not self._whole or self._key != key:
             return np.full(queries.size, LOST, np.uint8)
         fates = np.full(queries.size, KEPT, np.uint8)

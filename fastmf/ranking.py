@@ -150,15 +150,23 @@ def best_rows(
 
     `owners` are the rows of the users whose seen items are excluded, -1 for none.
     """
-    items, live = state.items.table, state.live
-    parts = None if live is None else live.parts(state, kinds_of(state, users))
-    if parts is None:
-        return _best_rows(state, _queries(state, users), k, pool, owners, threads, items.records)
-    best, values = _room(users.size, k, items)
-    for places, alone, added in parts:
+    best, values = _room(users.size, k, state.items.table)
+    for places, alone, added in _parts(state, lambda: kinds_of(state, users)):
         asked = _queries(state, users[places], alone)
         best[places], values[places] = _best_rows(state, asked, k, pool, owners[places], threads, added)
     return best, values
+
+
+def _parts(state: State, kinds: Callable[[], np.ndarray]) -> list[tuple[Any, bool, np.ndarray]]:
+    """Which queries are ranked alike: their places, whether their rows do not count, and what is added to items.
+
+    All at once, with the biases of items, where no live popularity is served; else by the kinds of their users.
+    """
+    live = state.live
+    added = None if live is None else live.added(state)
+    if live is None or added is None:
+        return [(slice(None), False, state.items.table.records)]
+    return live.parts(added, kinds())
 
 
 def _queries(state: State, users: np.ndarray, nothing: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -201,14 +209,10 @@ def best_for(
     order, starts = order_by(session.users, count)
     nothing, owners = np.zeros(count, np.int64), np.arange(count, dtype=np.int32)
     past = (starts[:-1].copy(), np.diff(starts).astype(np.int32), order, nothing, nothing, session.items)
-    who, live = owners if unseen else np.full(count, -1, np.int32), state.live
-    parts = None if live is None else live.parts(state, kinds_by(np.diff(starts)))
-    if parts is None:
-        rows, values = rank_rows((queries, owners), table, (None, table.records), pool, (past, who), k, threads)
-        return rows, values + vectors.records[:, :1]
+    who = owners if unseen else np.full(count, -1, np.int32)
     rows, values = _room(count, k, table)
-    for places, alone, added in parts:
-        asked = queries, np.full(places.size, -1, np.int32) if alone else owners[places]
+    for places, alone, added in _parts(state, lambda: kinds_by(np.diff(starts))):
+        asked = queries, np.full(owners[places].size, -1, np.int32) if alone else owners[places]
         rows[places], values[places] = rank_rows(asked, table, (None, added), pool, (past, who[places]), k, threads)
     return rows, values + vectors.records[:, :1]
 
@@ -272,17 +276,13 @@ def renew(
 
     A list whose fate is KEPT gets the fate KEPT (unchanged), RENEWED (updated) or LOST (must be ranked again).
     """
-    live = state.live
-    parts = None if live is None else live.parts(state, kinds_of(state, users))
-    if parts is None:
-        _renew(state, users, owners, touched, lists, threads, state.items.table.records)
-        return
-    for places, alone, added in parts:
-        rows = np.full(places.size, -1, np.int32) if alone else users[places]
+    for places, alone, added in _parts(state, lambda: kinds_of(state, users)):
+        rows = np.full(users[places].size, -1, np.int32) if alone else users[places]
         some = lists[0][places], lists[1][places], lists[2][places]
         _renew(state, rows, owners[places], touched, some, threads, added)
-        for column, one in zip(lists, some, strict=True):
-            column[places] = one
+        if not isinstance(places, slice):  # views of a slice are the lists themselves
+            for column, one in zip(lists, some, strict=True):
+                column[places] = one
 
 
 def _renew(
@@ -357,8 +357,7 @@ def rank_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the best rows by ``scale * query . row + added``, with form = (scale, added); queries are rows of factors.
 
-    `table` has a shape, factors and a count.
-    The rows excluded for each query are given as the past of a row in a log, `past`.
+    `table` has a shape, factors and a count. The rows excluded for each query are given as the past of a row in a log.
     """
     (source, rows), (log, owners), k = queries, past, width_of(k, table)
     best, values = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float32)

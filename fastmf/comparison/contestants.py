@@ -17,9 +17,11 @@ from fastmf.recipes import Update
 
 __all__ = [
     "CONTESTANTS",
+    "FAMILIES",
     "Build",
     "Popularity",
     "Regime",
+    "build_of",
     "contestants",
     "default_build",
     "ready_to_go_over",
@@ -32,6 +34,14 @@ __all__ = [
 CONTESTANTS = ("frozen", "update", "warm", "full")
 
 Build = Callable[[int], MF]
+
+FAMILIES: dict[str, Any] = {
+    "als": losses.Confidence(),
+    "warp": losses.WARP(),
+    "bpr": losses.BPR(),
+    "softmax": losses.SampledSoftmax(),
+}
+"""Losses of families of models that rank, by name."""
 
 
 class Regime(NamedTuple):
@@ -65,12 +75,14 @@ def contestants(metric: Metric) -> tuple[str, ...]:
 
 def default_build(factors: int, metric: Metric) -> Build:
     """A function that builds the default unfitted model for a metric, given its seed; on one thread."""
-    settings: dict[str, Any] = {"factors": factors, "options": Options(threads=1)}
-    if metric == "logloss":
-        settings["loss"] = losses.Logistic()
     if ranks_items(metric):
-        settings |= {"loss": losses.Confidence(), "solver": optimizers.ALS()}
-    return lambda seed: MF(seed=seed, **settings)
+        return build_of(FAMILIES["als"], factors)
+    return build_of(losses.Logistic() if metric == "logloss" else losses.Squared(), factors)
+
+
+def build_of(loss: Any, factors: int) -> Build:
+    """A function that builds an unfitted model with a loss and its defaults, given its seed; on one thread."""
+    return lambda seed: MF(factors, loss, seed=seed, options=Options(threads=1))
 
 
 def solves(model: MF) -> bool:

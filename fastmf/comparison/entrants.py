@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fastmf import losses, optimizers
-from fastmf.comparison.contestants import Build, default_build
+from fastmf.comparison.contestants import FAMILIES, Build, build_of, default_build
 from fastmf.comparison.guests import Guest, require_guest
 from fastmf.errors import DataError, brief
 from fastmf.evaluation import Metric, ranks_items
-from fastmf.model import MF, Options
+from fastmf.model import MF
 
 __all__ = ["MODELS", "Builds", "Entry", "entrants", "models_of"]
 
 Builds = dict[str | None, Build]
 """How the models of each entrant are built; None is the first, whose rows have plain names."""
 
-_FAMILIES: dict[str, dict[str, Any]] = {
-    "als": {"loss": losses.Confidence(), "solver": optimizers.ALS()},
-    "warp": {"loss": losses.WARP()},
-    "bpr": {"loss": losses.BPR()},
-    "softmax": {"loss": losses.SampledSoftmax()},
-}
-MODELS = tuple(_FAMILIES)
+MODELS = tuple(FAMILIES)
 """Families of models that rank, by name."""
 
 
@@ -69,7 +62,7 @@ def models_of(text: str | None, metric: Metric) -> tuple[str, ...]:
     if found and not ranks_items(metric):
         raise DataError(f"models: {brief(text)} rank items, and {metric} compares values")
     for place, one in enumerate(found):
-        if one not in _FAMILIES:
+        if one not in FAMILIES:
             raise DataError(f"models: {brief(one)} is none of {', '.join(MODELS)}")
         if one in found[:place]:
             raise DataError(f"models: {one} occurs twice")
@@ -103,8 +96,8 @@ def entrants(
     """
     if models and build is not None:
         raise DataError("models: give them or build, not both")
-    first = build or (_family(models[0], factors) if models else default_build(factors, metric))
-    found: Builds = {None: first, **{name: _family(name, factors) for name in models[1:]}}
+    first = build or (build_of(FAMILIES[models[0]], factors) if models else default_build(factors, metric))
+    found: Builds = {None: first, **{name: build_of(FAMILIES[name], factors) for name in models[1:]}}
     for name, factory in (guests or {}).items():
         if not isinstance(name, str) or not name.strip():
             raise DataError(f"contestants: {brief(name)} is no name")
@@ -112,11 +105,6 @@ def entrants(
             raise DataError(f"contestants: {brief(name)} is a model that is compared already")
         found[name] = _invited(name, factory, metric)
     return found
-
-
-def _family(name: str, factors: int) -> Build:
-    """A function that builds a model of a family, on one thread."""
-    return lambda seed: MF(factors, seed=seed, options=Options(threads=1), **_FAMILIES[name])
 
 
 def _invited(name: str, factory: Any, metric: Metric) -> Build:

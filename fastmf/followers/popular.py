@@ -43,6 +43,11 @@ class Served(NamedTuple):
     alone: bool
 
     @property
+    def numbers(self) -> tuple[float, float, float]:
+        """The parameters of the model that say so: 0 stands for an infinite half-life. See :func:`served_by`."""
+        return 0.0 if self.half_life == math.inf else self.half_life, self.weight, float(self.alone)
+
+    @property
     def nothing(self) -> bool:
         """Whether rankings are those of the model."""
         return not self.weight and not self.alone
@@ -113,9 +118,7 @@ class LivePopularity:
 
     def catch_up(self, state: Any, start: bool = True) -> None:
         """Count what has been learned singly, or everything at first use, unless this is not to be a `start`."""
-        if self._position == len(state.history) and self._served == served_of(state):
-            return
-        if self._position < 0 and not start:
+        if self._position == len(state.history) or (self._position < 0 and not start):
             return
         lock, missing = state.gate.lock, self._position < 0 or len(self.logs) < state.items.count
         if mine(lock):
@@ -146,14 +149,8 @@ class LivePopularity:
         self.catch_up(state)
         return self._added
 
-    def parts(self, state: Any, kinds: np.ndarray) -> list[tuple[np.ndarray, bool, np.ndarray]] | None:
-        """For each kind of users among these: their places, whether popularity alone is served, and what is added.
-
-        None if that is the bias of the item for all of them.
-        """
-        added = self.added(state)
-        if added is None:
-            return None
+    def parts(self, added: list[np.ndarray], kinds: np.ndarray) -> list[tuple[Any, bool, np.ndarray]]:
+        """For each kind of users among these: their places, whether popularity alone is served, and what is added."""
         return [
             (np.flatnonzero(kinds == kind), self._served[kind].alone, added[kind]) for kind in np.unique(kinds).tolist()
         ]
@@ -163,9 +160,9 @@ class LivePopularity:
         found: np.ndarray = np.array([one.alone for one in self._served])[kinds]
         return found
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Changes whenever the terms of items do that no event names."""
+    def key(self, state: Any) -> tuple[Any, ...]:
+        """What changes whenever the terms of items do that no event names."""
+        self.added(state)
         served = [one for one in self._served if not one.nothing]
         return self._served, tuple(self._rungs[column_of(self._rungs, one.half_life)] for one in served)
 
@@ -220,7 +217,7 @@ def served_of(state: Any) -> tuple[Served, ...]:
 
 
 def served_by(values: np.ndarray) -> tuple[Served, ...]:
-    """What is served to each kind of users, by the parameters of the model: a half-life of 0 stands for infinity."""
+    """What is served to each kind of users, by the parameters of the model."""
     return tuple(Served(half_life or math.inf, weight, bool(alone)) for half_life, weight, alone in values.tolist())
 
 

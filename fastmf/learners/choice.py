@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmf.followers.popular import KINDS, LivePopularity, column_of, kinds_of, ladder, served_by
+from fastmf.followers.popular import KINDS, LivePopularity, Served, column_of, kinds_of, ladder, served_by
 from fastmf.kernels.rank import popular
 from fastmf.learners.job import UpdateJob
 from fastmf.log.events import Events
@@ -41,10 +41,8 @@ _TOLD = ("users without events", "users with few events", "users with more event
 
 def group_of(popularity: Any) -> DenseGroup:
     """What is known of the experts, as parameters of a model."""
-    columns, weight = len(ladder(0, popularity.half_life)), popularity.weight
-    served = np.zeros((KINDS, 3))
-    served[:, 0] = 0.0 if popularity.half_life in (None, math.inf) else popularity.half_life
-    served[:, 1] = 0.0 if weight is None else weight
+    columns = len(ladder(0, popularity.half_life))
+    served = np.tile(Served(popularity.half_life or math.inf, popularity.weight or 0.0, False).numbers, (KINDS, 1))
     values = {"gains": np.zeros((KINDS, columns, _SHARES.size + 1)), "asked": np.zeros(KINDS), "at": np.zeros(1)}
     return DenseGroup(values | {"spread": np.zeros(1), "served": served, "share": np.zeros(KINDS)})
 
@@ -80,7 +78,7 @@ class _Questions(NamedTuple):
 
 
 def _had(state: State, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Whether users, in ascending order from those who are new (below 0), have had items."""
+    """Whether users, below 0 if they are new, have had items."""
     found = np.zeros(users.size, np.bool_)
     people = np.unique(users[users >= 0])
     if people.size:
@@ -136,12 +134,13 @@ def _learn(state: State, live: LivePopularity, questions: _Questions, known: dic
 
 def _move_on(known: dict[str, np.ndarray], live: LivePopularity, events: int) -> None:
     """Where half-lives have doubled with the log, what is known of each goes with it."""
-    before, now = (ladder(count, live.popularity.half_life) for count in (int(known["at"][0]), events))
+    before, now = (
+        [rung.half_life for rung in ladder(count, live.popularity.half_life)] for count in (int(known["at"][0]), events)
+    )
     known["at"][0] = events
-    if known["asked"].any() and before != now:
-        lives = [rung.half_life for rung in before]
-        longest = max(len(lives) - 2, 0)  # of those that end
-        columns = [lives.index(rung.half_life) if rung.half_life in lives else longest for rung in now]
+    if before != now:
+        longest = max(len(before) - 2, 0)  # of those that end
+        columns = [before.index(one) if one in before else longest for one in now]
         known["gains"] = known["gains"][:, columns].copy()
 
 
@@ -171,10 +170,10 @@ def _served(kind: int, known: dict[str, np.ndarray], live: LivePopularity, event
     column, share = int(best[0]), int(best[1])
     alone = share == _ALONE
     weight = 1.0 if alone else float(_SHARES[share] * known["spread"][0])
-    half_life = rungs[column].half_life
-    known["share"][kind], known["served"][kind] = share, (half_life if half_life < math.inf else 0, weight, alone)
+    found = Served(rungs[column].half_life, weight, alone)
+    known["share"][kind], known["served"][kind] = share, found.numbers
     what = "popularity alone" if alone else f"popularity with a weight of {weight:.3g}" if share else "the model alone"
     return (
-        f"{_TOLD[kind]} are served {what}, half-life {half_life:.6g} events: NDCG@10 {means[best]:.4f} lately, "
+        f"{_TOLD[kind]} are served {what}, half-life {found.half_life:.6g} events: NDCG@10 {means[best]:.4f} lately, "
         f"{means[place]:.4f} with what was served"
     )

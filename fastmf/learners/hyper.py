@@ -150,8 +150,8 @@ def rotation(covariances: dict[str, np.ndarray], k: int) -> dict[str, tuple[Any,
     users, items = (covariances[side] for side in SIDES)
     slopes = {side: _slope(covariances[side], k) for side in SIDES}
     values, turned = np.empty(k), np.empty((2, k, k))
-    if not coordinates.diagonal_together()(_positive(users[:k, :k]), items[:k, :k].copy(), values, turned):
-        raise DivergenceError("the covariance of user rows is not finite; smaller values or weights may help")
+    found = coordinates.diagonal_together()(_positive(users[:k, :k]), items[:k, :k].copy(), values, turned)
+    _require(found and bool(np.isfinite(values).all()))
     order = np.argsort(-values, kind="stable")
     values = np.maximum(values[order], _FLAT * values[order[0]])[:, None]
     turns = {"users": values**0.25 * turned[0, order], "items": values**-0.25 * turned[1, order]}
@@ -168,8 +168,14 @@ def _slope(covariance: np.ndarray, k: int) -> np.ndarray:
     if covariance.shape[0] == k:
         return np.zeros(k)
     slope = covariance[:k, k].copy()
-    coordinates.solve()(_positive(covariance[:k, :k]), slope)
+    _require(coordinates.solve()(_positive(covariance[:k, :k]), slope))
     return slope
+
+
+def _require(found: bool) -> None:
+    """Raise DivergenceError unless coordinates have been found."""
+    if not found:
+        raise DivergenceError("covariances of rows are not finite; smaller values or weights may help")
 
 
 def _positive(covariance: np.ndarray) -> np.ndarray:

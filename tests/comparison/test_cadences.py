@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from contestants import Counts, ndcg
+from contestants import Counts, Memory, ndcg
 
 from fastmf import datasets
 from fastmf.cli import main
@@ -24,23 +24,6 @@ from fastmf.report import page, table, write
 
 OLD_NAMES = {"dataset", "metric", "block", "events", "seeds", "machine", "contestants"}
 EVERYTHING = Budget(retrains=10_000, queries=1_000_000)
-
-
-class Memory:
-    """A contestant of three methods that knows the values of the pairs that it was told, and says 0 of all others."""
-
-    def __init__(self, seed=0):
-        self.known = {}
-
-    def fit(self, events):
-        self.known = {}
-        self.update(events)
-
-    def update(self, events):
-        self.known |= dict(zip(zip(events.users, events.items, strict=True), events.values, strict=True))
-
-    def predict(self, users, items):
-        return np.array([self.known.get(pair, 0) for pair in zip(users, items, strict=True)], np.float32)
 
 
 class Recent:

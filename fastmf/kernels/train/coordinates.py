@@ -19,37 +19,10 @@ import numpy as np
 from numba import njit
 
 from fastmf.kernels.core.bridge import jit, stamp
+from fastmf.kernels.train.direct import back_substitute, solve_positive
 
 _SWEEPS = 60  # Jacobi's method needs some 10
 _NEGLIGIBLE = 1e-30  # sum of squares beside the diagonal, in units of all
-
-
-@njit(error_model="numpy")
-def _factorise(matrix):
-    """Replace a positive definite matrix by its Cholesky factor, with zeros above the diagonal; False if it fails."""
-    for i in range(len(matrix)):
-        for j in range(i + 1):
-            rest = matrix[i, j]
-            for k in range(j):
-                rest -= matrix[i, k] * matrix[j, k]
-            if i > j:
-                matrix[i, j] = rest / matrix[j, j]
-            elif rest > 0:
-                matrix[i, i] = math.sqrt(rest)
-            else:
-                return False
-        matrix[i, i + 1 :] = 0
-    return True
-
-
-@njit(error_model="numpy")
-def _solve_upper(lower, right):
-    """Overwrite each row r of `right` by the solution x of ``lower' x = r``."""
-    for row in range(len(right)):
-        for i in range(len(lower) - 1, -1, -1):
-            right[row, i] /= lower[i, i]
-            for j in range(i):
-                right[row, j] -= lower[i, j] * right[row, i]
 
 
 @njit(error_model="numpy")
@@ -86,17 +59,17 @@ def _diagonal_together(stamp):
         """
         stamp  # noqa: B018 - the cache key, see bridge
         size = len(one)
-        if not _factorise(one):
+        if not solve_positive(one, np.zeros(size), size, 0.0):  # its upper triangle is F' now
             return False
         product = np.zeros((size, size))
         for i in range(size):
             for k in range(i, size):
-                product[i] += one[k, i] * other[k]
+                product[i] += one[i, k] * other[k]
         other[:] = 0
         for i in range(size):
             for j in range(size):
                 for k in range(j, size):
-                    other[i, j] += product[i, k] * one[k, j]
+                    other[i, j] += product[i, k] * one[j, k]
         inverse, vectors = turns[0], turns[1]
         vectors[:] = 0
         for i in range(size):
@@ -107,20 +80,18 @@ def _diagonal_together(stamp):
                 for j in range(size):
                     everything += other[i, j] ** 2
                     beside += other[i, j] ** 2 if i != j else 0.0
-            if beside <= _NEGLIGIBLE * everything:
+            if not beside > _NEGLIGIBLE * everything:  # NaN ends it too
                 break
             for p in range(size - 1):
                 for q in range(p + 1, size):
                     if other[p, q] != 0:
                         _rotate(other, vectors, p, q)
-        for i in range(size):
-            values[i] = other[i, i]
-        inverse[:] = vectors
-        _solve_upper(one, inverse)
         product[:] = 0
         for i in range(size):
+            values[i], inverse[i] = other[i, i], vectors[i]
+            back_substitute(one, inverse[i], size)
             for k in range(size):
-                product[i] += vectors[i, k] * one[:, k]
+                product[i, k:] += vectors[i, k] * one[k, k:]
         vectors[:] = product
         return True
 
@@ -136,18 +107,8 @@ def solve() -> Any:
 def _solve(stamp):
     @jit(stamp)
     def solve(matrix, right):
-        """Overwrite `right` by the solution x of ``matrix x = right``, and the matrix by its Cholesky factor."""
+        """Overwrite `right` by the solution x of ``matrix x = right``, and the matrix; False if it fails."""
         stamp  # noqa: B018
-        if not _factorise(matrix):
-            return False
-        for i in range(len(matrix)):
-            for j in range(i):
-                right[i] -= matrix[i, j] * right[j]
-            right[i] /= matrix[i, i]
-        for i in range(len(matrix) - 1, -1, -1):
-            right[i] /= matrix[i, i]
-            for j in range(i):
-                right[j] -= matrix[i, j] * right[i]
-        return True
+        return solve_positive(matrix, right, len(right), 0.0)
 
     return solve

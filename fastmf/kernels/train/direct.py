@@ -19,15 +19,25 @@ _ROUNDING = 1e-7  # relative rounding error of float32
 
 
 @njit(error_model="numpy")
-def _solve_positive(matrix, right, size):
+def back_substitute(upper, right, size):
+    """Overwrite `right` by the solution of ``upper @ solution = right``; reads the upper triangle alone."""
+    for j in range(size - 1, -1, -1):
+        value = right[j]
+        for column in range(j + 1, size):
+            value -= upper[j, column] * right[column]
+        right[j] = value / upper[j, j]
+
+
+@njit(error_model="numpy")
+def solve_positive(matrix, right, size, rounding):
     """Solve ``matrix @ solution = right`` in place by Cholesky factorisation of a symmetric positive definite matrix.
 
-    Reads the upper triangle of `matrix` and overwrites it with the factor; `right` becomes the solution. Returns False
-    if a pivot is within float32 rounding errors of zero. Left-looking and row by row, four earlier rows at a time, so
-    that the current row stays in the cache.
+    Reads the upper triangle of `matrix` and overwrites it with the factor R, R'R = matrix; `right` becomes the
+    solution. Returns False if a pivot is at most its element of the diagonal times `rounding`. Left-looking and row by
+    row, four earlier rows at a time, so that the current row stays in the cache.
     """
     for i in range(size):
-        target, value, least = matrix[i], right[i], _ROUNDING * matrix[i, i]
+        target, value, least = matrix[i], right[i], rounding * matrix[i, i]
         for j in range(0, i - 3, 4):
             a, b, c, d = matrix[j], matrix[j + 1], matrix[j + 2], matrix[j + 3]
             s, t, u, v = a[i], b[i], c[i], d[i]
@@ -45,11 +55,7 @@ def _solve_positive(matrix, right, size):
         for column in range(i, size):
             target[column] *= scale
         right[i] = value * scale
-    for j in range(size - 1, -1, -1):
-        value = right[j]
-        for column in range(j + 1, size):
-            value -= matrix[j, column] * right[column]
-        right[j] = value / matrix[j, j]
+    back_substitute(matrix, right, size)
     return True
 
 
@@ -144,7 +150,7 @@ def _solve_cholesky(size, width, biased, explicit, number, tables, events, span,
                 matrix[i, size] = room[1, i]
         if biased:
             right[size], matrix[size, size] = along_bias, count + penalty
-        found = _solve_positive(matrix, right, size + 1 if biased else size)
+        found = solve_positive(matrix, right, size + 1 if biased else size, _ROUNDING)
         for factor in range(size):
             room[0, factor] = np.float32(right[factor] if found else 0)
         store(own, number, 0, load(room, 0, 0, width, size))

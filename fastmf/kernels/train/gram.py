@@ -122,10 +122,10 @@ def first_event(numbers, firsts, row):
 
 
 @njit
-def exposure(numbers, firsts, row):
-    """The exposure of a row once there are numbers[4] events."""
+def exposure(numbers, firsts, row, events):
+    """The exposure of a row once there are so many events."""
     first = first_event(numbers, firsts, row)
-    return 1.0 if first < 0 else min(1.0, 1.0 + numbers[3] - first / numbers[4])
+    return 1.0 if first < 0 else min(1.0, 1.0 + numbers[3] - first / events)
 
 
 @njit

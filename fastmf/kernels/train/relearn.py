@@ -92,11 +92,8 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         old_b, old_c = user_records[u, 0], item_records[i, 0]
         users, items = events_of_row(ledger, USERS, u), events_of_row(ledger, ITEMS, i)
         power, one = item_numbers[2], np.float32(value)
-        grows = firsts.size > 0  # exposures are as of this event
-        if grows:
-            item_numbers[4] += 1
         counts = max(np.float64(items), 1.0) ** power, (items + 1.0) ** power
-        exposed = exposure(item_numbers, firsts, i)
+        exposed = exposure(item_numbers, firsts, i, item_numbers[4] + 1) if firsts.size else 1.0  # as of this event
         shares = counts[0] * exposed, counts[1] * exposed
         lanes, first = room.lanes, ROOM + width
         square, gram_change = lanes[first : first + width], lanes[first + width : first + 2 * width]
@@ -164,13 +161,9 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         store(item_rows, i, 0, old_q)
         user_records[u, 0], item_records[i, 0] = old_b, old_c
         if not (max((p * p).total(), (q * q).total()) <= limit and np.isfinite(b + c)):
-            if grows:
-                item_numbers[4] -= 1
             end(changes, begun)
             return NOT_FINITE
         if full(ledger):  # checked last, so that a refused event does not flush the journal
-            if grows:
-                item_numbers[4] -= 1
             end(changes, begun)
             return FULL
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
@@ -187,6 +180,8 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             store(lanes, 1, 0, q)
             replace_all(grams_items, lanes, counts, first_event(item_numbers, firsts, i), size)
             item_numbers[0] += counts[1] - counts[0]
+            if firsts.size:
+                item_numbers[4] += 1
         end(changes, begun)
         error = np.float64(newest[1]) - (mean + old_b + old_c + (old_p * old_q).total())
         lost = column(ledger, LOSS, np.float64)
