@@ -22,6 +22,7 @@ __all__ = ["main"]
 _DEFAULT = "default: %(default)s"
 _REAL_AND_SYNTHETIC = "complete-journey", "synthetic"
 _EVERY = {True: "1d,28d", False: "1d,7d,28d"}  # by whether items are ranked, if nothing at all is asked for
+_PRESETS = {True: "default", False: "default,balanced"}  # of ALS, both solve the same rows
 _SHORT = Budget(retrains=6, queries=3_000, passes=1e7)
 
 
@@ -63,6 +64,7 @@ def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Compari
     soon = all(getattr(options, name) is None for name in ("every", "dataset", "data", "block"))
     every = _EVERY[ranks_items(metric)] if soon else options.every
     seeds = options.seeds if options.seeds is not None else default.seeds if every is None else 1
+    preset = options.preset or (_PRESETS[ranks_items(metric)] if soon else default.preset)
     budget = _SHORT if soon else default.budget
     if every is not None:
         cadences_of(every)
@@ -71,7 +73,7 @@ def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Compari
     if every is not None:
         say(f"{name}: {len(events):,} events, models kept current every {', '.join(every.split(','))}")
     settings = Settings(
-        metric, options.block, options.preset, seeds, options.factors, every, budget, options.repeats, options.models
+        metric, options.block, preset, seeds, options.factors, every, budget, options.repeats, options.models
     )
     peers = peers_of(options.peers, metric, options.factors)
     comparison = compare(events, settings, name, contestants=peers)
@@ -169,7 +171,9 @@ def _add_compare(commands: Any) -> None:
         action="store_true",
         help="rank, and ask for, what users have had before too; default: only new items",
     )
-    command.add_argument("--preset", default=default.preset, help=f"recipe of the updates; {_DEFAULT}")
+    command.add_argument(
+        "--preset", metavar="LIST", help=f"recipe of the updates, or with --every several; default: {default.preset}"
+    )
     command.add_argument("--factors", type=int, default=default.factors, metavar="K", help=_DEFAULT)
     seeds = f"repetitions; default: {default.seeds}, and 1 where cadences are compared"
     command.add_argument("--seeds", type=int, metavar="N", help=seeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastmf.comparison.results import Advice, StrategyOutcome
+from fastmf.comparison.strategies import which_of
 from fastmf.evaluation import METRIC_NAMES, Metric, sign
 
 __all__ = ["advise"]
@@ -72,8 +73,8 @@ def _spelled(one: StrategyOutcome, spelled: dict[str, str]) -> str:
 
 
 def _which(one: StrategyOutcome) -> str:
-    """The name of a model that is not the first one."""
-    return f" ({one.model})" if one.model else ""
+    """The names of a model and a recipe that are not the first ones."""
+    return which_of(one.model, one.preset)
 
 
 def _judged(gap: float, clear: bool) -> str:

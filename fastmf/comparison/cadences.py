@@ -119,7 +119,8 @@ def race(events: Interactions, terms: Terms, trainers: Mapping[str | None, Train
     strategies: list[Strategy] = []
     for model, trainer in trainers.items():
         most = int(terms.budget.passes) if trainer.can_go_over() else 0
-        strategies += strategies_of(stage.cuts, ranks_items(terms.metric), most, model)
+        further = [name for name in trainer.recipes if name]
+        strategies += strategies_of(stage.cuts, ranks_items(terms.metric), most, model, further)
     samples = [_samples(stage, terms.budget.retrains, seed) for seed in range(terms.seeds)]
     courses: dict[str, list[Course]] = {one.name: [] for one in strategies}
     tick = tell(sum(_steps(stage, strategies, some, len(trainers)) for some in samples))
@@ -183,7 +184,7 @@ def _summed_up(tally: Tally, own: str) -> Race:
     names = {
         Entry(one.kind, one.model).name: name
         for name, one in tally.strategies.items()
-        if not one.retrain_every and (one.every == own or one.kind in ("frozen", "popularity"))
+        if not one.retrain_every and not one.preset and (one.every == own or one.kind in ("frozen", "popularity"))
     }
     sizes = [round((stage.end - stage.start) / cuts.size) for cuts in stage.cuts.values()]
     cuts, shots = stage.cuts[own], [*SHOTS, np.iinfo(np.int64).max]

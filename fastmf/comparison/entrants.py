@@ -10,8 +10,9 @@ from fastmf.comparison.guests import Guest, require_guest
 from fastmf.errors import DataError, brief
 from fastmf.evaluation import Metric, ranks_items
 from fastmf.model import MF
+from fastmf.recipes import Update, presets
 
-__all__ = ["MODELS", "Builds", "Entry", "entrants", "models_of"]
+__all__ = ["MODELS", "Builds", "Entry", "entrants", "models_of", "recipes_of"]
 
 Builds = dict[str | None, Build]
 """How the models of each entrant are built; None is the first, whose rows have plain names."""
@@ -67,6 +68,35 @@ def models_of(text: str | None, metric: Metric) -> tuple[str, ...]:
         if one in found[:place]:
             raise DataError(f"models: {one} occurs twice")
     return found
+
+
+def recipes_of(text: str, several: bool) -> dict[str | None, Update | None]:
+    """Read the names of recipes such as ``"default,balanced"``; the name of the first one becomes None.
+
+    Raises
+    ------
+    DataError
+        If one is unknown or occurs twice, or there are several where they cannot be compared.
+
+    Examples
+    --------
+    >>> list(recipes_of("default, balanced", several=True))
+    [None, 'balanced']
+    """
+    names = [part.strip() for part in text.split(",")]
+    for place, one in enumerate(names):
+        if one not in presets:
+            raise DataError(f"preset: {brief(one)} is none of {', '.join(presets)}")
+        if one in names[:place]:
+            raise DataError(f"preset: {one} occurs twice")
+    if len(names) > 1 and not several:
+        raise DataError(f"preset: {brief(text)} names several, which are compared at cadences only (every)")
+    return {name if place else None: _recipe(name) for place, name in enumerate(names)}
+
+
+def _recipe(name: str) -> Update | None:
+    """A recipe by name; None for the default, which is the model's own."""
+    return None if name == "default" else presets[name]
 
 
 def entrants(

@@ -199,7 +199,7 @@ def _advanced(
     if strategy.kind == "warm":
         past = stage.past(now)
         return timed(lambda: trainer.go_over(model, past, batch))
-    return timed(lambda: (model, trainer.update(model, batch)))
+    return timed(lambda: (model, trainer.update(model, batch, strategy.preset)))
 
 
 def _retrained(

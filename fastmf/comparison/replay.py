@@ -17,7 +17,7 @@ from fastmf.comparison.contestants import (
     regime,
     stops_by_itself,
 )
-from fastmf.comparison.entrants import Builds, Entry, entrants, models_of
+from fastmf.comparison.entrants import Builds, Entry, entrants, models_of, recipes_of
 from fastmf.comparison.guests import Guest, twin
 from fastmf.comparison.outcome import Comparison, Cost, Record, describe_machine, outcomes
 from fastmf.comparison.strategies import Trainer, timed
@@ -26,7 +26,7 @@ from fastmf.errors import DataError, require_count
 from fastmf.evaluation import METRICS, Log, Metric, RankingHoldout, RatingHoldout, holdout, ranks_items, sign
 from fastmf.interactions import Interactions
 from fastmf.model import MF
-from fastmf.recipes import Update, presets
+from fastmf.recipes import Update
 
 __all__ = ["COMPARED", "Settings", "Stream", "choose_epochs", "compare"]
 
@@ -35,6 +35,7 @@ TOLERANCE = 0.002  # relative loss of quality accepted for fewer epochs
 
 Model = MF | Popularity | Guest
 Holdout = RatingHoldout | RankingHoldout
+Recipes = dict[str | None, Update | None]
 
 
 class Settings(NamedTuple):
@@ -47,7 +48,8 @@ class Settings(NamedTuple):
     block : float, optional
         Share of all events in a block, in (0, 0.25]; by default 0.01 for rating prediction and 0.05 for ranking.
     preset : str
-        Recipe of the contestant "update", a name in `fastmf.recipes.presets`.
+        Recipe of the contestant "update", a name in `fastmf.recipes.presets`. With `every` there may be several,
+        separated by commas; updates by each further one are strategies of their own: ``update (balanced) every 1d``.
     seeds : int
         Number of runs, with model seeds 0, 1, ..., whose results are pooled.
     factors : int
@@ -157,11 +159,9 @@ def compare(
     """
     if settings.metric not in COMPARED:
         raise DataError(f"metric: {settings.metric!r} is none of {', '.join(COMPARED)}")
-    if settings.preset not in presets:
-        raise DataError(f"preset: {settings.preset!r} is none of {', '.join(presets)}")
     if settings.repeats and not ranks_items(settings.metric):
         raise DataError(f"repeats: {settings.metric} compares values, and repeats are about rankings")
-    recipe = None if settings.preset == "default" else presets[settings.preset]
+    recipes = recipes_of(settings.preset, several=settings.every is not None)
     models = models_of(settings.models, settings.metric)
     if not isinstance(events, Interactions):
         raise DataError(f"events must be fastmf.Interactions, not {type(events).__name__}")
@@ -173,15 +173,15 @@ def compare(
         raise DataError(str(error)) from error
     by = _by_blocks if settings.every is None else _by_cadences
     names = [models[0] if models else "default", *(name for name in builds if name is not None)]
-    return by(events, settings, recipe, builds, progress)._replace(dataset=dataset, models=names)
+    return by(events, settings, recipes, builds, progress)._replace(dataset=dataset, models=names)
 
 
 def _by_blocks(
-    events: Interactions, settings: Settings, recipe: Update | None, builds: Builds, progress: bool | None
+    events: Interactions, settings: Settings, recipes: Recipes, builds: Builds, progress: bool | None
 ) -> Comparison:
     block = regime(settings.metric).block if settings.block is None else settings.block
     stream = Stream.of(events, block)
-    trainers = _trainers(builds, recipe, stream.past(-1), settings)
+    trainers = _trainers(builds, recipes, stream.past(-1), settings)
     replay = Replay(stream, settings, trainers)
     replay.warm_up()
     records, shares = replay.run(progress)
@@ -198,7 +198,7 @@ def _by_blocks(
 
 
 def _by_cadences(
-    events: Interactions, settings: Settings, recipe: Update | None, builds: Builds, progress: bool | None
+    events: Interactions, settings: Settings, recipes: Recipes, builds: Builds, progress: bool | None
 ) -> Comparison:
     ordered = events if events.times is None else events.sort_by_time()
     terms = Terms(
@@ -207,22 +207,20 @@ def _by_cadences(
     require_terms(ordered, terms)
     past = ordered[: first_half(ordered)]
     with progress_bar(progress, total=1, desc="first fits", unit="step", leave=False) as bar:
-        trainers = _trainers(builds, recipe, past, settings)
+        trainers = _trainers(builds, recipes, past, settings)
         for trainer in trainers.values():
             trainer.warm_up(past)
         found = race(ordered, terms, trainers, partial(_steps, bar))
     return _described(settings, trainers[None].epochs, events=len(events), **found._asdict())
 
 
-def _trainers(
-    builds: Builds, recipe: Update | None, past: Interactions, settings: Settings
-) -> dict[str | None, Trainer]:
+def _trainers(builds: Builds, recipes: Recipes, past: Interactions, settings: Settings) -> dict[str | None, Trainer]:
     """How each entrant is trained; in a comparison by blocks the first one takes epochs, whatever it is."""
     found = {}
     for name, build in builds.items():
         timed_by_epochs = isinstance(build(0), MF) or (name is None and settings.every is None)
         epochs = choose_epochs(build, past, settings.metric, settings.repeats) if timed_by_epochs else None
-        found[name] = Trainer(build, recipe, epochs)
+        found[name] = Trainer(build, recipes if isinstance(build(0), MF) else {None: None}, epochs)
     return found
 
 

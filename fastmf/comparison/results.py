@@ -48,6 +48,8 @@ class StrategyOutcome(NamedTuple):
         Whether no other strategy is both better and cheaper.
     model : str or None
         Which model; None for the first one. Differences, recovery, speed-up and forgetting are against the same model.
+    preset : str or None
+        The recipe of its updates; None for the first one.
     """
 
     kind: str
@@ -75,6 +77,7 @@ class StrategyOutcome(NamedTuple):
     by_shot: list[float | None]
     front: bool = False
     model: str | None = None
+    preset: str | None = None
 
 
 class Advice(NamedTuple):

@@ -4,8 +4,7 @@ A retrain depends on no other one, so that the loss of "retrain every hour" is a
 drawn. The hours are cut into strata of consecutive ones, and two of each stratum are drawn without replacement. The
 estimate is the total of a *control* that is known for all questions, plus the differences of the drawn hours from it,
 each weighted by the hours that it stands for: the difference estimator [1]_. The control is the loss, on the same
-questions, of updating at the same cadence (with rare retrains, where all of these were made), or a constant, whichever
-leaves less variance.
+questions, of updating at the same cadence (with rare retrains, where all of these were made).
 
 References
 ----------
@@ -110,9 +109,7 @@ def estimate(
     known = mask & ~np.isnan(control)
     if not known.any() or not (known & ~np.isnan(losses) & (segment_of > 0)).any():
         return None
-    constant = np.where(known, control[known].mean(), np.nan)
-    paired = [_difference(losses, sample, segment_of, one, known) for one in (control, constant)]
-    return min(paired, key=lambda one: one.variance)
+    return _difference(losses, sample, segment_of, control, known)
 
 
 def _difference(losses: Floats, sample: Sample, segment_of: Codes, control: Floats, known: Mask) -> Estimate:

@@ -15,7 +15,7 @@ What is kept current is a `Contestant`: by default an `MF`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ from fastmf.interactions import Interactions
 from fastmf.model import MF
 from fastmf.recipes import Update
 
-__all__ = ["NEVER", "Strategy", "Trainer", "strategies_of", "timed"]
+__all__ = ["NEVER", "Strategy", "Trainer", "strategies_of", "timed", "which_of"]
 
 
 NEVER = "never updated"
@@ -46,17 +46,26 @@ class Strategy(NamedTuple):
         The cadence of the retrains between the updates of "update + full".
     model : str or None
         Which model; None for the first one.
+    preset : str or None
+        By which recipe it is updated; None for the first one.
     """
 
     kind: str
     every: str | None = None
     retrain_every: str | None = None
     model: str | None = None
+    preset: str | None = None
 
     @property
     def name(self) -> str:
-        """The name in tables and files."""
-        which = f" ({self.model})" if self.model else ""
+        """The name in tables and files.
+
+        Examples
+        --------
+        >>> Strategy("update", "1d", model="warp", preset="balanced").name
+        'update (warp, balanced) every 1d'
+        """
+        which = which_of(self.model, self.preset)
         if self.every is None:
             return f"{NEVER}{which}"
         verb = {"full": "retrain", "update + full": "update"}.get(self.kind, self.kind)
@@ -64,7 +73,7 @@ class Strategy(NamedTuple):
         return f"{verb}{which} every {self.every}{again}"
 
     def other(self, kind: str, every: str | None = None, retrain_every: str | None = None) -> Strategy:
-        """Another strategy with the same model."""
+        """Another strategy with the same model, and the first recipe."""
         return Strategy(kind, every, retrain_every, self.model)
 
     @property
@@ -73,8 +82,18 @@ class Strategy(NamedTuple):
         return self.kind in ("full", "update + full")
 
 
+def which_of(*names: str | None) -> str:
+    """What distinguishes a strategy from those of the first model and recipe, in brackets."""
+    known = ", ".join(name for name in names if name)
+    return f" ({known})" if known else ""
+
+
 def strategies_of(
-    cuts: dict[str, NDArray[np.int64]], ranked: bool, warm_up_to: int, model: str | None = None
+    cuts: dict[str, NDArray[np.int64]],
+    ranked: bool,
+    warm_up_to: int,
+    model: str | None = None,
+    further: Sequence[str] = (),
 ) -> list[Strategy]:
     """The strategies of a comparison that have one model.
 
@@ -88,6 +107,8 @@ def strategies_of(
         Leave out "warm" where it would go over more events than these.
     model : str, optional
         None for the first one.
+    further : sequence of str
+        Recipes of updates beside the first one.
 
     Returns
     -------
@@ -96,6 +117,7 @@ def strategies_of(
     names = list(cuts)
     passes = {name: int(places[1:].sum()) for name, places in cuts.items()}
     found = [Strategy("frozen"), *(Strategy("update", name) for name in names)]
+    found += [Strategy("update", name, preset=preset) for preset in further for name in names]
     found += [Strategy("update + full", name, names[-1]) for name in names[:-1]]
     found += [Strategy("warm", name) for name in names if passes[name] <= warm_up_to]
     found += [Strategy("full", name) for name in names]
@@ -110,14 +132,14 @@ class Trainer(NamedTuple):
     ----------
     build : callable
         ``build(seed)`` returns an unfitted model.
-    recipe : Update or None
-        Of updates of an `MF`.
+    recipes : dict of (str or None) to (Update or None)
+        Of updates of an `MF`, by name; the name of the first one is None.
     epochs : int or None
         Of its fits.
     """
 
     build: Callable[[int], Any]
-    recipe: Update | None
+    recipes: Mapping[str | None, Update | None]
     epochs: int | None
 
     def fitted(self, past: Interactions, seed: int) -> Any:
@@ -133,11 +155,11 @@ class Trainer(NamedTuple):
         model = self.fitted(past, seed)
         return model, rows_of(model)
 
-    def update(self, model: Any, batch: Interactions) -> int:
-        """Let a model learn new events; returns the number of rows moved, 0 if it does not say."""
+    def update(self, model: Any, batch: Interactions, preset: str | None = None) -> int:
+        """Let a model learn new events by a recipe; returns the number of rows moved, 0 if it does not say."""
         if isinstance(model, Popularity):
             return model.update(batch)
-        moved = model.update(batch, self.recipe) if isinstance(model, MF) else model.update(batch)
+        moved = model.update(batch, self.recipes[preset]) if isinstance(model, MF) else model.update(batch)
         return int(getattr(moved, "rows_moved", 0))
 
     def go_over(self, model: MF, past: Interactions, batch: Interactions) -> tuple[MF, int]:
@@ -158,10 +180,12 @@ class Trainer(NamedTuple):
             model.update(past[cut:])
         if not isinstance(model, MF):
             return
+        newest = int(np.unique(past.users, return_index=True)[1].max())  # few new ids are numbered otherwise than many
+        cut = max(1, min(cut, newest))
         model.fit(past[:cut], epochs=1, progress=False)
-        for begin, end in ((cut, cut + 1), (cut + 1, len(past))):
-            if begin < end:
-                self.update(twin(model), past[begin:end])
+        for preset in self.recipes:
+            for batch in (past[newest : newest + 1], past[cut:]):
+                self.update(twin(model), batch, preset)
         self.go_over(twin(model), past, past[cut:])
 
     def can_go_over(self) -> bool:

@@ -135,6 +135,7 @@ class Tally(NamedTuple):
             every=strategy.every,
             retrain_every=strategy.retrain_every,
             model=strategy.model,
+            preset=strategy.preset,
             value=value,
             interval=self._interval(name, drawn),
             difference=None if reference is None else value - reference,

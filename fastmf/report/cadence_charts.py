@@ -69,13 +69,13 @@ def lines_of(cadences: Cadences, values: Callable[[StrategyOutcome], Sequence[fl
     chosen, found = [], cadences.strategies
     for name, one in found.items():
         shown = one.kind in ("frozen", "popularity") or (one.kind in ("update", "full") and one.every in ends)
-        if one.model:  # of further models, the finest updates
+        if one.model or one.preset:  # of further models and recipes, the finest updates
             shown = one.kind == "update" and one.every == cadences.every[0]
         if (shown or name == cadences.advice.chosen) and not one.sampled:
             chosen.append(name)
-    models = list(dict.fromkeys(one.model for one in found.values()))
+    others = [one for one in dict.fromkeys((one.model, one.preset) for one in found.values()) if any(one)]
     return [
-        Line(name, colour(found[name]), _dash(cadences, found[name], models), values(found[name]))
+        Line(name, colour(found[name]), _dash(cadences, found[name], others), values(found[name]))
         for name in chosen
         if sum(value is not None for value in values(found[name])) > 1
     ]
@@ -141,7 +141,7 @@ def _dot(name: str, one: StrategyOutcome, at: tuple[float, float], taken: list[B
     fill = colour(one) if not one.sampled else "var(--paper)"
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{colour(one)}" stroke-width="2">'
     label = f"{one.every}" if one.retrain_every is None else f"{one.every} + {one.retrain_every}"
-    label = f"{one.model} {label}" if one.model else label
+    label = " ".join(filter(None, (one.model, one.preset, label)))
     half = 4.0 * len(label)
     places = [(x, y - 11), (x, y + 20), (x + half + 10, y + 4), (x - half - 10, y + 4)]
     text = ""
@@ -185,11 +185,11 @@ def _text(x: float, y: float, text: str, fill: str, anchor: str) -> str:
     return f'<text class="name" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {style}>{escape(text)}</text>'
 
 
-def _dash(cadences: Cadences, one: StrategyOutcome, models: Sequence[str | None]) -> str:
+def _dash(cadences: Cadences, one: StrategyOutcome, others: Sequence[tuple[str | None, str | None]]) -> str:
     if one.every is None or one.kind == "popularity":
         return "2 5"
-    if one.model:
-        return OTHERS[(models.index(one.model) - 1) % len(OTHERS)]
+    if one.model or one.preset:
+        return OTHERS[others.index((one.model, one.preset)) % len(OTHERS)]
     return DASHES[min(cadences.every.index(one.every), len(DASHES) - 1)]
 
 

@@ -14,12 +14,14 @@ from fastmf.cli import main
 from fastmf.comparison import NEVER, Budget, Settings, StrategyOutcome, cadences_of, compare
 from fastmf.comparison.advice import advise
 from fastmf.comparison.cadence import Cadence, length
+from fastmf.comparison.contestants import default_build
 from fastmf.comparison.prequential import hold_out_old
 from fastmf.comparison.sampling import Sample, estimate
 from fastmf.comparison.strategies import Strategy
 from fastmf.errors import DataError
 from fastmf.evaluation import Log
 from fastmf.interactions import Interactions
+from fastmf.recipes import presets
 from fastmf.report import page, table, write
 
 OLD_NAMES = {"dataset", "metric", "block", "events", "seeds", "machine", "contestants"}
@@ -133,6 +135,31 @@ class TestProtocol:
                 assert found[f"{kind} every {every}"].value == pytest.approx(wanted, rel=1e-6)
         frozen = np.sqrt(np.mean((values[half:] - float(mean_before(half))) ** 2))
         assert found["never updated"].value == pytest.approx(frozen, rel=1e-6)
+
+    def test_each_recipe_is_a_strategy(self, log):
+        found = compare(log, settings("5%", preset="fast,balanced", factors=4), progress=False).cadences.strategies
+        build, cut = default_build(4, "rmse"), len(log) // 2
+        old = np.flatnonzero(hold_out_old(Log.of(log), cut, "rmse", 0)[0])
+        past = log[np.setdiff1d(np.arange(cut), old)]
+        by_recipe = {"update every 5%": "fast", "update (balanced) every 5%": "balanced"}
+        for name, recipe in by_recipe.items():
+            model, squares = build(0).fit(past, progress=False), []
+            for first in range(cut, len(log), 150):
+                some = log[first : first + 150]
+                squares.append((model.predict(some.users, some.items) - some.values) ** 2)
+                model.update(some, presets[recipe])
+            assert found[name].value == pytest.approx(np.sqrt(np.concatenate(squares).mean()), rel=1e-6)
+            assert found[name].preset == (None if recipe == "fast" else recipe)
+        assert found["update every 5%"].value != found["update (balanced) every 5%"].value
+
+    def test_recipes_that_cannot_be_compared(self, log):
+        for preset, every, said in (
+            ("fast,magic", "5%", "'magic' is none of"),
+            ("fast,fast", "5%", "fast occurs twice"),
+            ("default,fast", None, "cadences only"),
+        ):
+            with pytest.raises(DataError, match=said):
+                compare(log, settings(every, preset=preset), progress=False)
 
     def test_rankings_are_those_of_a_naive_replay(self):
         log = datasets.synthetic(events=600, users=30, items=60, seed=5)
