@@ -161,6 +161,7 @@ class Journal:
         self._counts, self._events = state.counts, len(state.history)
         self._scalars, self._image = state.scalars, state.grams.image()
         self._lost[0] = 0.0
+        self._single.restart()
         self._began = time.perf_counter()
         self._write_ledger()
 
@@ -170,19 +171,21 @@ class Journal:
         log = state.history.between(self._events, len(state.history)).copy()
         count = log.users.size
         moves: dict[str, Any] = {side: self._move(side) for side in PARTS}
+        further, notes = self._single.further(moves, self._counts)
         delta = Delta(
             lineage=state.lineage,
             parent=state.head,
             head=new_identity(),
             parent_version=state.version,
             version=state.version + 1,
-            moves=moves | self._single.further(moves, self._counts),
+            moves=moves | further,
             new_ids={side: state.side(side).ids_from(self._counts[side]) for side in PARTS},
             log=log,
             scalars={name: (number, state.scalars[name]) for name, number in self._scalars.items()},
             loss_before=float(self._lost[0]) / max(count, 1),
             loss_after=self._single.measure(log) / max(count, 1),
             seconds=time.perf_counter() - self._began,
+            notes=notes,
             images={} if self._image is None else {"grams": self._image},
         )
         return Pending(delta, self._counts, self._events)

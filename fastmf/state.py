@@ -21,7 +21,8 @@ from fastmf.followers.trail import Trail
 from fastmf.gate import Gate
 from fastmf.log.events import Events
 from fastmf.log.history import History
-from fastmf.parameters.groups import Group, RowGroup
+from fastmf.parameters.groups import DenseGroup, Group, RowGroup
+from fastmf.parameters.moves import DenseMove
 from fastmf.scratch import Scratch
 
 __all__ = ["CHANGING", "Pending", "State"]
@@ -231,6 +232,15 @@ class State:
     def flush(self) -> Pending | None:
         """Return the unflushed single events as a Delta, which :meth:`advance` applies first, or None."""
         return self.journal.told() if self.unflushed else None
+
+    def dense_after(self, delta: Delta) -> dict[str, DenseGroup]:
+        """Copies of the dense groups that a Delta moves, as they will be after it."""
+        found = {}
+        for name, move in delta.moves.items():
+            if isinstance(group := self.groups[name], DenseGroup) and isinstance(move, DenseMove):
+                found[name] = group.copy()
+                found[name].write(move)
+        return found
 
     def advance(self, delta: Delta, flush: Pending | None = None) -> None:
         """Apply a Delta that starts from this state, or from the one after a flush; all or nothing.

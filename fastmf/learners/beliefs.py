@@ -134,9 +134,10 @@ class Beliefs:
         kind: Any = type(loss)
         kernel = belief_steps.learn_single(table.shape, table.layout.storage == "float16", kind)
         noted = tuple(map(np.float32, _noted(loss)))
-        known = ledger, (state.global_mean, priors.noise), priors.rates, noted, loss
+        told = _Told(priors)
+        known = ledger, (state.global_mean, priors.noise), priors.rates, noted, told.sums, loss
         step = entry_point(kernel, *known, 0, 0, 0.0)
-        return Single(functools.partial(step, *known), measure_single(state, objective))
+        return Single(functools.partial(step, *known), measure_single(state, objective), told.further, told.restart)
 
 
 def priors_of(state: State) -> Priors:
@@ -144,11 +145,29 @@ def priors_of(state: State) -> Priors:
     return state.groups["priors"]  # type: ignore[return-value]
 
 
+class _Told:
+    """What single events tell about drift."""
+
+    def __init__(self, priors: Priors) -> None:
+        self._priors, self.sums = priors, np.zeros(belief_steps.SUMS)
+
+    def further(self, *_: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The move of what is known about drift, and the changes detected."""
+        if not self.sums.any():
+            return {}, ()
+        drift, notes = watched(self._priors, self.sums)
+        return {"priors": self._priors.move({"drift": drift})}, notes
+
+    def restart(self) -> None:
+        """Begin anew: all that has been told is known."""
+        self.sums[:] = 0
+
+
 class _OnePass:
     """The pass over the events of an update, and what it tells about drift."""
 
     def __init__(self, working: WorkingSet, new: Events, job: UpdateJob) -> None:
-        self._working, self._new, self._job, self._priors = working, new, job, priors_of(job.state)
+        self._working, self._new, self._job, self._priors = working, new, job, job.group("priors")
         self._drift: np.ndarray | None = None
         self.notes: tuple[str, ...] = ()  # what was detected, if anything
 

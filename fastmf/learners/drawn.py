@@ -37,8 +37,8 @@ def means_moved(job: UpdateJob, working: WorkingSet) -> dict[str, DenseMove]:
     move.
     """
     state, trainable = job.state, job.recipe.trainable
-    means, moved, held = means_of(state), {}, set()
-    if means is None:
+    means, moved, held = job.group("priors"), {}, set()
+    if not isinstance(means, Means):
         return {}
     for side in SIDES:
         group, movable = state.side(side), working.movable[side]
@@ -54,13 +54,15 @@ def means_moved(job: UpdateJob, working: WorkingSet) -> dict[str, DenseMove]:
     return {"priors": means.after(moved, held, state.users.table.layout.storage)}
 
 
-def means_followed(state: State, moves: dict[str, Move], counts: dict[str, int]) -> dict[str, DenseMove]:
-    """How the means follow single events, which have moved rows since there were `counts`."""
+def means_followed(
+    state: State, moves: dict[str, Move], counts: dict[str, int]
+) -> tuple[dict[str, DenseMove], tuple[str, ...]]:
+    """How the means follow single events, which have moved rows since there were `counts`; nothing is said of it."""
     means = means_of(state)
     if means is None:
-        return {}
+        return {}, ()
     moved = {
         side: Moved(move.rows, move.before.factors, move.after.factors, counts[side], state.side(side).count)
         for side, move in moves.items()
     }
-    return {"priors": means.after(moved, set(), state.users.table.layout.storage)}
+    return {"priors": means.after(moved, set(), state.users.table.layout.storage)}, ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -23,8 +24,12 @@ def _never() -> bool:
     return False
 
 
-def _nothing(moves: dict[str, Move], counts: dict[str, int]) -> dict[str, DenseMove]:
-    return {}
+def _nothing(moves: dict[str, Move], counts: dict[str, int]) -> tuple[dict[str, DenseMove], tuple[str, ...]]:
+    return {}, ()
+
+
+def _no_restart() -> None:
+    pass
 
 
 class FitJob(NamedTuple):
@@ -90,6 +95,9 @@ class UpdateJob(NamedTuple):
     threads : int
     counted : bool
         Whether the events count towards item popularity.
+    flushed : dict of str to Group
+        Dense groups as they will be when single events have been flushed, where that changes them: what they move to
+        starts from there.
     """
 
     state: State
@@ -99,6 +107,11 @@ class UpdateJob(NamedTuple):
     objective: Any
     threads: int = 1
     counted: bool = True
+    flushed: Mapping[str, Any] = MappingProxyType({})
+
+    def group(self, name: str) -> Any:
+        """A dense group as it will be before the update; None if there is none of that name."""
+        return self.flushed.get(name, self.state.groups.get(name))
 
 
 class Training(NamedTuple):
@@ -137,12 +150,16 @@ class Single(NamedTuple):
     measure : callable
         Returns the summed loss of events given in row numbers of the model.
     further : callable
-        Returns the moves of other groups that follow from moves of rows, given the numbers of rows before these.
+        Returns the moves of other groups that follow from moves of rows, given the numbers of rows before these, and
+        what the Delta is to say.
+    restart : callable
+        Called when all that has been learned is in a Delta.
     """
 
     learn: Callable[[int, int, float], int]
     measure: Callable[[Events], float]
-    further: Callable[[dict[str, Move], dict[str, int]], dict[str, DenseMove]] = _nothing
+    further: Callable[[dict[str, Move], dict[str, int]], tuple[dict[str, DenseMove], tuple[str, ...]]] = _nothing
+    restart: Callable[[], None] = _no_restart
 
 
 class Learner(Protocol):

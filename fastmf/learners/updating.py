@@ -16,7 +16,7 @@ from fastmf.learners.nonsense import judge_batch, judge_fading, judge_losses
 from fastmf.log.events import SIDES, Events
 from fastmf.parameters.moves import DenseMove, Move
 from fastmf.recipes import Preset, Update
-from fastmf.state import State
+from fastmf.state import Pending, State
 
 __all__ = ["learn_batch", "make_delta", "resolved", "suited"]
 
@@ -58,7 +58,13 @@ def _has(learner: Learner, name: str) -> bool:
 
 
 def make_delta(
-    state: State, batch: Interactions, recipe: Update, learner: Learner, objective: Any, threads: int = 1
+    state: State,
+    batch: Interactions,
+    recipe: Update,
+    learner: Learner,
+    objective: Any,
+    threads: int = 1,
+    flush: Pending | None = None,
 ) -> Delta:
     """Train on a batch and return the change as a Delta; the state changes only when the Delta is committed.
 
@@ -70,6 +76,8 @@ def make_delta(
     learner : Learner
     objective : Objective
     threads : int
+    flush : Pending, optional
+        Single events that will be flushed before the change.
 
     Returns
     -------
@@ -100,12 +108,13 @@ def make_delta(
     if half_life is not None:
         recipe = replace(recipe, half_life=half_life)
         judge_fading(state, batch, half_life, dated, learner.reads_history(recipe))
-    learned = learn_batch(UpdateJob(state, arrived, staged, recipe, objective, threads), learner)
+    flushed = {} if flush is None else state.dense_after(flush.delta)
+    learned = learn_batch(UpdateJob(state, arrived, staged, recipe, objective, threads, flushed=flushed), learner)
     judge_losses(learned.loss_before, learned.loss_after, state, batch, objective)
     image = state.grams.image()
     return Delta(
         lineage=state.lineage,
-        parent=state.head,
+        parent=state.head if flush is None else flush.delta.head,
         head=new_identity(),
         parent_version=state.next_version - 1,
         version=state.next_version,

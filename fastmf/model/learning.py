@@ -255,9 +255,8 @@ class Learning(Versions):
                 raise DataError("events: there are none; the first batch of a model needs at least one")
             state = self._begin(batch.values, fits=False) if self._state is None else self._fitted()
             threads = usable_threads(self.options.threads)
-            delta, flush = make_delta(state, batch, recipe, learner_of(objective), objective, threads), state.flush()
-            if flush is not None:
-                delta = replace(delta, parent=flush.delta.head)
+            flush = state.flush()
+            delta = make_delta(state, batch, recipe, learner_of(objective), objective, threads, flush)
             state.advance(delta, flush)
             self._state = state
         return delta

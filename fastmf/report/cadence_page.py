@@ -112,7 +112,13 @@ def _forgets(share: float | None) -> str:
 def _settings(comparison: Comparison) -> str:
     length = "until they settle" if comparison.epochs is None else f"for {count(comparison.epochs, 'epoch')}"
     seeds = count(len(comparison.seeds), "seed")
-    return f"{seeds}, {comparison.factors} factors, recipe {comparison.preset}, fits {length}."
+    return f"{seeds}, {comparison.factors} factors, {_recipes(comparison)}, fits {length}."
+
+
+def _recipes(comparison: Comparison) -> str:
+    """The recipes of the updates."""
+    names = [part.strip() for part in comparison.preset.split(",")]
+    return f"recipe{'' if len(names) == 1 else 's'} {' and '.join(names)}"
 
 
 def _colours(comparison: Comparison) -> str:
@@ -183,7 +189,7 @@ def _explanation(comparison: Comparison) -> dict[str, str]:
         "learns it. All strategies are asked the same.",
         "cadences": f"Mean numbers of events: {every}.",
         "never updated": "The first model, never touched.",
-        "update": f"One update with the events since the last time, with the recipe {comparison.preset}.",
+        "update": f"One update with the events since the last time, with the {_recipes(comparison)}.",
         "warm": "An update, and one pass over everything so far. Left out where this would take too long.",
         "retrain": "A new model fitted to everything so far.",
         **others(comparison),

@@ -164,6 +164,50 @@ def test_rates_move_by_deltas_and_come_back_to_the_bit() -> None:
     assert_same(content(model), before)
 
 
+def learn_singly(model: MF, events: Interactions) -> None:
+    for user, item, value in zip(events.users.tolist(), events.items.tolist(), events.values.tolist(), strict=True):
+        model.learn_one(user, item, value)
+
+
+def test_single_events_tell_what_those_of_an_update_tell() -> None:
+    one = fitted()
+    other, replica, untouched = one.copy(), one.copy(), content(one)
+    learn_singly(one, LOG[6_000:7_000])
+    assert not rates_of(one)[2:].any()
+    delta = one.flush()
+    other.update(LOG[6_000:7_000])
+    assert (rates_of(one)[:2] != (3e-4, 1e-4)).all()
+    assert_same(content(one), content(other), but=("history times",))  # single events have that of the one before
+    replica.apply(delta)
+    assert_same(content(replica), content(one))
+    one.rollback(delta)
+    assert_same(content(one), untouched)
+
+
+def test_an_update_goes_on_from_what_single_events_have_told() -> None:
+    one, other = fitted(), fitted()
+    for model in (one, other):
+        learn_singly(model, LOG[6_000:6_700])
+    other.flush()
+    first, second = one.update(LOG[6_700:8_000]), other.update(LOG[6_700:8_000])
+    assert_same(content(one), content(other))
+    one.rollback(first)
+    other.rollback(second)
+    assert_same(content(one), content(other))
+
+
+def test_a_change_among_single_events_is_told_by_their_delta() -> None:
+    model = fitted()
+    learn_singly(model, LOG[6_000:9_000])
+    assert model.flush().notes == ()
+    learn_singly(model, LOG[6_000:9_000])
+    assert model.flush().notes == ()
+    odd = LOG[:3_000]
+    learn_singly(model, Interactions(odd.users, odd.items, 6 - odd.values))
+    (note,) = model.flush().notes[:1]
+    assert note.startswith("a change: squared errors of")
+
+
 def test_rates_are_part_of_a_file(tmp_path: Any) -> None:
     model = fitted()
     model.update(LOG[6_000:7_000])

@@ -44,7 +44,7 @@ def test_single_events_equal_updates_of_one_event(text: bool, storage: str, solv
         assert one.predict_one(*pair, clip=False) == other.predict([pair[0]], [pair[1]], clip=False)[0]
     delta = one.flush()
     assert (delta.events, delta.rows_moved, one.version) == (5, 6, 1)
-    assert_same(content(one), content(other), but=("priors",))  # updates collect evidence about drift
+    assert_same(content(one), content(other), but=("priors",))  # conclusions about drift are drawn at other times
     assert_reads(one)
 
 

@@ -223,7 +223,7 @@ def test_single_events_equal_one_update(solver: Any, batch: Interactions) -> Non
     for user, item, value in zip(batch.users.tolist(), batch.items.tolist(), batch.values.tolist(), strict=True):
         single.learn_one(user, item, value)
     single.flush()
-    assert_same(content(whole), content(single), but=("priors",))  # updates alone collect evidence about drift
+    assert_same(content(whole), content(single), but=("priors",))  # conclusions about drift are drawn at other times
     assert_reads(single)
 
 

@@ -41,7 +41,7 @@ from fastmf.kernels.core.bridge import jit, stamp
 from fastmf.kernels.core.lanes import fma, load, store
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.rows.sharing import begin, end
-from fastmf.kernels.train.ledger import CHANGES, ITEMS, LOSS, USERS, Entry, column
+from fastmf.kernels.train.ledger import CHANGES, EVENTS, ITEMS, LOSS, USERS, Entry, column
 from fastmf.kernels.train.online import FULL, LEARNED, NOT_FINITE, append, full, located, remember, rows_of
 from fastmf.kernels.train.row import score, score_variance
 
@@ -291,8 +291,11 @@ def _learn_single(size, width, half, stamp):
     limit = np.float32(65504.0**2) if half else np.float32(3.4e38)  # on squared norms that the tables can store
 
     @jit(stamp)
-    def learn_single(ledger_array, numbers, drift, noted, loss, user, item, value):
-        """Move the two rows of one event; returns LEARNED, or a status of online.py that says why nothing was done."""
+    def learn_single(ledger_array, numbers, drift, noted, sums, loss, user, item, value):
+        """Move the two rows of one event; returns LEARNED, or a status of online.py that says why nothing was done.
+
+        What the event tells about drift is added to sums, float64[SUMS], as in `learn`.
+        """
         stamp  # noqa: B018
         ledger = borrow(ledger_array)
         answer, u, i = located(ledger, user, item)
@@ -309,9 +312,12 @@ def _learn_single(size, width, half, stamp):
         other = row_in(size, width, things, i, common, drift[1])
         target, one = np.float32(value), np.float32(1)
         known, scored = expected(row, other, target, one, numbers, loss)
-        if drift[2] > 0 and noted[0] > 0:
+        tested, starts, settled = drift[2] > 0 and noted[0] > 0, False, row[5] >= SETTLED
+        square, gain, other_gain = np.float32(0), np.float32(0), np.float32(0)
+        if tested:
             inverse, square = standardised(known)
-            row, starts = judged(row, usual, gained(row, other, usual, inverse), square, drift[2])
+            gain, other_gain = gained(row, other, usual, inverse), gained(other, row, common, inverse)
+            row, starts = judged(row, usual, gain, square, drift[2])
             if starts:
                 known, _ = expected(row, other, target, one, numbers, loss)
         found = measured(row, other, known)
@@ -328,6 +334,13 @@ def _learn_single(size, width, half, stamp):
         remember(ledger, USERS, u, user_rows, user_records, width, record, stored)
         remember(ledger, ITEMS, i, item_rows, item_records, width, record, stored)
         changes = column(ledger, CHANGES, np.int64)
+        if tested:
+            first = SETTLED_ONES if settled else YOUNG
+            sums[first] += 1
+            sums[first + 1] += square
+            sums[BEGUN] += starts
+            if column(ledger, EVENTS, np.int64)[0] % SAMPLED == 0:
+                tell(sums, gain, other_gain, square)
         begun = begin(changes)
         put(people, u, new_row)
         put(things, i, new_other)
