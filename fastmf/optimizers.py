@@ -116,7 +116,8 @@ class ALS(NamedTuple):
     max_history : int
         In an update, a row with more past events than this is not solved from scratch: it takes one approximate Newton
         step along the gradient of its new events and of the rows that have moved, with a Hessian estimated from this
-        many of its events, the newest ones and a sample of the older ones. At most 16,777,216.
+        many of its events, the newest ones and a sample of the older ones. So does a row of 128 events or more that
+        grows by little, with 64 of them, or as many as there are factors. At most 16,777,216.
 
     References
     ----------

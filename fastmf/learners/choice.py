@@ -48,7 +48,7 @@ def group_of(popularity: Any) -> DenseGroup:
 
 
 class _Questions(NamedTuple):
-    """Users with events in a batch, and the known items in it that they have not had before.
+    """Users with events in a batch, and the known items in it; what they have had before is not asked about.
 
     Those of user n are targets[bounds[n]:bounds[n + 1]]. The row of a new user is -1.
     """
@@ -61,31 +61,19 @@ class _Questions(NamedTuple):
     def of(cls, state: State, batch: Events, most: int, turn: float) -> _Questions:
         """At most so many, of users evenly among those of the batch; from one batch to the next they take turns."""
         known, count = (batch.items < state.items.count) & (batch.values > 0), state.items.count
-        pairs = np.unique(batch.users[known].astype(np.int64) * count + batch.items[known])
-        who, what = pairs // count, (pairs % count).astype(np.int32)
+        who, what = batch.users[known].astype(np.int64), batch.items[known]
         everybody = np.unique(who)
         if everybody.size > most:
             step = everybody.size / most
             everybody = everybody[((np.arange(most) + turn) * step).astype(np.int64)]
-            asked = np.isin(who, everybody)
+            asked = everybody[np.minimum(np.searchsorted(everybody, who), most - 1)] == who
             who, what = who[asked], what[asked]
+        pairs = np.unique(who * count + what)
+        who, what = pairs // count, (pairs % count).astype(np.int32)
         who = np.where(who < state.users.count, who, -1 - who)  # a new user keeps a number of its own
-        fresh = ~_had(state, who, what)
-        who, what = who[fresh], what[fresh]
         everybody, counts = np.unique(who, return_counts=True)
         bounds = np.concatenate([[0], np.cumsum(counts)])
         return cls(np.maximum(everybody, -1).astype(np.int32), bounds, what[np.argsort(who, kind="stable")])
-
-
-def _had(state: State, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Whether users, below 0 if they are new, have had items."""
-    found = np.zeros(users.size, np.bool_)
-    people = np.unique(users[users >= 0])
-    if people.size:
-        past, bounds = state.history.of("users", people.astype(np.int32))
-        owners, count = np.repeat(people, np.diff(bounds)), state.items.count
-        found = np.isin(users * count + items, owners * count + past.items)
-    return found
 
 
 def chosen(job: UpdateJob) -> tuple[dict[str, DenseMove], tuple[str, ...]]:
@@ -121,6 +109,10 @@ def _learn(state: State, live: LivePopularity, questions: _Questions, known: dic
     orders = np.argsort(-logs.T, axis=1).astype(np.int32)
     content = items.factors, items.records, logs, orders, weights
     popular.judge(items.shape)(users, vectors, *content, past, questions.bounds, questions.targets, gains, spreads)
+    asked = ~np.isnan(spreads)
+    if not asked.any():
+        return ()
+    users, gains, spreads = users[asked], gains[asked], spreads[asked]
     kinds, fading = kinds_of(state, users), math.exp(-users.size / _LIFE)
     _move_on(known, live, len(state.history))
     known["gains"] *= fading

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmf.kernels.core.launch import parallel_map
+from fastmf.kernels.rows import log
 from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.kernels.train import als
 from fastmf.learners.gathering import Named
@@ -65,6 +66,8 @@ class Reading(NamedTuple):
         Whether `fade` needs times.
     most : int
         The maximum number of past events read per row.
+    few : int
+        That of rows to which a batch adds little, 0 if there is no difference, see kernels/rows/log.py.
     check : callable, optional
         Called with the values of the events read; raises if they are invalid.
     """
@@ -73,6 +76,7 @@ class Reading(NamedTuple):
     fade: Callable[[Events], Events]
     timed: bool
     most: int
+    few: int = 0
     check: Callable[[np.ndarray], None] | None = None
 
     @np.errstate(over="ignore", invalid="ignore")  # rows that are not finite are rejected when the update is checked
@@ -115,9 +119,11 @@ def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], 
     limit, history, table = reading.most, state.history, state.side(OTHER[side]).table
     order, starts = order_by(local if movable else local[:0], rows.size)
     past, new = history.counts(side, own) if limit else np.zeros(own.size, np.int32), np.diff(starts)[:movable]
-    bounds = np.concatenate([[0], np.cumsum(np.minimum(past, limit) + new)])
+    limits = np.empty(own.size, np.int64)
+    log.choose_limits(past, new, limit, reading.few, limits)
+    bounds = np.concatenate([[0], np.cumsum(np.minimum(past, limits) + new)])
     near = als.FAR if side == "users" else als.ANEW  # users are solved first, and new events are a large part of theirs
-    fresh = np.where(past > limit, new, np.where(past, near, als.FAR)).astype(np.int32)
+    fresh = np.where(past > limits, new, np.where(past, near, als.FAR)).astype(np.int32)
     times = arrived.times if reading.timed and arrived.times is not None else _NO_TIMES
     batch = Batch((numbers, arrived.values, arrived.weights, times), order, starts)
     wanted = Wanted(reading.timed, state.value)
@@ -127,7 +133,7 @@ def _touched(side: str, state: State, arrived: Events, named: dict[str, Named], 
     for first, last in pieces(bounds, _PIECE):
         some, within = slice(first, last), slice(bounds[first], bounds[last])
         batch = batch._replace(starts=starts[first : last + 1])
-        found = history.recall(side, own[some], bounds[first : last + 1], limit, numbering, batch, wanted)
+        found = history.recall(side, own[some], bounds[first : last + 1], limits[some], numbering, batch, wanted)
         others[within] = getattr(found, OTHER[side])
         weights[within], aims = reading.of(found)
         if aims is not None:

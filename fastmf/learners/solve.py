@@ -52,6 +52,14 @@ def _floor(loss: Any) -> float:
     return float(getattr(loss, "exposure", 0.0))
 
 
+_FEW = 64  # past events at least that a step of a row reads
+
+
+def few_of(shape: Shape) -> int:
+    """How many past events stand for all of a row's to which new ones add little: as many as there are factors."""
+    return max(_FEW, shape.size)
+
+
 _VISITORS = Update(epochs=1, trainable="users")
 
 
@@ -111,7 +119,9 @@ class Solve:
         named = {side: named_rows(job, side, getattr(arrived, side), arrived.users.size) for side in SIDES}
         check = functools.partial(require_labels, loss=recipe.loss, advice="") if recipe.loss is not None else None
         most = int(job.objective.solver.max_history) if job.counted else 0  # visitors have no history
-        reading = Reading(job.objective.loss.quadratic, fade, recipe.half_life is not None, most, check)
+        as_before = recipe.half_life is None and recipe.loss is None and recipe.regularizer is None
+        few = few_of(state.users.table.shape) if as_before else 0
+        reading = Reading(job.objective.loss.quadratic, fade, recipe.half_life is not None, most, few, check)
         system = System.of(
             state, touch(state, arrived, named, reading, job.threads), job.objective, job.threads, job.counted
         )
@@ -143,7 +153,8 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
     form = form_of(table.shape, solver, targets is not None)
     room, unobserved = room_of(form, most), float(getattr(loss, "unobserved", 0.0))
     strengths = float(objective.priors["users"].strength), float(objective.priors["items"].strength)
-    how = (float(regularizer.weight), float(solver.nu), strengths, int(solver.steps), most)
+    few = few_of(table.shape)
+    how = (float(regularizer.weight), float(solver.nu), strengths, int(solver.steps), most, few)
     none = dict.fromkeys(SIDES, NO_GRAM._replace(matrix=np.zeros((table.shape.width, table.shape.width))))
     exposed = bool(grams) and bool(_floor(loss))
     numbers = Numbers(*how, state.users.count, state.items.count)
@@ -173,8 +184,9 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
         if answer == online.SCATTERED:
             for side, one in (("users", user), ("items", item)):
                 ids = state.side(side).ids
-                row = one if ids.kind == "str" else ids.find(np.array([one]))[0]
-                state.history.compact(side, np.array([row], np.int32), most)
+                rows = np.array([one if ids.kind == "str" else ids.find(np.array([one]))[0]], np.int32)
+                past = int(state.history.counts(side, rows)[0])
+                state.history.compact(side, rows, log.limit_of.py_func(past, 1, most, few))
             answer = call(ledger, user, item, value, mean, loss, False, *given())
         if answer == online.UNKNOWN:  # the ids of the event are added
             numbers = Numbers(*how, state.users.count, state.items.count)

@@ -260,12 +260,12 @@ class History:
         side: str,
         rows: np.ndarray,
         bounds: np.ndarray,
-        limit: int,
+        limits: np.ndarray,
         numbering: Numbering,
         new: Batch,
         wanted: Wanted,
     ) -> Events:
-        """Return all events of some rows including those of a batch: at most `limit` past ones each, then the new ones.
+        """Return all events of some rows including those of a batch: as many past ones as asked for, then the new ones.
 
         For rows with a longer past: the newest ``limit / 2`` events, and a sample of the older ones whose weights add
         up to those of all older ones.
@@ -278,8 +278,8 @@ class History:
             The rows.
         bounds : ndarray of int64, shape (len(rows) + 1,)
             Row n gets events ``bounds[n] - bounds[0]`` to ``bounds[n + 1] - bounds[0]`` of the result.
-        limit : int
-            Maximum number of past events per row.
+        limits : ndarray of int64
+            For each row, the maximum number of past events; 0 for rows that are not there.
         numbering : Numbering
             Numbering of the rows of the other side; rows without a number get one.
         new : Batch
@@ -297,14 +297,14 @@ class History:
             int(bounds[-1] - bounds[0]),
             self._sides[side].built(),
         )
-        rows = rows if limit else np.zeros_like(rows)  # those of visitors are not there
+        rows = np.where(limits > 0, rows, 0)
         unweighted = len(self) if self.unweighted is None else self.unweighted
         timed, value = wanted
         values = self._log.values if value is None else np.array([value], np.float32)
         columns = (getattr(self._log, other), values, self._log.weights, self._log.times, unweighted)
         kinds = ((size, np.int32), (size, np.float32), (size, np.float32), (size * timed, np.int64))
         out = tuple(np.empty(count, kind) for count, kind in kinds)
-        log.recall(rows, bounds, limit, index.links, columns, numbering, new, out)
+        log.recall(rows, bounds, limits, index.links, columns, numbering, new, out)
         return Events(**{side: _NO_ROWS, other: out[0]}, values=out[1], weights=out[2], times=out[3] if timed else None)
 
     @property

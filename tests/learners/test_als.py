@@ -453,6 +453,24 @@ def test_long_rows_follow_users_that_moved() -> None:
     assert np.linalg.norm(near - exact) < 0.5 * np.linalg.norm(exact - before)
 
 
+@pytest.mark.parametrize("recipe", [{}, {"half_life": 1e12}, {"loss": losses.Confidence(exposure=0, alpha=1.5)}])
+def test_rows_that_grow_little_take_a_step_unless_their_past_weighs_otherwise(recipe: dict[str, Any]) -> None:
+    events = purchases(12_000, seed=3)
+    events = Interactions(events.users, events.items, events.values, times=np.arange(len(events)))
+    model = MF(8, losses.Confidence(exposure=0), optimizers.ALS("cholesky"), priors={})
+    model.fit(events, epochs=30, progress=False)
+    before = model.item_factors.copy()
+    counts = model._state.history.counts("items", np.arange(len(before)))
+    row = int(np.argmin(np.where((counts > 128) & (counts % 8 < 4), counts, 10**9)))
+    batch = Interactions([3] * 4, model.items.values[[row] * 4], times=[len(events)] * 4)
+    model.update(batch, trainable="items", **recipe)
+    loss = recipe.get("loss", model.loss)
+    settings = naive_als.Confidence(*loss, model.regularizer.weight, model.solver.nu)
+    exact = naive_als.implicit_row("items", row, tables(model), log_of(model), settings)
+    off = np.abs(model.item_factors[row] - exact).max() / np.abs(exact - before[row]).max()
+    assert off < 1e-3 if recipe else 1e-3 < off < 0.3, off
+
+
 @pytest.mark.parametrize("new", [True, False])
 def test_users_of_an_update_come_near_their_minimum_in_one_pass(new: bool) -> None:
     """A user's start, or what it was, may be far from what its new events make of it."""

@@ -94,6 +94,25 @@ def test_a_single_rating_is_an_update_of_one(biases: bool, event: str, method: s
         assert_equal_to_an_update(model, EVENTS[event], 2.0)
 
 
+@each_method
+@pytest.mark.parametrize("loss", [losses.Confidence(), losses.Squared()], ids=["implicit", "ratings"])
+def test_single_events_of_rows_that_grow_little_are_updates_of_one(loss: Any, method: str) -> None:
+    """Rows of more than 128 events take a step, and are solved whole at every multiple of a sixteenth."""
+    rng, past = np.random.default_rng(1), the_past()
+    more = [np.concatenate([old, new]) for old, new in zip(
+        (past.users, past.items, past.values),
+        (np.append(np.full(70, 1), rng.integers(2, USERS, 70)), np.append(rng.integers(2, ITEMS, 70), np.full(70, 1)),
+         rng.integers(1, 6, 140)), strict=True)]  # fmt: skip
+    model = MF(FACTORS, loss, optimizers.ALS(method)).fit(Interactions(*more), epochs=4, progress=False)
+    state = model._state
+    for side in ("users", "items"):
+        assert 128 < state.history.counts(side, state.rows(side, np.array([1])))[0] < 240
+    for number in range(18):
+        event = (1, 1) if number % 3 else (1, 5 + number)
+        assert_equal_to_an_update(model, event, 2.0)
+        model.learn_one(*event, 2.0)
+
+
 # --- losses of one's own --------------------------------------------------------------------------------------------
 
 

@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import fastmf.log.history
 from fastmf.errors import CapacityError
 from fastmf.gate import Gate
+from fastmf.kernels.rows import log
 from fastmf.kernels.rows.grouping import Numbering, order_by
 from fastmf.kernels.rows.log import MERGED_FROM
 from fastmf.log.events import Events
@@ -272,12 +274,27 @@ def recalled(history: History, side: str, new: Events, limit: int, value: float 
     numbers = np.array([local[row] for row in getattr(new, other).tolist()], np.int32)
     times = np.empty(0, np.int64) if new.times is None else new.times
     batch = Batch((numbers, new.values, new.weights, times), order, starts)
-    found = history.recall(side, rows, bounds, limit, numbering, batch, Wanted(new.times is not None, value))
+    limits, wanted = np.full(rows.size, limit), Wanted(new.times is not None, value)
+    found = history.recall(side, rows, bounds, limits, numbering, batch, wanted)
     met = numbering.end()
     assert not marks.any()
     assert sorted(met.tolist()) == sorted({0, *getattr(history.events, other).tolist()})
     columns = found._replace(**{side: np.repeat(rows, np.diff(bounds)), other: met[getattr(found, other)]})
     return [columns.take(slice(*pair)) for pair in itertools.pairwise(bounds)]
+
+
+@given(past=st.integers(0, 1 << 40), new=st.integers(1, 1 << 20), few=st.sampled_from([0, 1, 64]))
+@example(past=128, new=1, few=64)
+@example(past=129, new=7, few=64)
+@example(past=135, new=1, few=64)
+def test_rows_that_grow_little_are_read_in_part(past: int, new: int, few: int) -> None:
+    limit = log.limit_of.py_func(past, new, 1_000, few)
+    step = max(2 ** (past.bit_length() - 1) // 16, 1) if past else 1
+    grows = any(past < multiple <= past + new for multiple in range((past // step + 1) * step, past + new + 1, step))
+    assert limit == (few if few and past > 2 * few and not grows else 1_000)
+    limits = np.empty(1, np.int64)
+    log.choose_limits(np.array([past]), np.array([new]), 1_000, few, limits)
+    assert limits[0] == limit
 
 
 @pytest.mark.parametrize("side", sorted(COUNTS))

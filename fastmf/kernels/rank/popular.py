@@ -92,12 +92,24 @@ def _blend(stamp):
 
 
 @njit
-def _contenders(scores, order, tops, found):
+def _insert(tops, held, score):
+    """Insert a score into the `held` best ones, of which the least may have to go; returns their number."""
+    hole = min(held, CUTOFF - 1)
+    while hole > 0 and tops[hole - 1] < score:
+        tops[hole] = tops[hole - 1]
+        hole -= 1
+    tops[hole] = score
+    return min(held + 1, CUTOFF)
+
+
+@njit
+def _contenders(scores, order, best, tops, found):
     """Write the rows that may be among the best for some weight >= 0 of the terms to `found`; returns their number.
 
-    Rows are visited by falling terms. One of a lower score than CUTOFF rows before it can't be among the best.
+    Rows are visited by falling terms. One of a lower score than CUTOFF rows before it can't be among the best; so none
+    can once the best by scores have been visited. best = (the score of the last of these, how many are no worse).
     """
-    size, held = 0, 0
+    (least, left), size, held = best, 0, 0
     for place in range(order.size):
         row = np.int64(order[place])
         score = scores[row]
@@ -105,13 +117,23 @@ def _contenders(scores, order, tops, found):
             continue
         found[size] = row
         size += 1
-        hole = min(held, CUTOFF - 1)
-        while hole > 0 and tops[hole - 1] < score:
-            tops[hole] = tops[hole - 1]
-            hole -= 1
-        tops[hole] = score
-        held = min(held + 1, CUTOFF)
+        held, left = _insert(tops, held, score), left - (score >= least)
+        if left == 0:
+            break
     return size
+
+
+@njit
+def _best(scores, tops):
+    """The score of the last of the CUTOFF best rows, and how many rows are no worse; of all, if there are fewer."""
+    held, count = 0, 0
+    for row in range(scores.size):
+        if scores[row] > -np.inf and (held < CUTOFF or scores[row] > tops[CUTOFF - 1]):
+            held = _insert(tops, held, scores[row])
+    least = tops[held - 1] if held else np.float32(0)
+    for row in range(scores.size):
+        count += scores[row] >= least
+    return least, count
 
 
 @njit
@@ -144,8 +166,9 @@ def _judge(size, width, stamp):
         """Write gains[n, c, w], the NDCG of question n with column c of `logs` and weights[w] >= 0, and spreads[n].
 
         Question n is asked with the vector vectors[n], and, unless rows[n] is -1, without what row rows[n] of the log
-        `past` has had, for targets[bounds[n]:bounds[n + 1]]; ties count against these. The last w stands for terms
-        alone. spreads[n] is the standard deviation of scores. orders[c] is all rows by falling terms.
+        `past` has had, for the others of targets[bounds[n]:bounds[n + 1]]; ties count against these. The last w stands
+        for terms alone. spreads[n] is the standard deviation of scores, NaN where there is nothing to ask for.
+        orders[c] is all rows by falling terms.
         """
         stamp  # noqa: B018
         count = len(logs)
@@ -155,12 +178,20 @@ def _judge(size, width, stamp):
             np.empty(0, np.int64),
         )
         all_rows, tops, found = np.empty(0, np.int32), np.empty(CUTOFF, np.float32), np.empty(count, np.int64)
+        wanted = np.empty(count, np.int64)
         places, mixed = np.full(count, -1), np.empty(count, np.float32)
         for n in range(rows.size):
             point = load(vectors, n, 0, width, size)
             new_mask(mask, nothing, count)
             if rows[n] >= 0:
                 bar_past(mask, np.int64(rows[n]), past, all_rows)
+            fresh = 0
+            for target in targets[bounds[n] : bounds[n + 1]]:
+                if not barred(mask, np.int64(target)):
+                    wanted[fresh], fresh = target, fresh + 1
+            if fresh == 0:
+                spreads[n] = np.nan
+                continue
             total, squares, number = 0.0, 0.0, 0
             for row in range(count):
                 if barred(mask, row):
@@ -170,11 +201,12 @@ def _judge(size, width, stamp):
                 scores[row] = score
                 total, squares, number = total + score, squares + np.float64(score) * score, number + 1
             spreads[n] = math.sqrt(max(squares - total * total / max(number, 1), 0.0) / max(number, 1))
-            asked, ideal = targets[bounds[n] : bounds[n + 1]], 0.0
+            best = _best(scores, tops)
+            asked, ideal = wanted[:fresh], 0.0
             for place in range(min(asked.size, CUTOFF)):
                 ideal += _discount(place + 1)
             for column in range(logs.shape[1]):
-                left = _contenders(scores, orders[column], tops, found)
+                left = _contenders(scores, orders[column], best, tops, found)
                 for place in range(left):
                     places[found[place]] = place
                 for w in range(weights.size):

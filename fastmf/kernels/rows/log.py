@@ -136,6 +136,33 @@ def _collect(stamp):
 
 
 @njit
+def limit_of(past, new, most, few):
+    """The maximum number of past events that is read of a row for `new` ones: `most`, or `few` of a row of many more.
+
+    With P the largest power of two up to its number of past events, such a row is read whole whenever that number
+    passes a multiple of P / 16, which is to say, once it has grown by a thirty-second to a sixteenth.
+    """
+    if few == 0 or past <= 2 * few:
+        return most
+    power = np.int64(1)
+    while 2 * power <= past:
+        power *= 2
+    step = max(power // 16, 1)
+    return most if (past + new) // step > past // step else min(few, most)
+
+
+def _choose_limits(stamp):
+    @jit(stamp)
+    def choose_limits(past, new, most, few, limits):
+        """Write :func:`limit_of` rows with so many past and new events."""
+        stamp  # noqa: B018
+        for n in range(past.size):
+            limits[n] = limit_of(np.int64(past[n]), np.int64(new[n]), most, few)
+
+    return choose_limits
+
+
+@njit
 def compact(row, limit, index):
     """Lay out a row with more than `limit` events, if its tail may contain events of the older half, see `sample`."""
     start, based, head, tailed, previous, base, used, changes = index
@@ -178,7 +205,7 @@ def _compact_all(stamp):
 
 def _recall(stamp):
     @jit(stamp)
-    def recall(rows, bounds, limit, index, columns, numbering, new, out):
+    def recall(rows, bounds, limits, index, columns, numbering, new, out):
         """Write the past events of rows[n], as chosen by `sample`, then its new events, from bounds[n] - bounds[0] on.
 
         index = (start, based, head, tailed, previous, base, used, changes of the gate). columns, new[0] and out are
@@ -198,12 +225,12 @@ def _recall(stamp):
         others, out_values, out_weights = borrow(out[0]), borrow(out[1]), borrow(out[2])
         out_times, longest, timed = out[3], 0, out[3].size > 0
         for n in range(rows.size):
-            longest = max(longest, min(limit, np.int64(based[rows[n]] + tailed[rows[n]])))
+            longest = max(longest, min(limits[n], np.int64(based[rows[n]] + tailed[rows[n]])))
         events, scales = np.empty(longest, np.int64), np.empty(longest, np.float32)
         for n in range(rows.size):
             at = bounds[n] - bounds[0]
-            compact(rows[n], limit, index)
-            taken = sample(rows[n], limit, links, base, events, scales)
+            compact(rows[n], limits[n], index)
+            taken = sample(rows[n], limits[n], links, base, events, scales)
             for k in range(taken):
                 ahead = events[min(k + _AHEAD, taken - 1)]
                 prefetch(own, ahead)
@@ -250,4 +277,5 @@ def _fetch(stamp):
 
 
 append, retract, count = _append(stamp()), _retract(stamp()), _count(stamp())
+choose_limits = _choose_limits(stamp())
 collect, fetch, compact_all, recall = _collect(stamp()), _fetch(stamp()), _compact_all(stamp()), _recall(stamp())

@@ -11,7 +11,7 @@ from numba.extending import overload
 from fastmf.kernels.core import bridge
 from fastmf.kernels.core.borrowed import borrow, borrow_at, prefetch
 from fastmf.kernels.core.lanes import load, store
-from fastmf.kernels.rows.log import older
+from fastmf.kernels.rows.log import limit_of, older
 from fastmf.kernels.train import als
 from fastmf.kernels.train.als import ANEW, FAR
 from fastmf.kernels.train.ledger import (
@@ -38,8 +38,9 @@ class Numbers(NamedTuple):
         The L2 penalty of a row is ``weight * evidence**nu``, with 1 added to the evidence where there is a prior.
     strengths : (float, float)
         Of the priors of users and items; 0 for none.
-    steps, most : int
-        Iterations of the solver; the maximum number of past events read per row.
+    steps, most, few : int
+        Iterations of the solver; the maximum number of past events read per row, and of a row to which an event adds
+        little, see kernels/rows/log.py.
     users, items : int
         Rows from these on that have no events are new: the Gram matrices did not include them before the event.
     """
@@ -49,6 +50,7 @@ class Numbers(NamedTuple):
     strengths: tuple[float, float]
     steps: int
     most: int
+    few: int
     users: int
     items: int
 
@@ -182,7 +184,7 @@ def solve_row(
 
     sides = (its own, the other); rows = (the row, the event's row of the other side); terms = (gram, its change,
     missing, mean, the strength of the prior); `seen` as in als.shift. A row whose whole history is read is solved, from
-    FAR or ANEW; a row with more than `numbers.most` past events takes a step on the new event.
+    FAR or ANEW; a row with more past events than are read takes a step on the new event.
     """
 
 
@@ -198,16 +200,18 @@ def _solve_row(
     ):
         gram, gram_change, missing, mean, strength = terms
         prior = borrow_at(ledger[sides[0] + _UNKNOWN], np.float32, width)
-        count = _gather(ledger, sides, rows, value, numbers.most, room)
+        past = events_of_row(ledger, sides[0], rows[0])
+        limit = limit_of(past, 1, numbers.most, numbers.few)
+        count = _gather(ledger, sides, rows, value, limit, room)
         weights, targets, evidence = room.columns[2], room.columns[3], 0.0
         weigh(explicit, loss, room.columns[1][:count], weights, targets)
         for n in range(count):
             evidence += weights[n]
         newest = weights[count - 1], targets[count - 1]
-        past, penalty = events_of_row(ledger, sides[0], rows[0]), _penalty(numbers, evidence, strength)
+        penalty = _penalty(numbers, evidence, strength)
         before = _penalty(numbers, evidence - newest[0], strength)
         grown = np.float32(max(penalty, als.LEAST)) - np.float32(max(before, als.LEAST))
-        fresh = 1 if past > numbers.most else FAR if far or past == 0 else ANEW
+        fresh = 1 if past > limit else FAR if far or past == 0 else ANEW
         share = np.float32(strength / (strength + evidence) if strength > 0 else 0.0)
         negligible = evidence < als.NEGLIGIBLE * max(missing, penalty)
         if evidence < als.SMALL or negligible:  # as in equations_of

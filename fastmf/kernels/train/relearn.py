@@ -19,6 +19,7 @@ from fastmf.kernels.core.borrowed import borrow
 from fastmf.kernels.core.bridge import entry_point, jit, stamp
 from fastmf.kernels.core.lanes import load, store
 from fastmf.kernels.core.shape import record_width
+from fastmf.kernels.rows.log import limit_of
 from fastmf.kernels.rows.sharing import begin, end
 from fastmf.kernels.train.als import Form
 from fastmf.kernels.train.direct import ROOM
@@ -83,14 +84,14 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
         answer, u, i = located(ledger, user, item)
         if answer != LEARNED:
             return answer
-        most = numbers.most
-        if compact and (scattered(ledger, USERS, u, most) or scattered(ledger, ITEMS, i, most)):
+        users, items = events_of_row(ledger, USERS, u), events_of_row(ledger, ITEMS, i)
+        limits = limit_of(users, 1, numbers.most, numbers.few), limit_of(items, 1, numbers.most, numbers.few)
+        if compact and (scattered(ledger, USERS, u, limits[0]) or scattered(ledger, ITEMS, i, limits[1])):
             return SCATTERED
         user_rows, user_records = rows_of(ledger, USERS, stored, width, record)
         item_rows, item_records = rows_of(ledger, ITEMS, stored, width, record)
         old_p, old_q = load(user_rows, u, 0, width, size), load(item_rows, i, 0, width, size)
         old_b, old_c = user_records[u, 0], item_records[i, 0]
-        users, items = events_of_row(ledger, USERS, u), events_of_row(ledger, ITEMS, i)
         power, one = item_numbers[2], np.float32(value)
         counts = max(np.float64(items), 1.0) ** power, (items + 1.0) ** power
         exposed = exposure(item_numbers, firsts, i, item_numbers[4] + 1) if firsts.size else 1.0  # as of this event
@@ -106,7 +107,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             store(lanes, 0, 0, old_q)
             store(lanes, 1, 0, old_q)
             fill(square, gram_items, lanes, shares, shares[0] != shares[1], size)
-            if users > most:
+            if users > limits[0]:
                 known = 0.0 if items == 0 and i >= numbers.items else shares[0]
                 fill_change(gram_change, lanes, (known, shares[1]), size)
         store(before, 0, 0, old_p)
@@ -135,7 +136,7 @@ def _learn(size, width, memory, biases, method, explicit, half, stamp):
             store(lanes, 0, 0, old_p)
             store(lanes, 1, 0, p)
             fill(square, gram_users, lanes, (1.0, 1.0), True, size)
-            if items > most:
+            if items > limits[1]:
                 known = 0.0 if users == 0 and u >= numbers.users else 1.0
                 fill_change(gram_change, lanes, (known, 1.0), size)
         solve_row(
