@@ -101,6 +101,7 @@ def train(
     judge_fit(events, objective, state, half_life)
     if half_life is not None:
         events = decayed(events, clock(state.history, half_life), half_life)
+    objective = objective.at_size(len(state.history), state.users.count, state.items.count)
     parts = _Parts.of(learner.weighed(events), schedule, learner, state)
     job = FitJob(
         state, working, parts.kept, parts.held, objective, schedule.batch_size, threads, deterministic, parts.free
