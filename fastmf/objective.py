@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -143,8 +142,8 @@ class Objective(NamedTuple):
         """A copy for a log of so many events and rows; a regularizer may depend on them."""
         if not self.sized:
             return self
-        rows = math.sqrt(users * items)
-        return self._replace(regularizer=freeze(self.regularizer.at(events / rows if rows else 0.0), "regularizer"))
+        per_row = 2.0 * events / max(users + items, 1)  # each event is one of a user and one of an item
+        return self._replace(regularizer=freeze(self.regularizer.at(per_row), "regularizer"))
 
     def at_rate(self, rate: float) -> Objective:
         """A copy with another learning rate."""

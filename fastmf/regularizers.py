@@ -52,10 +52,11 @@ class L2(NamedTuple):
 class ScaledL2(NamedTuple):
     """L2 regularization whose strength per event falls with the size of the log.
 
-    :class:`L2` of the weight ``weight / (1 + n / events)``, where n is the geometric mean of the events per user and
-    per item. While rows have few events, the penalty of a row grows with their number; once they have many, it grows no
-    more, like the logarithm of a normal prior. The default of losses that compare events with negatives. n is that of
-    the whole log in a fit, that of the history and the batch in an update, and 0 where the history is not known.
+    :class:`L2` of the weight ``weight / (1 + n / events)``, where n is the mean number of events of a row, be it of a
+    user or of an item. While rows have few events, the penalty of a row grows with their number; once they have many,
+    it grows no more, like the logarithm of a normal prior. The default of losses that compare events with negatives. n
+    is that of the whole log in a fit, that of the history and the batch in an update; events that are not in the
+    history, of imported rows, are not counted.
 
     Parameters
     ----------
