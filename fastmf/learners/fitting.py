@@ -173,7 +173,7 @@ class _Parts(NamedTuple):
         free = schedule.epochs is None and not schedule.warm
         if not free or learner.settles or schedule.validation:
             return cls(events, *_hold_out(events, schedule.validation, state.seed), free, False)
-        rows = watched(events, state.users.count, state.items.count, state.seed)
+        rows = watched(events, state.users.count, state.items.count, state.seed, learner.draws)
         if not rows.size:
             return cls(events, events, events.take(slice(0, 0)), False, False)
         others = np.ones(events.users.size, np.bool_)

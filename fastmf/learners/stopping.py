@@ -1,9 +1,10 @@
 """When a fit ends that is given no number of epochs: by its loss on events that are held out, and learned last.
 
 Gradient steps overfit, and how soon depends on the log, so what ends them is the loss of events that they have not
-seen: the latest ones of some users, at most 2 % of all. Once the fit has ended, and the rows of the best epoch are
-back, one more pass goes over all events, these included. (To take the held-out events alone for as many passes as the
-others have had spoils the ranking: rows move far for one event.)
+seen, at most 2 % of all: of losses that compare events with negatives, the latest ones of some users; of values, any
+(the latest ones are too much of a kind: fits ended too early). Once the fit has ended, and the rows of the best epoch
+are back, one more pass goes over all events, these included. (To take the held-out events alone for as many passes as
+the others have had spoils the ranking: rows move far for one event.)
 
 Reference: Prechelt (1998), Early Stopping - But When? (the loss may rise for a while: how long to wait for another
 minimum is in proportion to how long training has taken).
@@ -33,8 +34,8 @@ _WAITED = 2  # losses in a row, of a fit of a given number of epochs
 _STEADY = 0.0002  # relative change of the loss of a sweep of ALS, below which it ends
 
 
-def watched(events: Events, users: int, items: int, seed: int) -> np.ndarray:
-    """Positions of the events to be held out, in order: the latest ones of some users, of pairs that are new.
+def watched(events: Events, users: int, items: int, seed: int, latest: bool) -> np.ndarray:
+    """Positions of the events to be held out, in order; rows that have few events keep them all.
 
     Parameters
     ----------
@@ -42,28 +43,34 @@ def watched(events: Events, users: int, items: int, seed: int) -> np.ndarray:
     users, items : int
         Numbers of rows.
     seed : int
+    latest : bool
+        Whether they are the latest events of users, of pairs that are new.
 
     Returns
     -------
     ndarray of int64
         None in a small log.
     """
-    none, size = np.empty(0, np.int64), events.users.size
+    size = events.users.size
     count = min(int(_SHARE * size), _MOST)
     if count < _FEWEST:
-        return none
-    latest = np.full(users, -1)
-    latest[events.users] = np.arange(size)  # the last of several is kept
-    taken = events.items[latest]  # of users without events too, whom what follows leaves out
-    repeated = np.bincount(events.users[events.items == taken[events.users]], minlength=users)
-    often = np.bincount(events.items, minlength=items) >= _KNOWN
-    some = (np.bincount(events.users, minlength=users) >= _KNOWN) & (repeated == 1) & often[taken]
+        return np.empty(0, np.int64)
+    often = np.bincount(events.users, minlength=users) >= _KNOWN, np.bincount(events.items, minlength=items) >= _KNOWN
+    found = _latest(events, users) if latest else np.arange(size)
+    found = found[often[0][events.users[found]] & often[1][events.items[found]]]
     if events.weights is not None:
-        some &= events.weights[latest] > 0
-    found = latest[some]
-    if found.size < _FEWEST:
-        return none
-    return np.sort(np.random.default_rng(seed).permutation(found)[:count])
+        found = found[events.weights[found] > 0]
+    chosen: np.ndarray = np.random.default_rng(seed).permutation(found)[:count]
+    return np.sort(chosen) if chosen.size >= _FEWEST else chosen[:0]
+
+
+def _latest(events: Events, users: int) -> np.ndarray:
+    """The positions of the latest event of each user, but where the user has had the item before."""
+    latest = np.full(users, -1)
+    latest[events.users] = np.arange(events.users.size)  # the last of several is kept
+    taken = events.items[latest]  # of users without events too, who have no events of it
+    same = np.bincount(events.users[events.items == taken[events.users]], minlength=users)
+    return latest[same == 1]
 
 
 class Steady:

@@ -91,10 +91,10 @@ class Learning(Versions):
         On any error the model stays as it was.
 
         Without `epochs`, ``Variational`` (always) and ``ALS`` end when a sweep changes little, after at most 60 and 20.
-        Gradient steps are judged by the latest events of some users, at most 2 % of all and 10,000: they end after 20
-        to 100 epochs, once the loss of these events (``"validation"`` in ``history_``, every second epoch) has not
-        improved for a quarter of them. The rows of the best epoch then have one pass over all events, the last record.
-        Logs of less than 10,000 events have 20 epochs, as has ``refit(warm=True)``.
+        Gradient steps are judged by held-out events, at most 2 % of all and 10,000 (with negatives, the latest of some
+        users): they end after 20 to 100 epochs, once the loss of these events (``"validation"`` in ``history_``, every
+        second epoch) has not improved for a quarter of them. The rows of the best epoch then have one pass over all
+        events, the last record. Logs of less than 10,000 events have 20 epochs, as has ``refit(warm=True)``.
 
         Examples
         --------

@@ -42,47 +42,47 @@ def events_of(pairs: list[tuple[int, int]], weights: Any = None) -> Events:
 # ---------------------------------------------------------------------------------------------------------- watched
 
 
-def naive_watched(events: Events) -> set[int]:
+def naive_watched(events: Events, latest: bool) -> set[int]:
     """Positions that may be held out, one by one."""
     users, items = events.users.tolist(), events.items.tolist()
     found = set()
-    for user in set(users):
-        own = [place for place, one in enumerate(users) if one == user]
-        item = items[own[-1]]
-        fresh = [items[place] for place in own].count(item) == 1
-        weighs = events.weights is None or events.weights[own[-1]] > 0
-        if len(own) >= 5 and items.count(item) >= 5 and fresh and weighs:
-            found.add(own[-1])
+    for place, (user, item) in enumerate(zip(users, items, strict=True)):
+        own = [one for one, other in enumerate(users) if other == user]
+        fresh = place == own[-1] and [items[one] for one in own].count(item) == 1
+        weighs = events.weights is None or events.weights[place] > 0
+        if len(own) >= 5 and items.count(item) >= 5 and (fresh or not latest) and weighs:
+            found.add(place)
     return found
 
 
+@pytest.mark.parametrize("latest", [False, True])
 @pytest.mark.parametrize("weighed", [False, True])
-def test_the_latest_events_of_users_are_held_out_unless_the_pair_is_known(weighed: bool) -> None:
+def test_events_are_held_out_of_rows_that_have_several(weighed: bool, latest: bool) -> None:
     rng = np.random.default_rng(3)
     users, items = rng.integers(0, 700, 12_000), (rng.random(12_000) ** 3 * 90).astype(int)
     weights = (rng.random(12_000) < 0.8).astype(np.float32) if weighed else None
     events = events_of(list(zip(users.tolist(), items.tolist(), strict=True)), weights)
-    may = naive_watched(events)
-    held = watched(events, 705, 95, 0)  # of rows without events too
+    may = naive_watched(events, latest)
+    held = watched(events, 705, 95, 0, latest)  # of rows without events too
     assert held.size == 240 < len(may)  # 2 %
     assert set(held.tolist()) < may
     np.testing.assert_array_equal(held, np.sort(held))
-    assert set(watched(events, 705, 95, 1).tolist()) != set(held.tolist())
+    assert set(watched(events, 705, 95, 1, latest).tolist()) != set(held.tolist())
 
 
 def test_no_more_than_ten_thousand_are_held_out() -> None:
     users = np.tile(np.arange(60_000, dtype=np.int32), 10)
     items = (users + np.repeat(np.arange(10), 60_000)).astype(np.int32) % 5_000
     events = Events(users, items, np.ones(600_000, np.float32), None, None)
-    held = watched(events, 60_000, 5_000, 0)
+    held = watched(events, 60_000, 5_000, 0, True)
     assert held.size == 10_000
     assert held.min() >= 540_000
 
 
 def test_of_a_small_log_none_are_held_out() -> None:
     pairs = [(place % 300, place // 300 + place % 7) for place in range(9_999)]
-    assert watched(events_of(pairs), 300, 50, 0).size == 0
-    assert watched(events_of([(0, place % 60) for place in range(20_000)]), 1, 60, 0).size == 0  # one user
+    assert watched(events_of(pairs), 300, 50, 0, True).size == 0
+    assert watched(events_of([(0, place % 60) for place in range(20_000)]), 1, 60, 0, True).size == 0  # one user
     model = MF(FACTORS, losses.BPR()).fit(CHOSEN[:9_999], progress=False)
     assert len(model.history_) == 20
     assert_same(content(model), content(MF(FACTORS, losses.BPR()).fit(CHOSEN[:9_999], epochs=20)))
@@ -149,20 +149,20 @@ def test_a_fit_watches_every_second_epoch_and_ends_with_all_events(case: Any) ->
 
 
 def test_the_rows_are_those_of_the_best_epoch_after_a_pass_over_all_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = CASES["Squared"]
-    whole = fitted(case)
+    case, free = CASES["Squared"], {"regularizer": regularizers.L2(0.0)}  # which overfits
+    whole = fitted(case, **free)
     looked = [np.inf if record["validation"] is None else record["validation"] for record in whole.history_[:-1]]
     best = int(np.argmin(looked)) + 1
     assert best < len(looked)
     monkeypatch.setattr("fastmf.learners.fitting.LONGEST", best)  # ends there, and goes over all events
-    short = fitted(case)
+    short = fitted(case, **free)
     assert len(short.history_) == best + 1
     for side in ("user_factors", "item_factors"):  # the order of the last pass differs, with its number
         one, other = getattr(short, side), getattr(whole, side)
         assert np.linalg.norm(one - other) < 0.1 * np.linalg.norm(one)
     monkeypatch.undo()
     monkeypatch.setattr("fastmf.learners.fitting.LONGEST", len(looked))
-    assert_same(content(fitted(case)), content(whole))
+    assert_same(content(fitted(case, **free)), content(whole))
 
 
 def test_held_out_events_are_history_and_known(monkeypatch: pytest.MonkeyPatch) -> None:
