@@ -60,7 +60,7 @@ def watched(events: Events, users: int, items: int, seed: int, latest: bool) -> 
     found = found[often[0][events.users[found]] & often[1][events.items[found]]]
     if events.weights is not None:
         found = found[events.weights[found] > 0]
-    chosen: np.ndarray = np.random.default_rng(seed).permutation(found)[:count]
+    chosen = np.random.default_rng(seed).permutation(found)[:count]
     return np.sort(chosen) if chosen.size >= _FEWEST else chosen[:0]
 
 
@@ -70,7 +70,8 @@ def _latest(events: Events, users: int) -> np.ndarray:
     latest[events.users] = np.arange(events.users.size)  # the last of several is kept
     taken = events.items[latest]  # of users without events too, who have no events of it
     same = np.bincount(events.users[events.items == taken[events.users]], minlength=users)
-    return latest[same == 1]
+    found: np.ndarray = latest[same == 1]
+    return found
 
 
 class Steady:
