@@ -26,6 +26,7 @@ FAMILIES = {
     "WARP": losses.WARP(),
     "SampledSoftmax": losses.SampledSoftmax(),
     "BPR": losses.BPR(),
+    "Logistic, 4 negatives": losses.Logistic(negatives=4),
 }
 HALF_LIVES = (0.01, 0.02, 0.05, 0.1, None)  # shares of the log
 BLOCKS, SKIPPED, ASKED = 10, 3, 600
@@ -82,12 +83,20 @@ def replay(log: Interactions, model: Any, seed: int) -> tuple[UserSums, float]:
 
 
 def measure(log: Interactions, factors: int, seed: int) -> list[Figure]:
-    """One figure per model, and one of popularity at its best half-life."""
+    """Two figures per model, of its fit and of its updates, and one of popularity at its best half-life."""
     half = log[: len(log) // 2]
+    for loss in FAMILIES.values():
+        MF(factors, loss).fit(half, epochs=1, progress=False).update(log[len(half) : len(half) + 100])  # compile
     makers: dict[str, Callable[[], Any]] = {
         name: partial(fitted, loss, half, factors, seed) for name, loss in FAMILIES.items()
     }
-    found = [Figure(f"{name}, updated", told(*replay(log, make(), seed))) for name, make in makers.items()]
+    found = []
+    for name, make in makers.items():
+        began = time.process_time()
+        model = make()
+        spent = time.process_time() - began
+        found.append(Figure(f"{name}, fitted", f"{len(model.history_)} epochs, {spent:.1f} s"))
+        found.append(Figure(f"{name}, updated", told(*replay(log, model, seed))))
     popular = {}
     for share in HALF_LIVES:
         model = LivePopularity(None if share is None else share * len(log))

@@ -78,7 +78,8 @@ class Journal:
         self._low, self._high = np.clip(objective.loss.domain, -_LARGEST, _LARGEST).tolist()
         self._lost = np.zeros(1)
         self._ledger = np.zeros(LEDGER_SIZE, np.int64)
-        self._single = learner.single(state, objective, self._ledger)
+        sized = objective.at_size(len(state.history), state.users.count, state.items.count)
+        self._single = learner.single(state, sized, self._ledger)
         self.on_scale = objective.on_scale
         self.open()
 

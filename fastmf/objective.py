@@ -118,6 +118,11 @@ class Objective(NamedTuple):
         return self.variational and not self.loss.learns_noise
 
     @property
+    def sized(self) -> bool:
+        """Whether the regularizer depends on the size of the log."""
+        return hasattr(self.regularizer, "at")
+
+    @property
     def classes(self) -> tuple[Any, ...]:
         """What kernels are specialised on."""
         return tuple(map(type, self[:3] if self.sampler is None else self[:4]))
@@ -132,6 +137,13 @@ class Objective(NamedTuple):
         if regularizer is not None:
             changed = changed._replace(regularizer=freeze(regularizer, "regularizer"))
         return changed._checked()
+
+    def at_size(self, events: int, users: int, items: int) -> Objective:
+        """A copy for a log of so many events and rows; a regularizer may depend on them."""
+        if not self.sized:
+            return self
+        per_row = 2.0 * events / max(users + items, 1)  # each event is one of a user and one of an item
+        return self._replace(regularizer=freeze(self.regularizer.at(per_row), "regularizer"))
 
     def at_rate(self, rate: float) -> Objective:
         """A copy with another learning rate."""

@@ -42,6 +42,7 @@ class Beliefs:
     """Every row is a normal distribution: means, and a variance per factor."""
 
     epochs = 60  # at most: a fit ends by itself
+    settles = True
     defaults = Update(trainable="both", order="arrival", resolve=0)
     further = ("half_life", "max_history")
     draws = False

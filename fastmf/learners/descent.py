@@ -17,7 +17,8 @@ __all__ = ["Descent"]
 class Descent:
     """Defaults and hooks shared by gradient learners: train on the batch, then on the history of its users."""
 
-    epochs = 20
+    epochs = 20  # where no events can be held out to tell
+    settles = False
     defaults = Update(
         epochs=2,
         batch_size=1,

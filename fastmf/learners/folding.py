@@ -43,6 +43,7 @@ def fold_in(state: State, session: Events, visitors: int, learner: Learner, obje
     Sarwar, Karypis, Konstan, Riedl (2002), Incremental Singular Value Decomposition Algorithms for Highly Scalable
     Recommender Systems (folding-in).
     """
+    objective = objective.at_size(len(state.history), state.users.count, state.items.count)
     table = state.users.table
     factors = aligned(visitors, table.shape.width)
     factors[:] = table.unknown.factors

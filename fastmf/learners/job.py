@@ -46,6 +46,8 @@ class FitJob(NamedTuple):
     batch_size : int
     threads : int
     deterministic : bool
+    free : bool
+        Whether no number of epochs is given: the fit ends when more would change little.
     """
 
     state: State
@@ -56,6 +58,7 @@ class FitJob(NamedTuple):
     batch_size: int | None
     threads: int
     deterministic: bool
+    free: bool = False
 
 
 class Fitting(NamedTuple):
@@ -167,7 +170,11 @@ class Learner(Protocol):
 
     @property
     def epochs(self) -> int:
-        """The greatest number of epochs of a fit, unless another is asked for."""
+        """The greatest number of epochs of a fit, unless another is asked for, or held-out events say when to end."""
+
+    @property
+    def settles(self) -> bool:
+        """Whether fits tell without held-out events that more epochs would change little."""
 
     @property
     def defaults(self) -> Update:

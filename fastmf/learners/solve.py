@@ -23,6 +23,7 @@ from fastmf.learners.gathering import Named, named_rows, require_labels
 from fastmf.learners.job import FitJob, Fitting, Single, Training, UpdateJob
 from fastmf.learners.past import OTHER, Reading, Touched, touch
 from fastmf.learners.steps import measure_single
+from fastmf.learners.stopping import Steady
 from fastmf.learners.working import WorkingSet
 from fastmf.log.events import SIDES, Events
 from fastmf.objective import Objective
@@ -67,6 +68,7 @@ class Solve:
     """ALS: rows are solved, each from all its events."""
 
     epochs = 20
+    settles = True
     defaults = Update(epochs=1, trainable="both")
     further = ("half_life", "loss", "regularizer")
     draws = False
@@ -100,7 +102,12 @@ class Solve:
         if job.batch_size not in (None, 1):
             raise ValueError(f"{type(job.objective.solver).__name__} solves whole rows: it has no batch_size")
         learn = alternate(job.state, job.working, job.kept, job.objective, job.threads)
-        return Fitting(learn, lambda: float(runner("measure")(job.working, job.held, job.objective)))
+        steady = Steady(learn)
+        return Fitting(
+            steady.learn if job.free else learn,
+            lambda: float(runner("measure")(job.working, job.held, job.objective)),
+            steady.settled,
+        )
 
     def settle(self, state: State) -> None:
         """Learn the means of all rows."""

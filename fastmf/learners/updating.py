@@ -100,6 +100,9 @@ def make_delta(
     dated = _dated(state, batch)
     staged = {side: state.side(side).stage(getattr(batch, side), side) for side in SIDES}
     new = {side: len(staged[side].fresh) for side in SIDES}
+    objective = objective.at_size(
+        len(state.history) + len(batch), *(state.side(side).count + new[side] for side in SIDES)
+    )
     state.make_room(new, len(batch))  # before training, which reads the history of new rows too
     arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
     arrived = arrived._replace(times=state.history.times_of(batch.times, len(batch))).copy()

@@ -13,8 +13,8 @@ A loss is a NamedTuple with plain Python methods that does not depend on Numba; 
 ==============================  ==================================================================
 
 A loss may also have the attributes ``solver`` and ``regularizer``: the defaults that :class:`fastmf.MF` uses with it.
-Without them the defaults are ``AdaGrad()`` and ``L2()``, tuned for ratings; those of this file,
-but for ``Poisson``, have ``Variational()``.
+Without them the defaults are ``AdaGrad()`` and ``L2()``, tuned for ratings; those of this file, but for ``Poisson`` and
+for sampled negatives, have ``Variational()``.
 
 A loss that ``optimizers.ALS`` can minimise also has ``quadratic(values)``, which returns ``(weights, targets)``: the
 loss of an event is ``weight * (target - s)**2``; targets is None where all are 1.
@@ -47,7 +47,7 @@ import numpy as np
 from fastmf.errors import DataError, require_number, require_whole
 from fastmf.losses.ranking import POSITIVE, require_weights
 from fastmf.optimizers import AdaGrad, Variational
-from fastmf.regularizers import L2
+from fastmf.regularizers import L2, ScaledL2
 from fastmf.samplers import Uniform
 
 __all__ = ["Huber", "Logistic", "Poisson", "Squared", "StudentT"]
@@ -275,9 +275,9 @@ class Logistic(NamedTuple):
         return AdaGrad(rate=0.1) if self.negatives else Variational()
 
     @property
-    def regularizer(self) -> L2:
+    def regularizer(self) -> L2 | ScaledL2:
         """The default regularizer, depending on whether negatives are sampled."""
-        return L2(0.03) if self.negatives else L2()
+        return ScaledL2(0.05) if self.negatives else L2()
 
     def value(self, score: Any, target: Any) -> Any:
         return max(score, 0.0) + math.log1p(math.exp(-abs(score))) - target * score

@@ -38,7 +38,7 @@ import numpy as np
 from fastmf.errors import DataError, require_number, require_whole
 from fastmf.optimizers import AdaGrad
 from fastmf.popularity import Popularity
-from fastmf.regularizers import L2
+from fastmf.regularizers import ScaledL2
 from fastmf.samplers import Every, Uniform
 
 __all__ = ["BPR", "WARP", "SampledSoftmax", "Softmax"]
@@ -87,9 +87,9 @@ class BPR(_BPRFields):
     solver = AdaGrad(rate=0.1)
 
     @property
-    def regularizer(self) -> L2:
+    def regularizer(self) -> ScaledL2:
         """The default regularizer: weaker for uniform negatives, most of which are easy, than for harder ones."""
-        return L2(0.005) if isinstance(self.sampler, Uniform) else L2(0.02)
+        return ScaledL2(0.012) if isinstance(self.sampler, Uniform) else ScaledL2(0.05)
 
     def value(self, score: Any, target: Any) -> Any:
         small = math.exp(-abs(score))  # cannot overflow
@@ -151,6 +151,7 @@ class WARP(_WARPFields):
     live = Popularity()
     domain = POSITIVE
     solver = AdaGrad(rate=0.1)
+    regularizer = ScaledL2(0.1)
 
     def value(self, score: Any, target: Any) -> Any:
         return max(self.margin - score, 0)
@@ -222,6 +223,8 @@ class Softmax(_SoftmaxFields):
     live = Popularity()
     sampler = Every()
     domain = POSITIVE
+    solver = AdaGrad(rate=0.1)
+    regularizer = ScaledL2(0.12)
 
     loss_and_gradient = _cross_entropy
 
@@ -266,6 +269,7 @@ class SampledSoftmax(_SampledSoftmaxFields):
     live = Popularity()
     domain = POSITIVE
     solver = AdaGrad(rate=0.1)
+    regularizer = ScaledL2(0.12)
 
     loss_and_gradient = _cross_entropy
 

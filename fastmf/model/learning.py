@@ -55,8 +55,7 @@ class Learning(Versions):
         events : Interactions
             Training events, at least one.
         epochs : int, optional
-            Maximum number of passes over the events, from 0. By default 20, or 60 for ``Variational``, the default
-            solver of ratings and labels, whose fits also end when another pass would change little.
+            Maximum number of passes over the events, from 0. By default a fit ends by itself: see the notes.
         validation : float
             Share of the events held out, in [0, 1). Training stops when their loss has not improved for two epochs, and
             the rows of the best epoch are kept.
@@ -91,6 +90,12 @@ class Learning(Versions):
         -----
         On any error the model stays as it was.
 
+        Without `epochs`, ``Variational`` (always) and ``ALS`` end when a sweep changes little, after at most 60 and 20.
+        Gradient steps are judged by held-out events, at most 2 % of all and 10,000 (with negatives, the latest of some
+        users): they end after 20 to 100 epochs, once the loss of these events (``"validation"`` in ``history_``, every
+        second epoch) has not improved for a quarter of them. The rows of the best epoch then have one pass over all
+        events, the last record. Logs of less than 10,000 events have 20 epochs, as has ``refit(warm=True)``.
+
         Examples
         --------
         >>> import fastmf
@@ -102,7 +107,7 @@ class Learning(Versions):
         self._require_events(events)
         if not len(events):
             raise DataError("events: there are none; a fit needs at least one")
-        schedule = self._schedule(epochs, validation, batch_size, progress, callbacks, half_life)
+        schedule = Schedule(epochs, validation, batch_size, progress, callbacks, half_life).checked()
         if half_life is not None:
             require_times(events)
         with self._lock:
@@ -165,8 +170,8 @@ class Learning(Versions):
         >>> bool((model.user_factors == fastmf.MF(factors=4).fit(events, epochs=5).user_factors).all())
         True
         """
-        schedule = self._schedule(epochs, validation, 1, progress, callbacks, half_life)
         warm = require_flag("warm", warm)
+        schedule = Schedule(epochs, validation, 1, progress, callbacks, half_life, warm).checked()
         with self._lock:
             state = self._again(warm, half_life is not None)
             self._train(state, schedule, self._threads_for(len(state.history)))
@@ -378,10 +383,6 @@ class Learning(Versions):
     def _threads_for(self, events: int) -> int:
         """The number of threads of a fit of so many events."""
         return usable_threads(self.options.threads) if events >= PARALLEL_FROM else 1
-
-    def _schedule(self, epochs: int | None, *others: Any) -> Schedule:
-        """The checked schedule of a fit, with the epochs of the learner by default; the others are as in Schedule."""
-        return Schedule(self._learner.epochs if epochs is None else epochs, *others).checked()
 
     def _train(self, state: State, schedule: Schedule, threads: int) -> None:
         """Train a state; it replaces that of the model if training succeeds."""

@@ -214,7 +214,7 @@ class Versions(Queries):
                 state = self._fitted()
             if state.journal is None:
                 journal = state.closed
-                if journal is None:
+                if journal is None or self._objective.sized:
                     journal = Journal(state, self._learner, self._objective)
                 else:
                     journal.open()

@@ -109,11 +109,11 @@ SUITED: dict[str, tuple[Any, Any, Any]] = {
     "Squared": (losses.Squared(), optimizers.Variational(), regularizers.L2(0.06)),
     "labels": (losses.Logistic(), optimizers.Variational(), regularizers.L2(0.06)),
     "a loss of one's own": (Absolute(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
-    "negatives": (losses.Logistic(negatives=2), optimizers.AdaGrad(0.1), regularizers.L2(0.03)),
-    "WARP": (losses.WARP(margin=0.5), optimizers.AdaGrad(0.1), regularizers.L2(0.06)),
-    "BPR": (losses.BPR(), optimizers.AdaGrad(0.1), regularizers.L2(0.005)),
-    "harder negatives": (losses.BPR(samplers.Popular()), optimizers.AdaGrad(0.1), regularizers.L2(0.02)),
-    "Softmax": (losses.Softmax(), optimizers.AdaGrad(0.04), regularizers.L2(0.06)),
+    "negatives": (losses.Logistic(negatives=2), optimizers.AdaGrad(0.1), regularizers.ScaledL2(0.05)),
+    "WARP": (losses.WARP(margin=0.5), optimizers.AdaGrad(0.1), regularizers.ScaledL2(0.1)),
+    "BPR": (losses.BPR(), optimizers.AdaGrad(0.1), regularizers.ScaledL2(0.012)),
+    "harder negatives": (losses.BPR(samplers.Popular()), optimizers.AdaGrad(0.1), regularizers.ScaledL2(0.05)),
+    "Softmax": (losses.Softmax(), optimizers.AdaGrad(0.1), regularizers.ScaledL2(0.12)),
     "Confidence": (losses.Confidence(), optimizers.ALS(), regularizers.L2(0.06)),
 }
 

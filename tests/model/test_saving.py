@@ -414,7 +414,7 @@ def test_a_class_of_fastmf_is_not_replaced_by_one_that_is_given(tmp_path: Path) 
         losses.BPR,
         samplers.Uniform,
         optimizers.AdaGrad,
-        regularizers.L2,
+        regularizers.ScaledL2,
     ]
 
 

@@ -99,7 +99,7 @@ SUITED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, Any]]] = {
     "as the loss brings them": (
         {},
         {"loss": losses.BPR(samplers.Popular())},
-        (optimizers.AdaGrad(0.1), regularizers.L2(0.02)),
+        (optimizers.AdaGrad(0.1), regularizers.ScaledL2(0.05)),
     ),
     "another family": ({}, {"loss": losses.Confidence()}, (optimizers.ALS(), regularizers.L2(0.06))),
     "and back": (
@@ -117,12 +117,12 @@ SUITED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, Any]]] = {
     "what was the default once": (
         {"solver": optimizers.AdaGrad()},
         {"loss": losses.BPR()},
-        (optimizers.AdaGrad(), regularizers.L2(0.005)),
+        (optimizers.AdaGrad(), regularizers.ScaledL2(0.012)),
     ),
     "given at first": (
         {"solver": optimizers.SGD(0.3)},
         {"loss": losses.BPR()},
-        (optimizers.SGD(0.3), regularizers.L2(0.005)),
+        (optimizers.SGD(0.3), regularizers.ScaledL2(0.012)),
     ),
     "given with the loss": (
         {},

@@ -22,6 +22,12 @@ USERS, ITEMS = 60, 40
 OFF: dict[str, Any] = {"popularity": fastmf.Popularity(weight=0)}
 ZERO: dict[str, Any] = {"priors": {}, **OFF}
 
+
+def weighed(weight: float, rate: float = 0.1) -> dict[str, Any]:
+    """Settings of losses with negatives, whose defaults may change."""
+    return {"solver": optimizers.AdaGrad(rate), "regularizer": regularizers.L2(weight)}
+
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "squared": {"solver": optimizers.AdaGrad()},
     "squared, sgd": {"solver": optimizers.SGD(0.02)},
@@ -44,12 +50,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "solver": optimizers.ALS(max_history=4),
         **ZERO,
     },
-    "bpr": {"loss": losses.BPR(), **OFF},
-    "bpr, popular": {"loss": losses.BPR(samplers.Popular(0.75), allow_seen=True), **OFF},
-    "warp": {"loss": losses.WARP(margin=0.5, trials=5), **OFF},
-    "softmax": {"loss": losses.Softmax(), **OFF},
-    "sampled softmax": {"loss": losses.SampledSoftmax(4, samplers.InBatch()), **OFF},
-    "logistic, negatives": {"loss": losses.Logistic(negatives=3, calibration=0.5)},
+    "bpr": {"loss": losses.BPR(), **weighed(0.005), **OFF},
+    "bpr, popular": {"loss": losses.BPR(samplers.Popular(0.75), allow_seen=True), **weighed(0.02), **OFF},
+    "warp": {"loss": losses.WARP(margin=0.5, trials=5), **weighed(0.06), **OFF},
+    "softmax": {"loss": losses.Softmax(), **weighed(0.06, 0.04), **OFF},
+    "sampled softmax": {"loss": losses.SampledSoftmax(4, samplers.InBatch()), **weighed(0.06), **OFF},
+    "logistic, negatives": {"loss": losses.Logistic(negatives=3, calibration=0.5), **weighed(0.03)},
 }
 
 
@@ -163,9 +169,10 @@ def large() -> Iterator[tuple[str, str]]:
     for name, loss, solver in (
         ("squared", losses.Squared(), optimizers.AdaGrad()),
         ("confidence", losses.Confidence(exposure=0), None),
-        ("bpr", losses.BPR(), None),
+        ("bpr", losses.BPR(), optimizers.AdaGrad(0.1)),
     ):
-        model = MF(16, loss, solver, options=options, **ZERO).fit(events, epochs=1)
+        penalty = regularizers.L2(0.005) if name == "bpr" else None
+        model = MF(16, loss, solver, penalty, options=options, **ZERO).fit(events, epochs=1)
         yield f"large {name}, fit", inside(model)
         delta = model.update(events[:6_000])
         yield f"large {name}, update", digest(receipt(delta), inside(model))

@@ -174,7 +174,13 @@ def l2(weight: float = 0.02) -> PenaltyGradient:
 
 
 STEPS: dict[str, Callable[..., Step]] = {"SGD": sgd, "AdaGrad": adagrad}
-PENALTY_GRADIENTS: dict[str, Callable[..., PenaltyGradient]] = {"L2": l2}
+
+
+def scaled_l2(weight: float = 0.1, events: float = 50.0) -> PenaltyGradient:
+    return l2(weight)  # as of a log without events
+
+
+PENALTY_GRADIENTS: dict[str, Callable[..., PenaltyGradient]] = {"L2": l2, "ScaledL2": scaled_l2}
 
 
 def like(value: Any) -> Any:

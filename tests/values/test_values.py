@@ -56,11 +56,12 @@ def targets_of(loss: Any) -> np.ndarray:
 
 STEPS, FAST = optimizers.AdaGrad(0.04, 100.0), optimizers.AdaGrad(0.1, 100.0)
 SUITS = {  # what a loss brings where neither is given
-    "BPR pairwise": (FAST, 0.005),
-    "Confidence all-pairs": (optimizers.ALS("cg", 3, 1.0, 1000), 0.06),
-    "Logistic listwise": (FAST, 0.03),
-    "SampledSoftmax listwise": (FAST, 0.06),
-    "WARP pairwise": (FAST, 0.06),
+    "BPR pairwise": (FAST, regularizers.ScaledL2(0.012)),
+    "Confidence all-pairs": (optimizers.ALS("cg", 3, 1.0, 1000), regularizers.L2(0.06)),
+    "Logistic listwise": (FAST, regularizers.ScaledL2(0.05)),
+    "SampledSoftmax listwise": (FAST, regularizers.ScaledL2(0.12)),
+    "Softmax listwise": (FAST, regularizers.ScaledL2(0.12)),
+    "WARP pairwise": (FAST, regularizers.ScaledL2(0.1)),
 }
 
 
@@ -71,9 +72,9 @@ def test_every_loss_makes_a_model_by_itself(loss: Any) -> None:
         assert isinstance(model.solver, optimizers.Variational)
         assert MF(loss=loss, solver=STEPS, regularizer=regularizers.L2(0.5)).solver == STEPS
         return
-    solver, weight = SUITS.get(f"{type(loss).__name__} {loss.kind}", (STEPS, 0.06))
+    solver, penalty = SUITS.get(f"{type(loss).__name__} {loss.kind}", (STEPS, regularizers.L2(0.06)))
     assert (type(model.solver), model.solver) == (type(solver), solver)
-    assert model.regularizer == regularizers.L2(weight)
+    assert (type(model.regularizer), model.regularizer) == (type(penalty), penalty)
     own = MF(loss=loss, solver=solver._replace(**{solver._fields[-1]: 7}), regularizer=regularizers.L2(0.5))
     assert own.solver[-1] == 7
     assert own.regularizer.weight == 0.5
