@@ -87,9 +87,9 @@ class State:
         self.range = np.array([math.inf, -math.inf, 0.0])  # smallest and largest value seen; whether times are dates
         self.followers: dict[str, Any] = {
             "trail": Trail([[self.identity]]),
+            **followers,  # before those that are to be told of derived rows
             "scan": QuantizedScan(),
             "grams": Grams(),
-            **followers,
         }
         self.needed = frozenset(self.followers)
         self.journal: Any = None  # open while single events are learned
@@ -284,7 +284,7 @@ class State:
             self.gate.begin()
             for name, count in awaited.counts.items():
                 self.groups[name].shrink(count)
-            self.grams.restore(awaited.grams, awaited.counts)
+            self.grams.restore(awaited.grams, awaited.counts, awaited.events)
         self.gate.end()
         self.journal, self._awaited = awaited.journal, None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -90,6 +91,8 @@ class UpdateJob(NamedTuple):
     threads : int
     counted : bool
         Whether the events count towards item popularity.
+    features : dict of str to Move
+        The features that come with the batch, by side.
     """
 
     state: State
@@ -99,6 +102,7 @@ class UpdateJob(NamedTuple):
     objective: Any
     threads: int = 1
     counted: bool = True
+    features: Mapping[str, Move] = MappingProxyType({})
 
 
 class Training(NamedTuple):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fastmf.delta import Delta, new_identity
@@ -12,6 +14,7 @@ from fastmf.learners.choice import chosen
 from fastmf.learners.decay import half_life_in, mean_loss, numbered, require_times, total_weight
 from fastmf.learners.gathering import require_groups
 from fastmf.learners.job import Learner, UpdateJob
+from fastmf.learners.mapped import staged_with
 from fastmf.learners.nonsense import judge_batch, judge_fading, judge_losses
 from fastmf.log.events import SIDES, Events
 from fastmf.parameters.moves import DenseMove, Move
@@ -58,7 +61,13 @@ def _has(learner: Learner, name: str) -> bool:
 
 
 def make_delta(
-    state: State, batch: Interactions, recipe: Update, learner: Learner, objective: Any, threads: int = 1
+    state: State,
+    batch: Interactions,
+    recipe: Update,
+    learner: Learner,
+    objective: Any,
+    threads: int = 1,
+    features: Mapping[str, tuple[Any, ...]] = MappingProxyType({}),
 ) -> Delta:
     """Train on a batch and return the change as a Delta; the state changes only when the Delta is committed.
 
@@ -70,6 +79,8 @@ def make_delta(
     learner : Learner
     objective : Objective
     threads : int
+    features : dict of str to tuple of Features
+        What has become known of users and of items, for the sides with a map.
 
     Returns
     -------
@@ -90,7 +101,8 @@ def make_delta(
     if state.live is not None:  # single events, which questions could not count while this goes on
         state.live.catch_up(state, start=False)
     dated = _dated(state, batch)
-    staged = {side: state.side(side).stage(getattr(batch, side), side) for side in SIDES}
+    both = {side: staged_with(state, side, getattr(batch, side), features.get(side, ())) for side in SIDES}
+    staged, known = {side: one for side, (one, _) in both.items()}, {side: move for side, (_, move) in both.items()}
     new = {side: len(staged[side].fresh) for side in SIDES}
     state.make_room(new, len(batch))  # before training, which reads the history of new rows too
     arrived = numbered(batch, staged["users"].rows, staged["items"].rows)
@@ -100,7 +112,8 @@ def make_delta(
     if half_life is not None:
         recipe = replace(recipe, half_life=half_life)
         judge_fading(state, batch, half_life, dated, learner.reads_history(recipe))
-    learned = learn_batch(UpdateJob(state, arrived, staged, recipe, objective, threads), learner)
+    moved = {side: move for side, move in known.items() if move is not None}
+    learned = learn_batch(UpdateJob(state, arrived, staged, recipe, objective, threads, features=moved), learner)
     judge_losses(learned.loss_before, learned.loss_after, state, batch, objective)
     image = state.grams.image()
     return Delta(

@@ -1,0 +1,238 @@
+"""Rows that are drawn to what a map makes of their features: the maps of a state, and how they follow the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fastmf.equations import Drawn
+from fastmf.kernels.core.shape import Shape
+from fastmf.learners.job import UpdateJob
+from fastmf.learners.working import WorkingSet
+from fastmf.memory import aligned
+from fastmf.parameters.features import FeatureTable
+from fastmf.parameters.groups import Group
+from fastmf.parameters.ids import Staged
+from fastmf.parameters.maps import Maps
+from fastmf.parameters.moves import Image, Move
+from fastmf.parameters.ridge import Sums, Validated, shares_of_events
+from fastmf.state import State
+
+__all__ = [
+    "FittedMap",
+    "add_features",
+    "begin_rows",
+    "drawn_to_features",
+    "maps_groups",
+    "maps_moved",
+    "maps_of",
+    "refuse_single",
+    "staged_with",
+]
+
+
+def maps_of(state: State) -> Maps | None:
+    """The maps of a state, if it has any."""
+    found = state.groups.get("maps")
+    return found if isinstance(found, Maps) else None
+
+
+def maps_groups(objective: Any, shape: Shape, budget: int) -> dict[str, Group]:
+    """The groups of the maps and of the features that they read, if there are any."""
+    if not objective.mapped:
+        return {}
+    found: dict[str, Group] = {"maps": Maps(shape, objective.mapped)}
+    for side, prior in objective.mapped.items():
+        found[f"{side[:-1]}_features"] = FeatureTable(side, prior.views, budget)
+    return found
+
+
+def refuse_single(user: int, item: int, value: float) -> NoReturn:
+    """Refuse a single event."""
+    raise ValueError("learn_one solves no rows of a model with priors.Map; update a batch of one event")
+
+
+# --- ids with features ------------------------------------------------------------------------------------------------
+
+
+def staged_with(state: State, side: str, ids: np.ndarray, views: tuple[Any, ...]) -> tuple[Staged, Move | None]:
+    """The rows of ids, those of the views being known from then on, and the move of their features."""
+    group = state.side(side)
+    if not views:
+        return group.stage(ids, side), None
+    table = state.groups[f"{side[:-1]}_features"]
+    assert isinstance(table, FeatureTable)
+    named, kinds = table.named(views), {one.dtype for one in (ids, *(view.ids for view in views)) if len(one)}
+    for view in views:
+        group.ids.require_kind(view.ids, f"features of {side}")
+    group.ids.require_kind(ids, side)
+    if len(kinds) > 1:
+        view = next(view for view in views if len(view))
+        group.ids.require_kind(view.ids, f"features of {side}")
+        raise ValueError(f"features of {side} have ids of another kind than the events")
+    every = [one for one in (ids, *(view.ids for view in named.values())) if len(one)]
+    staged = group.stage(np.concatenate(every) if every else ids, side)
+    bounds = np.cumsum([len(ids), *map(len, named.values())])
+    parts = np.split(staged.rows, bounds[:-1])
+    given = dict(zip(named, zip(parts[1:], named.values(), strict=True), strict=True))
+    move = table.changed(given)
+    return Staged(parts[0], staged.fresh), move if move.rows.size else None
+
+
+def add_features(state: State, side: str, views: tuple[Any, ...]) -> None:
+    """Add the ids of views to a state that is about to be fitted, and their features."""
+    group, table = state.side(side), state.groups[f"{side[:-1]}_features"]
+    known = group.count
+    staged, move = staged_with(state, side, group.ids.take(np.arange(0)), views)
+    group.prepare(staged.fresh)
+    group.grow(known, staged.fresh)
+    if move is not None:
+        table.require(move, group.count)
+        table.write(move)
+
+
+# --- fit --------------------------------------------------------------------------------------------------------------
+
+
+class FittedMap:
+    """The map of a side while rows are fitted.
+
+    Rows without events are zero meanwhile, so that they count for nothing.
+    """
+
+    def __init__(self, state: State, maps: Maps, side: str) -> None:
+        self._maps, self._side, count = maps, side, state.side(side).count
+        self._features = maps.features(side).gather(np.arange(count, dtype=np.int32))
+        events = state.history.counts(side, slice(count))
+        self._idle = np.flatnonzero(events == 0)
+        self._validated = Validated(self._features, shares_of_events(events), maps.shape.size)
+        self.drawn = Drawn(aligned(count, maps.shape.width), float(maps.priors[side].strength))
+        maps.derived(side, self._features, self.drawn.rows)
+
+    @classmethod
+    def of(cls, state: State, side: str) -> FittedMap | None:
+        """That of a side, if it has one."""
+        maps = maps_of(state)
+        return None if maps is None or side not in maps.priors else cls(state, maps, side)
+
+    def leave_out(self, rows: np.ndarray) -> None:
+        """Make rows without events zero."""
+        rows[self._idle] = 0
+
+    def learn(self, rows: np.ndarray) -> None:
+        """Learn the map to all rows, and what they are drawn to from now on."""
+        weights = self._validated.learn(rows)
+        self._maps.put(self._side, weights, self._validated.sums, self._validated.penalty)
+        self._maps.derived(self._side, self._features, self.drawn.rows)
+        self.leave_out(rows)
+
+    def settle(self, state: State) -> None:
+        """Learn the map to the rows of a state, and make those without events."""
+        self.learn(state.side(self._side).table.whole().factors)
+        self._maps.values["noise"][:] = 0
+        state.followers["derived"].write(state, self._side, self._idle.astype(np.int32))
+
+
+# --- update -----------------------------------------------------------------------------------------------------------
+
+
+def _features_of(job: UpdateJob, side: str, rows: np.ndarray) -> np.ndarray:
+    """The features of rows once the batch has been learned, float32[n, d]."""
+    maps, move = maps_of(job.state), job.features.get(side)
+    assert maps is not None
+    found = maps.features(side).gather(rows)
+    if move is not None:
+        places = np.minimum(np.searchsorted(move.rows, rows), move.rows.size - 1)
+        given = move.rows[places] == rows
+        found[given] = move.after[0][places[given]]
+    return found
+
+
+def _priors_of(job: UpdateJob, side: str, rows: np.ndarray) -> np.ndarray:
+    maps = maps_of(job.state)
+    assert maps is not None
+    return maps.derived(side, _features_of(job, side, rows))
+
+
+def drawn_to_features(job: UpdateJob, side: str, working: WorkingSet) -> Drawn | None:
+    """What the movable rows of a batch are drawn to; None if the side has no map."""
+    maps = maps_of(job.state)
+    if maps is None or side not in maps.priors:
+        return None
+    rows = working.rows[side][: working.movable[side]]
+    return Drawn(_priors_of(job, side, rows), float(maps.priors[side].strength))
+
+
+def begin_rows(job: UpdateJob, working: WorkingSet) -> None:
+    """Let new rows begin as the rows of the prior, if they are drawn to features."""
+    maps = maps_of(job.state)
+    for side in () if maps is None else maps.priors:
+        fresh = np.flatnonzero(working.rows[side] >= job.state.side(side).count)
+        if fresh.size:
+            begin, movable = _priors_of(job, side, working.rows[side][fresh]), fresh < working.movable[side]
+            working.now[side].factors[fresh] = begin
+            working.before[side].factors[fresh[movable]] = begin[movable]
+
+
+def maps_moved(job: UpdateJob, working: WorkingSet) -> dict[str, Any]:
+    """How maps follow an update, and the features that came with it.
+
+    A map moves unless its prior is not trainable, or ``trainable`` is a dict without ``"maps": True``. New rows that
+    have events and may not move are those of the prior; their values are part of the Delta.
+    """
+    maps, trainable = maps_of(job.state), job.recipe.trainable
+    if maps is None:
+        return {}
+    found: dict[str, Any] = {f"{side[:-1]}_features": move for side, move in job.features.items()}
+    after: dict[str, np.ndarray] = {}
+    frozen = isinstance(trainable, Mapping) and not trainable.get("maps", False)
+    for side, prior in maps.priors.items():
+        rows, hits = np.unique(getattr(job.arrived, side), return_counts=True)
+        movable = working.rows[side][: working.movable[side]]
+        left = np.setdiff1d(rows[rows >= job.state.side(side).count], movable).astype(np.int32)
+        begun = job.state.side(side).gather(left)
+        if left.size:
+            begun.factors[:] = _priors_of(job, side, left)
+            moved = Image.concatenate([working.now[side].head(movable.size), begun])
+            before = Image.concatenate([working.before[side], begun])
+            found[side] = Move(np.concatenate([movable, left]), before, moved)
+        now = {"movable": (movable, working.now[side].factors[: movable.size]), "left": (left, begun.factors)}
+        sums = _sums_after(job, maps, side, (rows, hits), now)
+        if sums is not None:
+            after |= maps.moved(side, sums, held=frozen or not prior.trainable)
+    return found | ({"maps": maps.move(after)} if after else {})
+
+
+def _sums_after(
+    job: UpdateJob,
+    maps: Maps,
+    side: str,
+    named: tuple[np.ndarray, np.ndarray],
+    now: dict[str, tuple[np.ndarray, np.ndarray]],
+) -> Sums | None:
+    """The normal equations after an update that names rows, so many times each; None if they stay as they are."""
+    group, size, given = job.state.side(side), maps.shape.size, job.features.get(side)
+    rows = named[0] if given is None else np.union1d(named[0], given.rows)
+    known, hits = rows < group.count, np.zeros(rows.size, np.int64)
+    hits[np.searchsorted(rows, named[0])] = named[1]
+    events = np.where(known, job.state.history.counts(side, np.where(known, rows, 0)), 0)
+    counted = events + hits > 0
+    if not counted.any():
+        return None
+    rows, known, hits, events = rows[counted], known[counted], hits[counted], events[counted]
+    rows = rows.astype(np.int32)
+    before, after = group.gather(rows).factors[:, :size].astype(np.float64), None
+    after = before.copy()
+    for some, factors in now.values():
+        stored = factors.astype(np.float16) if group.table.layout.storage == "float16" else factors
+        after[np.searchsorted(rows, some)] = stored[:, :size]
+    old, new = maps.features(side).gather(rows), _features_of(job, side, rows)
+    less, more = shares_of_events(events), shares_of_events(events + hits)
+    same, sums = (old == new).all(axis=1), maps.sums(side).copy()
+    gone, come = less[:, None] * before, more[:, None] * after
+    sums.add(new[same], (more - less)[same], (come - gone)[same])
+    sums.add(old[~same], -less[~same], -gone[~same])
+    sums.add(new[~same], more[~same], come[~same])
+    return sums
