@@ -41,10 +41,12 @@ class DerivedRows:
         """Make rows anew that a Delta has changed; doing so twice is harmless."""
         for side, before in self._rows.items():
             now = self._found(state, side) if before is None else self._after(before, state, delta, side)
-            fresh = np.setdiff1d(now, _NO_ROWS if before is None else before, assume_unique=True)
-            if side in _remapped(state, delta):
-                fresh = now
-            self.write(state, side, np.union1d(fresh, np.intersect1d(now, _replaced(delta, side))))
+            if before is None or side in _remapped(state, delta):
+                changed = now
+            else:
+                fresh = np.setdiff1d(now, before, assume_unique=True)
+                changed = np.union1d(fresh, np.intersect1d(now, _replaced(delta, side)))
+            self.write(state, side, changed)
             self._rows[side] = now  # last, so that an interrupt before it leaves the work to do
 
     def copy(self) -> DerivedRows:

@@ -223,15 +223,18 @@ def _sums_after(
         return None
     rows, known, hits, events = rows[counted], known[counted], hits[counted], events[counted]
     rows = rows.astype(np.int32)
-    before, after = group.gather(rows).factors[:, :size].astype(np.float64), None
+    before = group.gather(rows).factors[:, :size].astype(np.float64)
     after = before.copy()
     for some, factors in now.values():
         stored = factors.astype(np.float16) if group.table.layout.storage == "float16" else factors
         after[np.searchsorted(rows, some)] = stored[:, :size]
-    old, new = maps.features(side).gather(rows), _features_of(job, side, rows)
-    less, more = shares_of_events(events), shares_of_events(events + hits)
-    same, sums = (old == new).all(axis=1), maps.sums(side).copy()
-    gone, come = less[:, None] * before, more[:, None] * after
+    less, more, sums = shares_of_events(events), shares_of_events(events + hits), maps.sums(side).copy()
+    gone, come, new = less[:, None] * before, more[:, None] * after, _features_of(job, side, rows)
+    if given is None:
+        sums.add(new, more - less, come - gone)
+        return sums
+    old = maps.features(side).gather(rows)
+    same = (old == new).all(axis=1)
     sums.add(new[same], (more - less)[same], (come - gone)[same])
     sums.add(old[~same], -less[~same], -gone[~same])
     sums.add(new[~same], more[~same], come[~same])

@@ -31,9 +31,9 @@ class Maps(DenseGroup):
         By side.
     values : dict of str to ndarray, optional
         For a side such as items ``item_weights`` (float64[d + 1, factors], the intercept last), the equations that it
-        solves, ``item_gram`` and ``item_cross``, see :class:`fastmf.parameters.ridge.Sums`, and ``item_penalty``
-        (float64[1]); and ``noise`` (float64[1]): 1 while new rows start around the prior, so that they can be told
-        apart, as they do in a fit. By default zeros, and a noise of 1.
+        solves, ``item_sums`` (:class:`fastmf.parameters.ridge.Sums`), and ``item_penalty`` (float64[1]); and ``noise``
+        (float64[1]): 1 while new rows start around the prior, so that they can be told apart, as they do in a fit. By
+        default zeros, and a noise of 1.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Maps(DenseGroup):
 
     def sums(self, side: str) -> Sums:
         """The normal equations of a side, not a copy."""
-        return Sums(self.values[f"{_ONE[side]}_gram"], self.values[f"{_ONE[side]}_cross"])
+        return Sums(self.values[f"{_ONE[side]}_sums"])
 
     def penalty(self, side: str) -> float:
         """The penalty of a side."""
@@ -88,14 +88,14 @@ class Maps(DenseGroup):
         one = _ONE[side]
         self.values[f"{one}_weights"][:] = weights
         if sums is not None:
-            self.values[f"{one}_gram"][:], self.values[f"{one}_cross"][:] = sums
+            self.values[f"{one}_sums"][:] = sums.array
             self.values[f"{one}_penalty"][:] = penalty
         self.refresh()
 
     def moved(self, side: str, sums: Sums, held: bool) -> dict[str, np.ndarray]:
         """The values of a side after its equations have become `sums`; the map stays if it is `held`."""
         one = _ONE[side]
-        found = {f"{one}_gram": sums.gram, f"{one}_cross": sums.cross}
+        found = {f"{one}_sums": sums.array}
         return found if held else found | {f"{one}_weights": sums.solved(self.penalty(side))}
 
     def changes(self, move: DenseMove) -> set[str]:
@@ -133,8 +133,11 @@ def _empty(priors: dict[str, Any], size: int) -> dict[str, np.ndarray]:
     found = {"noise": np.ones(1)}
     for side, prior in priors.items():
         one, sums = _ONE[side], Sums.zeros(prior.width, size)
-        found |= {f"{one}_weights": np.zeros_like(sums.cross), f"{one}_gram": sums.gram, f"{one}_cross": sums.cross}
-        found[f"{one}_penalty"] = np.zeros(1)
+        found |= {
+            f"{one}_weights": np.zeros(sums.cross.shape),
+            f"{one}_sums": sums.array,
+            f"{one}_penalty": np.zeros(1),
+        }
     return found
 
 

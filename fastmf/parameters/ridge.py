@@ -14,7 +14,6 @@ _HALF = 3.0  # events after which a row has half its weight
 _PENALTIES = np.logspace(-2, 4, 19)
 _FULL = 0.9  # of the rows: fits with more effective parameters are not considered
 _PIECE = 1 << 13  # rows that are converted at a time
-_NO_GRAM = np.empty((0, 0))
 
 
 def shares_of_events(counts: np.ndarray) -> np.ndarray:
@@ -28,57 +27,61 @@ class Sums(NamedTuple):
 
     Attributes
     ----------
-    gram : float64[d + 1, d + 1]
-        Upper triangle.
-    cross : float64[d + 1, k]
+    array : float64[d + 1, d + 1 + k]
+        Sums of the products of features with each other (upper triangle), and with rows.
     """
 
-    gram: np.ndarray
-    cross: np.ndarray
+    array: np.ndarray
 
     @classmethod
     def zeros(cls, width: int, size: int) -> Sums:
         """Those of no rows."""
-        return cls(np.zeros((width + 1, width + 1)), np.zeros((width + 1, size)))
+        return cls(np.zeros((width + 1, width + 1 + size)))
+
+    @property
+    def gram(self) -> np.ndarray:
+        """The products of features with each other, a view."""
+        return self.array[:, : len(self.array)]
+
+    @property
+    def cross(self) -> np.ndarray:
+        """The products of features with rows, a view."""
+        return self.array[:, len(self.array) :]
 
     def copy(self) -> Sums:
         """An independent copy."""
-        return Sums(self.gram.copy(), self.cross.copy())
+        return Sums(self.array.copy())
 
-    def add(self, features: np.ndarray, shares: np.ndarray, targets: np.ndarray) -> None:
-        """Add rows in place: ``shares[n] c c'`` and ``c targets[n]'``, targets being multiplied by shares already."""
-        if features.size:
-            ridge.add()(features, shares, targets, self.gram, self.cross)
+    def add(self, features: np.ndarray, shares: np.ndarray, targets: np.ndarray, first: int = 0) -> None:
+        """Add rows in place, the targets being multiplied by shares already; only from column `first` on."""
+        if len(features):
+            ridge.add()(features, shares, targets, first, self.array)
 
-    def of_rows(self, features: np.ndarray, shares: np.ndarray, rows: np.ndarray) -> None:
-        """Add whole tables in place, in pieces."""
-        size = self.cross.shape[1]
-        some = np.flatnonzero(shares)
-        for first in range(0, some.size, _PIECE):
-            part = some[first : first + _PIECE]
+    def of_rows(self, features: np.ndarray, shares: np.ndarray, rows: np.ndarray, first: int = 0) -> None:
+        """Add whole tables in place, in pieces; only from column `first` on."""
+        some, size = np.flatnonzero(shares), self.cross.shape[1]
+        for start in range(0, some.size, _PIECE):
+            part = some[start : start + _PIECE]
             weights = shares[part]
-            self.add(features[part], weights, weights[:, None] * rows[part, :size].astype(np.float64))
+            self.add(features[part], weights, weights[:, None] * rows[part, :size].astype(np.float64), first)
 
     def centred(self) -> tuple[np.ndarray, np.ndarray]:
-        """The equations without the intercept: its best value for each map is put in."""
-        total, along = self.gram[-1, -1], self.gram[:-1, -1]
-        square = self.gram[:-1, :-1] + np.triu(self.gram[:-1, :-1], 1).T
+        """The equations without the intercept, which takes its best value for each map."""
+        total, along, gram = self.gram[-1, -1], self.gram[:-1, -1], np.triu(self.gram[:-1, :-1])
+        square = gram + np.triu(gram, 1).T
         if not total > 0:
             return square, self.cross[:-1].copy()
         return square - np.outer(along, along) / total, self.cross[:-1] - np.outer(along, self.cross[-1]) / total
 
     def solved(self, penalty: float) -> np.ndarray:
         """The map, float64[d + 1, k], the intercept last."""
-        matrix, right = self.centred()
+        matrix, slopes = self.centred()
         matrix[np.diag_indices_from(matrix)] += penalty
         if not ridge.factorise()(matrix):
-            right[:] = np.nan  # refused when the update is checked
-        ridge.solve()(matrix, right)
-        return self._with_intercept(right)
-
-    def _with_intercept(self, slopes: np.ndarray) -> np.ndarray:
+            slopes[:] = np.nan  # refused when the update is checked
+        ridge.solve()(matrix, slopes)
         total = self.gram[-1, -1]
-        intercept = (self.cross[-1] - self.gram[:-1, -1] @ slopes) / total if total > 0 else 0 * self.cross[-1]
+        intercept = (self.cross[-1] - self.gram[:-1, -1] @ slopes) / total if total > 0 else np.zeros(slopes.shape[1])
         return np.vstack([slopes, intercept])
 
 
@@ -97,7 +100,7 @@ class Validated:
     def __init__(self, features: np.ndarray, shares: np.ndarray, size: int) -> None:
         self._features, self._shares = features, shares
         self.sums = Sums.zeros(features.shape[1], size)
-        self.sums.of_rows(features, shares, np.zeros((len(features), size), np.float32))  # the Gram matrix stays
+        self.sums.of_rows(features, shares, np.zeros((len(features), size), np.float32))  # of features alone
         self._count = int((shares > 0).sum())
         self.penalty = float(_PENALTIES[-1])
         matrix, _ = self.sums.centred()
@@ -118,7 +121,7 @@ class Validated:
     def learn(self, rows: np.ndarray) -> np.ndarray:
         """The map to rows, float32[n, width], as :meth:`Sums.solved` returns it."""
         self.sums.cross[:] = 0
-        self.sums._replace(gram=_NO_GRAM).of_rows(self._features, self._shares, rows)
+        self.sums.of_rows(self._features, self._shares, rows, len(self.sums.array))
         _, right = self.sums.centred()
         squares, total = self._squares(rows), self.sums.gram[-1, -1]
         squares -= float((self.sums.cross[-1] ** 2).sum()) / total if total > 0 else 0.0

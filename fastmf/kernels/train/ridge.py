@@ -4,8 +4,8 @@ For rows q_i with features c_i (the last of which, 1, is that of the intercept) 
 
     sum_i d_i |q_i - W'c_i|^2  +  penalty * |W without the intercept|^2,
 
-by ``gram = sum d_i c_i c_i'`` (upper triangle) and ``cross = sum d_i c_i q_i'``, sums in float64 to which rows are
-added as they move. The row of the prior is ``W'c_i``, in float32 lanes and in a fixed order: it has the same bits
+by the sums of ``d_i c_i c_i'`` (upper triangle) and of ``d_i c_i q_i'``, in float64, to which rows are added as they
+move. The row of the prior is ``W'c_i``, in float32 lanes and in a fixed order: it has the same bits
 wherever and with whichever other rows it is computed.
 
 Reference: Hoerl, Kennard (1970), Ridge Regression: Biased Estimation for Nonorthogonal Problems.
@@ -52,39 +52,36 @@ def add() -> Any:
 
 def _add(stamp):
     @jit(stamp)
-    def add(features, shares, targets, gram, cross):
-        """Add shares[n] * c c' to `gram`, unless it is empty, and c targets[n]' to `cross`, where c = [features[n], 1].
+    def add(features, shares, targets, first, sums):
+        """Add c [shares[n] * c, targets[n]]' to `sums` for each row n, where c = [features[n], 1].
 
-        features are float32[n, f], shares float64[n], targets float64[n, k]. Four rows at a time.
+        Columns before `first`, and those before the diagonal, need not be right. features are float32[n, f], shares
+        float64[n], targets float64[n, k] and sums float64[f + 1, f + 1 + k].
         """
         stamp  # noqa: B018
-        count, size, rows = features.shape[1] + 1, targets.shape[1], features.shape[0]
-        four, moved = np.zeros((4, count)), np.zeros((4, size))
+        rows, count, width = features.shape[0], features.shape[1] + 1, sums.shape[1]
+        left, right, last = np.zeros((4, count + 1)), np.zeros((4, width)), np.empty(width)
         for start in range(0, rows, 4):
-            for member in range(4):
+            left[:] = 0
+            right[:] = 0
+            for member in range(min(4, rows - start)):
                 n = start + member
-                if n < rows:
-                    for f in range(count - 1):
-                        four[member, f] = features[n, f]
-                    four[member, count - 1] = 1.0
-                    moved[member, :] = targets[n]
-                else:
-                    four[member, :], moved[member, :] = 0.0, 0.0
-            a, b, c, d = four[0], four[1], four[2], four[3]
-            s, t, u, v = moved[0], moved[1], moved[2], moved[3]
-            w = shares[start]
-            x, y = shares[min(start + 1, rows - 1)], shares[min(start + 2, rows - 1)]
-            z = shares[min(start + 3, rows - 1)]
-            for i in range(count):
-                p, q, r, o = w * a[i], x * b[i], y * c[i], z * d[i]
-                if gram.size:
-                    total = gram[i]
-                    for j in range(i, count):
-                        total[j] += (p * a[j] + q * b[j]) + (r * c[j] + o * d[j])
-                p, q, r, o = a[i], b[i], c[i], d[i]
-                along = cross[i]
-                for j in range(size):
-                    along[j] += (p * s[j] + q * t[j]) + (r * u[j] + o * v[j])
+                for f in range(count - 1):
+                    left[member, f] = features[n, f]
+                left[member, count - 1] = 1.0
+                for f in range(count):
+                    right[member, f] = shares[n] * left[member, f]
+                for k in range(width - count):
+                    right[member, count + k] = targets[n, k]
+            for i in range(0, count, 2):  # four rows, two lines of the sums: what is loaded is used twice
+                begin = max(i, first)
+                one, other = sums[i, begin:], sums[i + 1, begin:] if i + 1 < count else last[begin:]
+                a, b, c, d = right[0, begin:], right[1, begin:], right[2, begin:], right[3, begin:]
+                p, q, r, s = left[0, i], left[1, i], left[2, i], left[3, i]
+                t, u, v, w = left[0, i + 1], left[1, i + 1], left[2, i + 1], left[3, i + 1]
+                for j in range(one.size):
+                    one[j] += (p * a[j] + q * b[j]) + (r * c[j] + s * d[j])
+                    other[j] += (t * a[j] + u * b[j]) + (v * c[j] + w * d[j])
 
     return add
 
