@@ -83,12 +83,13 @@ class DerivedRows:
 
     def _after(self, before: np.ndarray, state: Any, delta: Delta, side: str) -> np.ndarray:
         """The rows without events after a Delta, or after its inverse."""
-        count, named = state.side(side).count, getattr(delta.log, side)
+        count = state.side(side).count
         if delta.restores is None:
             fresh = np.arange(count - len(delta.new_ids.get(side, ())), count, dtype=np.int32)
             fresh = fresh[state.history.counts(side, fresh) == 0]
-            kept = before[~np.isin(before, named)]
-            return np.concatenate([kept[kept < count - len(delta.new_ids.get(side, ()))], fresh])
+            kept = before[before < count - len(delta.new_ids.get(side, ()))]
+            return np.concatenate([kept[state.history.counts(side, kept) == 0], fresh])
+        named = getattr(delta.log, side)
         again = np.unique(named[named < count])
         again = again[state.history.counts(side, again) == 0]
         return np.union1d(before[before < count], again).astype(np.int32)

@@ -103,6 +103,10 @@ class Launches:
         """The rows, int32, that were launched after `first` and before the one after `last` others."""
         return np.arange(first, last, dtype=np.int32)
 
+    def since(self, position: float) -> np.ndarray:
+        """The rows, int32, whose first event is at a position or later."""
+        return np.arange(int(np.searchsorted(self.firsts, position)), self.count, dtype=np.int32)
+
     def after(self, rows: np.ndarray, number: int) -> np.ndarray:
         """Which rows are not among the first `number` launched."""
         return np.asarray(rows >= number)
@@ -141,13 +145,12 @@ class Arrivals(Launches):
         self.reserve(count)
         self._firsts[self.count : count] = np.inf
         self.count = max(self.count, count)
-        named, positions = np.unique(rows, return_index=True)
-        new, earlier = self._firsts[named] >= start, int(np.searchsorted(self._launches, start))
-        order = np.argsort(positions[new])
-        launched = named[new][order]
-        self._order[earlier : earlier + launched.size] = launched
-        self._firsts[launched] = start + positions[new][order]
-        self._launched = earlier + launched.size
+        earlier, positions = int(np.searchsorted(self._launches, start)), np.flatnonzero(self._firsts[rows] >= start)
+        _, first = np.unique(rows[positions], return_index=True)
+        positions = positions[np.sort(first)]
+        self._order[earlier : earlier + positions.size] = rows[positions]
+        self._firsts[rows[positions]] = start + positions
+        self._launched = earlier + positions.size
 
     def reserve(self, count: int) -> None:
         """Make room for `count` rows, or raise CapacityError."""
@@ -178,6 +181,10 @@ class Arrivals(Launches):
     def after(self, rows: np.ndarray, number: int) -> np.ndarray:
         """Which rows are not among the first `number` launched."""
         return np.asarray(self.firsts[rows] > (self.firsts[self._order[number - 1]] if number else -1.0))
+
+    def since(self, position: float) -> np.ndarray:
+        """The rows, int32, whose first event is at a position or later."""
+        return self._order[int(np.searchsorted(self._launches, position)) : self._launched].copy()
 
     def copy(self) -> Arrivals:
         """An independent copy, which finds first events anew."""

@@ -334,15 +334,17 @@ class Grams:
         assert isinstance(move, Move)
         rows, before = move.rows, Image(move.before).placed().factors
         old = np.flatnonzero(rows < known).astype(np.int32)
-        shares = _shares(name, kept.power, history, rows, named, derives)
+        shares = self._shares_at(name, kept, state, named, rows)
         self._add(name, kept, table.shape, (before, old), rows[old], shares.before[old], -1.0)
         self._add(name, kept, table.shape, (table.factors, rows), rows, shares.after)
         kept.numbers[0] += float(shares.after.sum() - shares.before[old].sum())
         still = np.setdiff1d(np.arange(known, table.count, dtype=np.int32), rows)  # new rows that were not trained
-        if kept.power or derives:
+        if derives and kept.floor and not kept.power:
+            still = np.setdiff1d(self.launches[name].since(len(history) - named.size), rows)
+        elif kept.power or derives:
             still = np.union1d(still, np.setdiff1d(named, rows))
         if still.size:
-            shares = _shares(name, kept.power, history, still, named, derives)
+            shares = self._shares_at(name, kept, state, named, still)
             more = shares.after - np.where(still < known, shares.before, 0.0)
             self._add(name, kept, table.shape, (table.factors, still), still, more)
             kept.numbers[0] += float(more.sum())
@@ -350,6 +352,15 @@ class Grams:
         if kept.numbers[1] > table.count:
             return self._made(name, state, kept.form, 1)
         return self.settled(name, kept, state) if kept.floor else kept
+
+    def _shares_at(self, name: str, kept: Gram, state: Any, named: np.ndarray, rows: np.ndarray) -> _Shares:
+        """The shares of rows before and after the newest events, which are those of the rows `named`."""
+        arrivals = self.launches.get(name)
+        if kept.power or not kept.floor or not isinstance(arrivals, Arrivals):
+            return _shares(name, kept.power, state.history, rows, named, state.side(name).derives)
+        firsts = arrivals.firsts[rows]  # a row has the share 1 from its first event on
+        before = firsts < len(state.history) - named.size
+        return _Shares(before.astype(np.float64), np.isfinite(firsts).astype(np.float64))
 
     def _made(self, name: str, state: Any, form: tuple[float, float], threads: int) -> Gram:
         """A Gram matrix computed from all rows."""
