@@ -3,12 +3,13 @@
 A log in order of time is cut into its first half, on which models are fitted, and ten blocks of 5 %: each is asked
 about and then learned, and the first three are not reported. For each returning user the whole catalogue is ranked
 without what they have had, ties against the model. New items have at most five events so far. Features are the vectors
-of texts and the columns of the table of items. Lists are those of the model alone, without live popularity.
+of texts, genres, and the year or the price. Lists are those of the model alone, without live popularity.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -21,13 +22,10 @@ from fastmf import MF, Features, Interactions, Options, Popularity, losses, prio
 from fastmf.learners.mapped import maps_of
 from fastmf.parameters.ridge import Sums
 
-COLUMNS: dict[str, dict[str, list[str]]] = {
-    "ml-100k": {"tags": ["genres"]},
-    "online-retail": {"numbers": ["median_price"]},
-    "movietweetings-100k": {"tags": ["genres"]},
-}
+SETS = ("ml-100k", "online-retail", "movietweetings-100k")
+SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)  # quantiles between the classes of a number
 BLOCKS, SKIPPED, FEW, NEAR, TOP = 10, 3, 5, 100, 10
-KINDS = {"mean": "the mean item", "map": "a map from text and columns"}
+KINDS = {"mean": "the mean item", "map": "a map from text, genres and year or price"}
 
 
 class Found(NamedTuple):
@@ -45,7 +43,7 @@ class Found(NamedTuple):
 
 
 def read(folder: Path) -> tuple[Interactions, np.ndarray, tuple[Features, ...]]:
-    """The log, without times, all items, and two views of them."""
+    """The log, without times, all items, and views of them: text, genres, and the year or the price."""
     log = Interactions.from_parquet(folder / "interactions.parquet", time="timestamp")
     assert log.times is not None
     log = log[np.argsort(log.times, kind="stable")]
@@ -53,11 +51,18 @@ def read(folder: Path) -> tuple[Interactions, np.ndarray, tuple[Features, ...]]:
 
     items = pyarrow.parquet.read_table(folder / "items.parquet")
     ids = items["item"].to_numpy()
-    text = Features.from_npy(folder / "item_text_emb64.npy", ids)
-    table = {name: items[name].to_pylist() for name in sum(COLUMNS[folder.name].values(), ["item"])}
-    if "median_price" in table:
-        table["median_price"] = np.log1p(np.array(table["median_price"], float))
-    return Interactions(log.users, log.items), ids, (text, Features.from_frame(table, **COLUMNS[folder.name]))
+    views = [Features.from_npy(folder / "item_text_emb64.npy", ids)]
+    if "genres" in items.column_names:
+        views.append(Features.from_frame({"item": ids, "genres": items["genres"].to_pylist()}, tags=["genres"]))
+        years = [re.search(r"\((\d{4})\)", title or "") for title in items["title"].to_pylist()]
+        number = np.array([np.nan if year is None else float(year[1]) for year in years])
+    else:
+        number = np.log1p(items["median_price"].to_numpy().astype(float))
+    classes = np.searchsorted(np.nanquantile(number, SHARES), number).tolist()
+    known = [None if missing else one for one, missing in zip(classes, np.isnan(number).tolist(), strict=True)]
+    table = {"item": ids, "number": number, "class": known}
+    views.append(Features.from_frame(table, numbers=["number"], categories=["class"], name="number"))
+    return Interactions(log.users, log.items), ids, tuple(views)
 
 
 def model_of(kind: str, views: tuple[Features, ...], exposure: float, past: Interactions) -> MF:
@@ -127,7 +132,7 @@ def upkeep(items: int = 100_000, moved: int = 500, width: int = 96, factors: int
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.content", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder with a folder of each set")
-    parser.add_argument("--sets", nargs="*", default=list(COLUMNS), choices=list(COLUMNS))
+    parser.add_argument("--sets", nargs="*", default=SETS, choices=SETS)
     parser.add_argument("--exposure", type=float, nargs="*", default=[0.002, 0.05])
     given = parser.parse_args()
     figures = [upkeep()]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interrupts import interrupted_at
 from strategies import assert_same, bits, content
 from test_als import EXACT, METHODS, log_of, tables
 
@@ -407,3 +408,40 @@ def test_deltas_of_other_features_are_refused() -> None:
         other.apply(delta)
     assert model.solver == optimizers.ALS("cholesky")
     assert tuple(SIDES) == ("users", "items")
+
+
+def test_single_queries_of_a_large_catalogue_follow_the_map() -> None:
+    """From 4,096 items on, an 8-bit copy of the rows prunes them, which is to be told of derived ones."""
+    many = Features(np.arange(5_000), vectors(5_000, 4, 6))
+    model = MF(8, losses.Confidence(), EXACT["cholesky"], priors={"items": priors.Map(many)})
+    model.fit(a_log(), epochs=3, progress=False)
+    for n in range(30):
+        if n % 10 == 9:
+            model.update(Interactions([n, 3], [4_000 + n, 5]))
+        found = model.recommend([3], k=20, exclude_seen=False)
+        exact = model.item_factors.astype(np.float64) @ model.user_factors[model.users.rows([3])[0]]
+        np.testing.assert_allclose(found.scores[0], np.sort(exact)[::-1][:20], rtol=1e-5)
+    assert model._state.scan._copy is not None
+
+
+def test_an_interrupted_update_is_not_there_or_whole() -> None:
+    model, arrivals = a_model(), Features([0, 60, 300, 301], vectors(4, 5, 9), name="text")
+    change = {"batch": Interactions([1, 2, 900, 3], [50, 300, 7, 901]), "features": {"items": arrivals}}
+    done = model.copy()
+    done.update(**change)
+    wanted, line = [content(model), content(done)], 0
+    for inside in ("finish", "make_delta"):
+        line = 0
+        while True:
+            one = model.copy()
+            if not interrupted_at(line, lambda one=one: one.update(**change), inside):
+                break
+            one._fitted()  # what the next call begins with
+            found = content(one)
+            if inside == "make_delta":
+                assert_same(found, wanted[0])
+            else:
+                assert found in wanted
+                assert_matrix(one)
+            line += 9 if inside == "finish" else 61
+        assert line > 100
