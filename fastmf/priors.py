@@ -68,7 +68,7 @@ class Mean(NamedTuple):
         require_number("Mean.strength", self.strength, positive=True)
 
 
-_VIEW = ("ids", "vectors", "name", "scaled")  # what Features have
+_VIEW = ("ids", "vectors", "name", "columns", "numbers")  # what Features have
 _MOST = 1024  # columns: the cost of an update grows with their square
 
 

@@ -16,8 +16,6 @@ from fastmf.interactions.indicators import named_columns
 
 __all__ = ["Features", "distinct_ids"]
 
-_PIECE = 1 << 14  # rows that are converted at a time
-
 
 class Features:
     """
@@ -96,7 +94,27 @@ class Features:
     def trusted(
         cls, ids: NDArray[Any], vectors: NDArray[np.float32], name: str, names: Any = None, numbers: int = 0
     ) -> Features:
-        """Make Features of checked arrays; `names` are those of the columns, of which the first are `numbers`."""
+        """
+        Make Features of arrays that have been checked, without a copy.
+
+        Parameters
+        ----------
+        ids : ndarray, shape (n,)
+            int64, or object holding str; distinct.
+        vectors : ndarray of float32, shape (n, d)
+            The rows, none of them infinite.
+        name : str
+            Name of the view.
+        names : sequence of str, optional
+            Names of the columns.
+        numbers : int
+            How many of these, the first ones, are numbers.
+
+        Returns
+        -------
+        Features
+            They hold the arrays themselves, which become read-only.
+        """
         made = object.__new__(cls)
         made._set(ids, vectors, name, None if names is None else tuple(names), numbers)
         return made
@@ -190,35 +208,6 @@ class Features:
             return cls(ids, np.load(fsdecode(path), allow_pickle=False), name)
         except (ValueError, EOFError) as error:
             raise DataError(f"{fsdecode(path)}: {error}") from error
-
-    # ------------------------------------------------------------------------------------------------ for maps
-
-    def scales(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The centre and the scale of each column, which give rows of a mean square of 1; missing rows do not count."""
-        count, centre = np.zeros(self.vectors.shape[1]), np.zeros(self.vectors.shape[1])
-        for piece in self._pieces():
-            count += (~np.isnan(piece)).sum(axis=0)
-            centre += np.nansum(piece, axis=0)
-        centre /= np.maximum(count, 1)
-        squares, there = np.zeros(centre.size), 0
-        for piece in self._pieces():
-            squares += np.nansum((piece - centre) ** 2, axis=0)
-            there += int((~np.isnan(piece)).any(axis=1).sum())
-        scale = np.ones(centre.size)
-        spread = np.sqrt(squares / np.maximum(count, 1))[: self.numbers]  # of columns of different units
-        scale[: self.numbers] = 1 / np.where(spread > 0, spread, 1)
-        total = float((squares * scale**2).sum()) / max(there, 1)
-        return centre, scale / (np.sqrt(total) if total > 0 else 1.0)
-
-    def scaled(self, centre: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float32]:
-        """The rows, centred and scaled, and 0 where something is missing."""
-        found = np.empty(self.vectors.shape, np.float32)
-        for first, piece in zip(range(0, len(found), _PIECE), self._pieces(), strict=True):
-            found[first : first + _PIECE] = np.nan_to_num((piece - centre) * scale, copy=False)
-        return found
-
-    def _pieces(self) -> Any:
-        return (self.vectors[n : n + _PIECE].astype(np.float64) for n in range(0, len(self.vectors), _PIECE))
 
     # ------------------------------------------------------------------------------------------------- access
 

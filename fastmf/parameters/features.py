@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +11,46 @@ from fastmf.errors import CapacityError, DataError
 from fastmf.memory import grown, row_capacity, zeros
 from fastmf.parameters.moves import Image, Move
 
-__all__ = ["FeatureTable", "View"]
+__all__ = ["FeatureTable", "View", "scaled", "scales_of"]
 
 _NO_IDS = np.empty(0, np.int64)
+_PIECE = 1 << 14  # rows that are converted at a time
+
+
+def scales_of(view: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The centre and the scale of each column of Features, float64[d], which give rows of a mean square of 1.
+
+    Rows that are missing do not count. Columns of numbers of a table, which may have any unit, are first given the same
+    variance.
+    """
+    vectors = view.vectors
+    count, centre = np.zeros(vectors.shape[1]), np.zeros(vectors.shape[1])
+    for piece in _pieces(vectors):
+        count += (~np.isnan(piece)).sum(axis=0)
+        centre += np.nansum(piece, axis=0)
+    centre /= np.maximum(count, 1)
+    squares, there = np.zeros(centre.size), 0
+    for piece in _pieces(vectors):
+        squares += np.nansum((piece - centre) ** 2, axis=0)
+        there += int((~np.isnan(piece)).any(axis=1).sum())
+    scale, spread = np.ones(centre.size), np.sqrt(squares / np.maximum(count, 1))[: view.numbers]
+    scale[: view.numbers] = 1 / np.where(spread > 0, spread, 1)
+    total = float((squares * scale**2).sum()) / max(there, 1)
+    return centre, scale / (np.sqrt(total) if total > 0 else 1.0)
+
+
+def scaled(vectors: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Vectors, float32[n, d], centred and scaled, and 0 where something is missing."""
+    found = np.empty(vectors.shape, np.float32)
+    for first, piece in zip(range(0, len(found), _PIECE), _pieces(vectors), strict=True):
+        found[first : first + _PIECE] = np.nan_to_num(
+            (piece - centre) * scale, copy=False, posinf=np.inf, neginf=-np.inf
+        )
+    return found
+
+
+def _pieces(vectors: np.ndarray) -> Iterator[np.ndarray]:
+    return (vectors[n : n + _PIECE].astype(np.float64) for n in range(0, len(vectors), _PIECE))
 
 
 class View(NamedTuple):
@@ -84,7 +122,7 @@ class FeatureTable:
         places = [slice(end - view.vectors.shape[1], end) for end, view in zip(ends, views, strict=True)]
         self.views = tuple(View(view.name, place, view.columns) for view, place in zip(views, places, strict=True))
         self.width = ends[-1]
-        scales = [view.scales() for view in views]
+        scales = [scales_of(view) for view in views]
         self._centre, self._scale = (np.concatenate(parts) for parts in zip(*scales, strict=True))
         self._rows, self._used = zeros(0, np.float32, self.width), 0  # rows from `_used` on are zero
 
@@ -118,9 +156,15 @@ class FeatureTable:
         for view in self.views:
             if view.name in given:
                 own, features = given[view.name]
-                vectors = type(features).trusted(features.ids, view.aligned(self.side, features), view.name)
-                scaled = vectors.scaled(self._centre[view.place], self._scale[view.place])
-                after[np.searchsorted(rows, own), view.place] = scaled
+                vectors, how = view.aligned(self.side, features), (self._centre[view.place], self._scale[view.place])
+                with np.errstate(over="ignore"):
+                    rescaled = scaled(vectors, *how)
+                if not np.isfinite(rescaled).all():
+                    row = int(np.argmin(np.isfinite(rescaled).all(axis=1)))
+                    raise DataError(
+                        f"features of {self.side}, {view.name!r}, row {row}: too far from those of the model"
+                    )
+                after[np.searchsorted(rows, own), view.place] = rescaled
         return Move(rows, Image((before,)).copy(), Image((after,)).copy())
 
     # --- as a group ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 from fastmf import Features
 from fastmf.errors import DataError
+from fastmf.parameters.features import scaled, scales_of
 
 
 class Tensor:
@@ -93,7 +94,7 @@ def test_a_name_is_a_text(name: Any) -> None:
 @given(arrays.arrays(np.float32, (7, 3), elements=st.sampled_from([0.0, 1.0, -2.5, 3e4, np.nan])))
 def test_rows_are_centred_and_have_a_mean_square_of_one(vectors: np.ndarray) -> None:
     found = Features(np.arange(7), vectors)
-    rows, missing = found.scaled(*found.scales()).astype(np.float64), np.isnan(vectors)
+    rows, missing = scaled(found.vectors, *scales_of(found)).astype(np.float64), np.isnan(vectors)
     assert not rows[missing].any()
     there = ~missing.all(axis=1)
     assert np.abs(rows.sum(axis=0)).max() <= 1e-4
@@ -120,7 +121,7 @@ def test_columns_of_frames(library: str) -> None:
     nan = np.nan
     expected = [[1, 1, 1], [2, 0, 0], [nan, 1, nan], [4, nan, 1]]
     np.testing.assert_array_equal(found.vectors, np.array(expected, np.float32))
-    rows = found.scaled(*found.scales())
+    rows = scaled(found.vectors, *scales_of(found))
     assert rows[:, 0].std() > 0
     assert rows[2, 0] == rows[2, 2] == rows[3, 1] == 0
 
