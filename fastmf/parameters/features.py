@@ -15,6 +15,7 @@ __all__ = ["FeatureTable", "View", "scaled", "scales_of"]
 
 _NO_IDS = np.empty(0, np.int64)
 _PIECE = 1 << 14  # rows that are converted at a time
+_FAR = 1e6  # scaled: no row of those that the scale was made of is as large
 
 
 def scales_of(view: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -43,9 +44,9 @@ def scaled(vectors: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.nda
     """Vectors, float32[n, d], centred and scaled, and 0 where something is missing."""
     found = np.empty(vectors.shape, np.float32)
     for first, piece in zip(range(0, len(found), _PIECE), _pieces(vectors), strict=True):
-        found[first : first + _PIECE] = np.nan_to_num(
-            (piece - centre) * scale, copy=False, posinf=np.inf, neginf=-np.inf
-        )
+        moved = (piece - centre) * scale
+        moved[np.isnan(moved)] = 0
+        found[first : first + _PIECE] = moved
     return found
 
 
@@ -159,11 +160,9 @@ class FeatureTable:
                 vectors, how = view.aligned(self.side, features), (self._centre[view.place], self._scale[view.place])
                 with np.errstate(over="ignore"):
                     rescaled = scaled(vectors, *how)
-                if not np.isfinite(rescaled).all():
-                    row = int(np.argmin(np.isfinite(rescaled).all(axis=1)))
-                    raise DataError(
-                        f"features of {self.side}, {view.name!r}, row {row}: too far from those of the model"
-                    )
+                if (far := (np.abs(rescaled) > _FAR).any(axis=1)).any():
+                    where = f"features of {self.side}, {view.name!r}, row {far.argmax()}"
+                    raise DataError(f"{where}: a million times farther from the centre than those of the model")
                 after[np.searchsorted(rows, own), view.place] = rescaled
         return Move(rows, Image((before,)).copy(), Image((after,)).copy())
 
