@@ -16,6 +16,7 @@ from test_als import EXACT, METHODS, log_of, tables
 
 from fastmf import MF, Features, Interactions, Options, load, losses, optimizers, priors, regularizers
 from fastmf.errors import DataError, StaleDelta
+from fastmf.followers.derived import derived_rows
 from fastmf.log.events import SIDES
 from fastmf.parameters.ridge import Sums
 
@@ -90,7 +91,7 @@ def assert_map(model: MF, features: np.ndarray | None = None, rtol: float = 1e-6
 def assert_matrix(model: MF) -> None:
     """The Gram matrix of the items is that of those with events."""
     state, log, counts = model._state, log_of(model), counts_of(model)
-    kept, floor, shares = state.grams.kept["items"], model.loss.exposure, np.zeros(len(counts))
+    kept, floor, shares = state.grams.kept["items"], float(np.float32(model.loss.exposure)), np.zeros(len(counts))
     for item in np.flatnonzero(counts):
         first = np.flatnonzero(log.items == item)[0]
         exposed = min(1.0, 1 - first / len(log.items) + floor) if floor else 1.0
@@ -450,3 +451,27 @@ def test_an_interrupted_update_is_not_there_or_whole() -> None:
                 assert_matrix(one)
             line += 9 if inside == "finish" else 61
         assert line > 100
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_any_sequence_of_changes_keeps_everything_exact(loss: str) -> None:
+    model, rng = a_model(loss), np.random.default_rng(11)
+    replica = model.copy()
+    for step in range(120):
+        kind, known = rng.integers(0, 6), len(model.items)
+        if kind == 0 and len(model._state.trail.states) > 3:
+            delta = model.rollback(to=model._state.trail.states[-1 - rng.integers(1, 3)].version)
+        else:
+            count = int(rng.integers(0, 4)) if kind < 3 else 2
+            batch = Interactions(rng.integers(0, USERS + step, count), rng.integers(0, CATALOGUE + step, count))
+            some = rng.choice(CATALOGUE + step, 3, replace=False)
+            given = {"items": Features(some, vectors(3, 5, step), name="text")} if kind < 3 else None
+            delta = model.update(batch, features=given, trainable=["both", "users", "items", "new"][rng.integers(0, 4)])
+        replica.apply(delta)
+        if step % 10 == 9:
+            every = np.arange(len(model.items), dtype=np.int32)
+            assert_map(model, model._state.groups["item_features"].gather(every).astype(np.float64))
+            assert_matrix(model)
+            assert_same(bits(model), bits(replica))
+            assert derived_rows(model._state, "items").tolist() == np.flatnonzero(counts_of(model) == 0).tolist()
+    assert known > CATALOGUE
