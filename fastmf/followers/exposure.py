@@ -124,12 +124,13 @@ class Arrivals(Launches):
 
     def __init__(self) -> None:
         super().__init__()
-        self._order, self._launched = zeros(0, np.int32), 0  # rows in order of their first events
+        self._order, self._positions = zeros(0, np.int32), zeros(0, np.float64)  # in order of first events
+        self._launched = 0  # how many of these there are
 
     @property
     def _launches(self) -> np.ndarray:
         """The positions of first events, ascending."""
-        return np.asarray(self.firsts[self._order[: self._launched]])
+        return self._positions[: self._launched]
 
     def of(self, name: str, history: History, count: int) -> np.ndarray:
         """The first `count` rows' float64 positions."""
@@ -149,6 +150,7 @@ class Arrivals(Launches):
         _, first = np.unique(rows[positions], return_index=True)
         positions = positions[np.sort(first)]
         self._order[earlier : earlier + positions.size] = rows[positions]
+        self._positions[earlier : earlier + positions.size] = start + positions
         self._firsts[rows[positions]] = start + positions
         self._launched = earlier + positions.size
 
@@ -156,6 +158,7 @@ class Arrivals(Launches):
         """Make room for `count` rows, or raise CapacityError."""
         if self._firsts is not None:
             self._firsts, self._order = grown(self._firsts, count), grown(self._order, count)
+            self._positions = grown(self._positions, count)
 
     def shrink(self, count: int, events: int) -> None:
         """Forget rows from `count` on, and events from `events` on."""
@@ -172,7 +175,7 @@ class Arrivals(Launches):
 
     def reached(self, number: int, position: float) -> bool:
         """Whether the row launched after `number` others was so at most at a position."""
-        return number < self._launched and bool(self.firsts[self._order[number]] <= position)
+        return number < self._launched and bool(self._positions[number] <= position)
 
     def between(self, first: int, last: int) -> np.ndarray:
         """The rows, int32, that were launched after `first` and before the one after `last` others."""
@@ -180,7 +183,7 @@ class Arrivals(Launches):
 
     def after(self, rows: np.ndarray, number: int) -> np.ndarray:
         """Which rows are not among the first `number` launched."""
-        return np.asarray(self.firsts[rows] > (self.firsts[self._order[number - 1]] if number else -1.0))
+        return np.asarray(self.firsts[rows] > (self._positions[number - 1] if number else -1.0))
 
     def since(self, position: float) -> np.ndarray:
         """The rows, int32, whose first event is at a position or later."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -176,6 +176,42 @@ def begin_rows(job: UpdateJob, working: WorkingSet) -> None:
             working.before[side].factors[fresh[movable]] = begin[movable]
 
 
+class _Others(NamedTuple):
+    """Rows that may not move, but have new events or new features; new ones begin as rows of the prior.
+
+    Attributes
+    ----------
+    rows : int32[n]
+    image : Image
+    left : bool[n]
+        Which are new and have events.
+    """
+
+    rows: np.ndarray
+    image: Image
+    left: np.ndarray
+
+    @classmethod
+    def of(cls, job: UpdateJob, working: WorkingSet, side: str, named: np.ndarray) -> _Others:
+        """Those of a side, of which the batch names rows."""
+        group, move = job.state.side(side), job.features.get(side)
+        every = named if move is None else np.union1d(named, move.rows)
+        rows = np.setdiff1d(every, working.rows[side][: working.movable[side]], assume_unique=True).astype(np.int32)
+        image, new = group.gather(rows), rows >= group.count
+        if new.any():
+            image.factors[new] = _priors_of(job, side, rows[new])
+        return cls(rows, image, new & np.isin(rows, named))
+
+    def moves(self, working: WorkingSet, side: str) -> dict[str, Move]:
+        """The move of a side with the values of new rows that may not move, if there are any."""
+        if not self.left.any():
+            return {}
+        begun, movable = self.image.take(self.left), working.movable[side]
+        images = working.before[side], working.now[side].head(movable)
+        before, after = (Image.concatenate([image, begun]) for image in images)
+        return {side: Move(np.concatenate([working.rows[side][:movable], self.rows[self.left]]), before, after)}
+
+
 def maps_moved(job: UpdateJob, working: WorkingSet) -> dict[str, Any]:
     """How maps follow an update, and the features that came with it.
 
@@ -189,17 +225,10 @@ def maps_moved(job: UpdateJob, working: WorkingSet) -> dict[str, Any]:
     after: dict[str, np.ndarray] = {}
     frozen = isinstance(trainable, Mapping) and not trainable.get("maps", False)
     for side, prior in maps.priors.items():
-        rows, hits = np.unique(getattr(job.arrived, side), return_counts=True)
-        movable = working.rows[side][: working.movable[side]]
-        left = np.setdiff1d(rows[rows >= job.state.side(side).count], movable).astype(np.int32)
-        begun = job.state.side(side).gather(left)
-        if left.size:
-            begun.factors[:] = _priors_of(job, side, left)
-            moved = Image.concatenate([working.now[side].head(movable.size), begun])
-            before = Image.concatenate([working.before[side], begun])
-            found[side] = Move(np.concatenate([movable, left]), before, moved)
-        now = {"movable": (movable, working.now[side].factors[: movable.size]), "left": (left, begun.factors)}
-        sums = _sums_after(job, maps, side, (rows, hits), now)
+        named = np.unique(getattr(job.arrived, side), return_counts=True)
+        others = _Others.of(job, working, side, named[0])
+        found |= others.moves(working, side)
+        sums = _sums_after(job, maps, side, (working, others), named)
         if sums is not None:
             after |= maps.moved(side, sums, held=frozen or not prior.trainable)
     return found | ({"maps": maps.move(after)} if after else {})
@@ -209,28 +238,29 @@ def _sums_after(
     job: UpdateJob,
     maps: Maps,
     side: str,
+    moved: tuple[WorkingSet, _Others],
     named: tuple[np.ndarray, np.ndarray],
-    now: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> Sums | None:
     """The normal equations after an update that names rows, so many times each; None if they stay as they are."""
-    group, size, given = job.state.side(side), maps.shape.size, job.features.get(side)
-    rows = named[0] if given is None else np.union1d(named[0], given.rows)
+    (working, others), group, size, movable = moved, job.state.side(side), maps.shape.size, moved[0].movable[side]
+    rows = np.concatenate([working.rows[side][:movable], others.rows])
     known, hits = rows < group.count, np.zeros(rows.size, np.int64)
-    hits[np.searchsorted(rows, named[0])] = named[1]
+    places = np.minimum(np.searchsorted(named[0], rows), max(named[0].size - 1, 0))
+    if named[0].size:
+        hits = np.where(named[0][places] == rows, named[1][places], 0)
     events = np.where(known, job.state.history.counts(side, np.where(known, rows, 0)), 0)
-    counted = events + hits > 0
-    if not counted.any():
+    counted = np.flatnonzero(events + hits)
+    if not counted.size:
         return None
-    rows, known, hits, events = rows[counted], known[counted], hits[counted], events[counted]
-    rows = rows.astype(np.int32)
-    before = group.gather(rows).factors[:, :size].astype(np.float64)
-    after = before.copy()
-    for some, factors in now.values():
-        stored = factors.astype(np.float16) if group.table.layout.storage == "float16" else factors
-        after[np.searchsorted(rows, some)] = stored[:, :size]
-    less, more, sums = shares_of_events(events), shares_of_events(events + hits), maps.sums(side).copy()
-    gone, come, new = less[:, None] * before, more[:, None] * after, _features_of(job, side, rows)
-    if given is None:
+    images = (image.factors for image in (working.before[side], working.now[side].head(movable)))
+    before, after = (np.concatenate([image, others.image.factors])[counted, :size] for image in images)
+    if group.table.layout.storage == "float16":
+        after = after.astype(np.float16)
+    less, more = shares_of_events(events[counted]), shares_of_events((events + hits)[counted])
+    gone, come = less[:, None] * before.astype(np.float64), more[:, None] * after.astype(np.float64)
+    rows = rows[counted]
+    sums, new = maps.sums(side).copy(), _features_of(job, side, rows)
+    if side not in job.features:
         sums.add(new, more - less, come - gone)
         return sums
     old = maps.features(side).gather(rows)

@@ -129,10 +129,14 @@ class FeatureTable:
 
     # --- reading and making -------------------------------------------------------------------------------------------
 
+    def reaching(self, rows: np.ndarray) -> np.ndarray | None:
+        """The table itself, if these rows are in it."""
+        return self._rows if rows.size and rows.max() < len(self._rows) else None
+
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The features of some rows, float32[n, width]."""
-        if rows.size and rows.max() < len(self._rows):
-            return np.asarray(self._rows[rows])
+        if (table := self.reaching(rows)) is not None:
+            return np.asarray(table[rows])
         found, there = np.zeros((rows.size, self.width), np.float32), rows < self._used
         found[there] = self._rows[rows[there]]
         return found

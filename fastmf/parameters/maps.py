@@ -75,13 +75,19 @@ class Maps(DenseGroup):
 
     def derived(self, side: str, features: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The rows of the prior for these features, float32[n, width]; the same bits for the same features."""
-        found = aligned(len(features), self.shape.width) if out is None else out
-        ridge.derive(self.shape.width)(features, self.weights[side], found)
+        lines = np.arange(len(features), dtype=np.int32)
+        found = aligned(lines.size, self.shape.width) if out is None else out
+        ridge.derive(self.shape.width)(features, lines, self.weights[side], found)
         return found
 
     def of_rows(self, side: str, rows: np.ndarray) -> np.ndarray:
         """The rows of the prior for rows of the side, float32[n, width]."""
-        return self.derived(side, self._features[side].gather(rows))
+        table = self._features[side].reaching(rows)
+        if table is None:  # some rows are beyond those that have features
+            return self.derived(side, self._features[side].gather(rows))
+        found = aligned(rows.size, self.shape.width)
+        ridge.derive(self.shape.width)(table, rows, self.weights[side], found)
+        return found
 
     def put(self, side: str, weights: np.ndarray, sums: Sums | None = None, penalty: float = 0.0) -> None:
         """Set the map of a side, and its equations and penalty, in place."""

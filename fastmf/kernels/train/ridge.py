@@ -31,14 +31,14 @@ def derive(width: int) -> Any:
 
 def _derive(width, stamp):
     @jit(stamp)
-    def derive(features, weights, rows):
-        """Write rows[n] = weights[-1] + sum_f features[n, f] * weights[f]; weights are float32[f + 1, width]."""
+    def derive(features, lines, weights, rows):
+        """Write rows[n] = weights[-1] + sum_f features[lines[n], f] * weights[f]; weights are float32[f + 1, width]."""
         stamp  # noqa: B018 - the cache key, see bridge
         count = features.shape[1]
-        for n in range(features.shape[0]):
-            row = load(weights, count, 0, width, width)
+        for n in range(lines.size):
+            own, row = features[np.int64(lines[n])], load(weights, count, 0, width, width)
             for f in range(count):
-                row = fma(load(weights, f, 0, width, width), features[n, f], row)
+                row = fma(load(weights, f, 0, width, width), own[f], row)
             store(rows, n, 0, row)
 
     return derive
