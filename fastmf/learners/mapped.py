@@ -28,6 +28,7 @@ __all__ = [
     "maps_groups",
     "maps_moved",
     "maps_of",
+    "recount",
     "refuse_single",
     "staged_with",
 ]
@@ -91,6 +92,20 @@ def add_features(state: State, side: str, views: tuple[Any, ...]) -> None:
     if move is not None:
         table.require(move, group.count)
         table.write(move)
+
+
+def recount(state: State) -> None:
+    """Bring the equations of maps, and the rows without events, in line with rows that have been rounded."""
+    maps = maps_of(state)
+    if maps is None:
+        return
+    for side in maps.priors:
+        table, sums = state.side(side).table, Sums.zeros(maps.priors[side].width, maps.shape.size)
+        features = maps.features(side).gather(np.arange(table.count, dtype=np.int32))
+        shares = shares_of_events(state.history.counts(side, slice(table.count)))
+        sums.of_rows(features, shares, table.whole().factors)
+        maps.sums(side).array[:] = sums.array
+        state.followers["derived"].write(state, side, np.flatnonzero(shares == 0))
 
 
 # --- fit --------------------------------------------------------------------------------------------------------------

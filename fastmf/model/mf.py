@@ -16,6 +16,7 @@ from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
 from fastmf.interactions import columns
 from fastmf.learners import learner_of
+from fastmf.learners.mapped import recount
 from fastmf.learners.presumed import presume
 from fastmf.model import saving
 from fastmf.model.imported import ImportedFactors, counts_of, remember
@@ -351,9 +352,10 @@ class MF(Learning):
             model = cls(**saving.settings(content[1], classes, options, content[0]))
             model.history_ = saving.records(content[1])
         content = without_views(content[0]), content[1]
-        if options is not None:
-            content = saving.converted(content, options.storage)
-        model._fill(*content, name)
+        stored = content if options is None else saving.converted(content, options.storage)
+        model._fill(*stored, name)
+        if stored is not content and model._state is not None:
+            recount(model._state)
         return model
 
     def _fill(self, arrays: dict[str, np.ndarray], metadata: dict[str, Any], name: str) -> None:

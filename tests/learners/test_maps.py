@@ -475,3 +475,12 @@ def test_any_sequence_of_changes_keeps_everything_exact(loss: str) -> None:
             assert_same(bits(model), bits(replica))
             assert derived_rows(model._state, "items").tolist() == np.flatnonzero(counts_of(model) == 0).tolist()
     assert known > CATALOGUE
+
+
+def test_a_model_loaded_in_half_precision_has_the_map_of_its_rows(tmp_path: Any) -> None:
+    a_model().save(tmp_path / "model")
+    for storage in ("float16", "float32"):
+        model = load(tmp_path / "model", options=Options(storage=storage))
+        model.update(a_log(20, 1))
+        assert_map(model)
+        model.save(tmp_path / "model")
