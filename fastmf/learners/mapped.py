@@ -128,9 +128,14 @@ class FittedMap:
 
     @classmethod
     def of(cls, state: State, side: str) -> FittedMap | None:
-        """That of a side, if it has one."""
+        """That of a side, if it has one; the same until the fit is over."""
         maps = maps_of(state)
-        return None if maps is None or side not in maps.priors else cls(state, maps, side)
+        if maps is None or side not in maps.priors:
+            return None
+        if side not in maps.fitted:
+            maps.fitted[side] = cls(state, maps, side)
+        found: FittedMap = maps.fitted[side]
+        return found
 
     def leave_out(self, rows: np.ndarray) -> None:
         """Make rows without events zero."""
@@ -147,6 +152,7 @@ class FittedMap:
         """Learn the map to the rows of a state, and make those without events."""
         self.learn(state.side(self._side).table.whole().factors)
         self._maps.values["noise"][:] = 0
+        del self._maps.fitted[self._side]
         state.followers["derived"].write(state, self._side, self._idle.astype(np.int32))
 
 

@@ -41,11 +41,14 @@ class Maps(DenseGroup):
         The maps as kernels read them. The arrays are never replaced.
     rows : dict of str to Image
         The row without features, in the layout of the tables. The arrays are never replaced.
+    fitted : dict of str to object
+        What a fit that is under way knows of a side.
     """
 
     def __init__(self, shape: Shape, priors: dict[str, Any], values: dict[str, np.ndarray] | None = None) -> None:
         super().__init__(_empty(priors, shape.size) if values is None else values)
         self.shape, self.priors, self._features = shape, priors, dict[str, FeatureTable]()
+        self.fitted: dict[str, Any] = {}
         self.weights = {side: aligned(prior.width + 1, shape.width) for side, prior in priors.items()}
         fields = record_width(shape.memory)
         self.rows = {
