@@ -205,10 +205,10 @@ class State:
 
     def counts_after(self, delta: Delta) -> dict[str, int]:
         """Return the number of rows of each group after a Delta; for an inverse, before it."""
-        counts = self.counts
         if delta.restores is not None:
-            return counts
-        return counts | {name: counts[name] + len(fresh) for name, fresh in delta.new_ids.items()}
+            return self.counts
+        owners = {name: getattr(group, "side", name) for name, group in self.groups.items()}  # of the ids
+        return {name: count + len(delta.new_ids.get(owners[name], ())) for name, count in self.counts.items()}
 
     def make_room(self, new: Mapping[str, int], events: int) -> None:
         """Make room for new users, items and events, or raise CapacityError; what was learned stays as it is.

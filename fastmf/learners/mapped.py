@@ -65,14 +65,10 @@ def staged_with(state: State, side: str, ids: np.ndarray, views: tuple[Any, ...]
         return group.stage(ids, side), None
     table = state.groups[f"{side[:-1]}_features"]
     assert isinstance(table, FeatureTable)
-    named, kinds = table.named(views), {one.dtype for one in (ids, *(view.ids for view in views)) if len(one)}
+    named = table.named(views)
+    group.ids.require_kind(ids, side)
     for view in views:
         group.ids.require_kind(view.ids, f"features of {side}")
-    group.ids.require_kind(ids, side)
-    if len(kinds) > 1:
-        view = next(view for view in views if len(view))
-        group.ids.require_kind(view.ids, f"features of {side}")
-        raise ValueError(f"features of {side} have ids of another kind than the events")
     every = [one for one in (ids, *(view.ids for view in named.values())) if len(one)]
     staged = group.stage(np.concatenate(every) if every else ids, side)
     bounds = np.cumsum([len(ids), *map(len, named.values())])

@@ -21,10 +21,17 @@ from fastmf.parameters.moves import DenseMove, Move
 from fastmf.recipes import Preset, Update
 from fastmf.state import State
 
-__all__ = ["learn_batch", "make_delta", "resolved", "suited"]
+__all__ = ["Arrived", "learn_batch", "make_delta", "resolved", "suited"]
 
 
 _FIELDS = tuple(field.name for field in fields(Update))
+
+
+class Arrived(NamedTuple):
+    """What an update learns from: new events, and what has become known of users and of items, as views by side."""
+
+    events: Interactions
+    features: Mapping[str, tuple[Any, ...]] = MappingProxyType({})
 
 
 class _Learned(NamedTuple):
@@ -61,26 +68,18 @@ def _has(learner: Learner, name: str) -> bool:
 
 
 def make_delta(
-    state: State,
-    batch: Interactions,
-    recipe: Update,
-    learner: Learner,
-    objective: Any,
-    threads: int = 1,
-    features: Mapping[str, tuple[Any, ...]] = MappingProxyType({}),
+    state: State, given: Arrived, recipe: Update, learner: Learner, objective: Any, threads: int = 1
 ) -> Delta:
     """Train on a batch and return the change as a Delta; the state changes only when the Delta is committed.
 
     Parameters
     ----------
     state : State
-    batch : Interactions
+    given : Arrived
     recipe : Update
     learner : Learner
     objective : Objective
     threads : int
-    features : dict of str to tuple of Features
-        What has become known of users and of items, for the sides with a map.
 
     Returns
     -------
@@ -93,7 +92,7 @@ def make_delta(
     DivergenceError
         If a trained row is not finite.
     """
-    began = time.perf_counter()
+    began, (batch, features) = time.perf_counter(), given
     recipe = resolved(recipe, learner, objective)
     require_groups(recipe.trainable, state)
     if recipe.half_life is not None:

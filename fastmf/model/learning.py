@@ -14,7 +14,7 @@ from fastmf.kernels.core.launch import usable_threads
 from fastmf.learners import learner_of
 from fastmf.learners.decay import require_times
 from fastmf.learners.fitting import Schedule, train
-from fastmf.learners.updating import make_delta, suited
+from fastmf.learners.updating import Arrived, make_delta, suited
 from fastmf.model.beginning import again, arriving, begun
 from fastmf.model.queries import require_events
 from fastmf.model.versions import Versions
@@ -226,7 +226,7 @@ class Learning(Versions):
         recipe = suited(recipe, self._learner)
         if overrides:
             recipe = replace(recipe, **overrides)
-        known = arriving(features, self._objective.mapped)
+        given = Arrived(batch, arriving(features, self._objective.mapped))
         objective = self._objective.override(recipe.loss, recipe.regularizer)
         if recipe.loss is not None:  # the model's own has checked them already
             objective.loss.check(batch.values)
@@ -236,7 +236,7 @@ class Learning(Versions):
             state = self._begin(batch.values, fits=False) if self._state is None else self._fitted()
             threads = usable_threads(self.options.threads)
             learner = learner_of(objective)
-            delta, flush = make_delta(state, batch, recipe, learner, objective, threads, known), state.flush()
+            delta, flush = make_delta(state, given, recipe, learner, objective, threads), state.flush()
             if flush is not None:
                 delta = replace(delta, parent=flush.delta.head)
             state.advance(delta, flush)

@@ -114,11 +114,11 @@ class FeatureTable:
         Number of columns of all views.
     """
 
-    count = 0
     trains = False  # no update learns features
 
     def __init__(self, side: str, views: tuple[Any, ...], budget: int) -> None:
         self.side, self._budget = side, budget
+        self._owner: Any = None
         ends = np.cumsum([view.vectors.shape[1] for view in views]).tolist()
         places = [slice(end - view.vectors.shape[1], end) for end, view in zip(ends, views, strict=True)]
         self.views = tuple(View(view.name, place, view.columns) for view, place in zip(views, places, strict=True))
@@ -126,6 +126,11 @@ class FeatureTable:
         scales = [scales_of(view) for view in views]
         self._centre, self._scale = (np.concatenate(parts) for parts in zip(*scales, strict=True))
         self._rows, self._used = zeros(0, np.float32, self.width), 0  # rows from `_used` on are zero
+
+    @property
+    def count(self) -> int:
+        """The number of rows of the side."""
+        return int(self._owner.count)
 
     # --- reading and making -------------------------------------------------------------------------------------------
 
@@ -185,8 +190,8 @@ class FeatureTable:
         if not np.isfinite(move.after[0]).all():
             raise ValueError("features are not all finite")
         if move.rows.size:
-            if move.rows.min() < 0:
-                raise ValueError(f"row {move.rows.min()} is none")
+            if not 0 <= move.rows.min() <= move.rows.max() < count:
+                raise ValueError(f"rows {move.rows.min()} to {move.rows.max()} are not all among {count} rows")
             self._make_room(int(move.rows.max()) + 1)
 
     def _make_room(self, count: int) -> None:
@@ -243,4 +248,5 @@ class FeatureTable:
         return other
 
     def join(self, groups: dict[str, Any]) -> None:
-        """Do nothing: features depend on no other group."""
+        """Know the rows of the side."""
+        self._owner = groups[self.side]

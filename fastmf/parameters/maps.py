@@ -122,6 +122,13 @@ class Maps(DenseGroup):
                 drawn = table.start.drawn if isinstance(table.start, MapStart) else table.start
                 table.start = MapStart(self, side, drawn)
 
+    def require(self, move: DenseMove, count: int) -> None:
+        """Raise ValueError unless a move sets maps and their equations alone, to values that fit."""
+        super().require(move, count)
+        fixed = [name for name in move.after if name.endswith(("penalty", "noise"))]
+        if fixed:
+            raise ValueError(f"{fixed[0]} of maps is that of the fit")
+
     def write(self, move: DenseMove) -> None:
         """Write the new values of a move."""
         super().write(move)
@@ -129,7 +136,9 @@ class Maps(DenseGroup):
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
         """Set all arrays from a file."""
-        super().load(arrays)
+        move = DenseMove({}, {name: arrays[name] for name in self.values})
+        super().require(move, 0)
+        self.write(move)
         if any(self.penalty(side) < 0 for side in self.priors) or not 0 <= self.values["noise"][0] <= 1:
             raise ValueError("penalties of maps, or their noise, are not in their range")
 

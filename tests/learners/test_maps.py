@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import naive_als
@@ -14,10 +15,10 @@ from interrupts import interrupted_at
 from strategies import assert_same, bits, content
 from test_als import EXACT, METHODS, log_of, tables
 
-from fastmf import MF, Features, Interactions, Options, load, losses, optimizers, priors, regularizers
+from fastmf import MF, Features, Interactions, Options, load, losses, priors, regularizers
 from fastmf.errors import DataError, StaleDelta
 from fastmf.followers.derived import derived_rows
-from fastmf.log.events import SIDES
+from fastmf.parameters.moves import Image
 from fastmf.parameters.ridge import Sums
 
 USERS, ITEMS, CATALOGUE = 60, 40, 70  # items from 40 on have no events, nor has item 7
@@ -412,8 +413,25 @@ def test_deltas_of_other_features_are_refused() -> None:
     delta = model.update(a_log(5), features={"items": TAGS})
     with pytest.raises((StaleDelta, ValueError)):
         other.apply(delta)
-    assert model.solver == optimizers.ALS("cholesky")
-    assert tuple(SIDES) == ("users", "items")
+
+
+@pytest.mark.parametrize("what", ["row", "width", "numbers", "penalty"])
+def test_deltas_that_do_not_fit_are_refused(what: str) -> None:
+    model = a_model()
+    replica = model.copy()
+    delta = model.update(a_log(5), features={"items": Features([3], vectors(1), name="text")})
+    move, maps = delta.moves["item_features"], delta.moves["maps"]
+    wrong = {
+        "row": {"item_features": move._replace(rows=np.array([5_000], np.int32))},
+        "width": {"item_features": move._replace(after=Image((np.ones((1, 3), np.float32),)))},
+        "numbers": {"item_features": move._replace(after=Image((np.full_like(move.after[0], np.nan),)))},
+        "penalty": {"maps": maps._replace(after=maps.after | {"item_penalty": np.ones(1)})},
+    }
+    before = bits(replica)
+    with pytest.raises((StaleDelta, ValueError)):
+        replica.apply(replace(delta, moves=delta.moves | wrong[what]))
+    assert_same(bits(replica), before)
+    assert_same(bits(replica.apply(delta)), bits(model))
 
 
 def test_single_queries_of_a_large_catalogue_follow_the_map() -> None:
