@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fastmf import warmup as warmup
     from fastmf.delta import Delta
     from fastmf.interactions import Interactions
+    from fastmf.interactions.features import Features
     from fastmf.model import MF, Options, load
     from fastmf.parameters.ids import IdMap
     from fastmf.popularity import Popularity
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Delta": "fastmf.delta",
     "IdMap": "fastmf.parameters.ids",
+    "Features": "fastmf.interactions.features",
     "Interactions": "fastmf.interactions",
     "MF": "fastmf.model",
     "Options": "fastmf.model",
@@ -52,6 +54,7 @@ _HOMES = {
 __all__ = [
     "MF",
     "Delta",
+    "Features",
     "IdMap",
     "Interactions",
     "Options",

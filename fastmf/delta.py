@@ -229,6 +229,9 @@ class Delta:
         for name, move in self.moves.items():
             if isinstance(move, DenseMove):
                 continue
+            if name not in self.new_ids:
+                parts.append(f"features of {_counted(move.rows.size, name.removesuffix('_features'))}")
+                continue
             fresh = len(self.new_ids.get(name, ()))
             parts.append(_counted(move.rows.size, name.removesuffix("s")) + (f" ({fresh} new)" if fresh else ""))
         parts.append(f"loss {self.loss_before:.3g} -> {self.loss_after:.3g}")

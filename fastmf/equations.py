@@ -36,13 +36,13 @@ class Drawn(NamedTuple):
 
     Attributes
     ----------
-    row : float32[1, width]
-        The row of the prior, which may change: equations hold a reference.
+    rows : float32[1, width] or float32[m, width]
+        The row of the prior, for all rows or for each, which may change: equations hold a reference.
     strength : float
         The total confidence that it is worth.
     """
 
-    row: np.ndarray
+    rows: np.ndarray
     strength: float
 
 
@@ -72,8 +72,8 @@ class Equations(NamedTuple):
         The factor that the weights, `missing` and penalty of each row have been multiplied by.
     shares : float32[m], optional
         For each row, the share of the prior in pairs unobserved, see kernels/train/als.py.
-    prior : float32[1, width], optional
-        The row of the prior, if there is one.
+    prior : float32[1, width] or float32[m, width], optional
+        The row of the prior, for all rows or for each, if there is one.
     """
 
     numbers: np.ndarray
@@ -150,7 +150,7 @@ def equations_of(
     if drawn is None:
         return equations
     shares = (drawn.strength / (drawn.strength + np.maximum(evidence, 0))).astype(np.float32)
-    return equations._replace(shares=shares, prior=drawn.row)
+    return equations._replace(shares=shares, prior=drawn.rows)
 
 
 def _balanced(

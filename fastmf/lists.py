@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta
+from fastmf.followers.derived import moved_by
 from fastmf.gate import Gate
 from fastmf.log.events import SIDES
 from fastmf.parameters.ids import one_id
@@ -178,7 +179,7 @@ class Lists:
             new, known = len(delta.new_ids[side]), self._counts[side]
             first = known if delta.restores is None else known - new
             counts[side] = known + new if delta.restores is None else first
-            more = [delta.moves[side].rows, np.arange(first, first + new, dtype=np.int32)]
+            more = [moved_by(self._state, delta, side), np.arange(first, first + new, dtype=np.int32)]
             if side == "users" or live:  # live popularity changes with every event
                 more.append(getattr(delta.log, side))
             touched[side] = np.union1d(self._touched[side], np.concatenate(more))  # at most all rows of a side

@@ -10,7 +10,7 @@ import numpy as np
 from fastmf.errors import brief
 from fastmf.optimizers import ALS, AdaGrad, Variational
 from fastmf.popularity import Popularity
-from fastmf.priors import Mean, Zero
+from fastmf.priors import Map, Mean, Zero
 from fastmf.protocols import RANKING, Surrogate, freeze, require_protocol
 from fastmf.regularizers import L2
 
@@ -28,7 +28,7 @@ class Objective(NamedTuple):
         As returned by `freeze`.
     sampler : NamedTuple, optional
         The sampler of a ranking loss; None for other losses.
-    priors : dict of str to Zero or Mean
+    priors : dict of str to Zero, Mean or Map
         What rows are drawn to, by side.
     """
 
@@ -54,13 +54,19 @@ class Objective(NamedTuple):
         frozen = freeze(loss, "loss"), freeze(solver, "solver"), freeze(regularizer, "regularizer")
         made = cls(*frozen, _sampler_of(loss), dict(priors_of(priors)))._checked()
         if made.drawn and not (made.alternating and loss.kind == "all-pairs"):
-            raise ValueError(f"priors.Mean is for losses.Confidence, not for {type(loss).__name__}: leave priors out")
+            kind = "Map" if made.mapped else "Mean"
+            raise ValueError(f"priors.{kind} is for losses.Confidence, not for {type(loss).__name__}: leave priors out")
         return made
 
     @property
     def drawn(self) -> bool:
-        """Whether the rows of a side are drawn to their mean."""
+        """Whether the rows of a side are drawn to their mean, or to what a map makes of their features."""
         return any(prior.strength for prior in self.priors.values())
+
+    @property
+    def mapped(self) -> dict[str, Map]:
+        """The priors that are maps, by side."""
+        return {side: prior for side, prior in self.priors.items() if isinstance(prior, Map)}
 
     def _checked(self) -> Objective:
         solver, loss = (type(value).__name__ for value in (self.solver, self.loss))
@@ -183,8 +189,10 @@ def priors_of(given: Any) -> dict[str, Any]:
     for side, prior in given.items():
         if side not in _SIDES:
             raise ValueError(f"priors has {brief(side)}; it may have users and items")
-        if not isinstance(prior, (Zero, Mean)):
-            raise TypeError(f"priors[{side!r}] must be priors.Zero() or priors.Mean(...), got {brief(prior)}")
+        if not isinstance(prior, (Zero, Mean, Map)):
+            raise TypeError(
+                f"priors[{side!r}] must be priors.Zero() or priors.Mean(...), or priors.Map(...), got {brief(prior)}"
+            )
         prior.check()
     return given if len(given) == len(_SIDES) else {side: given.get(side, Zero()) for side in _SIDES}
 

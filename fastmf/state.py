@@ -21,7 +21,7 @@ from fastmf.followers.trail import Trail
 from fastmf.gate import Gate
 from fastmf.log.events import Events
 from fastmf.log.history import History
-from fastmf.parameters.groups import DenseGroup, Group, RowGroup
+from fastmf.parameters.groups import Group, RowGroup
 from fastmf.parameters.moves import DenseMove
 from fastmf.scratch import Scratch
 
@@ -88,9 +88,9 @@ class State:
         self.range = np.array([math.inf, -math.inf, 0.0])  # smallest and largest value seen; whether times are dates
         self.followers: dict[str, Any] = {
             "trail": Trail([[self.identity]]),
+            **followers,  # before those that are to be told of derived rows
             "scan": QuantizedScan(),
             "grams": Grams(),
-            **followers,
         }
         self.needed = frozenset(self.followers)
         self.journal: Any = None  # open while single events are learned
@@ -206,10 +206,10 @@ class State:
 
     def counts_after(self, delta: Delta) -> dict[str, int]:
         """Return the number of rows of each group after a Delta; for an inverse, before it."""
-        counts = self.counts
         if delta.restores is not None:
-            return counts
-        return counts | {name: counts[name] + len(fresh) for name, fresh in delta.new_ids.items()}
+            return self.counts
+        owners = {name: getattr(group, "side", name) for name, group in self.groups.items()}  # of the ids
+        return {name: count + len(delta.new_ids.get(owners[name], ())) for name, count in self.counts.items()}
 
     def make_room(self, new: Mapping[str, int], events: int) -> None:
         """Make room for new users, items and events, or raise CapacityError; what was learned stays as it is.
@@ -233,13 +233,12 @@ class State:
         """Return the unflushed single events as a Delta, which :meth:`advance` applies first, or None."""
         return self.journal.told() if self.unflushed else None
 
-    def dense_after(self, delta: Delta) -> dict[str, DenseGroup]:
+    def dense_after(self, delta: Delta) -> dict[str, Any]:
         """Copies of the dense groups that a Delta moves, as they will be after it."""
-        found = {}
-        for name, move in delta.moves.items():
-            if isinstance(group := self.groups[name], DenseGroup) and isinstance(move, DenseMove):
-                found[name] = group.copy()
-                found[name].write(move)
+        moved = {name: move for name, move in delta.moves.items() if isinstance(move, DenseMove)}
+        found = {name: group.copy() for name, group in self.groups.items() if name in moved}
+        for name, group in found.items():
+            group.write(moved[name])
         return found
 
     def advance(self, delta: Delta, flush: Pending | None = None) -> None:
@@ -294,7 +293,7 @@ class State:
             self.gate.begin()
             for name, count in awaited.counts.items():
                 self.groups[name].shrink(count)
-            self.grams.restore(awaited.grams, awaited.counts)
+            self.grams.restore(awaited.grams, awaited.counts, awaited.events)
         self.gate.end()
         self.journal, self._awaited = awaited.journal, None
 

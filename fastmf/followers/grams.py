@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.devices import runner
-from fastmf.followers.exposure import Launches
+from fastmf.followers.exposure import Arrivals, Launches
 from fastmf.log.history import History
 from fastmf.parameters.moves import Image, Move
 
@@ -35,7 +35,8 @@ class Gram(NamedTuple):
 
     Notes
     -----
-    The share of a row is its number of events (at least 1) to the power; all shares are 1 if the power is 0.
+    The share of a row is its number of events (at least 1) to the power; all shares are 1 if the power is 0. Rows that
+    are derived from a map have none.
     """
 
     matrix: np.ndarray
@@ -97,21 +98,25 @@ class GramImage(dict[str, Gram]):
 NO_IMAGE = GramImage()
 
 
-def shares_of(counts: np.ndarray, power: float) -> np.ndarray:
+def shares_of(counts: np.ndarray, power: float, derives: bool = False) -> np.ndarray:
     """The shares (float64) of rows with these numbers of events; a row without events counts as one with one.
+
+    Where rows without events follow from a map (`derives`), they have no share: nobody could have taken them.
 
     Parameters
     ----------
     counts : int array
         Events of each row.
     power : float
+    derives : bool
 
     Returns
     -------
     float64 array
         ``max(counts, 1) ** power``.
     """
-    return np.asarray(np.maximum(counts, 1).astype(np.float64) ** power)
+    found = np.asarray(np.maximum(counts, 1).astype(np.float64) ** power)
+    return found * (np.asarray(counts) > 0) if derives else found
 
 
 class Grams:
@@ -149,7 +154,7 @@ class Grams:
             kept = {name: self._taken_in(name, gram.copy(), state, delta) for name, gram in kept.items()}
         else:
             kept = {name: gram.copy() for name, gram in kept.items()}
-            self._forget(state.counts)
+            self._forget(state.counts, len(state.history))
         self.kept, self._at = kept, delta.head
 
     def image(self) -> GramImage | None:
@@ -166,14 +171,17 @@ class Grams:
     def arrays(self) -> dict[str, np.ndarray]:
         """The matrices as named arrays, for a file."""
         found = {f"{name}.{part}": array for name, kept in self.kept.items() for part, array in kept._asdict().items()}
-        return found | {f"{name}.firsts": one.firsts for name, one in self.launches.items() if name in self.kept}
+        noted = {
+            name: one for name, one in self.launches.items() if name in self.kept and not isinstance(one, Arrivals)
+        }
+        return found | {f"{name}.firsts": one.firsts for name, one in noted.items()}
 
     def load(self, arrays: dict[str, np.ndarray], state: Any) -> None:
         """Restore what :meth:`arrays` returned; ValueError if it does not fit the groups."""
         for name in {key.split(".")[0] for key in arrays}:
             gram = Gram(*(arrays[f"{name}.{part}"] for part in Gram._fields))
             self.kept[name] = gram.checked(state.side(name).table.shape.width)
-            if gram.floor:
+            if gram.floor and not state.side(name).derives:
                 self.launches[name] = Launches.checked(arrays[f"{name}.firsts"], state.side(name).count)
 
     # --- for solvers --------------------------------------------------------------------------------------------------
@@ -227,10 +235,13 @@ class Grams:
 
     def firsts(self, name: str, state: Any) -> np.ndarray:
         """The positions of the first events of all rows of a group with exposure, float64[rows]."""
-        launches = self.launches.get(name)
-        if launches is None:
-            launches = self.launches[name] = Launches()
-        return launches.of(name, state.history, state.side(name).count)
+        return self._launches(name, state).of(name, state.history, state.side(name).count)
+
+    def _launches(self, name: str, state: Any) -> Launches:
+        found = self.launches.get(name)
+        if found is None:
+            found = self.launches[name] = Arrivals() if state.side(name).derives else Launches()
+        return found
 
     def settled(self, name: str, kept: Gram, state: Any) -> Gram:
         """A matrix with the number of events noted, and without rows of full exposure in A and B."""
@@ -257,11 +268,10 @@ class Grams:
 
     def _filled(self, name: str, kept: Gram, state: Any, events: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The rows in A and B with full exposure once there are so many events, their first events and shares."""
-        firsts, begun = self.firsts(name, state), kept.full
-        if begun >= firsts.size or firsts[begun] > kept.floor * events:  # as after nearly every event
+        firsts, begun, launches = self.firsts(name, state), kept.full, self.launches[name]
+        if not launches.reached(begun, kept.floor * events):  # as after nearly every event
             return _NONE_FILLED
-        full = int(np.searchsorted(firsts, kept.floor * events, "right"))
-        rows = np.arange(begun, full, dtype=np.int32)
+        rows = launches.between(begun, launches.until(kept.floor * events))
         return rows, firsts[rows], shares_of(state.history.counts(name, rows), kept.power)
 
     def admit(self, name: str, state: Any, rows: np.ndarray) -> None:
@@ -275,14 +285,14 @@ class Grams:
             kept.numbers[0] += rows.size
             self.kept[name] = kept
 
-    def restore(self, kept: dict[str, Gram], counts: dict[str, int]) -> None:
-        """Bring matrices back, of tables with so many rows."""
+    def restore(self, kept: dict[str, Gram], counts: dict[str, int], events: int) -> None:
+        """Bring matrices back, of tables with so many rows and a log of so many events."""
         self.kept = kept
-        self._forget(counts)
+        self._forget(counts, events)
 
-    def _forget(self, counts: dict[str, int]) -> None:
+    def _forget(self, counts: dict[str, int], events: int) -> None:
         for name, launches in self.launches.items():
-            launches.shrink(counts[name])
+            launches.shrink(counts[name], events)
 
     def _add(
         self,
@@ -297,23 +307,26 @@ class Grams:
         """Add rows to a matrix in place, given as an array and the lines in it, or subtract them."""
         table, lines = images
         correct = runner("correct gram")
+        if not shares.all():  # derived rows
+            lines, rows, shares = lines[shares != 0], rows[shares != 0], shares[shares != 0]
         if not kept.floor:
             correct(shape, table, lines, shares, sign, kept.matrix)
             return
         correct(shape, table, lines, shares, sign, kept.matrix[0])
-        growing = rows >= kept.full
-        weights, firsts = shares[growing], self.launches[name].firsts[rows[growing]]
+        launches = self.launches[name]
+        growing = launches.after(rows, kept.full)
+        weights, firsts = shares[growing], launches.firsts[rows[growing]]
         correct(shape, table, lines[growing], weights, sign, kept.matrix[1])
         correct(shape, table, lines[growing], weights * firsts, sign, kept.matrix[2])
 
     def _taken_in(self, name: str, kept: Gram, state: Any, delta: Delta) -> Gram:
         """A matrix after a Delta: corrected for the rows that it changed and those with new events."""
-        table, history = state.side(name).table, state.history
+        table, history, derives = state.side(name).table, state.history, state.side(name).derives
         move, named = delta.moves.get(name), getattr(delta.log, name)
         known = table.count - len(delta.new_ids.get(name, ()))
         if kept.floor:
-            launches = self.launches.setdefault(name, Launches())
-            if launches.count == known:
+            launches = self._launches(name, state)
+            if launches.count == known or derives:
                 launches.note(named, len(history) - named.size, table.count)
             self.firsts(name, state)
         if move is None:
@@ -321,15 +334,17 @@ class Grams:
         assert isinstance(move, Move)
         rows, before = move.rows, Image(move.before).placed().factors
         old = np.flatnonzero(rows < known).astype(np.int32)
-        shares = _shares(name, kept.power, history, rows, named)
+        shares = self._shares_at(name, kept, state, named, rows)
         self._add(name, kept, table.shape, (before, old), rows[old], shares.before[old], -1.0)
         self._add(name, kept, table.shape, (table.factors, rows), rows, shares.after)
         kept.numbers[0] += float(shares.after.sum() - shares.before[old].sum())
         still = np.setdiff1d(np.arange(known, table.count, dtype=np.int32), rows)  # new rows that were not trained
-        if kept.power:
+        if derives and kept.floor and not kept.power:
+            still = np.setdiff1d(self.launches[name].since(len(history) - named.size), rows)
+        elif kept.power or derives:
             still = np.union1d(still, np.setdiff1d(named, rows))
         if still.size:
-            shares = _shares(name, kept.power, history, still, named)
+            shares = self._shares_at(name, kept, state, named, still)
             more = shares.after - np.where(still < known, shares.before, 0.0)
             self._add(name, kept, table.shape, (table.factors, still), still, more)
             kept.numbers[0] += float(more.sum())
@@ -338,27 +353,40 @@ class Grams:
             return self._made(name, state, kept.form, 1)
         return self.settled(name, kept, state) if kept.floor else kept
 
+    def _shares_at(self, name: str, kept: Gram, state: Any, named: np.ndarray, rows: np.ndarray) -> _Shares:
+        """The shares of rows before and after the newest events, which are those of the rows `named`."""
+        arrivals = self.launches.get(name)
+        if kept.power or not kept.floor or not isinstance(arrivals, Arrivals):
+            return _shares(name, kept.power, state.history, rows, named, state.side(name).derives)
+        firsts = arrivals.firsts[rows]  # a row has the share 1 from its first event on
+        before = firsts < len(state.history) - named.size
+        return _Shares(before.astype(np.float64), np.isfinite(firsts).astype(np.float64))
+
     def _made(self, name: str, state: Any, form: tuple[float, float], threads: int) -> Gram:
         """A Gram matrix computed from all rows."""
-        table, history, (power, floor) = state.side(name).table, state.history, form
-        shares = shares_of(history.counts(name, slice(table.count)), power) if power or floor else None
+        table, history, (power, floor), derives = state.side(name).table, state.history, form, state.side(name).derives
+        counts = history.counts(name, slice(table.count)) if power or floor or derives else None
+        shares = None if counts is None else shares_of(counts, power, derives)
         matrix = runner("gram")(table.shape, table.factors[: table.count], shares, threads)
         whole = float(table.count if shares is None else shares.sum())
         if shares is None or not floor:
             return Gram(matrix, np.array([whole, 0.0, power]))
         firsts, events = self.firsts(name, state), len(history)
-        full = int(np.searchsorted(firsts, floor * events, "right"))
-        rows, growing = table.factors[full : table.count], shares[full:]
-        parts = [runner("gram")(table.shape, rows, some, threads) for some in (growing, growing * firsts[full:])]
+        full = self.launches[name].until(floor * events)
+        start = 0 if derives else full  # rows before it are at full exposure; with a map, they may be anywhere
+        rows, growing, firsts = table.factors[start : table.count], shares[start:], firsts[start:]
+        if derives:
+            growing = growing * self.launches[name].after(np.arange(table.count), full)
+            firsts = np.where(growing > 0, firsts, 0.0)
+        parts = [runner("gram")(table.shape, rows, some, threads) for some in (growing, growing * firsts)]
         return Gram(np.stack([matrix, *parts]), np.array([whole, 0.0, power, floor, events, full]))
 
 
-def _shares(name: str, power: float, history: History, rows: np.ndarray, named: np.ndarray) -> _Shares:
+def _shares(name: str, power: float, history: History, rows: np.ndarray, named: np.ndarray, derives: bool) -> _Shares:
     """The shares of rows before and after the newest events, which are those of the rows `named`."""
-    if not power:
+    if not power and not derives:
         return _Shares(np.ones(rows.size), np.ones(rows.size))
     after, (ordered, positions) = history.counts(name, rows), np.unique(rows, return_inverse=True)
     hits = np.searchsorted(ordered, named[np.isin(named, ordered)])
-    return _Shares(
-        shares_of(after - np.bincount(hits, minlength=ordered.size)[positions], power), shares_of(after, power)
-    )
+    before = after - np.bincount(hits, minlength=ordered.size)[positions]
+    return _Shares(shares_of(before, power, derives), shares_of(after, power, derives))

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmf.delta import Delta
 from fastmf.errors import CapacityError
+from fastmf.followers.derived import moved_by
 from fastmf.gate import Gate
 from fastmf.kernels.rank import quantized
 from fastmf.log.history import History
@@ -20,7 +21,6 @@ _FROM = 1 << 12  # rows from which pruning is faster than scoring all
 _EARNED = 8  # queries after which making a copy pays off
 _PIECE = 1 << 16  # rows encoded per kernel call, between which Ctrl-C is handled
 
-_NO_ROWS = np.empty(0, np.int32)
 Codes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -74,7 +74,7 @@ class QuantizedScan:
         if self._copy is None:
             return
         count = state.groups[self.group].count
-        rows = delta.moves[self.group].rows if self.group in delta.moves else _NO_ROWS
+        rows = moved_by(state, delta, self.group)
         self._changes.append(_Change(rows, len(state.history), count))
         self._moved += rows.size + 1
         if self._moved > count:

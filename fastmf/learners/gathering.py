@@ -78,9 +78,10 @@ def require_groups(trainable: Any, state: State) -> None:
     """Raise ValueError if `trainable` names groups that the state does not have, or ids of a group without ids."""
     if not isinstance(trainable, Mapping):
         return
-    unknown = sorted(set(trainable) - set(state.groups))
+    groups = [name for name, group in state.groups.items() if getattr(group, "trains", True)]
+    unknown = sorted(set(trainable) - set(groups))
     if unknown:
-        raise ValueError(f"Update.trainable names {unknown}; the groups are {list(state.groups)}")
+        raise ValueError(f"Update.trainable names {unknown}; the groups are {groups}")
     for name, chosen in trainable.items():
         if not isinstance(chosen, bool) and not isinstance(state.groups[name], RowGroup):
             raise ValueError(f"Update.trainable[{name!r}] must be True or False, got {chosen!r}: the group has no ids")

@@ -98,6 +98,8 @@ class UpdateJob(NamedTuple):
     threads : int
     counted : bool
         Whether the events count towards item popularity.
+    features : dict of str to Move
+        The features that come with the batch, by side.
     flushed : dict of str to Group
         Dense groups as they will be when single events have been flushed, where that changes them: what they move to
         starts from there.
@@ -110,6 +112,7 @@ class UpdateJob(NamedTuple):
     objective: Any
     threads: int = 1
     counted: bool = True
+    features: Mapping[str, Move] = MappingProxyType({})
     flushed: Mapping[str, Any] = MappingProxyType({})
 
     def group(self, name: str) -> Any:

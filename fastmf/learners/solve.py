@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmf.devices import runner
-from fastmf.equations import Equations, Run, equations_of, form_of, room_of
-from fastmf.followers.exposure import exposures
-from fastmf.followers.grams import NO_GRAM, Gram, shares_of
+from fastmf.equations import Drawn, Equations, Run, equations_of, form_of, room_of
+from fastmf.followers.derived import derived_rows
+from fastmf.followers.grams import NO_GRAM, Gram
 from fastmf.kernels.core.launch import parallel_map
 from fastmf.kernels.core.shape import Shape
 from fastmf.kernels.rows import log
@@ -19,9 +19,19 @@ from fastmf.kernels.train import online, relearn
 from fastmf.kernels.train.past_of_row import Numbers
 from fastmf.learners.decay import fade_of, sorted_by
 from fastmf.learners.drawn import drawn_of, means_followed, means_moved, means_of
-from fastmf.learners.gathering import Named, named_rows, require_labels
+from fastmf.learners.gathering import named_rows, require_labels
 from fastmf.learners.job import FitJob, Fitting, Single, Training, UpdateJob
+from fastmf.learners.mapped import (
+    FittedMap,
+    begin_rows,
+    drawn_to_features,
+    maps_groups,
+    maps_moved,
+    maps_of,
+    refuse_single,
+)
 from fastmf.learners.past import OTHER, Reading, Touched, touch
+from fastmf.learners.shares import ItemShares, Shares, floor_of
 from fastmf.learners.steps import measure_single
 from fastmf.learners.stopping import Steady
 from fastmf.learners.working import WorkingSet
@@ -30,6 +40,7 @@ from fastmf.objective import Objective
 from fastmf.parameters.groups import Group
 from fastmf.parameters.means import Means
 from fastmf.parameters.moves import Image
+from fastmf.priors import Map, Zero
 from fastmf.recipes import Update
 from fastmf.state import State
 
@@ -45,12 +56,8 @@ def gram_matrices(state: State, loss: Any, threads: int = 1, asked: bool = False
     """
     if not hasattr(loss, "unobserved"):
         return {}
-    forms = {"users": (0.0, 0.0), "items": (float(getattr(loss, "popularity", 0.0)), _floor(loss))}
+    forms = {"users": (0.0, 0.0), "items": (float(getattr(loss, "popularity", 0.0)), floor_of(loss))}
     return {side: state.grams.of(side, state, forms[side], threads, asked) for side in SIDES}
-
-
-def _floor(loss: Any) -> float:
-    return float(getattr(loss, "exposure", 0.0))
 
 
 _FEW = 64  # past events at least that a step of a row reads
@@ -87,15 +94,20 @@ class Solve:
         return True
 
     def groups(self, objective: Any, shape: Shape, seed: int, budget: int) -> dict[str, Group]:
-        """The means that rows are drawn to, if they are."""
-        return {"priors": Means(shape, objective.priors)} if objective.drawn else {}
+        """The means that rows are drawn to, if they are, and maps with the features that these read."""
+        means = {side: Zero() if isinstance(prior, Map) else prior for side, prior in objective.priors.items()}
+        drawn = any(prior.strength for prior in means.values())
+        found: dict[str, Group] = {"priors": Means(shape, means)} if drawn else {}
+        return found | maps_groups(objective, shape, budget)
 
     def further_widths(self, shape: Shape) -> tuple[int, ...]:
         """None."""
         return ()
 
     def begin(self, state: State, values: np.ndarray, objective: Any, fits: bool) -> None:
-        """Nothing to do: initial rows do not depend on the values."""
+        """Refuse to begin without a fit where there is a map: initial rows do not depend on the values."""
+        if objective.mapped and not fits:
+            raise ValueError("a model with priors.Map begins with fit, which learns the map: call fit first")
 
     def fit(self, job: FitJob) -> Fitting:
         """Sweeps over all users, then all items."""
@@ -110,13 +122,21 @@ class Solve:
         )
 
     def settle(self, state: State) -> None:
-        """Learn the means of all rows."""
+        """Learn the means of all rows; refuse rows that were trained elsewhere where there is a map."""
+        if maps_of(state) is not None:
+            raise ValueError("priors.Map learns from rows and their events: call fit, rather than importing factors")
+        self._settle(state)
+
+    def _settle(self, state: State) -> None:
         if (means := means_of(state)) is not None:
             means.settle({side: state.side(side).table for side in SIDES})
+        for side in SIDES:
+            if (learned := FittedMap.of(state, side)) is not None:
+                learned.settle(state)
 
     def finish(self, state: State, objective: Any, threads: int) -> None:
         """Learn the means of the final rows, and compute the Gram matrices that updates will need."""
-        self.settle(state)
+        self._settle(state)
         gram_matrices(state, objective.loss, threads)
 
     def update(self, job: UpdateJob) -> Training:
@@ -129,20 +149,20 @@ class Solve:
         as_before = recipe.half_life is None and recipe.loss is None and recipe.regularizer is None
         few = few_of(state.users.table.shape) if as_before else 0
         reading = Reading(job.objective.loss.quadratic, fade, recipe.half_life is not None, most, few, check)
-        system = System.of(
-            state, touch(state, arrived, named, reading, job.threads), job.objective, job.threads, job.counted
-        )
+        system = System.of(job, touch(state, arrived, named, reading, job.threads))
         new = fade(arrived)._replace(users=named["users"].local, items=named["items"].local)
         return Training(
             system.working,
             new,
             lambda: float(runner("measure")(system.working, new, job.objective)),
             lambda: system.solve(recipe.epochs, job.objective, job.threads),
-            lambda: means_moved(job, system.working),
+            lambda: means_moved(job, system.working) | maps_moved(job, system.working),
         )
 
     def single(self, state: State, objective: Any, ledger: np.ndarray) -> Single:
         """Solve both rows of an event."""
+        if objective.mapped:
+            return Single(refuse_single, measure_single(state, objective))
         learn = _solving(state, objective, ledger)
         return Single(learn, measure_single(state, objective), functools.partial(means_followed, state))
 
@@ -163,7 +183,7 @@ def _solving(state: State, objective: Any, ledger: np.ndarray) -> Callable[[int,
     few = few_of(table.shape)
     how = (float(regularizer.weight), float(solver.nu), strengths, int(solver.steps), most, few)
     none = dict.fromkeys(SIDES, NO_GRAM._replace(matrix=np.zeros((table.shape.width, table.shape.width))))
-    exposed = bool(grams) and bool(_floor(loss))
+    exposed = bool(grams) and bool(floor_of(loss))
     numbers = Numbers(*how, state.users.count, state.items.count)
 
     def given() -> tuple[Any, ...]:
@@ -224,12 +244,17 @@ def alternate(
     callable
         ``learn(epoch) -> float``.
     """
-    shared = _item_shares(state, objective)  # before threads: first events of items are found once
-    made: Any = parallel_map(lambda side: _all_of(side, state, events, objective, shared), SIDES, threads)
+    shared = ItemShares.of(state, objective.loss)  # before threads: first events of items are found once
+    learned = {side: FittedMap.of(state, side) for side in SIDES}
+    drawn = {side: drawn_of(state, side) if one is None else one.drawn for side, one in learned.items()}
+    made: Any = parallel_map(lambda side: _all_of(side, state, events, objective, (shared, drawn)), SIDES, threads)
     equations: dict[str, Equations] = dict(zip(SIDES, made, strict=True))
     shape, whole = working.shape, equations["users"].targets is None
-    shares = shared[1]
+    shares = shared.shares
     run, means = Run(objective.solver, working.mean, threads), means_of(state)
+    for side, one in learned.items():
+        if one is not None:
+            one.leave_out(working.now[side].factors)
 
     def learn(_: int) -> float:
         lost: list[float] = []
@@ -240,20 +265,11 @@ def alternate(
             lost.append(runner("solve")(shape, (working.now[side], working.now[other]), equations[side], missed, run))
             if means is not None:
                 means.learn(side, working.now[side].factors)
+            if (one := learned[side]) is not None:
+                one.learn(working.now[side].factors)
         return lost[0]
 
     return learn
-
-
-def _item_shares(state: State, objective: Objective) -> tuple[float, np.ndarray | None]:
-    """The sum of the shares of all items, exposure aside, and with it the share of each; None where all are 1."""
-    power, floor, count = float(getattr(objective.loss, "popularity", 0.0)), _floor(objective.loss), state.items.count
-    if not power and not floor:
-        return float(count), None
-    shares = shares_of(state.history.counts("items", slice(count)), power)
-    if not floor:
-        return float(shares.sum()), shares
-    return float(shares.sum()), shares * exposures(state.grams.firsts("items", state), len(state.history), floor)
 
 
 def sorted_columns(side: str, state: State, events: Events, ones: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
@@ -272,19 +288,20 @@ def sorted_columns(side: str, state: State, events: Events, ones: np.ndarray | N
 
 
 def _all_of(
-    side: str, state: State, events: Events, objective: Objective, shared: tuple[float, np.ndarray | None]
+    side: str,
+    state: State,
+    events: Events,
+    objective: Objective,
+    known: tuple[ItemShares, dict[str, Drawn | None]],
 ) -> Equations:
-    """The least-squares problems of all rows of a side; `shared` as :func:`_item_shares` returned."""
+    """The least-squares problems of all rows of a side; `known` are the shares of items, and the priors by side."""
     starts, others, values, weights = sorted_columns(side, state, events)
     confidences, targets = objective.loss.quadratic(values)
     if events.weights is not None:
         confidences = confidences * weights
-    unobserved = getattr(objective.loss, "unobserved", 0.0)
-    whole, shares = shared
-    missing = unobserved if shares is None else unobserved * shares.size / whole
-    if side == "items" and shares is not None:
-        missing = missing * shares
-    return equations_of(objective, starts, (others, confidences, targets), missing, None, drawn_of(state, side))
+    shared, drawn = known
+    missing = shared.missing(side, getattr(objective.loss, "unobserved", 0.0))
+    return equations_of(objective, starts, (others, confidences, targets), missing, None, drawn[side])
 
 
 # --- update ---------------------------------------------------------------------------------------------------------
@@ -315,23 +332,25 @@ class System(NamedTuple):
     named: dict[str, Shares]
 
     @classmethod
-    def of(cls, state: State, touched: dict[str, Touched], objective: Objective, threads: int, counted: bool) -> System:
-        """The problems of the rows that a batch names; with `counted` its events count towards item popularity."""
-        grams = gram_matrices(state, objective.loss, threads, asked=not counted)
+    def of(cls, job: UpdateJob, touched: dict[str, Touched]) -> System:
+        """The problems of the rows that a batch names; if it is `counted`, its events count towards item popularity."""
+        state, objective, counted = job.state, job.objective, job.counted
+        grams = gram_matrices(state, objective.loss, job.threads, asked=not counted)
         rows = {side: touched[OTHER[side]].met for side in SIDES}
         working = WorkingSet(state, rows, {side: touched[side].named.movable for side in SIDES})
+        begin_rows(job, working)
         named = {side: Shares.of(side, state, touched[side].named, gram.form, counted) for side, gram in grams.items()}
         events = len(state.history) + touched["items"].named.local.size * counted
         matrices = {side: state.grams.at(side, gram, state, events) for side, gram in grams.items()}
         missing: Any = 0.0
         if grams:
             total = grams["items"].shares + named["items"].gained
-            items = max(state.items.count, int(touched["items"].named.rows.max(initial=-1)) + 1)
+            items = state.items.count - derived_rows(state, "items").size + named["items"].launched
             missing = float(objective.loss.unobserved) * items / total
         equations = {}
         for side, (_, bounds, _, others, weights, targets, fresh) in touched.items():
             each = missing * named[side].after[: bounds.size - 1] if grams and side == "items" else missing
-            columns, drawn = (others, weights, targets), drawn_of(state, side)
+            columns, drawn = (others, weights, targets), drawn_to_features(job, side, working) or drawn_of(state, side)
             equations[side] = equations_of(objective, bounds, columns, each, fresh, drawn)
         return cls(working, equations, matrices, named)
 
@@ -358,7 +377,7 @@ class System(NamedTuple):
 
     def _gram(self, side: str, moved: bool) -> np.ndarray:
         """The Gram matrix of a side including the batch, with the rows of the working set as they are."""
-        working, (before, after, _), matrix = self.working, self.named[side], self.grams[side].copy()
+        working, (before, after, *_), matrix = self.working, self.named[side], self.grams[side].copy()
         positions, now = np.arange(before.size, dtype=np.int32), working.now[side].factors
         first = working.movable[side] if moved else 0
         change = np.where(positions < first, after, after - before)
@@ -367,32 +386,3 @@ class System(NamedTuple):
         changed = positions[change != 0]
         correct(working.shape, now, changed, change[changed], 1.0, matrix)
         return matrix
-
-
-class Shares(NamedTuple):
-    """Shares in the Gram matrix of the rows that a batch names, before and after it; 0 before for new rows.
-
-    With exposure, both are as of the last event of the batch. `gained` is the change of their sum, exposure aside.
-    """
-
-    before: np.ndarray
-    after: np.ndarray
-    gained: float
-
-    @classmethod
-    def of(cls, side: str, state: State, named: Named, form: tuple[float, float], counted: bool) -> Shares:
-        """The shares by the history, and by the batch if `counted`."""
-        power, floor = form
-        known = named.rows < state.side(side).count
-        counts = np.where(known, state.history.counts(side, np.where(known, named.rows, 0)), 0)
-        after = shares_of(counts + np.bincount(named.local, minlength=named.rows.size) * counted, power)
-        before = np.where(known, shares_of(counts, power), 0.0)
-        gained = float((after - before).sum())
-        if not floor:
-            return cls(before, after, gained)
-        events, positions = len(state.history), np.arange(named.local.size)[::-1]
-        firsts = np.empty(named.rows.size)
-        firsts[named.local[::-1]] = events + positions  # the first of several is written last
-        firsts[known] = state.grams.firsts(side, state)[named.rows[known]]
-        exposed = exposures(firsts, events + named.local.size * counted, floor)
-        return cls(before * exposed, after * exposed, gained)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fastmf.delta import Delta, new_identity
@@ -12,16 +14,24 @@ from fastmf.learners.choice import chosen
 from fastmf.learners.decay import half_life_in, mean_loss, numbered, require_times, total_weight
 from fastmf.learners.gathering import require_groups
 from fastmf.learners.job import Learner, UpdateJob
+from fastmf.learners.mapped import staged_with
 from fastmf.learners.nonsense import judge_batch, judge_fading, judge_losses
 from fastmf.log.events import SIDES, Events
 from fastmf.parameters.moves import DenseMove, Move
 from fastmf.recipes import Preset, Update
 from fastmf.state import Pending, State
 
-__all__ = ["learn_batch", "make_delta", "resolved", "suited"]
+__all__ = ["Arrived", "learn_batch", "make_delta", "resolved", "suited"]
 
 
 _FIELDS = tuple(field.name for field in fields(Update))
+
+
+class Arrived(NamedTuple):
+    """What an update learns from: new events, and what has become known of users and of items, as views by side."""
+
+    events: Interactions
+    features: Mapping[str, tuple[Any, ...]] = MappingProxyType({})
 
 
 class _Learned(NamedTuple):
@@ -59,7 +69,7 @@ def _has(learner: Learner, name: str) -> bool:
 
 def make_delta(
     state: State,
-    batch: Interactions,
+    given: Arrived,
     recipe: Update,
     learner: Learner,
     objective: Any,
@@ -71,7 +81,7 @@ def make_delta(
     Parameters
     ----------
     state : State
-    batch : Interactions
+    given : Arrived
     recipe : Update
     learner : Learner
     objective : Objective
@@ -90,7 +100,7 @@ def make_delta(
     DivergenceError
         If a trained row is not finite.
     """
-    began = time.perf_counter()
+    began, (batch, features) = time.perf_counter(), given
     recipe = resolved(recipe, learner, objective)
     require_groups(recipe.trainable, state)
     if recipe.half_life is not None:
@@ -98,7 +108,8 @@ def make_delta(
     if state.live is not None:  # single events, which questions could not count while this goes on
         state.live.catch_up(state, start=False)
     dated = _dated(state, batch)
-    staged = {side: state.side(side).stage(getattr(batch, side), side) for side in SIDES}
+    both = {side: staged_with(state, side, getattr(batch, side), features.get(side, ())) for side in SIDES}
+    staged, known = {side: one for side, (one, _) in both.items()}, {side: move for side, (_, move) in both.items()}
     new = {side: len(staged[side].fresh) for side in SIDES}
     objective = objective.at_size(
         len(state.history) + len(batch), *(state.side(side).count + new[side] for side in SIDES)
@@ -111,8 +122,10 @@ def make_delta(
     if half_life is not None:
         recipe = replace(recipe, half_life=half_life)
         judge_fading(state, batch, half_life, dated, learner.reads_history(recipe))
+    moved = {side: move for side, move in known.items() if move is not None}
     flushed = {} if flush is None else state.dense_after(flush.delta)
-    learned = learn_batch(UpdateJob(state, arrived, staged, recipe, objective, threads, flushed=flushed), learner)
+    job = UpdateJob(state, arrived, staged, recipe, objective, threads, features=moved, flushed=flushed)
+    learned = learn_batch(job, learner)
     judge_losses(learned.loss_before, learned.loss_after, state, batch, objective)
     image = state.grams.image()
     return Delta(

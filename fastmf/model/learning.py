@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self, Unpack
 
-import numpy as np
-
 from fastmf.delta import Delta
 from fastmf.errors import DataError, require_flag
-from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
 from fastmf.interactions import Interactions
-from fastmf.kernels.core.launch import parallel_map, usable_threads
+from fastmf.kernels.core.launch import usable_threads
 from fastmf.learners import learner_of
-from fastmf.learners.decay import numbered, require_history_times, require_times
+from fastmf.learners.decay import require_times
 from fastmf.learners.fitting import Schedule, train
-from fastmf.learners.updating import make_delta, suited
-from fastmf.log.events import SIDES
+from fastmf.learners.updating import Arrived, make_delta, suited
+from fastmf.model.beginning import again, arriving, begun
 from fastmf.model.queries import require_events
 from fastmf.model.versions import Versions
 from fastmf.pairs import Pairs
@@ -112,13 +109,7 @@ class Learning(Versions):
             require_times(events)
         with self._lock:
             threads = self._threads_for(len(events))
-            state = self._begin(events.values, fits=True)
-            state.history.make_room(0, 0, len(events))
-            rows = parallel_map(lambda side: _start_rows(state, side, getattr(events, side)), SIDES, threads)
-            state.history.build(numbered(events, *rows), state.users.count, state.items.count)
-            del rows
-            state.see(events.values)
-            state.range[2] = float(events.dated)
+            state = begun(self._begin(events.values, fits=True), events, self._objective.mapped, threads)
             self._train(state, schedule, threads)
         return self
 
@@ -173,34 +164,17 @@ class Learning(Versions):
         warm = require_flag("warm", warm)
         schedule = Schedule(epochs, validation, 1, progress, callbacks, half_life, warm).checked()
         with self._lock:
-            state = self._again(warm, half_life is not None)
+            state = again(self, self._fitted(), warm, half_life is not None)
             self._train(state, schedule, self._threads_for(len(state.history)))
         return self
 
-    def _again(self, warm: bool, timed: bool) -> State:
-        """Make a new state with the history of the present one, and with its rows if `warm`."""
-        old = self._fitted()
-        log, known = old.history.events, old.history
-        if not log.users.size:
-            raise DataError("events: the model has no history to learn from; fit with events")
-        if timed:
-            require_history_times(known)
-        if warm:
-            state = old.copy(Gate(self._lock))
-            state.rename()
-            return state
-        state = self._begin(log.values, fits=True)
-        for side in SIDES:
-            state.side(side).start(old.side(side).ids.values)
-        state.history.require_room(log.users.size)
-        state.history.build(log, old.users.count, old.items.count, known.untimed or 0, known.unweighted or 0)
-        state.see(log.values)
-        state.range[2] = old.range[2]
-        if state.live is not None:  # what users take lately is known as before
-            state.groups["popularity"] = old.groups["popularity"].copy()
-        return state
-
-    def update(self, batch: Interactions, recipe: Update | None = None, **overrides: Unpack[Overrides]) -> Delta:
+    def update(
+        self,
+        batch: Interactions,
+        recipe: Update | None = None,
+        features: Mapping[str, Any] | None = None,
+        **overrides: Unpack[Overrides],
+    ) -> Delta:
         """Train on new events, moving only the rows that they concern; all or nothing.
 
         An unfitted model is initialised by its first batch, whose mean becomes the global mean.
@@ -211,6 +185,10 @@ class Learning(Versions):
             New events. Unknown users and items get new rows.
         recipe : Update, optional
             How to update; by default what suits the model's loss and solver.
+        features : dict of str to Features or tuple of Features, optional
+            What has become known of ``"users"`` or ``"items"``, for a side that has a ``priors.Map``: views of its
+            names and widths. New ids become rows of the model, with or without events in the batch, which may be
+            empty; what is known of other ids is replaced.
         **overrides
             Fields of the recipe to replace for this call, such as ``trainable="users"``.
 
@@ -223,11 +201,12 @@ class Learning(Versions):
         Raises
         ------
         DataError
-            If an id or a value is invalid, or a half-life is set and events have no times.
+            If an id or a value is invalid, features do not fit, or a half-life is set and events have no times.
         TypeError
             If `recipe` is not an :class:`fastmf.Update`, or an override is not one of its fields.
         ValueError
-            If a field of the recipe is invalid, or does not apply to the model's solver or loss.
+            If a field of the recipe is invalid, or does not apply to the model's solver or loss, or there are features
+            of a side without a map.
         DivergenceError
             If a row would become infinite or NaN.
         CapacityError
@@ -252,6 +231,7 @@ class Learning(Versions):
         recipe = suited(recipe, self._learner)
         if overrides:
             recipe = replace(recipe, **overrides)
+        given = Arrived(batch, arriving(features, self._objective.mapped))
         objective = self._objective.override(recipe.loss, recipe.regularizer)
         if recipe.loss is not None:  # the model's own has checked them already
             objective.loss.check(batch.values)
@@ -261,7 +241,7 @@ class Learning(Versions):
             state = self._begin(batch.values, fits=False) if self._state is None else self._fitted()
             threads = usable_threads(self.options.threads)
             flush = state.flush()
-            delta = make_delta(state, batch, recipe, learner_of(objective), objective, threads, flush)
+            delta = make_delta(state, given, recipe, learner_of(objective), objective, threads, flush)
             state.advance(delta, flush)
             self._state = state
         return delta
@@ -388,11 +368,3 @@ class Learning(Versions):
         """Train a state; it replaces that of the model if training succeeds."""
         records = train(state, self._learner, self._objective, schedule, threads, self.options.deterministic)
         self._state, self.history_ = state, records
-
-
-def _start_rows(state: State, side: str, ids: np.ndarray) -> np.ndarray:
-    """Add the first ids of a side to an empty group; the rows of the events are written to the history's own column."""
-    group = state.side(side)
-    staged = group.ids.stage(ids, side, state.history.room(side, len(ids)))
-    group.start(staged.fresh)
-    return staged.rows

@@ -16,15 +16,17 @@ from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
 from fastmf.interactions import columns
 from fastmf.learners import learner_of
+from fastmf.learners.mapped import recount
 from fastmf.learners.presumed import presume
 from fastmf.model import saving
 from fastmf.model.imported import ImportedFactors, counts_of, remember
 from fastmf.model.learning import Learning
 from fastmf.model.options import ImportSettings, Options, Settings, require_options
 from fastmf.model.settings import Setting, differing, following, require_changeable
+from fastmf.model.views import without_views
 from fastmf.objective import Objective, popularity_of, priors_of, suited_to
 from fastmf.popularity import Popularity
-from fastmf.priors import Mean, Zero
+from fastmf.priors import Map, Mean, Zero
 from fastmf.protocols import Loss, Optimizer, Regularizer
 from fastmf.state import State
 
@@ -52,9 +54,10 @@ class MF(Learning):
     regularizer : fastmf.protocols.Regularizer, optional
         As for the solver; by default the loss's own ``regularizer``, or ``L2()`` if it has none. ``Variational``
         learns priors in place of one, and refuses any other.
-    priors : dict of str to fastmf.priors.Zero or fastmf.priors.Mean, optional
+    priors : dict of str to fastmf.priors.Zero, Mean or Map, optional
         What the rows of ``"users"`` and of ``"items"`` are drawn to, and what stands for ids without events, for
-        ``losses.Confidence``; by default the loss's own ``priors``, or ``Zero()``, as for a side that is left out.
+        ``losses.Confidence``: zero, their mean, or what a map makes of their features; by default the loss's own
+        ``priors``, or ``Zero()``, as for a side that is left out.
     popularity : fastmf.Popularity, optional
         What the recent events of items add to rankings; by default the loss's own ``live``, or nothing.
     biases : bool
@@ -120,7 +123,7 @@ class MF(Learning):
         biases: bool = True,
         seed: int = 0,
         options: Options = Options(),
-        priors: Mapping[str, Zero | Mean] | None = None,
+        priors: Mapping[str, Zero | Mean | Map] | None = None,
         popularity: Popularity | None = None,
     ) -> None:
         suited = suited_to(loss)
@@ -346,11 +349,13 @@ class MF(Learning):
         options: Options | None = None,
     ) -> MF:
         with saving.consistent(name):
-            model = cls(**saving.settings(content[1], classes, options))
+            model = cls(**saving.settings(content[1], classes, options, content[0]))
             model.history_ = saving.records(content[1])
-        if options is not None:
-            content = saving.converted(content, options.storage)
-        model._fill(*content, name)
+        content = without_views(content[0]), content[1]
+        stored = content if options is None else saving.converted(content, options.storage)
+        model._fill(*stored, name)
+        if stored is not content and model._state is not None:
+            recount(model._state)
         return model
 
     def _fill(self, arrays: dict[str, np.ndarray], metadata: dict[str, Any], name: str) -> None:

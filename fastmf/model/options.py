@@ -9,7 +9,7 @@ from fastmf.errors import DeviceError, brief, require_choice, require_flag, requ
 from fastmf.hints import hinted_methods
 from fastmf.optimizers import ALS, Variational
 from fastmf.popularity import Popularity
-from fastmf.priors import Mean, Zero
+from fastmf.priors import Map, Mean, Zero
 from fastmf.protocols import Loss, Optimizer, Regularizer
 
 __all__ = ["ImportSettings", "Options", "Settings", "require_options"]
@@ -85,7 +85,7 @@ class Settings(TypedDict, total=False):
     loss: Loss
     solver: Optimizer | ALS | Variational | None
     regularizer: Regularizer | None
-    priors: Mapping[str, Zero | Mean] | None
+    priors: Mapping[str, Zero | Mean | Map] | None
     popularity: Popularity | None
     biases: bool
     seed: int

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastmf.delta import Identity, new_identity
 from fastmf.errors import DataError, FileFormatError
 from fastmf.log.events import SIDES
 from fastmf.model.options import Options
+from fastmf.model.views import described_map, revived_map, views_in
 from fastmf.objective import Objective
 from fastmf.popularity import Popularity
 from fastmf.state import State
@@ -37,6 +39,7 @@ def packed(model: Any, state: State | None) -> bytes:
     """
     try:
         metadata, arrays = _metadata(model, state), {} if state is None else state.arrays()
+        arrays = arrays | views_in(model.priors)
         _require_loadable(metadata, arrays, own_classes(model))
         return files.pack(arrays, metadata)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -51,7 +54,7 @@ def _metadata(model: Any, state: State | None) -> dict[str, Any]:
         "format": _FORMAT,
         "settings": {
             **values,
-            "priors": {side: _described(prior, priors) for side, prior in model.priors.items()},
+            "priors": {side: _described_prior(prior) for side, prior in model.priors.items()},
             "popularity": _plain(model.popularity._asdict(), "popularity"),
             **numbers,
             "options": _plain(model.options._asdict(), "options"),
@@ -67,7 +70,7 @@ def _metadata(model: Any, state: State | None) -> dict[str, Any]:
 
 def _require_loadable(metadata: dict[str, Any], arrays: dict[str, np.ndarray], own: Sequence[type]) -> None:
     """Raise one of the errors that :func:`consistent` converts, if loading would fail."""
-    found = settings(metadata, own)
+    found = settings(metadata, own, arrays=arrays)
     Objective.of(*(found[role] for role in (*_VALUES, "priors")))
     found["options"].check()
     records(metadata)
@@ -84,7 +87,12 @@ def own_classes(model: Any) -> tuple[type, ...]:
     return tuple(dict.fromkeys(type(value) for room, value in pairs if not _is_built_in(room, type(value))))
 
 
-def settings(metadata: dict[str, Any], classes: Sequence[type], options: Options | None = None) -> dict[str, Any]:
+def settings(
+    metadata: dict[str, Any],
+    classes: Sequence[type],
+    options: Options | None = None,
+    arrays: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Read the constructor arguments of a packed model; `options`, if given, replace the saved ones.
 
     Raises KeyError, TypeError or ValueError if the metadata are not consistent.
@@ -97,11 +105,19 @@ def settings(metadata: dict[str, Any], classes: Sequence[type], options: Options
     for role, room in _VALUES.items():
         found[role] = _revived(found[role], room, classes)
     drawn = found.get("priors", {})  # of files that have none, rows are drawn to zero
-    found["priors"] = {side: _revived(drawn[side], priors, ()) for side in SIDES if side in drawn}
+    found["priors"] = {side: _revived_prior(side, drawn[side], arrays) for side in SIDES if side in drawn}
     live = found.get("popularity", {"weight": 0})  # files that say nothing have none
     found["popularity"] = Popularity(**_from_plain(live))
     found["options"] = Options(**found["options"]) if options is None else options
     return found
+
+
+def _described_prior(prior: Any) -> dict[str, Any]:
+    return described_map(prior) if isinstance(prior, priors.Map) else _described(prior, priors)
+
+
+def _revived_prior(side: str, told: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    return revived_map(side, told, dict(arrays)) if told["class"] == "Map" else _revived(told, priors, ())
 
 
 @contextmanager

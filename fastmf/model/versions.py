@@ -9,6 +9,7 @@ import numpy as np
 from fastmf.admission import check, inverse_of
 from fastmf.delta import Delta
 from fastmf.errors import StaleDelta, require_integer
+from fastmf.followers.derived import DerivedRows
 from fastmf.followers.popular import LivePopularity
 from fastmf.gate import Gate
 from fastmf.hints import hinted_methods
@@ -237,7 +238,7 @@ class Versions(Queries):
             start = HashedStart.of(self.seed, stream, self.factors, centre)
             groups[side] = RowGroup(Table(layout, start, budget))
         groups |= named(self._learner.groups(self._objective, shape, self.seed, budget))
-        followers: dict[str, Any] = {}
+        followers: dict[str, Any] = {"derived": DerivedRows(self._objective.mapped)} if self._objective.mapped else {}
         if not self.popularity.off:
             groups["popularity"], followers["popularity"] = group_of(self.popularity), LivePopularity(self.popularity)
         history = History(row_capacity(budget, layout.row_bytes), budget, gate)

@@ -17,7 +17,7 @@ from fastmf.parameters.table import Table
 __all__ = ["DenseGroup", "Group", "RowGroup", "named"]
 
 _NO_IDS = np.empty(0, np.int64)
-_TAKEN = {"users", "items", "history", "gram"}  # names of other arrays in files
+_TAKEN = {"users", "items", "history", "gram", "views"}  # names of other arrays in files
 
 
 def named(groups: dict[str, Group]) -> dict[str, Group]:
@@ -88,10 +88,15 @@ class RowGroup:
         The rows.
     ids : IdMap, optional
         The ids of the rows; an empty map by default.
+
+    Attributes
+    ----------
+    derives : bool
+        Whether rows without events follow from another group: Gram matrices leave them out.
     """
 
     def __init__(self, table: Table, ids: IdMap | None = None) -> None:
-        self.table = table
+        self.table, self.derives = table, False
         self.ids = IdMap(table.budget, table.capacity) if ids is None else ids
 
     @property

@@ -47,15 +47,16 @@ def solve(
     fresh, grown = equations.fresh, equations.grown
     if fresh is None or grown is None:
         fresh, grown = np.full(equations.numbers.size, als.ANEW, np.int32), equations.penalties
-    drawn = equations.shares is not None and equations.prior is not None
-    shares = equations.shares if drawn else np.zeros(equations.numbers.size, np.float32)
-    prior = equations.prior if drawn else _zeros(shape)
+    shares, prior = equations.shares, equations.prior
+    if shares is None or prior is None:
+        shares, prior = np.zeros(equations.numbers.size, np.float32), _zeros(shape)
     rows = (equations.numbers, equations.bounds, fresh, equations.missing, equations.penalties, grown, shares)
     events = (equations.others, equations.weights, _NO_TARGETS if equations.targets is None else equations.targets)
     sums, scratch = np.zeros(equations.numbers.size), _scratch(form, workers, equations.bounds)
     if equations.cleared is not None:
         cleared = equations.numbers[equations.cleared]
-        tables[0].factors[cleared], tables[0].records[cleared, 0] = prior, 0
+        tables[0].factors[cleared] = prior if len(prior) == 1 else prior[equations.cleared]
+        tables[0].records[cleared, 0] = 0
     since = (mirrored(shape, missed), mirrored(shape, gram_change), *seen, len(seen.factors), prior)
     row, event = _work(form, int(solver.steps))
     for span in pieces(equations.bounds, _PIECE * workers / event, row / event):

@@ -83,8 +83,8 @@ def residual(size, width, biased, explicit, known, row, bias, tables, events, sp
 
     With ``known=False`` the targets are taken to be 0 and the result is minus the product of the normal-equation matrix
     and the direction (row, bias). tables = (own rows, own records, other rows, other records), events = (others,
-    weights, targets), of which `span` = (first, last) are read; terms = (gram, missing, penalty, mean, prior, share).
-    All arrays are borrowed.
+    weights, targets), of which `span` = (first, last) are read; terms = (gram, missing, penalty, mean, prior, share),
+    where prior = (rows of the prior, the line of this row's). All arrays are borrowed.
     """
 
 
@@ -98,7 +98,7 @@ def _residual(size, width, biased, explicit, known, row, bias, tables, events, s
         others, weights, targets = events
         gram, missing, penalty, mean, prior, share = terms
         first, last = span
-        centre = load(prior, 0, 0, width, size)
+        centre = load(prior[0], prior[1], 0, width, size)
         total, total_bias, lost = (row - centre if known else row) * (-penalty), bias * (-penalty), 0.0
         if not explicit:
             store(room, 0, 0, row - centre * share if known else row)
@@ -308,7 +308,7 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
         rows = (numbers, bounds, fresh, missing, penalties, grown, shares): row numbers[n] has the events bounds[n] to
         bounds[n + 1] of events = (others, weights, targets), and fresh[n] is its number of fresh events, ANEW or FAR.
         since = (the Gram matrix, its change, and old rows of the other side, their records and their number, see
-        `shift`; the row of the prior).
+        `shift`; the rows of the prior, one for all or one each).
         Worker w uses scratch[i][w] of scratch = (lanes, matrices, transposed rows).
         """
         stamp  # noqa: B018 - the cache key, see bridge
@@ -319,6 +319,7 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
             tables = borrow(own), borrow(own_records), borrow(other), borrow(other_records)
             lanes, matrix, turned = scratch[0][worker], scratch[1][worker], borrow(scratch[2][worker])
             room, squares, right = borrow(lanes), borrow(lanes.reshape((-1, 16))), np.empty(size + 1)
+            each = np.int64(1) if since[5].shape[0] > 1 else np.int64(0)  # lines of the prior from row to row
             while True:
                 n = fetch_add(taken)
                 if n >= span[1]:
@@ -326,7 +327,8 @@ def _solve(size, width, biased, explicit, method, parallel, stamp):
                 part, number = (bounds[n], bounds[n + 1]), np.int64(numbers[n])
                 if part[0] == part[1] or penalties[n] == 0:
                     continue
-                terms = borrow(since[0]), missing[n], penalties[n], mean, borrow(since[5]), shares[n]
+                prior = borrow(since[5]), n * each
+                terms = borrow(since[0]), missing[n], penalties[n], mean, prior, shares[n]
                 seen = borrow(since[2]), borrow(since[3]), np.int64(0), np.int64(since[4])
                 buffers = room, squares, matrix, right, turned
                 sums[n] = solve_row(

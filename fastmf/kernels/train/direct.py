@@ -134,7 +134,7 @@ def _solve_cholesky(size, width, biased, explicit, number, tables, events, span,
             add_products(size, width, room, squares, blocks, (a, b, c, d))
         store(room, 0, 0, along)
         store(room, 1, 0, column)
-        store(room, 2, 0, load(prior, 0, 0, width, size))
+        store(room, 2, 0, load(prior[0], prior[1], 0, width, size))
         for i in range(size):
             right[i] = room[0, i] + np.float64(penalty) * room[2, i]
             if not explicit and share > 0:
@@ -208,9 +208,9 @@ def _solve_eals(size, width, biased, explicit, number, tables, events, span, ter
                 pulled = pulled + scaled * load(turned, missed * strips + strip, 0, 16, 16)
                 curved = curved + scaled * x
             value = room[0, factor]
-            slope, curve = pulled.total() - penalty * (value - prior[0, factor]), curved.total() + penalty
+            slope, curve = pulled.total() - penalty * (value - prior[0][prior[1], factor]), curved.total() + penalty
             if not explicit:
-                missed_by = load(room, 0, 0, width, size) - load(prior, 0, 0, width, size) * share
+                missed_by = load(room, 0, 0, width, size) - load(prior[0], prior[1], 0, width, size) * share
                 slope -= missing * (load(gram, factor, 0, width, size) * missed_by).total()
                 curve += missing * gram[factor, factor]
             change = slope / curve

@@ -236,7 +236,7 @@ def _solve_row(
             (borrow(room.positions[1]), borrow(weights), borrow(targets)),
             (0, count),
             fresh,
-            (gram, missing, np.float32(max(penalty, als.LEAST)), mean, prior, share),
+            (gram, missing, np.float32(max(penalty, als.LEAST)), mean, (prior, np.int64(0)), share),
             (gram_change, grown, seen),
             numbers.steps,
             (
