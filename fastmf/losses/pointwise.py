@@ -47,6 +47,7 @@ import numpy as np
 from fastmf.errors import DataError, require_number, require_whole
 from fastmf.losses.ranking import POSITIVE, require_weights
 from fastmf.optimizers import AdaGrad, Variational
+from fastmf.popularity import Popularity
 from fastmf.regularizers import L2, ScaledL2
 from fastmf.samplers import Uniform
 
@@ -268,6 +269,11 @@ class Logistic(NamedTuple):
     def learns_noise(self) -> bool:
         """False: labels have the noise that their probabilities say."""
         return False
+
+    @property
+    def live(self) -> Popularity:
+        """Live popularity as in ranking losses with sampled negatives, else none."""
+        return Popularity() if self.negatives else Popularity(weight=0)
 
     @property
     def solver(self) -> AdaGrad | Variational:

@@ -80,6 +80,14 @@ def test_counts_follow_the_log_through_every_kind_of_change(popularity: Populari
     assert_counts(model)
 
 
+def test_who_has_it_by_default() -> None:
+    ranking = losses.Confidence(), losses.WARP(), losses.BPR(), losses.Softmax(), losses.SampledSoftmax()
+    for loss in (*ranking, losses.Logistic(negatives=2)):
+        assert MF(4, loss).popularity == Popularity(), loss
+    for loss in (losses.Squared(), losses.Logistic(), losses.Poisson()):
+        assert MF(4, loss).popularity.off, loss
+
+
 @each_family
 def test_lists_are_those_of_scores_and_the_term(family: str) -> None:
     model = a_model(family, FIXED)
