@@ -1,4 +1,4 @@
-"""Similar rows: those of the highest cosine."""
+"""Similar rows: those of the highest cosine, of their factors or of their features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastmf.parameters.table import Table
 from fastmf.ranking import Pool, Ranking, padded_ids, rank_rows
 from fastmf.state import State
 
-__all__ = ["most_similar"]
+__all__ = ["most_alike", "most_similar"]
 
 
 def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int) -> Ranking:
@@ -31,6 +31,41 @@ def most_similar(state: State, side: str, rows: np.ndarray, k: int, threads: int
     np.minimum(cosines, 1, out=cosines)  # rounding may exceed the range
     np.maximum(cosines, -1, out=cosines, where=best >= 0)
     return Ranking(padded_ids(group.ids, best), cosines)
+
+
+def most_alike(state: State, side: str, rows: np.ndarray, k: int) -> Ranking:
+    """Find the rows of a side whose features have the highest cosine to those of each given row, without itself.
+
+    Raises
+    ------
+    ValueError
+        If the rows of the side are not drawn to features.
+    """
+    features, group = state.groups.get(f"{side[:-1]}_features"), state.side(side)
+    if features is None:
+        raise ValueError(f'by="content": the {side} of this model have no priors.Map')
+    table = features.gather(np.arange(group.count, dtype=np.int32))  # type: ignore[attr-defined]
+    lengths = np.sqrt(np.einsum("nd,nd->n", table, table, dtype=np.float64)).astype(np.float32)
+    there = np.flatnonzero(lengths)
+    units, width = table[there] / lengths[there, None], min(k, group.count)
+    best = np.full((rows.size, width), -1, np.int32)
+    cosines = np.full((rows.size, width), -np.inf, np.float32)
+    _nearest(units, there, rows, best, cosines)
+    return Ranking(padded_ids(group.ids, best), cosines)
+
+
+def _nearest(units: np.ndarray, there: np.ndarray, rows: np.ndarray, best: np.ndarray, cosines: np.ndarray) -> None:
+    """Write the rows among `there`, whose directions are `units`, nearest to each row; ties by row number."""
+    places = np.minimum(np.searchsorted(there, rows), max(there.size - 1, 0))
+    for n in np.flatnonzero(there[places] == rows) if there.size else ():
+        found = units @ units[places[n]]
+        found[places[n]] = -np.inf
+        count = min(best.shape[1], there.size - 1)
+        if count:
+            least = np.partition(found, found.size - count)[found.size - count]
+            order = np.flatnonzero(found >= least)
+            order = order[np.argsort(-found[order], kind="stable")][:count]
+            best[n, :count], cosines[n, :count] = there[order], np.clip(found[order], -1, 1)
 
 
 def _of_usual_length(table: Table, lengths: np.ndarray) -> bool:

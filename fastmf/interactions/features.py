@@ -209,6 +209,53 @@ class Features:
         except (ValueError, EOFError) as error:
             raise DataError(f"{fsdecode(path)}: {error}") from error
 
+    @classmethod
+    def of(cls, model: Any, side: str, ids: Any = None, name: str = "rows") -> Features:
+        """
+        Make Features of the rows of another model: what is known of users or items from another domain.
+
+        Parameters
+        ----------
+        model : fastmf.MF
+            A fitted model. Its rows are those of the moment.
+        side : {"users", "items"}
+            Whose rows.
+        ids : array_like of ids, optional
+            Only these, such as the rows that an update has moved; by default all. Those without events are left out.
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Features
+            A row per id that has events in the model (per id, if the model was imported and has no events at all).
+
+        Raises
+        ------
+        DataError
+            If an id is invalid, of another kind than the model's, or there twice.
+        NotFittedError
+            If the model has not learned anything yet.
+        ValueError
+            If `side` is neither of the two.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> books = fastmf.MF.from_factors([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0]], users=["ann", "bob"], items=[7])
+        >>> Features.of(books, "users")
+        Features(2 str ids, 2 columns, name='rows')
+        """
+        known, rows = model.experienced(side)
+        if ids is not None:
+            wanted = distinct_ids(side, ids)
+            if wanted.size and len(known) and wanted.dtype != known.dtype:
+                kinds = columns.kind(wanted), columns.kind(known)
+                fail(side, 0, wanted[0], f"is {kinds[0]}, but the known ids are {kinds[1]}")
+            chosen = np.isin(known, wanted)
+            known, rows = known[chosen], rows[chosen]
+        return cls.trusted(known, rows, name)
+
     # ------------------------------------------------------------------------------------------------- access
 
     def __len__(self) -> int:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmf.errors import NotFittedError
+from fastmf.errors import NotFittedError, require_choice
+from fastmf.log.events import SIDES
 from fastmf.model.ids import Ids
 from fastmf.state import State
 
@@ -62,6 +63,45 @@ class Learned:
         """Item ids in row order; a read-only view."""
         state = self._fitted()
         return Ids(state.items.ids, state.ask)
+
+    def experienced(self, side: str) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of a side that have events, and their factors; those of all ids in a model without any events.
+
+        Parameters
+        ----------
+        side : {"users", "items"}
+
+        Returns
+        -------
+        (ndarray, ndarray)
+            Ids, shape (n,), and float32, shape (n, factors), of one state. (A model without events was imported.)
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not learned anything yet.
+        ValueError
+            If `side` is neither of the two.
+
+        Examples
+        --------
+        >>> import fastmf
+        >>> model = fastmf.MF(factors=2).fit(fastmf.Interactions([1, 2], [10, 20], values=[5, 3]), epochs=1)
+        >>> ids, factors = model.experienced("items")
+        >>> ids, factors.shape
+        (array([10, 20]), (2, 2))
+        """
+        state = self._fitted()
+        require_choice("side", side, SIDES)
+
+        def read() -> tuple[np.ndarray, np.ndarray]:
+            group = state.side(side)
+            count = group.table.count
+            counts = state.history.counts(side, slice(count))
+            rows = np.flatnonzero(counts > 0) if counts.any() else np.arange(count)
+            return group.ids.take(rows), group.table.values()[rows].astype(np.float32)
+
+        return state.ask(read)
 
     @property
     def version(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from fastmf.errors import DataError, require_flag, require_integer
+from fastmf.errors import DataError, require_choice, require_flag, require_integer
 from fastmf.hints import hinted_methods, of_events
 from fastmf.interactions import Interactions, columns
 from fastmf.kernels.core.launch import usable_threads
@@ -31,7 +31,7 @@ from fastmf.ranking import (
     in_pieces,
     leave_blank,
 )
-from fastmf.similar import most_similar
+from fastmf.similar import most_alike, most_similar
 from fastmf.uncertainty import COST, Wanted, best_by_beliefs
 
 __all__ = ["Queries", "require_events"]
@@ -318,8 +318,8 @@ class Queries(Learned):
         with self._lock:
             return Lists(state, self._objective.loss, k, asked, unseen, threads)
 
-    def similar_items(self, items: Any, k: int = 10) -> Ranking:
-        """Find the items most similar to each of `items`, by the cosine of their vectors.
+    def similar_items(self, items: Any, k: int = 10, by: str = "factors") -> Ranking:
+        """Find the items most similar to each of `items`, by the cosine of their vectors or of what is known of them.
 
         Parameters
         ----------
@@ -327,6 +327,9 @@ class Queries(Learned):
             Known items.
         k : int
             Length of the lists, at least 1. They are never longer than the catalogue.
+        by : {"factors", "content"}
+            What is compared: the items' vectors, or the features that their :class:`fastmf.priors.Map` reads, all views
+            together. Items without features are in no list by content, and have empty ones.
 
         Returns
         -------
@@ -341,7 +344,7 @@ class Queries(Learned):
         DataError
             If an id is not known.
         ValueError
-            If `k` is not an integer from 1.
+            If `k` is not an integer from 1, or `by` is "content" and items have no map.
 
         Examples
         --------
@@ -350,7 +353,7 @@ class Queries(Learned):
         >>> model.similar_items([0], k=1).ids
         array([[1]])
         """
-        return self._similar("items", items, k)
+        return self._similar("items", items, k, require_choice("by", by, ("factors", "content")))
 
     def similar_users(self, users: Any, k: int = 10) -> Ranking:
         """Find the users most similar to each of `users`, by the cosine of their vectors.
@@ -378,7 +381,7 @@ class Queries(Learned):
         """
         return self._similar("users", users, k)
 
-    def _similar(self, side: str, ids: Any, k: int) -> Ranking:
+    def _similar(self, side: str, ids: Any, k: int, by: str = "factors") -> Ranking:
         state, asked = self._fitted(), columns.ids(side, ids)
         threads, k = usable_threads(self.options.threads), require_integer("k", k, 1)
 
@@ -387,6 +390,6 @@ class Queries(Learned):
             if (rows < 0).any():
                 row = int(np.argmax(rows < 0))
                 raise DataError(f"{side}, row {row}: {asked[row]!r} is not known")
-            return most_similar(state, side, rows, k, threads)
+            return most_alike(state, side, rows, k) if by == "content" else most_similar(state, side, rows, k, threads)
 
         return state.ask(rank)
