@@ -70,6 +70,7 @@ class Learned:
         Parameters
         ----------
         side : {"users", "items"}
+            Whose rows.
 
         Returns
         -------
