@@ -23,7 +23,7 @@ _DEFAULT = "default: %(default)s"
 _REAL_AND_SYNTHETIC = "complete-journey", "synthetic"
 _EVERY = {True: "1d,28d", False: "1d,7d,28d"}  # by whether items are ranked, if nothing at all is asked for
 _PRESETS = {True: "default", False: "default,balanced"}  # of ALS, both solve the same rows
-_SHORT = Budget(retrains=6, queries=3_000, passes=1e7)
+_SHORT = {True: Budget(retrains=6, queries=3_000, passes=1e7), False: Budget(retrains=20, passes=1e7)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Compari
     every = _EVERY[ranks_items(metric)] if soon else options.every
     seeds = options.seeds if options.seeds is not None else default.seeds if every is None else 1
     preset = options.preset or (_PRESETS[ranks_items(metric)] if soon else default.preset)
-    budget = _SHORT if soon else default.budget
+    budget = _SHORT[ranks_items(metric)] if soon else default.budget
     if every is not None:
         cadences_of(every)
         say(f"{name}: reading the log")
