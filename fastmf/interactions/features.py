@@ -210,6 +210,52 @@ class Features:
             raise DataError(f"{fsdecode(path)}: {error}") from error
 
     @classmethod
+    def from_safetensors(
+        cls, path: str | PathLike[str], ids: Any, tensor: str | None = None, name: str = "text"
+    ) -> Features:
+        """
+        Make Features from a tensor in a file of safetensors.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file written by any ``safetensors`` library.
+        ids
+            As for :class:`Features`.
+        tensor : str, optional
+            Name of the tensor in the file, of shape (n, d); by default the only one that there is.
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Features
+            One row per id, in the order of the tensor.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read or has no such tensor, or several where none is named, or as for
+            :class:`Features`. (A tensor of bfloat16 has to be converted before.)
+        FileNotFoundError
+            If there is no such file.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = fsdecode(path)
+        try:
+            with safe_open(path, framework="np") as file:
+                known = sorted(file.keys())
+                wanted = known[0] if tensor is None and len(known) == 1 else tensor
+                if wanted not in known:
+                    which = "name one of its tensors" if tensor is None else f"it has no tensor {brief(tensor)}"
+                    raise DataError(f"{path}: {which}: {', '.join(known)}")
+                vectors = file.get_tensor(wanted)
+        except (SafetensorError, TypeError) as error:
+            raise DataError(f"{path}: {error}") from error
+        return cls(ids, vectors, name)
+
+    @classmethod
     def of(cls, model: Any, side: str, ids: Any = None, name: str = "rows") -> Features:
         """
         Make Features of the rows of another model: what is known of users or items from another domain.

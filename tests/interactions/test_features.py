@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from safetensors.numpy import save_file
 
 from fastmf import Features
 from fastmf.errors import DataError
@@ -165,6 +166,24 @@ def test_files_of_vectors(tmp_path: Path) -> None:
         Features.from_npy(path, [1])
     with pytest.raises(OSError, match="absent"):
         Features.from_npy(tmp_path / "absent.npy", [1])
+
+
+def test_tensors_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.safetensors"
+    save_file({"text": np.eye(3, dtype=np.float16)}, path)
+    assert Features.from_safetensors(path, [1, 2, 3]) == Features([1, 2, 3], np.eye(3))
+    save_file({"text": np.eye(3), "images": 2 * np.eye(2)}, path)
+    assert Features.from_safetensors(path, [1, 2], "images", "seen").vectors.tolist() == [[2, 0], [0, 2]]
+    for tensor, said in ((None, "name one of its tensors: images, text"), ("sound", "no tensor 'sound': images, text")):
+        with pytest.raises(DataError, match=said):
+            Features.from_safetensors(path, [1, 2], tensor)
+    with pytest.raises(DataError, match="column 'vectors' has 2 rows"):
+        Features.from_safetensors(path, [1], "images")
+    path.write_bytes(b"no tensors")
+    with pytest.raises(DataError, match=r"vectors\.safetensors"):
+        Features.from_safetensors(path, [1])
+    with pytest.raises(FileNotFoundError):
+        Features.from_safetensors(tmp_path / "absent", [1])
 
 
 def test_copies_are_equal() -> None:
