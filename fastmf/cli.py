@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastmf import __version__
 from fastmf.comparison import COMPARED, MODELS, PEERS, Budget, Comparison, Settings, cadences_of, compare, peers_of
@@ -21,9 +21,20 @@ __all__ = ["main"]
 
 _DEFAULT = "default: %(default)s"
 _REAL_AND_SYNTHETIC = "complete-journey", "synthetic"
-_EVERY = {True: "1d,28d", False: "1d,7d,28d"}  # by whether items are ranked, if nothing at all is asked for
-_PRESETS = {True: "default", False: "default,balanced"}  # of ALS, both solve the same rows
-_SHORT = {True: Budget(retrains=6, queries=3_000, passes=1e7), False: Budget(retrains=20, passes=1e7)}
+
+
+class _First(NamedTuple):
+    """What is compared if nothing at all is asked for."""
+
+    every: str
+    preset: str
+    budget: Budget
+
+
+_FIRST = {  # by whether items are ranked; of ALS, both recipes solve the same rows
+    True: _First("1d,28d", "default", Budget(retrains=6, queries=3_000, passes=1e7)),
+    False: _First("1d,7d,28d", "default,balanced", Budget(retrains=20, passes=1e7)),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,10 +73,9 @@ def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Compari
     """Compare on one log, and print the table; cadences are compared, and soon, where nothing at all is asked for."""
     default = Settings()
     soon = all(getattr(options, name) is None for name in ("every", "dataset", "data", "block"))
-    every = _EVERY[ranks_items(metric)] if soon else options.every
+    first = _FIRST[ranks_items(metric)] if soon else _First(options.every, default.preset, default.budget)
+    every = first.every
     seeds = options.seeds if options.seeds is not None else default.seeds if every is None else 1
-    preset = options.preset or (_PRESETS[ranks_items(metric)] if soon else default.preset)
-    budget = _SHORT[ranks_items(metric)] if soon else default.budget
     if every is not None:
         cadences_of(every)
         say(f"{name}: reading the log")
@@ -73,7 +83,15 @@ def _compared(options: argparse.Namespace, name: str, metric: Metric) -> Compari
     if every is not None:
         say(f"{name}: {len(events):,} events, models kept current every {', '.join(every.split(','))}")
     settings = Settings(
-        metric, options.block, preset, seeds, options.factors, every, budget, options.repeats, options.models
+        metric,
+        options.block,
+        options.preset or first.preset,
+        seeds,
+        options.factors,
+        every,
+        first.budget,
+        options.repeats,
+        options.models,
     )
     peers = peers_of(options.peers, metric, options.factors)
     comparison = compare(events, settings, name, contestants=peers)

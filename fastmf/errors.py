@@ -29,6 +29,7 @@ __all__ = [
     "NotFittedError",
     "StaleDelta",
     "brief",
+    "names_in",
     "require_choice",
     "require_count",
     "require_finite",
@@ -102,6 +103,18 @@ def brief(value: Any) -> str:
     except Exception:  # whatever its class raises, as that of an integer of 5000 digits does
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def names_in(kind: str, text: str, known: Sequence[str]) -> list[str]:
+    """Read names separated by commas; DataError if one is not known, or occurs twice."""
+    found: list[str] = []
+    for one in (part.strip() for part in text.split(",")):
+        if one not in known:
+            raise DataError(f"{kind}: {brief(one)} is none of {', '.join(known)}")
+        if one in found:
+            raise DataError(f"{kind}: {one} occurs twice")
+        found.append(one)
+    return found
 
 
 def require_choice(name: str, value: Any, choices: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmf.kernels.rank import scores
 from fastmf.memory import aligned
+from fastmf.parameters.features import features_name
 from fastmf.parameters.table import Table
 from fastmf.ranking import Pool, Ranking, padded_ids, rank_rows
 from fastmf.state import State
@@ -41,7 +42,7 @@ def most_alike(state: State, side: str, rows: np.ndarray, k: int) -> Ranking:
     ValueError
         If the rows of the side are not drawn to features.
     """
-    features, group = state.groups.get(f"{side[:-1]}_features"), state.side(side)
+    features, group = state.groups.get(features_name(side)), state.side(side)
     if features is None:
         raise ValueError(f'by="content": the {side} of this model have no priors.Map')
     table = features.gather(np.arange(group.count, dtype=np.int32))  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fastmf.comparison.contestants import FAMILIES, Build, build_of, default_build
 from fastmf.comparison.guests import Guest, require_guest
-from fastmf.errors import DataError, brief
+from fastmf.errors import DataError, brief, names_in
 from fastmf.evaluation import Metric, ranks_items
 from fastmf.model import MF
 from fastmf.recipes import Update, presets
@@ -59,15 +59,11 @@ def models_of(text: str | None, metric: Metric) -> tuple[str, ...]:
     >>> models_of("als, warp", "ndcg")
     ('als', 'warp')
     """
-    found = tuple(part.strip() for part in text.split(",")) if text is not None else ()
-    if found and not ranks_items(metric):
+    if text is None:
+        return ()
+    if not ranks_items(metric):
         raise DataError(f"models: {brief(text)} rank items, and {metric} compares values")
-    for place, one in enumerate(found):
-        if one not in FAMILIES:
-            raise DataError(f"models: {brief(one)} is none of {', '.join(MODELS)}")
-        if one in found[:place]:
-            raise DataError(f"models: {one} occurs twice")
-    return found
+    return tuple(names_in("models", text, MODELS))
 
 
 def recipes_of(text: str, several: bool) -> dict[str | None, Update | None]:
@@ -83,12 +79,7 @@ def recipes_of(text: str, several: bool) -> dict[str | None, Update | None]:
     >>> list(recipes_of("default, balanced", several=True))
     [None, 'balanced']
     """
-    names = [part.strip() for part in text.split(",")]
-    for place, one in enumerate(names):
-        if one not in presets:
-            raise DataError(f"preset: {brief(one)} is none of {', '.join(presets)}")
-        if one in names[:place]:
-            raise DataError(f"preset: {one} occurs twice")
+    names = names_in("preset", text, tuple(presets))
     if len(names) > 1 and not several:
         raise DataError(f"preset: {brief(text)} names several, which are compared at cadences only (every)")
     return {name if place else None: _recipe(name) for place, name in enumerate(names)}

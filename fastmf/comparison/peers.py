@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmf.errors import DataError, MissingExtraError, brief
+from fastmf.errors import DataError, MissingExtraError, names_in
 from fastmf.evaluation import Metric, ranks_items
 from fastmf.interactions import Interactions
 from fastmf.parameters.ids import IdMap
@@ -59,11 +59,7 @@ def peers_of(text: str | None, metric: Metric, factors: int) -> dict[str, Callab
     {}
     """
     found: dict[str, Callable[[int], Any]] = {}
-    for name in () if text is None else (part.strip() for part in text.split(",")):
-        if name not in _KINDS:
-            raise DataError(f"peers: {brief(name)} is none of {', '.join(PEERS)}")
-        if name in found:
-            raise DataError(f"peers: {name} occurs twice")
+    for name in () if text is None else names_in("peers", text, PEERS):
         kind = _KINDS[name]
         if kind.ranks != ranks_items(metric):
             what = "ranks items, and {} compares values" if kind.ranks else "predicts values, and {} ranks items"

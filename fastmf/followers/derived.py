@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmf.delta import Delta
+from fastmf.parameters.features import features_name
 from fastmf.parameters.maps import Maps
 from fastmf.parameters.moves import DenseMove, Image, Move
 
@@ -116,5 +117,5 @@ def _remapped(state: Any, delta: Delta) -> set[str]:
 
 def _replaced(delta: Delta, side: str) -> np.ndarray:
     """The rows whose features a Delta changes."""
-    move = delta.moves.get(f"{side[:-1]}_features")
+    move = delta.moves.get(features_name(side))
     return move.rows if isinstance(move, Move) else _NO_ROWS

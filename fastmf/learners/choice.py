@@ -95,10 +95,13 @@ def chosen(job: UpdateJob) -> tuple[dict[str, DenseMove], tuple[str, ...]]:
     live.catch_up(state)
     known = {name: value.copy() for name, value in group.values.items()}
     notes = _learn(state, live, questions, known)
-    return {"popularity": group.move(known)}, notes
+    return ({}, ()) if notes is None else ({"popularity": group.move(known)}, notes)
 
 
-def _learn(state: State, live: LivePopularity, questions: _Questions, known: dict[str, np.ndarray]) -> tuple[str, ...]:
+def _learn(
+    state: State, live: LivePopularity, questions: _Questions, known: dict[str, np.ndarray]
+) -> tuple[str, ...] | None:
+    """Learn from questions, and return what is to be said; None if their users have had everything before."""
     users, count, table = questions.users, state.items.count, state.users.table
     vectors = table.gather_or_unknown(users).factors
     if not known["spread"][0]:
@@ -111,7 +114,7 @@ def _learn(state: State, live: LivePopularity, questions: _Questions, known: dic
     popular.judge(items.shape)(users, vectors, *content, past, questions.bounds, questions.targets, gains, spreads)
     asked = ~np.isnan(spreads)
     if not asked.any():
-        return ()
+        return None
     users, gains, spreads = users[asked], gains[asked], spreads[asked]
     kinds, fading = kinds_of(state, users), math.exp(-users.size / _LIFE)
     _move_on(known, live, len(state.history))

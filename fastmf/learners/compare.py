@@ -116,7 +116,8 @@ def descent(job: FitJob) -> Fitting:
     locks (Hogwild). A deterministic fit trains block by block instead, with items assigned to bands at random in every
     epoch.
     """
-    state, working, kept, held, objective, _, threads, deterministic = job[:8]
+    state, working, kept, held = job.state, job.working, job.kept, job.held
+    objective, threads, deterministic = job.objective, job.threads, job.deterministic
     users, items, seed, history = state.users.count, state.items.count, state.seed, state.history
     by_user, starts = sorted_by("users", state, kept)
     rows = kept.users[by_user], kept.items[by_user]

@@ -12,7 +12,7 @@ from fastmf.kernels.core.shape import Shape
 from fastmf.learners.job import UpdateJob
 from fastmf.learners.working import WorkingSet
 from fastmf.memory import aligned
-from fastmf.parameters.features import FeatureTable
+from fastmf.parameters.features import FeatureTable, features_name
 from fastmf.parameters.groups import Group
 from fastmf.parameters.ids import Staged
 from fastmf.parameters.maps import Maps
@@ -46,7 +46,7 @@ def maps_groups(objective: Any, shape: Shape, budget: int) -> dict[str, Group]:
         return {}
     found: dict[str, Group] = {"maps": Maps(shape, objective.mapped)}
     for side, prior in objective.mapped.items():
-        found[f"{side[:-1]}_features"] = FeatureTable(side, prior.views, budget)
+        found[features_name(side)] = FeatureTable(side, prior.views, budget)
     return found
 
 
@@ -63,7 +63,7 @@ def staged_with(state: State, side: str, ids: np.ndarray, views: tuple[Any, ...]
     group = state.side(side)
     if not views:
         return group.stage(ids, side), None
-    table = state.groups[f"{side[:-1]}_features"]
+    table = state.groups[features_name(side)]
     assert isinstance(table, FeatureTable)
     named = table.named(views)
     group.ids.require_kind(ids, side)
@@ -80,7 +80,7 @@ def staged_with(state: State, side: str, ids: np.ndarray, views: tuple[Any, ...]
 
 def add_features(state: State, side: str, views: tuple[Any, ...]) -> None:
     """Add the ids of views to a state that is about to be fitted, and their features."""
-    group, table = state.side(side), state.groups[f"{side[:-1]}_features"]
+    group, table = state.side(side), state.groups[features_name(side)]
     known = group.count
     staged, move = staged_with(state, side, group.ids.take(np.arange(0)), views)
     group.prepare(staged.fresh)
@@ -238,7 +238,7 @@ def maps_moved(job: UpdateJob, working: WorkingSet) -> dict[str, Any]:
     maps, trainable = maps_of(job.state), job.recipe.trainable
     if maps is None:
         return {}
-    found: dict[str, Any] = {f"{side[:-1]}_features": move for side, move in job.features.items()}
+    found: dict[str, Any] = {features_name(side): move for side, move in job.features.items()}
     after: dict[str, np.ndarray] = {}
     frozen = isinstance(trainable, Mapping) and not trainable.get("maps", False)
     for side, prior in maps.priors.items():

@@ -10,12 +10,18 @@ import numpy as np
 from fastmf.errors import CapacityError, DataError
 from fastmf.memory import grown, row_capacity, zeros
 from fastmf.parameters.moves import Image, Move
+from fastmf.parameters.start import SINGULAR
 
-__all__ = ["FeatureTable", "View", "scaled", "scales_of"]
+__all__ = ["FeatureTable", "View", "features_name", "scaled", "scales_of"]
 
 _NO_IDS = np.empty(0, np.int64)
 _PIECE = 1 << 14  # rows that are converted at a time
 _FAR = 1e6  # scaled: no row of those that the scale was made of is as large
+
+
+def features_name(side: str) -> str:
+    """The name of the group of the features of a side."""
+    return f"{SINGULAR[side]}_features"
 
 
 def scales_of(view: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.kernels.train import ridge
 from fastmf.memory import aligned
-from fastmf.parameters.features import FeatureTable
+from fastmf.parameters.features import FeatureTable, features_name
 from fastmf.parameters.groups import DenseGroup
 from fastmf.parameters.moves import DenseMove, Image
 from fastmf.parameters.ridge import Sums
-from fastmf.parameters.start import HashedStart
+from fastmf.parameters.start import SINGULAR, DrawnStart
 
-__all__ = ["MapStart", "Maps"]
-
-_ONE = {"users": "user", "items": "item"}
+__all__ = ["Maps"]
 
 
 class Maps(DenseGroup):
@@ -62,15 +60,15 @@ class Maps(DenseGroup):
         """Bring :attr:`weights` up to date."""
         with np.errstate(over="ignore"):
             for side, weights in self.weights.items():
-                weights[:, : self.shape.size] = self.values[f"{_ONE[side]}_weights"]
+                weights[:, : self.shape.size] = self.values[f"{SINGULAR[side]}_weights"]
 
     def sums(self, side: str) -> Sums:
         """The normal equations of a side, not a copy."""
-        return Sums(self.values[f"{_ONE[side]}_sums"])
+        return Sums(self.values[f"{SINGULAR[side]}_sums"])
 
     def penalty(self, side: str) -> float:
         """The penalty of a side."""
-        return float(self.values[f"{_ONE[side]}_penalty"][0])
+        return float(self.values[f"{SINGULAR[side]}_penalty"][0])
 
     def features(self, side: str) -> FeatureTable:
         """The features of the rows of a side."""
@@ -94,7 +92,7 @@ class Maps(DenseGroup):
 
     def put(self, side: str, weights: np.ndarray, sums: Sums | None = None, penalty: float = 0.0) -> None:
         """Set the map of a side, and its equations and penalty, in place."""
-        one = _ONE[side]
+        one = SINGULAR[side]
         self.values[f"{one}_weights"][:] = weights
         if sums is not None:
             self.values[f"{one}_sums"][:] = sums.array
@@ -103,24 +101,22 @@ class Maps(DenseGroup):
 
     def moved(self, side: str, sums: Sums, held: bool) -> dict[str, np.ndarray]:
         """The values of a side after its equations have become `sums`; the map stays if it is `held`."""
-        one = _ONE[side]
+        one = SINGULAR[side]
         found = {f"{one}_sums": sums.array}
         return found if held else found | {f"{one}_weights": sums.solved(self.penalty(side))}
 
     def changes(self, move: DenseMove) -> set[str]:
         """The sides whose maps a move changes."""
-        return {side for side in self.priors if f"{_ONE[side]}_weights" in move.after}
+        return {side for side in self.priors if f"{SINGULAR[side]}_weights" in move.after}
 
     # --- as a group ---------------------------------------------------------------------------------------------------
 
     def join(self, groups: dict[str, Any]) -> None:
         """Let the new rows of sides with a map start from here; rows without events follow it."""
-        for side, one in _ONE.items():
-            if side in self.priors:
-                self._features[side], table = groups[f"{one}_features"], groups[side].table
-                groups[side].derives = True
-                drawn = table.start.drawn if isinstance(table.start, MapStart) else table.start
-                table.start = MapStart(self, side, drawn)
+        for side in self.priors:
+            self._features[side], table = groups[features_name(side)], groups[side].table
+            groups[side].derives = True
+            table.start = DrawnStart.around(self, side, table.start)
 
     def require(self, move: DenseMove, count: int) -> None:
         """Raise ValueError unless a move sets maps and their equations alone, to values that fit."""
@@ -150,38 +146,10 @@ class Maps(DenseGroup):
 def _empty(priors: dict[str, Any], size: int) -> dict[str, np.ndarray]:
     found = {"noise": np.ones(1)}
     for side, prior in priors.items():
-        one, sums = _ONE[side], Sums.zeros(prior.width, size)
+        one, sums = SINGULAR[side], Sums.zeros(prior.width, size)
         found |= {
             f"{one}_weights": np.zeros(sums.cross.shape),
             f"{one}_sums": sums.array,
             f"{one}_penalty": np.zeros(1),
         }
     return found
-
-
-class MapStart(NamedTuple):
-    """Initial rows that are those of no features; in a fit, drawn around it by a hash.
-
-    Parameters
-    ----------
-    maps : Maps
-    side : str
-    drawn : HashedStart
-        How they are drawn.
-    """
-
-    maps: Maps
-    side: str
-    drawn: HashedStart
-
-    @property
-    def form(self) -> tuple[Any, ...]:
-        """The arguments for kernels/rows/tables.py: what is added to :attr:`row`."""
-        seed, stream, centre, spread = self.drawn.form
-        noise = np.float32(self.maps.values["noise"][0])
-        return seed, stream, centre * noise, spread * noise
-
-    @property
-    def row(self) -> Image:
-        """The row without features, which also stands for an unknown id."""
-        return self.maps.rows[self.side]

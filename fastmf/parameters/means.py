@@ -10,12 +10,11 @@ from fastmf.kernels.core.shape import Shape, record_width
 from fastmf.memory import aligned
 from fastmf.parameters.groups import DenseGroup
 from fastmf.parameters.moves import DenseMove, Image
-from fastmf.parameters.start import HashedStart
+from fastmf.parameters.start import SINGULAR, DrawnStart
 from fastmf.parameters.table import Table
 
-__all__ = ["MeanStart", "Means", "Moved"]
+__all__ = ["Means", "Moved"]
 
-_SIDES = {"users": "user", "items": "item"}
 _ENOUGH = 4  # rows per factor of each side, from which new rows need no noise to be told apart
 
 
@@ -53,23 +52,23 @@ class Means(DenseGroup):
     """
 
     def __init__(self, shape: Shape, priors: dict[str, Any], values: dict[str, np.ndarray] | None = None) -> None:
-        usual = {f"{one}_{what}": np.zeros(shape.size) for one in _SIDES.values() for what in ("mean", "sum")}
+        usual = {f"{one}_{what}": np.zeros(shape.size) for one in SINGULAR.values() for what in ("mean", "sum")}
         super().__init__(usual | {"noise": np.ones(1)} if values is None else values)
         self.shape, self.priors = shape, priors
         fields = record_width(shape.memory)
-        self.rows = {side: Image((aligned(1, shape.width), np.zeros((1, fields), np.float32))) for side in _SIDES}
+        self.rows = {side: Image((aligned(1, shape.width), np.zeros((1, fields), np.float32))) for side in SINGULAR}
         for row in self.rows.values():
             row[0][:] = 0
         self.refresh()
 
     def refresh(self) -> None:
         """Bring :attr:`rows` up to date."""
-        for side, one in _SIDES.items():
+        for side, one in SINGULAR.items():
             self.rows[side].factors[0, : self.shape.size] = self.values[f"{one}_mean"]
 
     def learn(self, side: str, rows: np.ndarray) -> None:
         """Set the mean of a side to that of all its rows, float32[count, width]."""
-        one = _SIDES[side]
+        one = SINGULAR[side]
         self.values[f"{one}_sum"][:] = rows[:, : self.shape.size].sum(axis=0, dtype=np.float64)
         if self.priors[side].strength and len(rows):
             self.values[f"{one}_mean"][:] = self.values[f"{one}_sum"] / len(rows)
@@ -77,15 +76,15 @@ class Means(DenseGroup):
 
     def settle(self, tables: dict[str, Table]) -> None:
         """Learn both means from whole tables."""
-        for side in _SIDES:
+        for side in SINGULAR:
             self.learn(side, tables[side].whole().factors)
-        self.values["noise"][:] = self._noise({side: tables[side].count for side in _SIDES})
+        self.values["noise"][:] = self._noise({side: tables[side].count for side in SINGULAR})
 
     def after(self, moved: dict[str, Moved], held: set[str], storage: str) -> DenseMove:
         """The move that follows moves of rows, in time proportional to these; the means of `held` sides stay."""
         found, size = {}, self.shape.size
         for side, (rows, before, after, known, total) in moved.items():
-            one, new = _SIDES[side], rows >= known
+            one, new = SINGULAR[side], rows >= known
             stored = after.astype(np.float16) if storage == "float16" else after
             change = stored[:, :size].sum(axis=0, dtype=np.float64)
             change -= before[~new, :size].sum(axis=0, dtype=np.float64)
@@ -102,11 +101,10 @@ class Means(DenseGroup):
 
     def join(self, groups: dict[str, Any]) -> None:
         """Let the new rows of sides with a prior start from here."""
-        for side in _SIDES:
+        for side in SINGULAR:
             table = groups[side].table
-            drawn = table.start.drawn if isinstance(table.start, MeanStart) else table.start
             if self.priors[side].strength:
-                table.start = MeanStart(self, side, drawn)
+                table.start = DrawnStart.around(self, side, table.start)
 
     def write(self, move: DenseMove) -> None:
         """Write the new values of a move."""
@@ -116,31 +114,3 @@ class Means(DenseGroup):
     def copy(self) -> Means:
         """Return an independent copy."""
         return Means(self.shape, self.priors, self.values)
-
-
-class MeanStart(NamedTuple):
-    """Initial rows that are the mean of their side; while there are few rows, drawn around it by a hash.
-
-    Parameters
-    ----------
-    means : Means
-    side : str
-    drawn : HashedStart
-        How they are drawn.
-    """
-
-    means: Means
-    side: str
-    drawn: HashedStart
-
-    @property
-    def form(self) -> tuple[Any, ...]:
-        """The arguments for kernels/rows/tables.py: what is added to :attr:`row`."""
-        seed, stream, centre, spread = self.drawn.form
-        noise = np.float32(self.means.values["noise"][0])
-        return seed, stream, centre * noise, spread * noise
-
-    @property
-    def row(self) -> Image:
-        """The mean row, which also stands for an unknown id."""
-        return self.means.rows[self.side]

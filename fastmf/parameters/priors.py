@@ -9,6 +9,7 @@ import numpy as np
 from fastmf.memory import aligned
 from fastmf.parameters.groups import DenseGroup
 from fastmf.parameters.moves import DenseMove, Image
+from fastmf.parameters.start import SINGULAR
 
 __all__ = ["EVIDENCE", "NOISE_EVENTS", "RECORD", "PriorStart", "Priors"]
 
@@ -17,8 +18,6 @@ RECORD = 6  # numbers of a record, the last being padding
 DRIFT = (3e-4, 1e-4)  # of users and items, in the beginning
 _LIMIT, _ALERT_LIMIT = 7, 2  # log likelihood ratio from which on a user has changed; and after a change of many
 EVIDENCE = 29  # numbers that tell about drift, see learners/drift.py
-
-_SIDES = {"users": "user", "items": "item"}
 
 
 class Priors(DenseGroup):
@@ -46,14 +45,14 @@ class Priors(DenseGroup):
     """
 
     def __init__(self, factors: int, seed: int, values: dict[str, np.ndarray] | None = None) -> None:
-        usual = {f"{one}_mean": np.zeros(factors + 1) for one in _SIDES.values()}
-        usual |= {f"{one}_variance": np.ones(factors + 1) for one in _SIDES.values()}
+        usual = {f"{one}_mean": np.zeros(factors + 1) for one in SINGULAR.values()}
+        usual |= {f"{one}_variance": np.ones(factors + 1) for one in SINGULAR.values()}
         usual |= {"noise": np.ones(1), "spread": np.ones(1), "drift": np.append(DRIFT, np.zeros(EVIDENCE))}
         super().__init__(usual if values is None else values)
         self.rates = np.zeros(3, np.float32)
         self.factors, self.seed, width = factors, seed, -(-factors // 16) * 16
         self.rows = {
-            side: Image((aligned(1, width), np.zeros((1, RECORD), np.float32), aligned(1, width))) for side in _SIDES
+            side: Image((aligned(1, width), np.zeros((1, RECORD), np.float32), aligned(1, width))) for side in SINGULAR
         }
         for row in self.rows.values():
             row[0][:], row[2][:] = 0, 0
@@ -73,19 +72,19 @@ class Priors(DenseGroup):
     def refresh(self) -> None:
         """Bring :attr:`rows` and :attr:`rates` up to date."""
         self._set_rates()
-        for side in _SIDES:
+        for side in SINGULAR:
             mean, variance, (factors, records, variances) = *self.of(side), self.rows[side]
             factors[0, : self.factors], variances[0, : self.factors] = mean[:-1], variance[:-1]
             records[0, :4] = mean[-1], variance[-1], 1, NOISE_EVENTS
 
     def of(self, side: str) -> tuple[np.ndarray, np.ndarray]:
         """The mean and the variance of a side, float64[factors + 1]."""
-        one = _SIDES[side]
+        one = SINGULAR[side]
         return self.values[f"{one}_mean"], self.values[f"{one}_variance"]
 
     def join(self, groups: dict[str, Any]) -> None:
         """Let the new rows of both sides start from here."""
-        for stream, side in enumerate(_SIDES):
+        for stream, side in enumerate(SINGULAR):
             groups[side].table.start = PriorStart(self, side, stream)
 
     def require(self, move: DenseMove, count: int) -> None:

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["SPREAD", "HashedStart", "Start"]
+__all__ = ["SINGULAR", "SPREAD", "DrawnStart", "HashedStart", "Start"]
+
+SINGULAR = {"users": "user", "items": "item"}  # as in the names of what a group holds of a side
 
 SPREAD = 0.2  # scale of an initial vector, relative to unit length
 
@@ -61,3 +63,38 @@ class HashedStart(NamedTuple):
     def form(self) -> tuple[Any, ...]:
         """The arguments for kernels/rows/tables.py."""
         return np.uint64(self.seed), self.stream, np.float32(self.centre), np.float32(self.spread)
+
+
+class DrawnStart(NamedTuple):
+    """Initial rows that are the row of the prior of their side, or drawn around it by a hash while they must differ.
+
+    Parameters
+    ----------
+    priors : DenseGroup
+        Its ``rows`` are those of the prior, by side; its value ``noise`` is how far new rows are drawn from them: 1 as
+        those of `drawn` are, 0 not at all.
+    side : str
+    drawn : HashedStart
+        How they are drawn.
+    """
+
+    priors: Any
+    side: str
+    drawn: HashedStart
+
+    @classmethod
+    def around(cls, priors: Any, side: str, start: Any) -> DrawnStart:
+        """The start around these priors, drawn as those of a table with another start are."""
+        return cls(priors, side, start.drawn if isinstance(start, DrawnStart) else start)
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """The arguments for kernels/rows/tables.py: what is added to :attr:`row`."""
+        seed, stream, centre, spread = self.drawn.form
+        noise = np.float32(self.priors.values["noise"][0])
+        return seed, stream, centre * noise, spread * noise
+
+    @property
+    def row(self) -> Any:
+        """The row of the prior, which also stands for an unknown id."""
+        return self.priors.rows[self.side]

@@ -89,6 +89,15 @@ def test_who_has_it_by_default() -> None:
 
 
 @each_family
+def test_what_everybody_has_had_before_tells_nothing(family: str) -> None:
+    model = a_model(family)
+    events = model._state.history.events
+    first = slice(0, 400)
+    again = Interactions(model.users.ids(events.users[first]), model.items.ids(events.items[first]))
+    assert "popularity" not in model.update(again).moves
+
+
+@each_family
 def test_lists_are_those_of_scores_and_the_term(family: str) -> None:
     model = a_model(family, FIXED)
     for _ in range(2):
